@@ -1,1 +1,4 @@
+//! The vocabulary of the house: modules and directives, settings, variables and scripts, connections, the log.
 
+pub mod listen;
+pub mod settings;

@@ -1,0 +1,52 @@
+//! The main and `events` contexts as values: what the processes need to know.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// `user`: the identity that workers take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    pub name: String,
+    pub uid: u32,
+    pub gid: u32,
+}
+
+/// `worker_cpu_affinity`: bit masks as lists of CPU numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum CpuAffinity {
+    #[default]
+    Unset,
+    /// One worker a CPU, in turn, among these (`auto`, with an optional mask; empty is all).
+    Auto(Vec<usize>),
+    /// One mask a worker; the last one serves the rest.
+    Masks(Vec<Vec<usize>>),
+}
+
+/// The main context.
+#[derive(Clone, Debug)]
+pub struct ProcessSettings {
+    pub daemon: bool,
+    pub master_process: bool,
+    pub worker_processes: usize,
+    pub worker_cpu_affinity: CpuAffinity,
+    pub worker_priority: i32,
+    pub worker_rlimit_nofile: Option<u64>,
+    pub worker_rlimit_core: Option<u64>,
+    pub worker_shutdown_timeout: Option<Duration>,
+    pub working_directory: Option<PathBuf>,
+    /// `None` where the master does not run as root.
+    pub user: Option<Identity>,
+    pub pid: PathBuf,
+    /// `env NAME` (kept from the environment) and `env NAME=VALUE`.
+    pub environment: Vec<(String, Option<String>)>,
+    pub events: EventSettings,
+}
+
+/// The `events` block.
+#[derive(Clone, Debug)]
+pub struct EventSettings {
+    pub worker_connections: usize,
+    /// `use`; `None` is the best that the system has.
+    pub method: Option<String>,
+    pub multi_accept: bool,
+}
