@@ -13,33 +13,33 @@ pub struct Host<'h> {
     pub needs_lowering: bool,
 }
 
-/// Checks a host as nginx does: no slash, no control character, no two dots in a row, a port of digits up to 65535.
+/// Checks a host against RFC 3986 as nginx does, with no two dots in a row and a port up to 65535.
 pub fn parse_host(text: &[u8]) -> Result<Host<'_>, Invalid> {
     let (name, port) = split_port(text)?;
-    let name = match name.strip_suffix(b".") {
-        Some(_) if name.len() == 1 => return Err(Invalid),
-        Some(without_dot) => without_dot,
-        None => name,
-    };
-    if name.is_empty() {
-        return Err(Invalid);
-    }
+    let name = name.strip_suffix(b".").unwrap_or(name);
+    let inner = name
+        .strip_prefix(b"[")
+        .and_then(|name| name.strip_suffix(b"]"));
+    let extra = if inner.is_some() { b':' } else { b'%' };
     let mut needs_lowering = false;
     let mut previous = 0;
-    for &byte in name {
-        match byte {
-            b'.' if previous == b'.' => return Err(Invalid),
-            b'A'..=b'Z' => needs_lowering = true,
-            b'/' | 0..=0x20 | 0x7f => return Err(Invalid),
-            _ => {}
+    for &byte in inner.unwrap_or(name) {
+        needs_lowering |= byte.is_ascii_uppercase();
+        let allowed =
+            byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte) || byte == extra;
+        if !allowed || (byte == b'.' && previous == b'.') {
+            return Err(Invalid);
         }
         previous = byte;
     }
-    Ok(Host {
-        name,
-        port,
-        needs_lowering,
-    })
+    match name.is_empty() {
+        true => Err(Invalid),
+        false => Ok(Host {
+            name,
+            port,
+            needs_lowering,
+        }),
+    }
 }
 
 fn split_port(text: &[u8]) -> Result<(&[u8], Option<&[u8]>), Invalid> {
@@ -68,4 +68,29 @@ fn port(digits: &[u8]) -> Result<Option<&[u8]>, Invalid> {
         }
     }
     Ok(Some(digits).filter(|digits| !digits.is_empty()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_ports() {
+        let host = parse_host(b"Example.COM.:8080").unwrap();
+        assert_eq!(
+            (host.name, host.port, host.needs_lowering),
+            (&b"Example.COM"[..], Some(&b"8080"[..]), true)
+        );
+        assert_eq!(parse_host(b"[::1]:80").unwrap().name, b"[::1]");
+        assert_eq!(parse_host(b"a:").unwrap().port, None);
+    }
+
+    #[test]
+    fn no_hosts() {
+        for text in [
+            "", ".", "a..b", "a/b", "a b", "[::1", "[a]b", "a:b", "a:65536", "[a/b]", ":80", "a@b",
+        ] {
+            assert_eq!(parse_host(text.as_bytes()), Err(Invalid), "{text:?}");
+        }
+    }
 }
