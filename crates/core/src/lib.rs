@@ -2,4 +2,5 @@
 
 pub mod connection;
 pub mod listen;
+pub mod log;
 pub mod settings;
