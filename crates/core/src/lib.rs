@@ -1,6 +1,12 @@
 //! The vocabulary of the house: modules and directives, settings, variables and scripts, connections, the log.
 
 pub mod connection;
+pub mod known;
 pub mod listen;
+pub mod load;
 pub mod log;
+pub mod module;
+pub mod script;
+pub mod setting;
 pub mod settings;
+pub mod values;
