@@ -1,6 +1,7 @@
 //! The vocabulary of the house: modules and directives, settings, variables and scripts, connections, the log.
 
 pub mod connection;
+pub mod error_log;
 pub mod known;
 pub mod listen;
 pub mod load;

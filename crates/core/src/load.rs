@@ -8,8 +8,9 @@ use daemun_conf::{Diagnostics, Span};
 use daemun_pattern::Pattern;
 
 use crate::known;
+use crate::log::OpenFiles;
 use crate::module::{Action, Contexts, Directive, Module, SettingsKey, SettingsKind, SettingsSet};
-use crate::script::{Definition, Script, Variables};
+use crate::script::{Definition, Script, VariableId, Variables};
 
 /// Why a directive was refused. The place is the directive's, or the argument's where one is named.
 #[derive(Debug)]
@@ -40,13 +41,21 @@ impl Fault {
 
 impl From<&'static str> for Fault {
     fn from(reason: &'static str) -> Fault {
-        Fault { message: Message::Reason(reason), span: None, help: None }
+        Fault {
+            message: Message::Reason(reason),
+            span: None,
+            help: None,
+        }
     }
 }
 
 impl From<String> for Fault {
     fn from(sentence: String) -> Fault {
-        Fault { message: Message::Sentence(sentence), span: None, help: None }
+        Fault {
+            message: Message::Sentence(sentence),
+            span: None,
+            help: None,
+        }
     }
 }
 
@@ -58,7 +67,10 @@ pub struct Registry {
 
 impl Registry {
     pub fn new(modules: impl IntoIterator<Item = &'static Module>) -> Registry {
-        let mut registry = Registry { rows: HashMap::new(), settings: Vec::new() };
+        let mut registry = Registry {
+            rows: HashMap::new(),
+            settings: Vec::new(),
+        };
         for module in modules {
             for row in module.directives {
                 registry.rows.entry(row.name).or_default().push(row);
@@ -116,20 +128,33 @@ impl Paths {
 pub struct Loader<'a> {
     pub paths: Paths,
     pub variables: Variables,
+    /// The files that `error_log` and `access_log` name; opened once the configuration is known to be good.
+    pub log_files: &'a OpenFiles,
     pub diagnostics: &'a mut Diagnostics,
     registry: &'a Registry,
     open: Vec<Block>,
 }
 
 impl<'a> Loader<'a> {
-    pub fn new(registry: &'a Registry, paths: Paths, diagnostics: &'a mut Diagnostics) -> Self {
+    pub fn new(
+        registry: &'a Registry,
+        paths: Paths,
+        log_files: &'a OpenFiles,
+        diagnostics: &'a mut Diagnostics,
+    ) -> Self {
         let main = Block {
             context: Contexts::MAIN,
             header: None,
             settings: SettingsSet::new(&registry.settings),
             children: Vec::new(),
         };
-        Loader { paths, variables: Variables::default(), diagnostics, registry, open: vec![main] }
+        Loader {
+            paths,
+            variables: Variables::default(),
+            diagnostics,
+            registry,
+            open: vec![main],
+        }
     }
 
     /// Reads the outermost directives; every error goes to the diagnostics and the rest is read all the same.
@@ -145,7 +170,11 @@ impl<'a> Loader<'a> {
 
     /// A module's settings in the block that is being read.
     pub fn settings<T: 'static>(&mut self, key: &SettingsKey<T>) -> &mut T {
-        self.open.last_mut().expect("a block is open").settings.of_mut(key)
+        self.open
+            .last_mut()
+            .expect("a block is open")
+            .settings
+            .of_mut(key)
     }
 
     /// The block that is being read.
@@ -172,13 +201,25 @@ impl<'a> Loader<'a> {
     ) {
         let mut settings = SettingsSet::new(&self.registry.settings);
         prepare(&mut settings);
-        let header = conf::Directive { block: None, ..directive.clone() };
-        self.open.push(Block { context, header: Some(header), settings, children: Vec::new() });
+        let header = conf::Directive {
+            block: None,
+            ..directive.clone()
+        };
+        self.open.push(Block {
+            context,
+            header: Some(header),
+            settings,
+            children: Vec::new(),
+        });
         if let Some(block) = &directive.block {
             self.read_all(&block.directives);
         }
         let block = self.open.pop().expect("the block that was just opened");
-        self.open.last_mut().expect("the block around it").children.push(block);
+        self.open
+            .last_mut()
+            .expect("the block around it")
+            .children
+            .push(block);
     }
 
     pub fn script(&mut self, word: &conf::Word) -> Result<Script, Fault> {
@@ -186,18 +227,24 @@ impl<'a> Loader<'a> {
             .map_err(|sentence| Fault::from(sentence).at(word.span))
     }
 
-    /// Compiles a pattern and declares its named groups as variables.
-    pub fn pattern(&mut self, word: &conf::Word, text: &[u8], caseless: bool) -> Result<Pattern, Fault> {
+    /// Compiles a pattern and declares its named groups as variables, each with the group that fills it.
+    pub fn pattern(
+        &mut self,
+        word: &conf::Word,
+        text: &[u8],
+        caseless: bool,
+    ) -> Result<(Pattern, Vec<(VariableId, usize)>), Fault> {
         let pattern = Pattern::compile(text, caseless)
             .map_err(|error| Fault::from(error.to_string()).at(word.span))?;
-        for (name, _) in pattern.names() {
-            self.variables.define(name, Definition::Stored);
-        }
-        Ok(pattern)
+        let names = pattern.names().iter();
+        let names = names
+            .map(|(name, group)| (self.variables.define(name, Definition::Stored), *group))
+            .collect();
+        Ok((pattern, names))
     }
 
     pub fn warn(&mut self, span: Span, message: String) {
-        self.diagnostics.warn(message, Some(span));
+        self.diagnostics.warn(message, span);
     }
 
     fn read_all(&mut self, directives: &[conf::Directive]) {
@@ -232,12 +279,16 @@ impl<'a> Loader<'a> {
     fn unknown(&self, name: &str) -> Fault {
         let fault = Fault::from(format!("unknown directive \"{name}\""));
         if let Some(module) = known::module_of(name) {
-            return fault.help(format!("nginx has it, in {module}; daemun does not support it yet"));
+            return fault.help(format!(
+                "nginx has it, in {module}; daemun does not support it yet"
+            ));
         }
         let context = self.context();
-        let here = self.registry.rows.iter().filter(|(_, rows)| {
-            rows.iter().any(|row| row.contexts.intersects(context))
-        });
+        let here = self
+            .registry
+            .rows
+            .iter()
+            .filter(|(_, rows)| rows.iter().any(|row| row.contexts.intersects(context)));
         match conf::suggest(name, here.map(|(name, _)| *name)) {
             Some(near) => fault.help(format!("did you mean \"{near}\"?")),
             None => fault,
@@ -250,7 +301,10 @@ impl<'a> Loader<'a> {
             Message::Sentence(sentence) => sentence,
         };
         let span = fault.span.unwrap_or(directive.name.span);
-        self.diagnostics.emerg(message, Some(span), fault.help);
+        self.diagnostics.emerg(message, span);
+        if let Some(help) = fault.help {
+            self.diagnostics.help(help);
+        }
     }
 }
 

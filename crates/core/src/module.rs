@@ -128,7 +128,10 @@ pub struct SettingsKey<T> {
 impl<T> SettingsKey<T> {
     #[allow(clippy::new_without_default)]
     pub const fn new() -> Self {
-        SettingsKey { position: AtomicUsize::new(usize::MAX), kind: PhantomData }
+        SettingsKey {
+            position: AtomicUsize::new(usize::MAX),
+            kind: PhantomData,
+        }
     }
 
     pub fn position(&self) -> usize {
@@ -156,11 +159,17 @@ impl SettingsSet {
 
     /// Panics where the key's module is not in the list that made this set: a mistake in the program.
     pub fn of<T: Any>(&self, key: &SettingsKey<T>) -> &T {
-        self.0[key.position()].as_any().downcast_ref().expect("a key fits its own position")
+        self.0[key.position()]
+            .as_any()
+            .downcast_ref()
+            .expect("a key fits its own position")
     }
 
     pub fn of_mut<T: Any>(&mut self, key: &SettingsKey<T>) -> &mut T {
-        self.0[key.position()].as_any_mut().downcast_mut().expect("a key fits its own position")
+        self.0[key.position()]
+            .as_any_mut()
+            .downcast_mut()
+            .expect("a key fits its own position")
     }
 
     pub fn inherit(&mut self, outer: &SettingsSet) {
@@ -168,4 +177,22 @@ impl SettingsSet {
             inner.inherit_any(&**outer);
         }
     }
+}
+
+/// A table of directives, a row each:
+/// `"name" in CONTEXT | CONTEXT, arguments, default, action, "One sentence.";`
+#[macro_export]
+macro_rules! directives {
+    ($($name:literal in $($context:ident)|+, $arguments:expr, $default:literal, $action:expr, $help:literal;)*) => {{
+        use $crate::module::Arguments::*;
+        use $crate::module::{Action, Contexts, Directive};
+        &[$(Directive {
+            name: $name,
+            contexts: Contexts::empty()$(.union(Contexts::$context))+,
+            arguments: $arguments,
+            action: $action,
+            default: $default,
+            help: $help,
+        },)*]
+    }};
 }

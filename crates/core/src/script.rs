@@ -117,7 +117,12 @@ fn reference<'t>(
     span: Span,
     variables: &mut Variables,
 ) -> Result<(Part, &'t [u8]), String> {
-    let invalid = || format!("invalid variable name in \"{}\"", String::from_utf8_lossy(text));
+    let invalid = || {
+        format!(
+            "invalid variable name in \"{}\"",
+            String::from_utf8_lossy(text)
+        )
+    };
     if let Some((digit @ b'1'..=b'9', rest)) = tail.split_first() {
         return Ok((Part::Capture(usize::from(digit - b'0')), rest));
     }
@@ -132,7 +137,9 @@ fn reference<'t>(
             Some((b'}', rest)) => rest,
             _ => {
                 let name = String::from_utf8_lossy(name);
-                return Err(format!("the closing bracket in \"{name}\" variable is missing"));
+                return Err(format!(
+                    "the closing bracket in \"{name}\" variable is missing"
+                ));
             }
         };
     }
@@ -196,7 +203,11 @@ impl Variables {
     fn intern(&mut self, name: &str) -> VariableId {
         let name = name.to_ascii_lowercase();
         *self.by_name.entry(name).or_insert_with_key(|name| {
-            self.list.push(Named { name: name.clone(), used: None, definition: None });
+            self.list.push(Named {
+                name: name.clone(),
+                used: None,
+                definition: None,
+            });
             VariableId(u16::try_from(self.list.len() - 1).expect("fewer than 65,536 variables"))
         })
     }

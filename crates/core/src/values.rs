@@ -53,7 +53,11 @@ pub fn offset(directive: &conf::Directive) -> Result<u64, Fault> {
 }
 
 pub fn milliseconds(directive: &conf::Directive) -> Result<Duration, Fault> {
-    duration_of(&directive.args[0], units::milliseconds, Duration::from_millis)
+    duration_of(
+        &directive.args[0],
+        units::milliseconds,
+        Duration::from_millis,
+    )
 }
 
 pub fn seconds(directive: &conf::Directive) -> Result<Duration, Fault> {
@@ -88,7 +92,10 @@ pub fn choice<T: Copy>(directive: &conf::Directive, choices: &[(&str, T)]) -> Re
     if let Some((_, value)) = choices.iter().find(|(name, _)| word == name) {
         return Ok(*value);
     }
-    let names: Vec<_> = choices.iter().map(|(name, _)| format!("\"{name}\"")).collect();
+    let names: Vec<_> = choices
+        .iter()
+        .map(|(name, _)| format!("\"{name}\""))
+        .collect();
     Err(Fault::from(format!("invalid value \"{word}\""))
         .at(word.span)
         .help(format!("it must be {}", names.join(" or "))))

@@ -82,6 +82,10 @@ impl Decoder {
         }
     }
 
+    pub fn has_ended(&self) -> bool {
+        self.state == State::Ended
+    }
+
     fn step(&mut self, byte: u8) -> Result<State, Invalid> {
         Ok(match (self.state, byte) {
             (State::SizeStart | State::Size, digit) if digit.is_ascii_hexdigit() => {
