@@ -1,5 +1,7 @@
 //! A pattern taken apart, and what can be told about it without matching.
 
+use std::slice;
+
 use crate::byte_set::ByteSet;
 
 /// A parsed pattern. Flags, escapes, quotes and cases are resolved; what stays is what an engine has to do.
@@ -80,35 +82,22 @@ pub(crate) struct Ast {
 impl Node {
     /// A linear-time engine finds exactly what PCRE2 finds, as long as the subject does not end in a newline.
     pub(crate) fn is_linear(&self) -> bool {
-        match self {
-            Node::Empty | Node::Set(_) | Node::Assert(_) => true,
-            Node::Capture(_, node) => node.is_linear(),
-            Node::Concat(nodes) | Node::Alternate(nodes) => nodes.iter().all(Node::is_linear),
-            Node::Repeat(repeat) => {
-                repeat.greed != Greed::Possessive && !repeat.may_stall() && repeat.node.is_linear()
-            }
+        let node_is_linear = match self {
+            Node::Repeat(repeat) => repeat.greed != Greed::Possessive && !repeat.may_stall(),
             Node::Atomic(_) | Node::Around { .. } | Node::Backreference { .. } | Node::Keep => {
                 false
             }
-        }
+            _ => true,
+        };
+        node_is_linear && self.children().iter().all(Node::is_linear)
     }
 
     /// A newline that ends the subject may change what matches.
     pub(crate) fn minds_last_newline(&self) -> bool {
-        match self {
-            Node::Assert(assertion) => matches!(
-                assertion,
-                Assertion::EndOrLastNewline | Assertion::LineStart
-            ),
-            Node::Capture(_, node) | Node::Atomic(node) | Node::Around { node, .. } => {
-                node.minds_last_newline()
-            }
-            Node::Concat(nodes) | Node::Alternate(nodes) => {
-                nodes.iter().any(Node::minds_last_newline)
-            }
-            Node::Repeat(repeat) => repeat.node.minds_last_newline(),
-            Node::Empty | Node::Set(_) | Node::Backreference { .. } | Node::Keep => false,
-        }
+        matches!(
+            self,
+            Node::Assert(Assertion::EndOrLastNewline | Assertion::LineStart)
+        ) || self.children().iter().any(Node::minds_last_newline)
     }
 
     /// It can match without taking a byte.
@@ -149,11 +138,41 @@ impl Node {
         }
     }
 
+    pub(crate) fn has_backreference(&self) -> bool {
+        matches!(self, Node::Backreference { .. })
+            || self.children().iter().any(Node::has_backreference)
+    }
+
+    /// There is a `\K` in a lookaround.
+    pub(crate) fn has_keep_around(&self) -> bool {
+        matches!(self, Node::Around { node, .. } if node.has_keep())
+            || self.children().iter().any(Node::has_keep_around)
+    }
+
+    fn has_keep(&self) -> bool {
+        matches!(self, Node::Keep) || self.children().iter().any(Node::has_keep)
+    }
+
+    fn children(&self) -> &[Node] {
+        match self {
+            Node::Concat(nodes) | Node::Alternate(nodes) => nodes,
+            Node::Capture(_, node) | Node::Atomic(node) | Node::Around { node, .. } => {
+                slice::from_ref(node)
+            }
+            Node::Repeat(repeat) => slice::from_ref(&repeat.node),
+            Node::Empty
+            | Node::Set(_)
+            | Node::Assert(_)
+            | Node::Backreference { .. }
+            | Node::Keep => &[],
+        }
+    }
+
     /// The alternatives at the top of the node.
     pub(crate) fn branches(&self) -> &[Node] {
         match self {
             Node::Alternate(nodes) => nodes,
-            node => std::slice::from_ref(node),
+            node => slice::from_ref(node),
         }
     }
 }

@@ -26,7 +26,7 @@ pub(crate) fn class(cursor: &mut Cursor<'_>, flags: ClassFlags) -> Result<ByteSe
         quoted: false,
         set: ByteSet::default(),
     };
-    reader.skip_to_member();
+    reader.skip_to_caret();
     let negated = reader.cursor.eat(b'^');
     reader.members()?;
     let set = match flags.caseless {
@@ -95,8 +95,9 @@ impl Reader<'_, '_> {
             return self.insert(low);
         }
         let Member::Byte(start) = low else {
-            return Fault::syntax("invalid range in character class", hyphen_at + 1);
+            return Fault::syntax("invalid range in character class", hyphen_at);
         };
+        let posix_at = posix_length(self.cursor.rest()).map(|_| self.cursor.at() + 1);
         match self.member()? {
             Member::Byte(end) if end < start => Fault::syntax(
                 "range out of order in character class",
@@ -106,9 +107,10 @@ impl Reader<'_, '_> {
                 self.set = self.set.union(ByteSet::range(start..=end));
                 Ok(())
             }
-            Member::Set(_) => {
-                Fault::syntax("invalid range in character class", self.cursor.at() - 1)
-            }
+            Member::Set(_) => Fault::syntax(
+                "invalid range in character class",
+                posix_at.unwrap_or(self.cursor.at()),
+            ),
         }
     }
 
@@ -151,7 +153,7 @@ impl Reader<'_, '_> {
             name => (false, name),
         };
         let Some(set) = posix(name) else {
-            return Fault::syntax("unknown POSIX class name", start);
+            return Fault::syntax("unknown POSIX class name", start + 2);
         };
         self.cursor.skip(length + 4);
         // PCRE2 makes [:lower:] and [:upper:] letters of both cases before it negates.
@@ -168,15 +170,21 @@ impl Reader<'_, '_> {
             Escape::Byte(byte) => Ok(Member::Byte(byte)),
             Escape::Set(set) => Ok(Member::Set(set)),
             Escape::Letter(b'b') => Ok(Member::Byte(0x08)),
+            Escape::Letter(b'g') => Ok(Member::Byte(b'g')),
             Escape::Letter(b'B' | b'R' | b'X') => Fault::syntax(
                 "escape sequence is invalid in character class",
-                self.cursor.at(),
+                self.cursor.at() - 1,
             ),
             Escape::Letter(b'N') => {
                 Fault::syntax("\\N is not supported in a class", self.cursor.at())
             }
             Escape::Letter(_) | Escape::Number(_) => unrecognized(self.cursor),
         }
+    }
+
+    /// Passes what may stand before a negating `^`: of quotes, only empty ones.
+    fn skip_to_caret(&mut self) {
+        while self.cursor.eat_all(b"\\E") || self.cursor.eat_all(b"\\Q\\E") || self.skip_blank() {}
     }
 
     /// Passes `\Q`, `\E` and what `(?xx)` ignores.

@@ -60,7 +60,7 @@ pub(crate) fn escape(cursor: &mut Cursor<'_>, groups: Option<usize>) -> Result<E
 
 /// The fault of an escape that means nothing.
 pub(crate) fn unrecognized<T>(cursor: &Cursor<'_>) -> Result<T, Fault> {
-    Fault::syntax("unrecognized character follows \\", cursor.at())
+    Fault::syntax("unrecognized character follows \\", cursor.at() - 1)
 }
 
 /// `\cX`.
@@ -98,7 +98,7 @@ fn hexadecimal(cursor: &mut Cursor<'_>) -> Result<u8, Fault> {
 /// `\o{O...}`.
 fn braced_octal(cursor: &mut Cursor<'_>) -> Result<u8, Fault> {
     if !cursor.eat(b'{') {
-        return Fault::syntax("missing opening brace after \\o", cursor.at());
+        return Fault::syntax("missing opening brace after \\o", cursor.at() - 1);
     }
     braced(
         cursor,
@@ -110,7 +110,6 @@ fn braced_octal(cursor: &mut Cursor<'_>) -> Result<u8, Fault> {
 /// Digits up to a closing brace.
 fn braced(cursor: &mut Cursor<'_>, radix: u32, stray: &'static str) -> Result<u8, Fault> {
     if matches!(cursor.peek(), None | Some(b'}')) {
-        cursor.eat(b'}');
         return Fault::syntax("digits missing in \\x{} or \\o{} or \\N{U+}", cursor.at());
     }
     let mut value: u32 = 0;
@@ -128,7 +127,8 @@ fn braced(cursor: &mut Cursor<'_>, radix: u32, stray: &'static str) -> Result<u8
         }
     }
     if !cursor.eat(b'}') {
-        return Fault::syntax(stray, cursor.at());
+        let at_end = usize::from(cursor.peek().is_none());
+        return Fault::syntax(stray, cursor.at() - at_end);
     }
     Ok(value as u8)
 }

@@ -32,6 +32,10 @@ pub(crate) fn parse(pattern: &[u8], caseless: bool) -> Result<Ast, Fault> {
         return Fault::syntax("unmatched closing parenthesis", parser.cursor.at());
     }
     let references = parser.resolve_references()?;
+    if root.has_keep_around() {
+        let reason = "\\K is not allowed in lookarounds (but see PCRE2_EXTRA_ALLOW_LOOKAROUND_BSK)";
+        return Fault::syntax(reason, pattern.len());
+    }
     Ok(Ast {
         root,
         group_count: parser.group_count,
@@ -110,10 +114,9 @@ impl Parser<'_> {
                 repeatable = false;
                 continue;
             }
-            if let Some(item) = self.item()? {
-                nodes.push(item.node);
-                repeatable = item.repeatable;
-            }
+            let item = self.item()?;
+            repeatable = item.as_ref().is_some_and(|item| item.repeatable);
+            nodes.extend(item.map(|item| item.node));
         }
         Ok(match nodes.len() {
             0 => Node::Empty,
@@ -226,12 +229,14 @@ impl Parser<'_> {
         if matches!(self.cursor.peek(), Some(b'+' | b'?')) {
             self.cursor.next();
         }
-        // PCRE2 looks around once, or perhaps not at all.
-        let is_around = matches!(node, Node::Around { .. });
-        let (min, max) = match (is_around, max) {
-            (true, max) => (min.min(1), Some(max.unwrap_or(1).min(1))),
-            (false, max) => (min, max),
-        };
+        // What takes no bytes gives the same answer at every turn, so PCRE2 asks once, or perhaps not at all.
+        if matches!(node, Node::Around { .. } | Node::Assert(_) | Node::Empty) && max != Some(0) {
+            return if min == 0 {
+                optional(node, greed)
+            } else {
+                node
+            };
+        }
         Node::Repeat(Repeat {
             node: Box::new(node),
             min,
@@ -292,7 +297,9 @@ impl Parser<'_> {
         let item = match escape(&mut self.cursor, Some(self.group_count))? {
             Escape::Byte(byte) => self.literal(byte),
             Escape::Set(set) => Item::set(set),
-            Escape::Number(number) => self.backreference(Target::Number(number)),
+            Escape::Number(number) => {
+                self.backreference(Target::Number(number), self.cursor.at() - 1)
+            }
             Escape::Letter(b'b') => Item::assertion(Assertion::WordBoundary),
             Escape::Letter(b'B') => Item::assertion(Assertion::NoWordBoundary),
             Escape::Letter(b'A' | b'G') => Item::assertion(Assertion::Start),
@@ -304,7 +311,7 @@ impl Parser<'_> {
             Escape::Letter(b'N') => Item::set(not_newline()),
             Escape::Letter(b'C') => Item::set(ByteSet::ALL),
             Escape::Letter(b'R') => Item::repeatable(any_newline()),
-            Escape::Letter(b'K') => Item::repeatable(Node::Keep),
+            Escape::Letter(b'K') => Item::unrepeatable(Node::Keep),
             Escape::Letter(b'X') => return Fault::unsupported("a grapheme cluster (\\X)"),
             Escape::Letter(b'k') => self.named_reference()?,
             Escape::Letter(b'g') => self.group_reference()?,
@@ -313,8 +320,9 @@ impl Parser<'_> {
         Ok(item)
     }
 
-    fn backreference(&mut self, target: Target) -> Item {
-        self.references.push((target, self.cursor.at()));
+    /// A reference that is named at the offset `at`.
+    fn backreference(&mut self, target: Target, at: usize) -> Item {
+        self.references.push((target, at));
         Item::repeatable(Node::Backreference {
             reference: self.references.len() - 1,
             caseless: self.flags.caseless,
@@ -332,49 +340,40 @@ impl Parser<'_> {
                 return Fault::syntax(reason, self.cursor.at());
             }
         };
+        let start = self.cursor.at();
         let name = self.name(close)?;
-        Ok(self.backreference(Target::Name(name)))
+        Ok(self.backreference(Target::Name(name), start))
     }
 
     /// `\g1`, `\g{1}`, `\g{-1}` and `\g{name}`; `\g<...>` and `\g'...'` call a group.
     fn group_reference(&mut self) -> Result<Item, Fault> {
+        let start = self.cursor.at();
         if matches!(self.cursor.peek(), Some(b'<' | b'\'')) {
             return Fault::unsupported("a subroutine call (\\g<...>)");
         }
         let is_braced = self.cursor.eat(b'{');
-        let sign = match self.cursor.peek() {
-            Some(sign @ (b'-' | b'+')) => {
-                self.cursor.next();
-                Some(sign)
-            }
-            _ => None,
-        };
+        let is_backward = self.cursor.eat(b'-');
+        let is_forward = !is_backward && self.cursor.eat(b'+');
         let digits = self.cursor.take_while(|byte| byte.is_ascii_digit());
-        if digits.is_empty() {
-            if is_braced && sign.is_none() {
-                let name = self.name(b'}')?;
-                return Ok(self.backreference(Target::Name(name)));
-            }
-            return Fault::syntax(GROUP_REFERENCE, self.cursor.at());
+        if digits.is_empty() && is_braced {
+            self.cursor.back_to(start + 1);
+            let name = self.name(b'}')?;
+            return Ok(self.backreference(Target::Name(name), start + 1));
         }
-        if is_braced && !self.cursor.eat(b'}') {
-            return Fault::syntax(GROUP_REFERENCE, self.cursor.at());
+        if digits.is_empty() || is_braced && !self.cursor.eat(b'}') {
+            let reason = "\\g is not followed by a braced, angle-bracketed, or quoted name/number or by a plain number";
+            return Fault::syntax(reason, start);
         }
-        let number = digits.iter().fold(0usize, |value, digit| {
-            value
-                .saturating_mul(10)
-                .saturating_add(usize::from(digit - b'0'))
-        });
-        let target = match sign {
-            None => Some(number),
-            Some(b'-') => (self.group_count + 1).checked_sub(number),
-            Some(_) => self.group_count.checked_add(number),
+        let number = decimal(digits);
+        let (target, at) = match number {
+            0 => (None, self.cursor.at()),
+            _ if is_backward => ((self.group_count + 1).checked_sub(number), start),
+            _ if is_forward => (self.group_count.checked_add(number), start),
+            _ => (Some(number), self.cursor.at() - 1),
         };
         match target {
-            Some(number @ 1..) if sign.is_none() || digits != b"0" => {
-                Ok(self.backreference(Target::Number(number)))
-            }
-            _ => Fault::syntax("reference to non-existent subpattern", self.cursor.at()),
+            Some(target @ 1..) => Ok(self.backreference(Target::Number(target), at)),
+            _ => Fault::syntax("reference to non-existent subpattern", at),
         }
     }
 
@@ -409,11 +408,13 @@ impl Parser<'_> {
             Some(b'P') => match self.cursor.next() {
                 Some(b'<') => self.named(b'>')?,
                 Some(b'=') => {
+                    let start = self.cursor.at();
                     let name = self.name(b')')?;
-                    return Ok(Some(self.backreference(Target::Name(name))));
+                    return Ok(Some(self.backreference(Target::Name(name), start)));
                 }
                 Some(b'>') => return Fault::unsupported("a subroutine call (?P>...)"),
-                _ => return Fault::syntax("unrecognized character after (?P", self.cursor.at()),
+                None => return self.unclosed(),
+                Some(_) => return Fault::syntax("unrecognized character after (?P", start + 1),
             },
             Some(b'|') => return Fault::unsupported("a branch reset group (?|...)"),
             Some(b'(') => return Fault::unsupported("a conditional group (?(...)...)"),
@@ -448,9 +449,13 @@ impl Parser<'_> {
         self.depth -= 1;
         self.flags = flags;
         if !self.cursor.eat(b')') {
-            return Fault::syntax("missing closing parenthesis", self.cursor.at());
+            return self.unclosed();
         }
         Ok(node)
+    }
+
+    fn unclosed<T>(&self) -> Result<T, Fault> {
+        Fault::syntax("missing closing parenthesis", self.cursor.at())
     }
 
     fn capture(&mut self) -> Result<Node, Fault> {
@@ -464,22 +469,27 @@ impl Parser<'_> {
         let name = String::from_utf8_lossy(&name).into_owned();
         if self.names.iter().any(|(known, _)| *known == name) {
             let reason = "two named subpatterns have the same name (PCRE2_DUPNAMES not set)";
-            return Fault::syntax(reason, self.cursor.at() - 1);
+            return Fault::syntax(reason, self.cursor.at());
         }
         self.names.push((name, self.group_count + 1));
         self.capture()
     }
 
     fn around(&mut self, direction: Direction, negated: bool) -> Result<Node, Fault> {
-        let start = self.cursor.at();
+        let inside = self.cursor.at();
         let node = self.inside()?;
-        if direction == Direction::Behind
-            && node
+        if direction == Direction::Behind {
+            if node.has_backreference() {
+                return Fault::unsupported("a back reference in a lookbehind");
+            }
+            if node
                 .branches()
                 .iter()
                 .any(|branch| branch.fixed_width().is_none())
-        {
-            return Fault::syntax("lookbehind assertion is not fixed length", start);
+            {
+                let bracket = inside - "(?<=".len();
+                return Fault::syntax("lookbehind assertion is not fixed length", bracket);
+            }
         }
         Ok(Node::Around {
             direction,
@@ -518,7 +528,7 @@ impl Parser<'_> {
                     self.flags.extended_more = on && more;
                 }
                 Some(b'J') => return Fault::unsupported("the flag (?J)"),
-                None => return Fault::syntax("missing closing parenthesis", self.cursor.at()),
+                None => return self.unclosed(),
                 Some(_) => {
                     return Fault::syntax(
                         "unrecognized character after (? or (?-",
@@ -551,7 +561,7 @@ impl Parser<'_> {
         if name.len() > MAX_NAME {
             return Fault::syntax(
                 "subpattern name is too long (maximum 32 code units)",
-                start + MAX_NAME + 1,
+                self.cursor.at(),
             );
         }
         if !self.cursor.eat(close) {
@@ -585,8 +595,6 @@ impl Parser<'_> {
     }
 }
 
-const GROUP_REFERENCE: &str = "a numbered reference must not be zero";
-
 impl Item {
     fn repeatable(node: Node) -> Item {
         Item {
@@ -599,11 +607,31 @@ impl Item {
         Item::repeatable(Node::Set(set))
     }
 
-    fn assertion(assertion: Assertion) -> Item {
+    fn unrepeatable(node: Node) -> Item {
         Item {
-            node: Node::Assert(assertion),
+            node,
             repeatable: false,
         }
+    }
+
+    fn assertion(assertion: Assertion) -> Item {
+        Item::unrepeatable(Node::Assert(assertion))
+    }
+}
+
+fn decimal(digits: &[u8]) -> usize {
+    digits.iter().fold(0, |value: usize, digit| {
+        value
+            .saturating_mul(10)
+            .saturating_add(usize::from(digit - b'0'))
+    })
+}
+
+fn optional(node: Node, greed: Greed) -> Node {
+    match greed {
+        Greed::Greedy => Node::Alternate(vec![node, Node::Empty]),
+        Greed::Lazy => Node::Alternate(vec![Node::Empty, node]),
+        Greed::Possessive => Node::Atomic(Box::new(Node::Alternate(vec![node, Node::Empty]))),
     }
 }
 

@@ -43,7 +43,13 @@ fn nginx_sentence(error: &pcre2::Error, pattern: &str) -> String {
 fn our_answer(pattern: &str, caseless: bool, subject: &[u8]) -> Option<Answer> {
     let compiled = match Pattern::compile(pattern.as_bytes(), caseless) {
         Ok(compiled) => compiled,
-        Err(error) if error.to_string().contains("is not supported") => return None,
+        Err(error) if error.to_string().contains("is not supported in regex") => {
+            assert!(
+                !error.to_string().contains("of this size"),
+                "an engine does not take {pattern}"
+            );
+            return None;
+        }
         Err(error) => return Some(Answer::Refused(error.to_string())),
     };
     let mut slots = Vec::new();
