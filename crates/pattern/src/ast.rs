@@ -100,6 +100,11 @@ impl Node {
         ) || self.children().iter().any(Node::minds_last_newline)
     }
 
+    /// It takes no byte by its kind. Engines differ on quantifiers after such.
+    pub(crate) fn is_zero_width(&self) -> bool {
+        matches!(self, Node::Around { .. } | Node::Assert(_) | Node::Empty)
+    }
+
     /// It can match without taking a byte.
     pub(crate) fn is_nullable(&self) -> bool {
         match self {

@@ -230,13 +230,11 @@ impl Parser<'_> {
             self.cursor.next();
         }
         // What takes no bytes gives the same answer at every turn, so PCRE2 asks once, or perhaps not at all.
-        if matches!(node, Node::Around { .. } | Node::Assert(_) | Node::Empty) && max != Some(0) {
-            return if min == 0 {
-                optional(node, greed)
-            } else {
-                node
-            };
-        }
+        let (min, max) = match node.is_zero_width() && max != Some(0) {
+            true if min > 0 => return node,
+            true => (0, Some(1)),
+            false => (min, max),
+        };
         Node::Repeat(Repeat {
             node: Box::new(node),
             min,
@@ -625,14 +623,6 @@ fn decimal(digits: &[u8]) -> usize {
             .saturating_mul(10)
             .saturating_add(usize::from(digit - b'0'))
     })
-}
-
-fn optional(node: Node, greed: Greed) -> Node {
-    match greed {
-        Greed::Greedy => Node::Alternate(vec![node, Node::Empty]),
-        Greed::Lazy => Node::Alternate(vec![Node::Empty, node]),
-        Greed::Possessive => Node::Atomic(Box::new(Node::Alternate(vec![node, Node::Empty]))),
-    }
 }
 
 fn not_newline() -> ByteSet {

@@ -155,14 +155,16 @@ impl Printer<'_> {
         if repeat.max == Some(0) {
             return;
         }
-        self.out.push_str(if repeat.greed == Greed::Possessive {
-            "(?>"
-        } else {
-            "(?:"
-        });
-        // An empty lookahead keeps the loop in the backtracking engine's own hands: it hands plain parts to a linear one.
+        if repeat.node.is_zero_width() {
+            return self.perhaps(repeat);
+        }
+        let is_possessive = repeat.greed == Greed::Possessive;
         self.out
-            .push_str(if repeat.may_stall() { "(?:(?=)" } else { "(?:" });
+            .push_str(if is_possessive { "(?>(?:" } else { "(?:(?:" });
+        if repeat.may_stall() {
+            // An empty lookahead keeps the loop in the backtracking engine's own hands: plain parts it hands on to a linear one.
+            self.out.push_str("(?=)");
+        }
         self.node(&repeat.node);
         self.out.push(')');
         let _ = match repeat.max {
@@ -172,6 +174,23 @@ impl Printer<'_> {
         if repeat.greed == Greed::Lazy {
             self.out.push('?');
         }
+        self.out.push(')');
+    }
+
+    /// Once or not at all, as two branches: no engine takes a quantifier after what is of no width.
+    fn perhaps(&mut self, repeat: &Repeat) {
+        let (first, second) = match repeat.greed {
+            Greed::Lazy => (&Node::Empty, &*repeat.node),
+            Greed::Greedy | Greed::Possessive => (&*repeat.node, &Node::Empty),
+        };
+        self.out.push_str(if repeat.greed == Greed::Possessive {
+            "(?>"
+        } else {
+            "(?:"
+        });
+        self.node(first);
+        self.out.push('|');
+        self.node(second);
         self.out.push(')');
     }
 
