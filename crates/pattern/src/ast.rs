@@ -100,9 +100,16 @@ impl Node {
         ) || self.children().iter().any(Node::minds_last_newline)
     }
 
-    /// It takes no byte by its kind. Engines differ on quantifiers after such.
+    /// It only looks, and so gives the same answer at every turn of a loop.
     pub(crate) fn is_zero_width(&self) -> bool {
-        matches!(self, Node::Around { .. } | Node::Assert(_) | Node::Empty)
+        match self {
+            Node::Around { .. } | Node::Assert(_) | Node::Keep | Node::Empty => true,
+            Node::Concat(nodes) | Node::Alternate(nodes) => nodes.iter().all(Node::is_zero_width),
+            Node::Repeat(repeat) => repeat.max == Some(0) || repeat.node.is_zero_width(),
+            Node::Set(_) | Node::Capture(..) | Node::Atomic(_) | Node::Backreference { .. } => {
+                false
+            }
+        }
     }
 
     /// It can match without taking a byte.
@@ -133,6 +140,7 @@ impl Node {
                     .all(|node| node.fixed_width() == Some(first))
                     .then_some(first)
             }
+            Node::Repeat(repeat) if repeat.node.is_zero_width() && repeat.max.is_some() => Some(0),
             Node::Repeat(repeat) if repeat.max == Some(repeat.min) => Some(
                 repeat
                     .node

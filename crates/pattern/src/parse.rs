@@ -229,12 +229,6 @@ impl Parser<'_> {
         if matches!(self.cursor.peek(), Some(b'+' | b'?')) {
             self.cursor.next();
         }
-        // What takes no bytes gives the same answer at every turn, so PCRE2 asks once, or perhaps not at all.
-        let (min, max) = match node.is_zero_width() && max != Some(0) {
-            true if min > 0 => return node,
-            true => (0, Some(1)),
-            false => (min, max),
-        };
         Node::Repeat(Repeat {
             node: Box::new(node),
             min,
@@ -401,6 +395,10 @@ impl Parser<'_> {
             Some(b'!') => self.around(Direction::Ahead, true)?,
             Some(b'<') if self.cursor.eat(b'=') => self.around(Direction::Behind, false)?,
             Some(b'<') if self.cursor.eat(b'!') => self.around(Direction::Behind, true)?,
+            Some(b'<') if self.cursor.peek() == Some(b'*') => {
+                return Fault::unsupported("a non-atomic lookaround (?<*...)");
+            }
+            Some(b'*') => return Fault::unsupported("a non-atomic lookaround (?*...)"),
             Some(b'<') => self.named(b'>')?,
             Some(b'\'') => self.named(b'\'')?,
             Some(b'P') => match self.cursor.next() {

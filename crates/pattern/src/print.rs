@@ -155,8 +155,12 @@ impl Printer<'_> {
         if repeat.max == Some(0) {
             return;
         }
+        // What is of no width gives the same answer at every turn, so it is asked once, or perhaps not at all.
         if repeat.node.is_zero_width() {
-            return self.perhaps(repeat);
+            return match repeat.min {
+                0 => self.perhaps(repeat),
+                _ => self.node(&repeat.node),
+            };
         }
         let is_possessive = repeat.greed == Greed::Possessive;
         self.out
@@ -177,7 +181,7 @@ impl Printer<'_> {
         self.out.push(')');
     }
 
-    /// Once or not at all, as two branches: no engine takes a quantifier after what is of no width.
+    /// Once or not at all, as two branches: the backtracking engine takes no quantifier after what is of no width.
     fn perhaps(&mut self, repeat: &Repeat) {
         let (first, second) = match repeat.greed {
             Greed::Lazy => (&Node::Empty, &*repeat.node),
