@@ -81,6 +81,8 @@ fn tree() -> impl Strategy<Value = Vec<Plain>> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn a_tree_is_read_as_it_was_written(tree in tree()) {
         prop_assert_eq!(plain(&parsed(spelled(&tree))), tree);
