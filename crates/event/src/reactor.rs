@@ -282,11 +282,13 @@ pub(crate) struct Inner {
     /// Parked streams that were ready when they were parked.
     posted: Cell<Vec<Key>>,
     hooks: RefCell<Vec<Box<dyn FnMut()>>>,
-    on_panic: RefCell<Rc<dyn Fn(Box<dyn Any + Send>)>>,
+    on_panic: RefCell<Rc<PanicReport>>,
     outer_woken: Cell<bool>,
     clock: Clock,
     remote: Arc<Shared>,
 }
+
+type PanicReport = dyn Fn(Box<dyn Any + Send>);
 
 /// Whom an event concerns.
 enum Told {

@@ -20,14 +20,14 @@ pub struct Panicked(pub Box<dyn Any + Send>);
 /// [`Handler::session`](crate::Handler) with its slot, and the owner polls it. A reactor has one
 /// such pool.
 pub struct Sessions<I, O> {
-    new_slot: Box<dyn Fn() -> Pin<Box<dyn Slot<I, O>>>>,
+    new_slot: Box<dyn Fn() -> BoxedSlot<I, O>>,
     slots: Vec<Entry<I, O>>,
     free: Vec<u32>,
     future_size: usize,
 }
 
 struct Entry<I, O> {
-    slot: Pin<Box<dyn Slot<I, O>>>,
+    slot: BoxedSlot<I, O>,
     /// A slot keeps its task for life, so starting a session does not touch the reactor.
     task: TaskName,
     running: bool,
@@ -144,6 +144,8 @@ impl<I, O> Drop for Sessions<I, O> {
         }
     }
 }
+
+type BoxedSlot<I, O> = Pin<Box<dyn Slot<I, O>>>;
 
 /// A place for one future of an unnamed type.
 trait Slot<I, O> {
