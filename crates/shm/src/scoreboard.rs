@@ -81,8 +81,10 @@ impl Scoreboard {
     pub const CAPACITY: usize = 1024;
 
     pub fn new() -> io::Result<Arc<Scoreboard>> {
+        let slots = Region::new(1 + Self::CAPACITY)?;
         Ok(Arc::new(Scoreboard {
-            slots: Region::new(1 + Self::CAPACITY)?,
+            slots,
+            numbers: Region::new(1)?,
         }))
     }
 
