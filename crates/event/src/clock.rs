@@ -1,6 +1,7 @@
 //! Time as the reactor sees it: milliseconds since it was opened, read once a turn.
 
-use std::time::Duration;
+use std::cell::Cell;
+use std::time::{Duration, Instant, SystemTime};
 
 /// Milliseconds on the reactor's monotonic clock.
 pub type Millis = u64;
@@ -27,8 +28,60 @@ impl Deadline {
         self.0 <= crate::now()
     }
 
-    /// The time left, rounded down to a millisecond; zero once it has passed.
+    /// The time left; zero once it has passed.
     pub fn remaining(self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(crate::now()))
+    }
+}
+
+/// Where the time comes from.
+pub(crate) enum Source {
+    System {
+        start: Instant,
+    },
+    /// Stands still while there is something to do, and then leaps to the next timer.
+    Leaping,
+}
+
+pub(crate) struct Clock {
+    source: Source,
+    now: Cell<Millis>,
+    /// The time of day, once somebody asked for it in this turn.
+    wall: Cell<Option<SystemTime>>,
+}
+
+impl Clock {
+    pub(crate) fn new(source: Source) -> Clock {
+        Clock {
+            source,
+            now: Cell::new(0),
+            wall: Cell::new(None),
+        }
+    }
+
+    pub(crate) fn now(&self) -> Millis {
+        self.now.get()
+    }
+
+    pub(crate) fn wall(&self) -> SystemTime {
+        let wall = self.wall.get().unwrap_or_else(SystemTime::now);
+        self.wall.set(Some(wall));
+        wall
+    }
+
+    pub(crate) fn leaps(&self) -> bool {
+        matches!(self.source, Source::Leaping)
+    }
+
+    /// A new turn has begun.
+    pub(crate) fn update(&self) {
+        self.wall.set(None);
+        if let Source::System { start } = &self.source {
+            self.now.set(start.elapsed().as_millis() as Millis);
+        }
+    }
+
+    pub(crate) fn leap(&self, now: Millis) {
+        self.now.set(self.now.get().max(now));
     }
 }

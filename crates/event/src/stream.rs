@@ -1,144 +1,499 @@
 //! A connected socket: TCP or UNIX, non-blocking.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, IoSlice};
+use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, SocketAddrUnix,
+    SocketFlags, SocketType, sockopt,
+};
+
+use crate::backends::Interest;
+use crate::reactor::{self, Inner};
+use crate::sources::{HUP, NONE, Owner, READ, WRITE, Waiter};
+use crate::wheel::Target;
 use crate::{Buffer, Deadline};
 
-/// A connected socket. It registers with the reactor of the thread when it first has to wait.
+/// A connected socket. It registers with the reactor of its thread when it first has to wait.
 ///
 /// The `try_` functions never wait: they answer `WouldBlock`, without a system call where the
 /// socket is known not to be ready. The others wait until their deadline and then answer
 /// `TimedOut`. At most one task waits in each direction.
 pub struct Stream {
+    // dropped before the descriptor is closed
+    registration: Registration,
     fd: OwnedFd,
 }
 
 impl Stream {
     /// `fd` must be non-blocking.
     pub fn new(fd: OwnedFd) -> Stream {
-        Stream { fd }
+        Stream {
+            registration: Registration::none(),
+            fd,
+        }
     }
 
     /// Connects over TCP.
-    pub async fn connect(_address: SocketAddr, _deadline: Deadline) -> io::Result<Stream> {
-        todo!()
+    pub async fn connect(address: SocketAddr, deadline: Deadline) -> io::Result<Stream> {
+        let family = if address.is_ipv4() {
+            AddressFamily::INET
+        } else {
+            AddressFamily::INET6
+        };
+        let stream = Stream::unconnected(family)?;
+        match rustix::net::connect(&stream, &address) {
+            Ok(()) => return Ok(stream),
+            Err(Errno::INPROGRESS) => stream.writable(deadline).await?,
+            Err(error) => return Err(error.into()),
+        }
+        sockopt::socket_error(&stream)??;
+        Ok(stream)
     }
 
-    /// Connects to a UNIX socket.
-    pub async fn connect_unix(_path: &Path, _deadline: Deadline) -> io::Result<Stream> {
-        todo!()
+    /// Connects to a UNIX socket; `WouldBlock` where its backlog is full.
+    pub fn connect_unix(path: &Path) -> io::Result<Stream> {
+        let stream = Stream::unconnected(AddressFamily::UNIX)?;
+        rustix::net::connect(&stream, &SocketAddrUnix::new(path)?)?;
+        Ok(stream)
+    }
+
+    fn unconnected(family: AddressFamily) -> io::Result<Stream> {
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let fd = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+        Ok(Stream::new(fd))
     }
 
     /// Takes it off the reactor and gives the descriptor back, open.
     pub fn into_fd(self) -> OwnedFd {
-        todo!()
+        let Stream { registration, fd } = self;
+        registration.leave(fd.as_fd());
+        fd
     }
 
     /// Bytes received; zero is the peer's end.
-    pub fn try_recv(&self, _bytes: &mut [u8]) -> io::Result<usize> {
-        todo!()
+    #[inline]
+    pub fn try_recv(&self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.attempt(READ, bytes.len(), || {
+            rustix::net::recv(&self.fd, bytes, RecvFlags::empty()).map(|(received, _)| received)
+        })
     }
 
     /// As [`try_recv`](Self::try_recv), waiting.
-    pub async fn recv(&self, _bytes: &mut [u8], _deadline: Deadline) -> io::Result<usize> {
-        todo!()
+    pub async fn recv(&self, bytes: &mut [u8], deadline: Deadline) -> io::Result<usize> {
+        loop {
+            match self.try_recv(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return result,
+            }
+            self.readable(deadline).await?;
+        }
     }
 
-    /// Receives into a buffer's spare room.
-    pub async fn recv_into(&self, _buffer: &mut Buffer, _deadline: Deadline) -> io::Result<usize> {
-        todo!()
+    /// Receives into a buffer's spare room, which must not be empty.
+    pub fn try_recv_into(&self, buffer: &mut Buffer) -> io::Result<usize> {
+        let received = self.try_recv(buffer.spare())?;
+        buffer.advance(received);
+        Ok(received)
+    }
+
+    /// As [`try_recv_into`](Self::try_recv_into), waiting.
+    pub async fn recv_into(&self, buffer: &mut Buffer, deadline: Deadline) -> io::Result<usize> {
+        let received = self.recv(buffer.spare(), deadline).await?;
+        buffer.advance(received);
+        Ok(received)
     }
 
     /// Receives into a buffer that is taken from the pool once there is something to receive;
     /// an empty one is the peer's end.
-    pub async fn recv_pooled(&self, _deadline: Deadline) -> io::Result<Buffer> {
-        todo!()
+    pub async fn recv_pooled(&self, deadline: Deadline) -> io::Result<Buffer> {
+        loop {
+            match self.try_recv_pooled() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return result,
+            }
+            self.readable(deadline).await?;
+        }
+    }
+
+    /// As [`recv_pooled`](Self::recv_pooled), not waiting.
+    pub fn try_recv_pooled(&self) -> io::Result<Buffer> {
+        let mut buffer = Buffer::new();
+        self.try_recv_into(&mut buffer)?;
+        Ok(buffer)
     }
 
     /// Bytes taken by the kernel. `more`: more follows at once (MSG_MORE).
-    pub fn try_send(&self, _bytes: &[u8], _more: bool) -> io::Result<usize> {
-        todo!()
+    #[inline]
+    pub fn try_send(&self, bytes: &[u8], more: bool) -> io::Result<usize> {
+        self.attempt(WRITE, bytes.len(), || {
+            rustix::net::send(&self.fd, bytes, send_flags(more))
+        })
     }
 
     /// Bytes taken of several slices at once.
-    pub fn try_send_vectored(&self, _slices: &[IoSlice<'_>], _more: bool) -> io::Result<usize> {
-        todo!()
+    pub fn try_send_vectored(&self, slices: &[IoSlice<'_>], more: bool) -> io::Result<usize> {
+        let length = slices.iter().map(|slice| slice.len()).sum();
+        self.attempt(WRITE, length, || {
+            let mut nothing = SendAncillaryBuffer::default();
+            rustix::net::sendmsg(&self.fd, slices, &mut nothing, send_flags(more))
+        })
     }
 
     /// Bytes taken of `file` from `*offset`, which moves on; at most `count`. Zero: the file is
     /// shorter than that.
-    pub fn try_send_file(
-        &self,
-        _file: &File,
-        _offset: &mut u64,
-        _count: usize,
-    ) -> io::Result<usize> {
-        todo!()
+    pub fn try_send_file(&self, file: &File, offset: &mut u64, count: usize) -> io::Result<usize> {
+        // less than asked for may also be the file's end, so it says nothing about room
+        self.attempt(WRITE, 0, || {
+            rustix::fs::sendfile(&self.fd, file, Some(offset), count)
+        })
     }
 
-    /// Sends all of `bytes`; the deadline moves on with every byte taken.
-    pub async fn send_all(&self, _bytes: &[u8], _timeout: std::time::Duration) -> io::Result<()> {
-        todo!()
+    /// Sends all of `bytes`, where each wait for room may last `timeout`.
+    pub async fn send_all(&self, mut bytes: &[u8], timeout: Duration) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match self.try_send(bytes, false) {
+                Ok(sent) => bytes = &bytes[sent..],
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.writable(Deadline::after(timeout)).await?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
-    /// Waits until there may be something to receive.
-    pub async fn readable(&self, _deadline: Deadline) -> io::Result<()> {
-        todo!()
+    /// Waits until there may be something to receive. Ask for it first: a stream that is new
+    /// to the reactor always waits.
+    pub fn readable(&self, deadline: Deadline) -> Ready<'_> {
+        Ready {
+            stream: self,
+            interest: Interest::Read,
+            deadline,
+        }
     }
 
-    /// Waits until there may be room to send.
-    pub async fn writable(&self, _deadline: Deadline) -> io::Result<()> {
-        todo!()
+    /// Waits until there may be room to send; the same holds.
+    pub fn writable(&self, deadline: Deadline) -> Ready<'_> {
+        Ready {
+            stream: self,
+            interest: Interest::Write,
+            deadline,
+        }
     }
 
     /// Whether the peer is known to have closed its side; what it sent before may still wait.
     pub fn peer_closed(&self) -> bool {
-        todo!()
+        self.registration
+            .ready()
+            .is_some_and(|ready| ready & HUP != 0)
     }
 
     /// Whether a receive may yield something, as far as is known without asking the kernel.
     pub fn may_be_readable(&self) -> bool {
-        todo!()
+        self.registration
+            .ready()
+            .is_none_or(|ready| ready & READ != 0)
     }
 
     /// Gives readiness to [`Handler::parked_ready`](crate::Handler) under `token`, and the
     /// deadline to `parked_expired`, until [`unpark`](Self::unpark). Makes a system call only
     /// where the stream never waited before.
-    pub fn park(&self, _token: u32, _deadline: Deadline) -> io::Result<()> {
-        todo!()
+    pub fn park(&self, token: u32, deadline: Deadline) -> io::Result<()> {
+        reactor::with(|inner| {
+            let slot = self
+                .registration
+                .enter(inner, self.fd.as_fd(), Interest::Read)?;
+            let mut sources = inner.sources();
+            let source = sources.at(slot);
+            debug_assert_eq!(source.owner, Owner::Tasks, "parked twice");
+            source.owner = Owner::Parked;
+            let read = std::mem::replace(&mut source.read, token);
+            let write = std::mem::replace(&mut source.write, NONE);
+            let ready = source.ready & READ != 0;
+            drop(sources);
+
+            inner.discard(Waiter(read));
+            inner.discard(Waiter(write));
+            inner.set_timer(slot, deadline);
+            if ready {
+                inner.post(inner.sources().key(slot));
+            } else {
+                inner.rearm(slot, self.fd.as_fd(), Interest::Read)?;
+            }
+            Ok(())
+        })
     }
 
-    /// Gives readiness back to tasks. No system call.
+    /// Gives readiness back to tasks. No system call, and the timer is left to be moved.
     pub fn unpark(&self) {
-        todo!()
+        let slot = self.registration.slot.get();
+        if slot == NONE {
+            return;
+        }
+        reactor::with(|inner| {
+            let mut sources = inner.sources();
+            let source = sources.at(slot);
+            source.owner = Owner::Tasks;
+            source.read = NONE;
+        });
     }
 
-    pub fn set_nodelay(&self, _on: bool) -> io::Result<()> {
-        todo!()
+    /// TCP_NODELAY.
+    pub fn set_nodelay(&self, on: bool) -> io::Result<()> {
+        Ok(sockopt::set_tcp_nodelay(&self.fd, on)?)
     }
 
     /// TCP_CORK: hold back partial segments.
-    pub fn set_cork(&self, _on: bool) -> io::Result<()> {
-        todo!()
+    pub fn set_cork(&self, on: bool) -> io::Result<()> {
+        Ok(sockopt::set_tcp_cork(&self.fd, on)?)
     }
 
     /// Ends our side of the conversation (FIN), for a lingering close.
     pub fn shutdown_send(&self) -> io::Result<()> {
-        todo!()
+        Ok(rustix::net::shutdown(&self.fd, Shutdown::Write)?)
     }
 
     /// Makes close answer with RST (`reset_timedout_connection`).
     pub fn reset_on_close(&self) -> io::Result<()> {
-        todo!()
+        Ok(sockopt::set_socket_linger(&self.fd, Some(Duration::ZERO))?)
+    }
+
+    /// Makes a system call unless it is known to be in vain, and notes what it tells about the
+    /// readiness: edges are reported once, so a direction counts as ready until it ran dry.
+    #[inline]
+    fn attempt(
+        &self,
+        direction: u8,
+        wanted: usize,
+        call: impl FnOnce() -> rustix::io::Result<usize>,
+    ) -> io::Result<usize> {
+        if self
+            .registration
+            .ready()
+            .is_some_and(|ready| ready & direction == 0)
+        {
+            return Err(Errno::AGAIN.into());
+        }
+        let result = call();
+        match result {
+            Err(Errno::AGAIN) => self.registration.dry(direction),
+            // epoll(7): on a stream less than asked for is as good as EAGAIN; but an end that
+            // has been reported already will not be reported again
+            Ok(count) if count < wanted && !self.peer_closed() => self.registration.dry(direction),
+            _ => {}
+        }
+        Ok(result?)
     }
 }
 
 impl AsFd for Stream {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+}
+
+fn send_flags(more: bool) -> SendFlags {
+    if more {
+        SendFlags::NOSIGNAL | SendFlags::MORE
+    } else {
+        SendFlags::NOSIGNAL
+    }
+}
+
+/// The future of [`Stream::readable`] and [`Stream::writable`].
+#[must_use = "futures do nothing unless they are awaited"]
+pub struct Ready<'a> {
+    stream: &'a Stream,
+    interest: Interest,
+    deadline: Deadline,
+}
+
+impl Future for Ready<'_> {
+    type Output = io::Result<()>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Ready {
+            stream,
+            interest,
+            deadline,
+        } = *self;
+        reactor::with(|inner| {
+            let slot = stream
+                .registration
+                .enter(inner, stream.fd.as_fd(), interest)?;
+            if inner.sources().at(slot).ready & interest.bit() != 0 {
+                return Poll::Ready(Ok(()));
+            }
+            if deadline.0 <= inner.now() {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            inner.set_waiter(slot, interest, inner.waiter(cx));
+            inner.limit_timer(slot, deadline);
+            inner.rearm(slot, stream.fd.as_fd(), interest)?;
+            Poll::Pending
+        })
+    }
+}
+
+impl Interest {
+    fn bit(self) -> u8 {
+        match self {
+            Interest::Read => READ,
+            Interest::Write => WRITE,
+        }
+    }
+}
+
+/// A stream's place among the sources, if it ever had to wait.
+struct Registration {
+    slot: Cell<u32>,
+    /// The slot belongs to this thread's reactor.
+    not_send: PhantomData<*const ()>,
+}
+
+impl Registration {
+    fn none() -> Registration {
+        Registration {
+            slot: Cell::new(NONE),
+            not_send: PhantomData,
+        }
+    }
+
+    /// The slot; the first time, the backend is told. `wanted` just proved not to be ready; the
+    /// other direction may be, as far as is known.
+    #[inline]
+    fn enter(&self, inner: &Inner, fd: BorrowedFd<'_>, wanted: Interest) -> io::Result<u32> {
+        if self.slot.get() != NONE {
+            return Ok(self.slot.get());
+        }
+        let mut sources = inner.sources();
+        let key = sources.insert(Owner::Tasks, NONE);
+        if let Err(error) = inner.backend().add(fd, key) {
+            sources.remove(key.slot());
+            return Err(error);
+        }
+        sources.at(key.slot()).ready = (READ | WRITE) & !wanted.bit();
+        self.slot.set(key.slot());
+        Ok(key.slot())
+    }
+
+    /// What is known about the readiness: nothing before the stream is registered.
+    #[inline]
+    fn ready(&self) -> Option<u8> {
+        match self.slot.get() {
+            NONE => None,
+            slot => Some(reactor::with(|inner| inner.sources().at(slot).ready)),
+        }
+    }
+
+    #[inline]
+    fn dry(&self, direction: u8) {
+        let slot = self.slot.get();
+        if slot != NONE {
+            reactor::with(|inner| inner.sources().at(slot).ready &= !direction);
+        }
+    }
+
+    /// Ends the watch on a descriptor that lives on.
+    fn leave(self, fd: BorrowedFd<'_>) {
+        let slot = self.slot.replace(NONE);
+        if slot == NONE {
+            return;
+        }
+        reactor::try_with(|inner| {
+            let key = inner.sources().key(slot);
+            // it can only fail for a descriptor that is not watched, which is what we want
+            let _ = inner.backend().remove(fd, key);
+            inner.remove_source(slot);
+        });
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        let slot = self.slot.get();
+        if slot == NONE {
+            return;
+        }
+        reactor::try_with(|inner| {
+            let key = inner.sources().key(slot);
+            inner.backend().forget(key);
+            inner.remove_source(slot);
+        });
+    }
+}
+
+/// Sources and what hangs on them.
+impl Inner {
+    fn set_waiter(&self, slot: u32, interest: Interest, waiter: Waiter) {
+        let mut sources = self.sources();
+        let source = sources.at(slot);
+        let place = match interest {
+            Interest::Read => &mut source.read,
+            Interest::Write => &mut source.write,
+        };
+        let former = std::mem::replace(place, waiter.0);
+        drop(sources);
+        self.discard(Waiter(former));
+    }
+
+    /// Makes the source's timer fire at `deadline` or before: a task that is told too early looks
+    /// at its own deadline and waits on, so a connection that keeps moving moves no timer.
+    fn limit_timer(&self, slot: u32, deadline: Deadline) {
+        if deadline == Deadline::NEVER {
+            return;
+        }
+        let mut sources = self.sources();
+        let source = sources.at(slot);
+        match source.timer {
+            NONE => source.timer = self.wheel().insert(deadline.0, Target::Source(slot)).index,
+            armed => self.wheel().limit(armed, deadline.0),
+        }
+    }
+
+    /// Makes the source's timer fire at `deadline`.
+    fn set_timer(&self, slot: u32, deadline: Deadline) {
+        let mut sources = self.sources();
+        let source = sources.at(slot);
+        match (source.timer, deadline) {
+            (NONE, Deadline::NEVER) => {}
+            (NONE, _) => {
+                source.timer = self.wheel().insert(deadline.0, Target::Source(slot)).index;
+            }
+            (armed, Deadline::NEVER) => {
+                self.wheel().cancel_at(armed);
+                source.timer = NONE;
+            }
+            (armed, _) => self.wheel().set(armed, deadline.0),
+        }
+    }
+
+    fn rearm(&self, slot: u32, fd: BorrowedFd<'_>, interest: Interest) -> io::Result<()> {
+        let mut backend = self.backend();
+        if !backend.needs_rearm() {
+            return Ok(());
+        }
+        backend.rearm(fd, self.sources().key(slot), interest)
+    }
+
+    fn remove_source(&self, slot: u32) {
+        let source = self.sources().remove(slot);
+        if source.timer != NONE {
+            self.wheel().cancel_at(source.timer);
+        }
+        if source.owner == Owner::Tasks {
+            self.discard(Waiter(source.read));
+            self.discard(Waiter(source.write));
+        }
     }
 }

@@ -1,1 +1,3 @@
+//! Processes and the engines they run.
 
+pub mod engines;

@@ -1,1 +1,9 @@
+//! Memory that a master and its workers share: mapped once, inherited over fork.
 
+mod lock;
+mod region;
+mod scoreboard;
+
+pub use lock::{Acquired, Guard, SharedMutex};
+pub use region::{Region, Shareable};
+pub use scoreboard::{Scoreboard, Totals, WorkerSlot, WorkerState};

@@ -1,0 +1,518 @@
+//! The reactor as its users see it, under each backend.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::io;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use daemun_event::backends::NAMES;
+use daemun_event::{
+    Buffer, Deadline, Handler, Listener, Peer, Reactor, Sessions, Stream, Timer, Watch,
+    at_turn_end, now, remote, sleep, spawn, timeout, wall_clock,
+};
+
+/// Notes what it is told.
+#[derive(Default)]
+struct Notes {
+    ready: Vec<u32>,
+    expired: Vec<u32>,
+    acceptable: Vec<u32>,
+    sessions: Vec<u32>,
+    timers: Vec<u32>,
+}
+
+impl Handler for Notes {
+    fn parked_ready(&mut self, token: u32) {
+        self.ready.push(token);
+    }
+
+    fn parked_expired(&mut self, token: u32) {
+        self.expired.push(token);
+    }
+
+    fn acceptable(&mut self, token: u32) {
+        self.acceptable.push(token);
+    }
+
+    fn session(&mut self, slot: u32) {
+        self.sessions.push(slot);
+    }
+
+    fn timer(&mut self, token: u32) {
+        self.timers.push(token);
+    }
+}
+
+/// Runs `test` over each backend, with a clock that leaps from timer to timer.
+fn each_backend(test: impl Fn(&mut Reactor)) {
+    for name in NAMES {
+        let mut reactor = Reactor::open_leaping(Some(name)).unwrap();
+        assert_eq!(&reactor.method(), name);
+        test(&mut reactor);
+    }
+}
+
+fn run<T>(reactor: &mut Reactor, future: impl Future<Output = T>) -> T {
+    reactor.block_on(&mut Notes::default(), future).unwrap()
+}
+
+fn stream(socket: impl Into<OwnedFd>) -> Stream {
+    let fd = socket.into();
+    rustix::io::ioctl_fionbio(&fd, true).unwrap();
+    Stream::new(fd)
+}
+
+fn pair() -> (Stream, Stream) {
+    let (left, right) = UnixStream::pair().unwrap();
+    (stream(left), stream(right))
+}
+
+fn in_ms(millis: u64) -> Deadline {
+    Deadline::after(Duration::from_millis(millis))
+}
+
+#[test]
+fn an_echo_crosses_both_kinds_of_socket() {
+    each_backend(|reactor| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        for (near, far) in [pair(), (stream(client), stream(server))] {
+            spawn(async move {
+                while let Ok(buffer) = far.recv_pooled(Deadline::NEVER).await {
+                    if buffer.is_empty() {
+                        return;
+                    }
+                    far.send_all(&buffer, Duration::from_secs(1)).await.unwrap();
+                }
+            });
+            run(reactor, async {
+                // more than the kernel takes at once, so that both sides wait in both directions
+                let sent: Vec<u8> = (0..3_000_000u32).map(|i| (i % 251) as u8).collect();
+                let mut received = Vec::new();
+                let (mut at, mut buffer) = (0, Buffer::new());
+                while received.len() < sent.len() {
+                    match near.try_send(&sent[at..(at + 100_000).min(sent.len())], false) {
+                        Ok(count) => at += count,
+                        Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+                    }
+                    let count = near.recv_into(&mut buffer, Deadline::NEVER).await.unwrap();
+                    received.extend_from_slice(&buffer[..count]);
+                    buffer.clear();
+                }
+                assert!(received == sent);
+            });
+        }
+    });
+}
+
+#[test]
+fn a_read_gives_up_at_its_deadline() {
+    each_backend(|reactor| {
+        let (near, _far) = pair();
+        run(reactor, async {
+            let start = now();
+            let error = near.recv(&mut [0; 10], in_ms(60_000)).await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+            assert_eq!(now() - start, 60_000);
+        });
+    });
+}
+
+#[test]
+fn a_later_deadline_is_kept_although_an_earlier_timer_stands() {
+    each_backend(|reactor| {
+        let (near, far) = pair();
+        run(reactor, async {
+            spawn(async move {
+                sleep(Duration::from_millis(900)).await;
+                far.try_send(b"x", false).unwrap();
+                sleep(Duration::from_secs(100)).await;
+                drop(far);
+            });
+            near.recv(&mut [0; 10], in_ms(1000)).await.unwrap();
+            let error = near.recv(&mut [0; 10], in_ms(1000)).await.unwrap_err();
+            assert_eq!((error.kind(), now()), (io::ErrorKind::TimedOut, 1900));
+        });
+    });
+}
+
+#[test]
+fn an_earlier_deadline_is_kept_although_a_later_timer_stands() {
+    each_backend(|reactor| {
+        let (near, far) = pair();
+        run(reactor, async {
+            far.try_send(b"x", false).unwrap();
+            near.readable(in_ms(75_000)).await.unwrap();
+            near.recv(&mut [0; 10], Deadline::NEVER).await.unwrap();
+            near.recv(&mut [0; 10], in_ms(10)).await.unwrap_err();
+            assert_eq!(now(), 10);
+        });
+    });
+}
+
+#[test]
+fn a_parked_stream_is_told_of_data_and_of_time() {
+    each_backend(|reactor| {
+        let mut notes = Notes::default();
+        let (near, far) = pair();
+        near.park(7, in_ms(75_000)).unwrap();
+        far.try_send(b"GET", false).unwrap();
+        reactor.turn(&mut notes, None).unwrap();
+        assert_eq!(notes.ready, [7]);
+
+        near.unpark();
+        assert_eq!(near.try_recv(&mut [0; 10]).unwrap(), 3);
+        near.park(8, in_ms(60_000)).unwrap();
+        while notes.expired.is_empty() {
+            reactor.turn(&mut notes, None).unwrap();
+        }
+        assert_eq!((notes.expired, notes.ready), (vec![8], vec![7]));
+        assert_eq!(now(), 60_000);
+    });
+}
+
+#[test]
+fn parking_again_moves_the_deadline() {
+    each_backend(|reactor| {
+        let mut notes = Notes::default();
+        let (near, far) = pair();
+        for token in 0..10 {
+            near.park(token, in_ms(75_000)).unwrap();
+            let _pause = Timer::new(1, in_ms(50_000));
+            while notes.timers.is_empty() {
+                reactor.turn(&mut notes, None).unwrap();
+            }
+            notes.timers.clear();
+            near.unpark();
+        }
+        assert_eq!((notes.expired.len(), now()), (0, 500_000));
+        drop(far);
+    });
+}
+
+#[test]
+fn what_was_left_unread_is_told_of_at_once() {
+    each_backend(|reactor| {
+        let mut notes = Notes::default();
+        let (near, far) = pair();
+        near.park(1, Deadline::NEVER).unwrap();
+        far.try_send(b"two requests", false).unwrap();
+        reactor.turn(&mut notes, None).unwrap();
+        near.unpark();
+        assert_eq!(near.try_recv(&mut [0; 4]).unwrap(), 4);
+        near.park(2, Deadline::NEVER).unwrap();
+        reactor.turn(&mut notes, None).unwrap();
+        assert_eq!(notes.ready, [1, 2]);
+    });
+}
+
+#[test]
+fn the_end_of_a_parked_peer_is_told_and_seen() {
+    each_backend(|reactor| {
+        let mut notes = Notes::default();
+        let (near, far) = pair();
+        near.park(1, Deadline::NEVER).unwrap();
+        far.try_send(b"bye", false).unwrap();
+        drop(far);
+        reactor.turn(&mut notes, None).unwrap();
+        near.unpark();
+        assert!(near.peer_closed());
+        // the end was reported together with the bytes: a short read must not hide it
+        assert_eq!(near.try_recv(&mut [0; 10]).unwrap(), 3);
+        assert_eq!(near.try_recv(&mut [0; 10]).unwrap(), 0);
+    });
+}
+
+#[test]
+fn an_event_for_a_closed_stream_does_not_reach_its_successor() {
+    each_backend(|reactor| {
+        struct Closer {
+            parked: Vec<Option<(Stream, Stream)>>,
+            told: usize,
+        }
+        impl Handler for Closer {
+            /// Closes every other stream, and parks new ones in the slots that became free.
+            fn parked_ready(&mut self, token: u32) {
+                self.told += 1;
+                for (index, place) in self.parked.iter_mut().enumerate() {
+                    if index != token as usize {
+                        *place = None;
+                        let (near, far) = pair();
+                        near.park(100, Deadline::NEVER).unwrap();
+                        *place = Some((near, far));
+                    }
+                }
+            }
+            fn parked_expired(&mut self, _: u32) {}
+            fn acceptable(&mut self, _: u32) {}
+            fn session(&mut self, _: u32) {}
+        }
+        let mut closer = Closer {
+            parked: Vec::new(),
+            told: 0,
+        };
+        for token in 0..8 {
+            let (near, far) = pair();
+            near.park(token, Deadline::NEVER).unwrap();
+            far.try_send(b"x", false).unwrap();
+            closer.parked.push(Some((near, far)));
+        }
+        reactor.turn(&mut closer, None).unwrap();
+        assert_eq!(closer.told, 1);
+    });
+}
+
+#[test]
+fn a_descriptor_taken_back_is_no_longer_watched() {
+    each_backend(|reactor| {
+        let mut notes = Notes::default();
+        let (near, far) = pair();
+        near.park(1, in_ms(5)).unwrap();
+        let fd = near.into_fd();
+        far.try_send(b"x", false).unwrap();
+        reactor
+            .turn(&mut notes, Some(Duration::from_millis(10)))
+            .unwrap();
+        assert_eq!((notes.ready.len(), notes.expired.len()), (0, 0));
+
+        let again = Stream::new(fd);
+        again.park(2, Deadline::NEVER).unwrap();
+        reactor.turn(&mut notes, None).unwrap();
+        assert_eq!(notes.ready, [2], "adding it elsewhere reports what waits");
+    });
+}
+
+#[test]
+fn a_listener_reports_until_it_is_paused() {
+    each_backend(|reactor| {
+        let mut notes = Notes::default();
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let address = socket.local_addr().unwrap();
+        let listener = Listener::new(Arc::new(socket.into()), 3, true);
+        listener.resume().unwrap();
+
+        let clients: Vec<_> = (0..40)
+            .map(|_| TcpStream::connect(address).unwrap())
+            .collect();
+        for client in &clients {
+            reactor.turn(&mut notes, None).unwrap();
+            let (_, peer) = listener.accept().unwrap();
+            assert_eq!(peer, Peer::from(client.local_addr().unwrap()));
+        }
+        assert_eq!(notes.acceptable, [3; 40]);
+        assert_eq!(
+            listener.accept().err().unwrap().kind(),
+            io::ErrorKind::WouldBlock
+        );
+
+        listener.pause().unwrap();
+        let _waits = TcpStream::connect(address).unwrap();
+        reactor.turn(&mut notes, Some(Duration::ZERO)).unwrap();
+        assert_eq!(notes.acceptable.len(), 40);
+        listener.resume().unwrap();
+        reactor.turn(&mut notes, None).unwrap();
+        assert_eq!(notes.acceptable.len(), 41);
+    });
+}
+
+#[test]
+fn connecting_reaches_a_listener_or_fails() {
+    each_backend(|reactor| {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        run(reactor, async {
+            let near = Stream::connect(address, in_ms(1000)).await.unwrap();
+            let far = stream(socket.accept().unwrap().0);
+            near.send_all(b"hello", Duration::from_secs(1))
+                .await
+                .unwrap();
+            assert_eq!(
+                &far.recv_pooled(Deadline::NEVER).await.unwrap()[..],
+                b"hello"
+            );
+            drop(socket);
+            let refused = Stream::connect(address, in_ms(1000)).await.err().unwrap();
+            assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        });
+    });
+}
+
+#[test]
+fn a_waker_works_from_another_thread() {
+    each_backend(|reactor| {
+        let (to_thread, from_reactor) = std::sync::mpsc::channel::<std::task::Waker>();
+        let flag = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let seen = flag.clone();
+        let thread = std::thread::spawn(move || {
+            let waker = from_reactor.recv().unwrap();
+            flag.store(true, std::sync::atomic::Ordering::Release);
+            waker.wake();
+        });
+        run(
+            reactor,
+            poll_fn(|cx| {
+                if seen.load(std::sync::atomic::Ordering::Acquire) {
+                    return Poll::Ready(());
+                }
+                // the thread ends after the first
+                let _ = to_thread.send(cx.waker().clone());
+                Poll::Pending
+            }),
+        );
+        thread.join().unwrap();
+    });
+}
+
+#[test]
+fn other_threads_send_work_while_the_reactor_lives() {
+    each_backend(|reactor| {
+        let remote = remote();
+        let done = Rc::new(Cell::new(false));
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn({
+            let remote = remote.clone();
+            move || remote.run(move || sender.send(std::thread::current().id()).unwrap())
+        });
+        at_turn_end({
+            let done = done.clone();
+            move || done.set(receiver.try_recv() == Ok(std::thread::current().id()) || done.get())
+        });
+        while !done.get() {
+            reactor.turn(&mut Notes::default(), None).unwrap();
+        }
+        assert!(thread.join().unwrap());
+    });
+    let orphan = {
+        let _reactor = Reactor::open(None).unwrap();
+        remote()
+    };
+    assert!(!orphan.run(|| unreachable!()));
+}
+
+#[test]
+fn a_panic_ends_its_task_and_is_reported() {
+    each_backend(|reactor| {
+        let reported = Rc::new(RefCell::new(Vec::new()));
+        reactor.on_panic({
+            let reported = reported.clone();
+            move |panic| {
+                reported
+                    .borrow_mut()
+                    .push(*panic.downcast_ref::<&str>().unwrap())
+            }
+        });
+        spawn(async { panic!("on purpose") });
+        run(reactor, sleep(Duration::from_millis(1)));
+        assert_eq!(*reported.borrow(), ["on purpose"]);
+    });
+}
+
+#[test]
+fn a_time_limit_cuts_what_takes_longer() {
+    each_backend(|reactor| {
+        run(reactor, async {
+            let slow = sleep(Duration::from_secs(2));
+            assert_eq!(timeout(in_ms(500), slow).await, None);
+            assert_eq!(now(), 500);
+            assert_eq!(timeout(in_ms(500), async { 5 }).await, Some(5));
+        });
+    });
+}
+
+#[test]
+fn a_dropped_timer_does_not_fire() {
+    each_backend(|reactor| {
+        let mut notes = Notes::default();
+        let _kept = Timer::new(1, in_ms(30));
+        drop(Timer::new(2, in_ms(20)));
+        while notes.timers.is_empty() {
+            reactor.turn(&mut notes, None).unwrap();
+        }
+        assert_eq!((notes.timers, now()), (vec![1], 30));
+    });
+}
+
+#[test]
+fn a_watch_calls_back_until_it_is_dropped() {
+    each_backend(|reactor| {
+        let mut notes = Notes::default();
+        let (near, far) = UnixStream::pair().unwrap();
+        let calls = Rc::new(Cell::new(0));
+        let watch = Watch::new(near.into(), {
+            let calls = calls.clone();
+            move || calls.set(calls.get() + 1)
+        })
+        .unwrap();
+        let far = stream(far);
+        far.try_send(b"x", false).unwrap();
+        reactor.turn(&mut notes, None).unwrap();
+        reactor.turn(&mut notes, None).unwrap();
+        drop(watch);
+        reactor.turn(&mut notes, Some(Duration::ZERO)).unwrap();
+        assert_eq!(calls.get(), 2);
+    });
+}
+
+#[test]
+fn a_session_waits_as_a_task_and_yields_its_output() {
+    each_backend(|reactor| {
+        let mut notes = Notes::default();
+        let mut sessions = Sessions::new(|(stream, wait): (Stream, bool)| async move {
+            if wait {
+                let buffer = stream.recv_pooled(Deadline::NEVER).await.unwrap();
+                return buffer.len();
+            }
+            0
+        });
+        let (idle, _peer) = pair();
+        assert!(matches!(sessions.start((idle, false)), Poll::Ready(Ok(0))));
+
+        let (near, far) = pair();
+        assert!(sessions.start((near, true)).is_pending());
+        assert_eq!(sessions.running(), 1);
+        far.try_send(b"hello", false).unwrap();
+        while notes.sessions.is_empty() {
+            reactor.turn(&mut notes, None).unwrap();
+        }
+        assert_eq!(notes.sessions, [0]);
+        assert!(matches!(sessions.poll(0), Poll::Ready(Ok(5))));
+        assert!(sessions.poll(0).is_pending(), "it has ended");
+        assert_eq!(sessions.running(), 0);
+    });
+}
+
+#[test]
+fn a_panicking_session_leaves_its_slot_usable() {
+    each_backend(|_| {
+        let mut sessions = Sessions::new(|fail: bool| async move { assert!(!fail, "on purpose") });
+        let Poll::Ready(Err(panic)) = sessions.start(true) else {
+            panic!("it should fail")
+        };
+        assert_eq!(panic.0.downcast_ref::<&str>(), Some(&"on purpose"));
+        assert!(matches!(sessions.start(false), Poll::Ready(Ok(()))));
+        assert_eq!(sessions.running(), 0);
+    });
+}
+
+#[test]
+fn the_system_clock_moves_on() {
+    let mut reactor = Reactor::open(None).unwrap();
+    let before = (now(), wall_clock());
+    run(&mut reactor, sleep(Duration::from_millis(20)));
+    assert!(now() >= before.0 + 20);
+    assert!(wall_clock() > before.1);
+}
+
+#[test]
+fn an_unknown_backend_is_refused_in_words() {
+    let error = Reactor::open(Some("kqueuee")).err().unwrap();
+    assert_eq!(error.to_string(), "invalid event type");
+}

@@ -1,0 +1,113 @@
+//! Listening sockets of an engine, and when to leave them alone.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use daemun_event::{Deadline, Listener, Peer, Stream, Timer};
+
+/// How long accepting pauses at most after it failed: where descriptors ran out others may hold
+/// them, so that no close of ours ever tells of free ones. nginx's `accept_mutex_delay`.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// What came of asking for a connection.
+pub(super) enum Asked {
+    Accepted(Stream, Peer),
+    /// There is none.
+    Nobody,
+    /// One was there, but is gone; ask again.
+    Aborted(io::Error),
+    /// Mostly a shortage of descriptors or memory. Asking again would fail at once.
+    Failed(io::Error),
+}
+
+pub(super) struct Acceptor {
+    listeners: Vec<Listener>,
+    paused: bool,
+    retry: Option<Timer>,
+}
+
+impl Acceptor {
+    /// Begins to listen; `shared` as in [`Listener::new`].
+    pub(super) fn new(sockets: Vec<Arc<OwnedFd>>, shared: bool) -> io::Result<Acceptor> {
+        let listener = |(index, socket)| Listener::new(socket, index as u32, shared);
+        let listeners: Vec<_> = sockets.into_iter().enumerate().map(listener).collect();
+        listeners.iter().try_for_each(Listener::resume)?;
+        Ok(Acceptor {
+            listeners,
+            paused: false,
+            retry: None,
+        })
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.listeners.len()
+    }
+
+    /// Asks the listener at `index`, which may be gone.
+    pub(super) fn ask(&self, index: usize) -> Asked {
+        let Some(listener) = self.listeners.get(index) else {
+            return Asked::Nobody;
+        };
+        match listener.accept() {
+            Ok((stream, peer)) => Asked::Accepted(stream, peer),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Asked::Nobody,
+            Err(error) if concerns_one_connection(&error) => Asked::Aborted(error),
+            Err(error) => Asked::Failed(error),
+        }
+    }
+
+    /// Has nothing reported any more; [`ask`](Self::ask) goes on to work.
+    pub(super) fn leave(&self) -> io::Result<()> {
+        self.listeners.iter().try_for_each(Listener::pause)
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// Leaves connections in the kernel's queue until [`resume`](Self::resume).
+    pub(super) fn pause(&mut self) -> io::Result<()> {
+        self.paused = true;
+        self.leave()
+    }
+
+    /// As [`pause`](Self::pause), and has the handler's `timer` called after a while.
+    pub(super) fn pause_for_a_while(&mut self) -> io::Result<()> {
+        self.retry = Some(Timer::new(0, Deadline::after(RETRY)));
+        self.pause()
+    }
+
+    pub(super) fn resume(&mut self) -> io::Result<()> {
+        self.paused = false;
+        self.retry = None;
+        self.listeners.iter().try_for_each(Listener::resume)
+    }
+
+    /// Stops for good. The sockets stay open in whoever else holds them.
+    pub(super) fn close(&mut self) {
+        self.listeners.clear();
+        self.retry = None;
+        self.paused = false;
+    }
+}
+
+/// accept(2) also hands out network errors of the connection that it would have returned.
+fn concerns_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(
+            libc::EINTR
+                | libc::ECONNABORTED
+                | libc::EPERM
+                | libc::EPROTO
+                | libc::ENETDOWN
+                | libc::ENETUNREACH
+                | libc::EHOSTDOWN
+                | libc::EHOSTUNREACH
+                | libc::ENONET
+                | libc::ETIMEDOUT
+        )
+    )
+}

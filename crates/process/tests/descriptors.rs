@@ -1,0 +1,114 @@
+//! An engine that runs out of descriptors. The limit is the process's, so this test is alone.
+
+use std::cell::RefCell;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use daemun_core::connection::{Connection, Outcome, Protocol, Wait};
+use daemun_event::{Deadline, Reactor};
+use daemun_process::engines::Notice;
+use daemun_process::engines::native::{Engine, Limits};
+use daemun_shm::Scoreboard;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Keeps a connection whose client sent `k`; holds the others until they send something more.
+struct Hold;
+
+impl Protocol for Hold {
+    async fn serve(self: Rc<Self>, connection: Connection) -> Outcome {
+        let mut byte = [0];
+        if connection
+            .stream
+            .recv(&mut byte, Deadline::NEVER)
+            .await
+            .is_ok_and(|count| count == 1)
+        {
+            let _ = connection.stream.try_send(&byte, false);
+            if byte == *b"k" {
+                let wait = Wait::keep_alive(Duration::from_secs(75));
+                return Outcome::Park { connection, wait };
+            }
+            let _ = connection.stream.recv(&mut byte, Deadline::NEVER).await;
+        }
+        Outcome::Close(connection)
+    }
+
+    fn timed_out(&self, _: Connection) {}
+
+    fn shed(&self, _: Connection) {}
+}
+
+#[test]
+fn a_shortage_closes_idle_connections_then_pauses_and_ends() {
+    let mut reactor = Reactor::open_leaping(None).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
+    let notices = Rc::new(RefCell::new(Vec::new()));
+    let report = {
+        let notices = notices.clone();
+        move |notice| match notice {
+            Notice::AcceptFailed { error, .. } => notices.borrow_mut().push(error.raw_os_error()),
+            _ => panic!("another trouble"),
+        }
+    };
+    let limits = Limits {
+        connections: 100,
+        multi_accept: true,
+        shared_listeners: false,
+    };
+    let counters = Scoreboard::new().unwrap().claim(1).unwrap();
+    let sockets = vec![Arc::new(listener.into())];
+    let mut engine = Engine::new(
+        &reactor,
+        Rc::new(Hold),
+        sockets,
+        limits,
+        counters,
+        Box::new(report),
+    )
+    .unwrap();
+    let mut settle = |engine: &mut Engine<Hold>| {
+        for _ in 0..10 {
+            reactor.turn(engine, Some(Duration::ZERO)).unwrap();
+        }
+    };
+
+    let mut clients: Vec<TcpStream> = (0..4)
+        .map(|_| TcpStream::connect(address).unwrap())
+        .collect();
+    for (client, byte) in clients.iter_mut().zip([b"k", b"h", b"h", b"h"]) {
+        client.write_all(byte).unwrap();
+    }
+    // room for two of them
+    let next = std::fs::File::open("/dev/null").unwrap();
+    let used = std::os::fd::AsRawFd::as_raw_fd(&next) as u64;
+    drop(next);
+    let former = getrlimit(Resource::Nofile);
+    setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: Some(used + 2),
+            ..former
+        },
+    )
+    .unwrap();
+
+    // the first is idle and goes for the third; then nobody is idle, and the fourth has to wait
+    settle(&mut engine);
+    assert_eq!((engine.active(), engine.parked()), (2, 0));
+    assert_eq!(*notices.borrow(), [Some(libc::EMFILE)]);
+    assert_eq!(clients[0].read(&mut [0; 2]).unwrap(), 1);
+    assert_eq!(clients[0].read(&mut [0; 2]).unwrap(), 0);
+
+    // somebody leaves
+    clients[1].write_all(b"x").unwrap();
+    settle(&mut engine);
+    assert_eq!(engine.active(), 2);
+    assert_eq!(clients[3].read(&mut [0; 2]).unwrap(), 1);
+    assert_eq!(notices.borrow().len(), 1, "one line for one shortage");
+    setrlimit(Resource::Nofile, former).unwrap();
+}
