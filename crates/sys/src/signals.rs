@@ -39,7 +39,7 @@ impl SignalQueue {
     }
 
     /// The next signal, `None` where none waits.
-    pub fn next(&self) -> io::Result<Option<Received>> {
+    pub fn receive(&self) -> io::Result<Option<Received>> {
         let mut info = MaybeUninit::<libc::signalfd_siginfo>::uninit();
         let size = size_of::<libc::signalfd_siginfo>();
         // SAFETY: the buffer is valid for `size` bytes.
@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn a_sent_value_arrives_with_its_sender() {
         let queue = SignalQueue::of(&[SIGUSR2]).unwrap();
-        assert_eq!(queue.next().unwrap(), None);
+        assert_eq!(queue.receive().unwrap(), None);
         let own = crate::identity::pid();
         // To this thread only: the harness's other threads do not block it.
         let thread = crate::identity::thread_id();
@@ -134,7 +134,7 @@ mod tests {
             info.si_code = libc::SI_QUEUE;
             libc::syscall(libc::SYS_rt_tgsigqueueinfo, own, thread, SIGUSR2, &info);
         }
-        let received = queue.next().unwrap().unwrap();
+        let received = queue.receive().unwrap().unwrap();
         assert_eq!((received.number, received.value), (SIGUSR2, Some(0)));
     }
 }
