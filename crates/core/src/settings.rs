@@ -50,3 +50,34 @@ pub struct EventSettings {
     pub method: Option<String>,
     pub multi_accept: bool,
 }
+
+impl Default for ProcessSettings {
+    /// nginx's defaults, except for the paths, which the program's identity decides.
+    fn default() -> ProcessSettings {
+        ProcessSettings {
+            daemon: true,
+            master_process: true,
+            worker_processes: 1,
+            worker_cpu_affinity: CpuAffinity::Unset,
+            worker_priority: 0,
+            worker_rlimit_nofile: None,
+            worker_rlimit_core: None,
+            worker_shutdown_timeout: None,
+            working_directory: None,
+            user: None,
+            pid: PathBuf::new(),
+            environment: Vec::new(),
+            events: EventSettings::default(),
+        }
+    }
+}
+
+impl Default for EventSettings {
+    fn default() -> EventSettings {
+        EventSettings {
+            worker_connections: 512,
+            method: None,
+            multi_accept: false,
+        }
+    }
+}

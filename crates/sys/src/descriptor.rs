@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -29,6 +29,13 @@ pub fn check_writable(folder: &Path) -> io::Result<()> {
     // SAFETY: `path` is a terminated string that lives through the call.
     check(unsafe { libc::faccessat(libc::AT_FDCWD, path.as_ptr(), mode, libc::AT_EACCESS) })?;
     Ok(())
+}
+
+/// Owns what a call that makes a descriptor returned: socket(2), accept(2), signalfd(2).
+pub(crate) fn fresh(result: libc::c_int) -> io::Result<OwnedFd> {
+    let number = check(result)?;
+    // SAFETY: callers pass nothing but the result of such a call, so the number is new and nobody else's.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
 pub(crate) fn check(result: libc::c_int) -> io::Result<libc::c_int> {
