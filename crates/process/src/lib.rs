@@ -1,8 +1,3 @@
-<<<<<<< HEAD
-//! Processes and the engines they run.
-
-pub mod engines;
-=======
 //! Masters, workers and what passes between generations of them.
 //!
 //! The program crate implements [`Program`]: how to load a configuration, and what a worker does with it. This crate
@@ -19,6 +14,7 @@ pub mod engines;
 //! signals are heard at once. This crate knows no protocol and no engine.
 
 pub mod control;
+pub mod engines;
 pub mod handover;
 pub mod listening;
 pub mod signaller;
@@ -44,4 +40,3 @@ pub use worker::{Ready, WorkerContext};
 
 /// The exit code that says: starting this worker again would fail the same way. nginx's number.
 pub const FATAL: i32 = 2;
->>>>>>> h3
