@@ -121,7 +121,10 @@ impl World {
     }
 
     fn connect(&self) -> TcpStream {
-        TcpStream::connect(self.address).unwrap()
+        let client = TcpStream::connect(self.address).unwrap();
+        // what is written is there at once, not when the last segment was acknowledged
+        client.set_nodelay(true).unwrap();
+        client
     }
 
     /// Turns until nothing is left to do at this moment.
@@ -309,17 +312,18 @@ fn an_adopted_connection_goes_on_where_it_was() {
     let mut old = World::new(10);
     let mut client = old.client(b"x");
     assert_eq!(answer(&mut client), "x");
-    let connection = old.engine.drain_parked().next().unwrap();
-    let (fd, requests) = (connection.stream.into_fd(), connection.requests);
+    let parked = old.engine.drain_parked().next().unwrap();
     let Connection {
+        stream,
         peer,
         listener,
+        waited,
+        requests,
         number,
         started,
         partial,
-        waited,
-        ..
-    } = connection_of(&mut old);
+    } = parked;
+    let fd = stream.into_fd();
     drop(old);
 
     let mut new = World::new(1);
@@ -352,10 +356,4 @@ fn an_adopted_connection_goes_on_where_it_was() {
 
     let kept = new.engine.drain_parked().next().unwrap();
     assert_eq!((kept.waited, kept.requests), (Reason::KeepAlive, 2));
-}
-
-/// Any connection, for its plain fields.
-fn connection_of(world: &mut World) -> Connection {
-    let _client = world.client(b"x");
-    world.engine.drain_parked().next().unwrap()
 }
