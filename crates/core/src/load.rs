@@ -151,6 +151,7 @@ impl<'a> Loader<'a> {
         Loader {
             paths,
             variables: Variables::default(),
+            log_files,
             diagnostics,
             registry,
             open: vec![main],

@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 
 use daemun_conf::{Diagnostics, Span};
 use daemun_core::connection::Connection;
+use daemun_core::error_log;
 use daemun_core::listen::{Address, ListenSpec};
 use daemun_core::load::{Block, Paths};
+use daemun_core::log::Log;
 use daemun_core::module::{Contexts, SettingsSet};
 use daemun_core::script::{Script, Variables};
 use daemun_proto::http1::Method;
@@ -306,6 +308,11 @@ impl HttpConfig {
         exact.map_or(first, |(_, virtual_)| virtual_)
     }
 
+    /// The default server of the address that the connection came to.
+    pub fn default_server(&'static self, connection: &Connection) -> &'static Server {
+        &self.servers[self.virtual_of(connection).default]
+    }
+
     /// The address that a connection came to: the socket's own, unless that is a wildcard.
     pub fn local_address(&self, connection: &Connection) -> Option<SocketAddr> {
         match &self.sockets[usize::from(connection.listener)].spec.address {
@@ -324,6 +331,10 @@ impl Server {
     /// The first of its names, empty where it has none.
     pub fn name(&self) -> &[u8] {
         self.settings().of(&server_name::SETTINGS).first.0.as_deref().unwrap_or_default()
+    }
+
+    pub fn log(&self) -> &Log {
+        &self.settings().of(&error_log::SETTINGS).log
     }
 
     pub fn post_read(&self) -> &[Handler] {

@@ -1,7 +1,9 @@
 //! A request on its way through the phases.
 
 use std::any::Any;
+use std::cell::RefCell;
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::time::SystemTime;
 
@@ -53,6 +55,8 @@ pub struct Request {
     pub body: RequestBody,
     pub response: ResponseHead,
     pub keepalive: bool,
+    /// The client may still be sending: its connection is read empty before it is closed.
+    pub lingers: bool,
     /// An internal redirect, `error_page` or `try_files` led here.
     pub internal: bool,
     /// The status to send whatever the handler says, 0 where there is none.
@@ -71,6 +75,14 @@ pub struct Request {
     pub captures: Captures,
     variables: Vec<Option<Option<Bytes>>>,
     contexts: Vec<(usize, Box<dyn Any>)>,
+}
+
+/// How much is received at a time.
+const RECEIVE: usize = 16 * 1024;
+
+thread_local! {
+    /// What is received passes through here, so that no connection holds more than what it was sent.
+    static RECEIVED: RefCell<Box<[u8]>> = RefCell::new(vec![0; RECEIVE].into());
 }
 
 /// How often a URI may change.
@@ -95,6 +107,7 @@ impl Request {
             body: RequestBody::default(),
             response: ResponseHead::default(),
             keepalive: false,
+            lingers: false,
             internal: false,
             error_status: 0,
             in_error_page: false,
@@ -113,6 +126,11 @@ impl Request {
     /// Gives the request to a connection, whose default server speaks for it until its host is known.
     pub fn begin(&mut self, connection: Connection, server: &'static Server) {
         self.connection = Some(connection);
+        self.begin_again(server);
+    }
+
+    /// Begins another request of the same connection.
+    pub fn begin_again(&mut self, server: &'static Server) {
         self.server = server;
         self.location = &server.location;
         self.started = daemun_event::now();
@@ -139,6 +157,7 @@ impl Request {
         self.body = RequestBody::default();
         self.response.reset();
         self.keepalive = false;
+        self.lingers = false;
         self.internal = false;
         self.error_status = 0;
         self.in_error_page = false;
@@ -234,6 +253,15 @@ impl Request {
     /// A stored or cached variable; `None` where it was never set.
     pub fn stored(&self, id: VariableId) -> Option<&Option<Bytes>> {
         self.variables.get(usize::from(id.0))?.as_ref()
+    }
+
+    /// Receives what is there; an error of the kind `WouldBlock` where nothing is, 0 at the client's end.
+    pub fn receive_available(&mut self) -> io::Result<usize> {
+        RECEIVED.with_borrow_mut(|buffer| {
+            let received = self.connection().stream.try_recv(buffer)?;
+            self.head.bytes.extend_from_slice(&buffer[..received]);
+            Ok(received)
+        })
     }
 
     /// Whether the request's own head says HTTP/1.1 or later.
