@@ -165,7 +165,7 @@ mod tests {
             assert!(!words.contains(&word), "{word}: {line}");
         }
         assert!(
-            !line.contains("stream_") && !line.contains("mail_"),
+            !line.contains("-stream_") && !line.contains("-mail_"),
             "{line}"
         );
     }
