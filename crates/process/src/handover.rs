@@ -16,35 +16,46 @@
 //! first; from the answer on the receiver does, and serves it. A message that nobody read dies with its socket, and
 //! takes only a duplicate along. Bytes that wait in the connection need no care: they are in the kernel.
 
+mod departure;
 mod record;
 
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::{Mutex, PoisonError};
 
 use daemun_sys::packet::PacketSocket;
 use daemun_sys::{identity, socket};
 
+pub use departure::{Departed, Departure};
 pub use record::Record;
 
 /// Where senders and receivers of an instance meet.
 #[derive(Debug)]
 pub struct Channel {
     listener: PacketSocket,
+    /// Users that workers of this instance run as, besides root and this process's own.
+    kin: Mutex<Vec<u32>>,
 }
 
 impl Channel {
     /// For the first master of an instance.
     pub(crate) fn open() -> io::Result<Channel> {
-        Ok(Channel {
-            listener: PacketSocket::listen("")?,
-        })
+        Ok(Channel::on(PacketSocket::listen("")?))
     }
 
     /// For the master of a new binary, that got the number with its environment.
     pub(crate) fn inherit(number: i32) -> Option<Channel> {
         let listener = PacketSocket::from(socket::adopt(number)?);
-        Some(Channel { listener })
+        Some(Channel::on(listener))
+    }
+
+    /// Connections of workers that run as that user are welcome from now on.
+    pub(crate) fn admit(&self, uid: u32) {
+        self.kin
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(uid);
     }
 
     pub(crate) fn number(&self) -> i32 {
@@ -63,7 +74,7 @@ impl Channel {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
             other => other?,
         };
-        if !is_kin(&lane)? {
+        if !self.is_kin(lane.peer()?.uid) {
             return Ok(None);
         }
         let mut hello = [0; HELLO];
@@ -87,6 +98,21 @@ impl Channel {
             sequence: 0,
             in_flight: VecDeque::new(),
         })
+    }
+}
+
+impl Channel {
+    fn on(listener: PacketSocket) -> Channel {
+        Channel {
+            listener,
+            kin: Mutex::default(),
+        }
+    }
+
+    /// Whoever could pass a connection on could also tell lies about its peer: strangers are not heard.
+    fn is_kin(&self, uid: u32) -> bool {
+        let known = self.kin.lock().unwrap_or_else(PoisonError::into_inner);
+        uid == 0 || uid == identity::effective_uid() || known.contains(&uid)
     }
 }
 
@@ -119,6 +145,11 @@ impl<C: AsFd> Sender<C> {
     /// How many connections may be offered now: none before the hello.
     pub fn credits(&self) -> usize {
         usize::from(self.credits)
+    }
+
+    /// Whether a receiver of this version said hello: it, or another one, is a successor.
+    pub fn is_agreed(&self) -> bool {
+        self.agreed
     }
 
     /// Connections that were offered and not answered yet.
@@ -275,35 +306,13 @@ const LIMIT: usize = 64 * 1024;
 const TAKEN: u8 = 1;
 const REFUSED: u8 = 0;
 
-/// Connections come from workers of this instance only: root's, or this user's.
-fn is_kin(lane: &PacketSocket) -> io::Result<bool> {
-    let uid = lane.peer()?.uid;
-    Ok(uid == 0 || uid == identity::effective_uid())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};
-    use std::time::Duration;
 
-    use daemun_core::connection::Reason;
-    use daemun_core::listen::Address;
-
-    fn record(number: u64) -> Record {
-        Record {
-            listener: Address::Ip("127.0.0.1:80".parse().unwrap()),
-            peer: Some("[::1]:5000".parse().unwrap()),
-            number,
-            requests: 3,
-            age: Duration::from_secs(9),
-            reason: Reason::KeepAlive,
-            remaining: Duration::from_millis(65_000),
-            shutdown: None,
-            partial: Vec::new(),
-        }
-    }
+    use super::record::tests::record;
 
     fn client_and_server() -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

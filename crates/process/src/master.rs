@@ -157,6 +157,9 @@ impl<P: Program> Master<'_, P> {
     /// Plans as many workers of the present generation as are missing.
     fn enlist_workers(&mut self) {
         log!(self.log(), Notice, (), "start worker processes");
+        if let (Some(channel), Some(user)) = (&self.channel, &self.generation.cycle.settings.user) {
+            channel.admit(user.uid);
+        }
         let number = self.generation.number;
         for index in 0..self.generation.cycle.settings.worker_processes {
             let runs = |worker: &Worker| {

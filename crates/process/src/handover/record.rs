@@ -163,8 +163,22 @@ impl<'a> Reader<'a> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    pub fn record(number: u64) -> Record {
+        Record {
+            listener: Address::Ip("127.0.0.1:80".parse().unwrap()),
+            peer: Some("[::1]:5000".parse().unwrap()),
+            number,
+            requests: 3,
+            age: Duration::from_secs(9),
+            reason: Reason::KeepAlive,
+            remaining: Duration::from_secs(65),
+            shutdown: None,
+            partial: Vec::new(),
+        }
+    }
 
     fn head() -> Record {
         Record {

@@ -17,7 +17,7 @@ use daemun_core::connection::Reason;
 use daemun_core::listen::{Address, ListenSpec};
 use daemun_core::log::{self, Level, Log, OpenFiles, Target, Threshold};
 use daemun_core::settings::ProcessSettings;
-use daemun_process::handover::{Answer, CREDITS, Receiver, Record, Sender};
+use daemun_process::handover::{CREDITS, Departure, Receiver, Record};
 use daemun_process::{Cycle, Listening, Order, Program, WorkerContext};
 
 /// `toy FOLDER`: serves what `FOLDER/toy.conf` says, and returns the exit code.
@@ -237,44 +237,24 @@ fn take_over(receivers: &mut Vec<Receiver>, listening: &[Listening], parked: &mu
     });
 }
 
-/// Passes everything on; where a receiver ends, what it did not take goes to another one.
-fn pass_on(
-    context: &WorkerContext,
-    cycle: &Cycle<Answers>,
-    mut parked: Vec<Parked>,
-) -> io::Result<()> {
+fn pass_on(context: &WorkerContext, cycle: &Cycle<Answers>, parked: Vec<Parked>) -> io::Result<()> {
     let Some(channel) = &context.channel else {
         return Ok(());
     };
-    let until = Instant::now() + Duration::from_secs(5);
-    while !parked.is_empty() && Instant::now() < until {
-        let mut sender = channel.connect()?;
-        if pass_through(&mut sender, cycle, &mut parked, until).is_err() {
-            parked.extend(sender.reclaim());
-        }
+    let mut departure = Departure::new(Arc::clone(channel));
+    for connection in parked {
+        let record = record_of(&connection, cycle);
+        departure.add(connection, record);
     }
-    Ok(())
-}
-
-fn pass_through(
-    sender: &mut Sender<Parked>,
-    cycle: &Cycle<Answers>,
-    parked: &mut Vec<Parked>,
-    until: Instant,
-) -> io::Result<()> {
-    while !(parked.is_empty() && sender.in_flight() == 0) && Instant::now() < until {
-        while let Some(connection) = parked.pop() {
-            let record = record_of(&connection, cycle);
-            if let Err(connection) = sender.offer(connection, &record) {
-                parked.push(connection);
-                break;
-            }
-        }
-        daemun_sys::poll::readable(&[sender.as_fd()], Some(Duration::from_millis(50)))?;
-        while let Some(answer) = sender.next_answer()? {
-            match answer {
-                Answer::Taken(connection) | Answer::Refused(connection) => drop(connection),
-            }
+    while !departure.is_over() {
+        // Taken or left, what comes back is closed here.
+        drop(departure.pump());
+        let descriptors: Vec<_> = departure.descriptor().into_iter().collect();
+        let limit = departure
+            .next_moment()
+            .map(|moment| moment.saturating_duration_since(Instant::now()));
+        if !departure.is_over() {
+            daemun_sys::poll::readable(&descriptors, limit)?;
         }
     }
     Ok(())
