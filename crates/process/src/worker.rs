@@ -1,11 +1,13 @@
 //! A worker's first steps: its identity, limits and place, then the program's own work.
 
 use std::io::{self, PipeWriter, Write};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use daemun_core::log;
 use daemun_core::log::Log;
 use daemun_core::settings::{Identity, ProcessSettings};
+use daemun_shm::WorkerSlot;
 use daemun_sys::limits::Resource;
 use daemun_sys::{credentials, identity, limits};
 
@@ -16,15 +18,29 @@ use crate::{Listening, Orders, affinity, environment};
 pub struct WorkerContext {
     /// Its place among the workers of its generation, from 0.
     pub index: usize,
-    /// Its place in the scoreboard; no other live worker of this master has it.
-    pub slot: usize,
     pub generation: u64,
+    /// Its place in the scoreboard.
+    pub counters: WorkerSlot,
     /// In the order of the cycle's specifications.
     pub listening: Vec<Listening>,
     pub orders: Orders,
     /// The way to other generations for parked connections.
     pub channel: Option<Arc<Channel>>,
     pub ready: Ready,
+}
+
+impl WorkerContext {
+    /// Every socket to accept from, and for each the place of its address in the cycle's specifications.
+    pub fn sockets(&self) -> (Vec<Arc<OwnedFd>>, Vec<u16>) {
+        let each = self.listening.iter().zip(0u16..);
+        each.flat_map(|(entry, place)| {
+            entry
+                .sockets
+                .iter()
+                .map(move |socket| (Arc::clone(socket), place))
+        })
+        .unzip()
+    }
 }
 
 /// Tells the master that this worker serves now: older generations may end. Dropped, it tells that the worker ended.
