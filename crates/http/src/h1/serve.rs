@@ -32,10 +32,12 @@ pub struct Http {
 const SPARE: usize = 64;
 
 impl Http {
-    pub fn new(config: &'static HttpConfig, counters: WorkerSlot) -> Http {
+    /// `closing` is set once no connection is to be kept after its response.
+    pub fn new(config: &'static HttpConfig, counters: WorkerSlot, closing: Rc<Cell<bool>>) -> Http {
         Http {
             config,
             counters,
+            closing,
             spare: RefCell::default(),
         }
     }
