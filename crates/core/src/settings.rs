@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::cidr::Cidr;
+
 /// `user`: the identity that workers take.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
@@ -49,4 +51,38 @@ pub struct EventSettings {
     /// `use`; `None` is the best that the system has.
     pub method: Option<String>,
     pub multi_accept: bool,
+    /// `debug_connection`: the clients whose lines all go to the error log.
+    pub debug_connections: Vec<Cidr>,
+}
+
+impl Default for ProcessSettings {
+    /// nginx's defaults, except for the paths, which the program's identity decides.
+    fn default() -> ProcessSettings {
+        ProcessSettings {
+            daemon: true,
+            master_process: true,
+            worker_processes: 1,
+            worker_cpu_affinity: CpuAffinity::Unset,
+            worker_priority: 0,
+            worker_rlimit_nofile: None,
+            worker_rlimit_core: None,
+            worker_shutdown_timeout: None,
+            working_directory: None,
+            user: None,
+            pid: PathBuf::new(),
+            environment: Vec::new(),
+            events: EventSettings::default(),
+        }
+    }
+}
+
+impl Default for EventSettings {
+    fn default() -> EventSettings {
+        EventSettings {
+            worker_connections: 512,
+            method: None,
+            multi_accept: false,
+            debug_connections: Vec::new(),
+        }
+    }
 }

@@ -1,1 +1,22 @@
+//! The HTTP engine: configuration, requests through their phases, responses through their filters, and the
+//! connections that carry both. Modules that add to it live in `daemun-modules`.
 
+pub mod body;
+pub mod config;
+pub mod core;
+pub mod date;
+pub mod escape;
+pub mod file_cache;
+pub mod files;
+pub mod h1;
+pub mod head;
+pub mod locations;
+pub mod module;
+pub mod phases;
+pub mod request;
+pub mod request_body;
+pub mod response;
+pub mod server_names;
+pub mod special_response;
+pub mod status;
+pub mod variables;

@@ -1,1 +1,5 @@
+//! Protocols as pure machines: bytes and offsets in, verdicts out. Nothing here does I/O or knows a clock.
 
+#[doc(hidden)]
+pub mod fuzz;
+pub mod http1;

@@ -1,0 +1,334 @@
+//! The loader: walks a parsed configuration, finds each directive's row, checks it and lets it record its value.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use daemun_conf as conf;
+use daemun_conf::{Diagnostics, Span};
+use daemun_pattern::Pattern;
+
+use crate::known;
+use crate::log::OpenFiles;
+use crate::module::{Action, Contexts, Directive, Module, SettingsKey, SettingsKind, SettingsSet};
+use crate::script::{Definition, Script, VariableId, Variables};
+
+/// Why a directive was refused. The place is the directive's, or the argument's where one is named.
+#[derive(Debug)]
+pub struct Fault {
+    message: Message,
+    span: Option<Span>,
+    help: Option<String>,
+}
+
+#[derive(Debug)]
+enum Message {
+    /// Completed to `"NAME" directive REASON`.
+    Reason(&'static str),
+    Sentence(String),
+}
+
+impl Fault {
+    pub fn at(mut self, span: Span) -> Fault {
+        self.span = Some(span);
+        self
+    }
+
+    pub fn help(mut self, help: impl Into<String>) -> Fault {
+        self.help = Some(help.into());
+        self
+    }
+}
+
+impl From<&'static str> for Fault {
+    fn from(reason: &'static str) -> Fault {
+        Fault {
+            message: Message::Reason(reason),
+            span: None,
+            help: None,
+        }
+    }
+}
+
+impl From<String> for Fault {
+    fn from(sentence: String) -> Fault {
+        Fault {
+            message: Message::Sentence(sentence),
+            span: None,
+            help: None,
+        }
+    }
+}
+
+/// Every directive of a list of modules, by name.
+pub struct Registry {
+    rows: HashMap<&'static str, Vec<&'static Directive>>,
+    settings: Vec<&'static dyn SettingsKind>,
+    modules: Vec<&'static str>,
+}
+
+impl Registry {
+    pub fn new(modules: impl IntoIterator<Item = &'static Module>) -> Registry {
+        let mut registry = Registry {
+            rows: HashMap::new(),
+            settings: Vec::new(),
+            modules: Vec::new(),
+        };
+        for module in modules {
+            registry.modules.push(module.name);
+            for row in module.directives {
+                registry.rows.entry(row.name).or_default().push(row);
+            }
+            if let Some(kind) = module.settings {
+                kind.assign(registry.settings.len());
+                registry.settings.push(kind);
+            }
+        }
+        registry
+    }
+}
+
+/// A block that was read: its settings and the blocks inside it, in the file's order.
+pub struct Block {
+    pub context: Contexts,
+    /// The words before the brace; `None` for the outermost block.
+    pub header: Option<conf::Directive>,
+    pub settings: SettingsSet,
+    pub children: Vec<Block>,
+}
+
+impl Block {
+    /// Hands every setting down that an inner block leaves open.
+    pub fn inherit(&mut self) {
+        for child in &mut self.children {
+            child.settings.inherit(&self.settings);
+            child.inherit();
+        }
+    }
+
+    pub fn span(&self) -> Option<Span> {
+        self.header.as_ref().map(|header| header.name.span)
+    }
+}
+
+/// Where relative paths lead: `-p` for files to serve and to write, the configuration's folder for those to read.
+#[derive(Clone, Debug)]
+pub struct Paths {
+    pub prefix: PathBuf,
+    pub conf: PathBuf,
+}
+
+impl Paths {
+    pub fn in_prefix(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.prefix.join(path)
+    }
+
+    pub fn in_conf(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.conf.join(path)
+    }
+}
+
+/// What a directive's action works on: the block being read and what all blocks share.
+pub struct Loader<'a> {
+    pub paths: Paths,
+    pub variables: Variables,
+    /// The files that `error_log` and `access_log` name; opened once the configuration is known to be good.
+    pub log_files: &'a OpenFiles,
+    pub diagnostics: &'a mut Diagnostics,
+    registry: &'a Registry,
+    open: Vec<Block>,
+}
+
+impl<'a> Loader<'a> {
+    pub fn new(
+        registry: &'a Registry,
+        paths: Paths,
+        log_files: &'a OpenFiles,
+        diagnostics: &'a mut Diagnostics,
+    ) -> Self {
+        let main = Block {
+            context: Contexts::MAIN,
+            header: None,
+            settings: SettingsSet::new(&registry.settings),
+            children: Vec::new(),
+        };
+        Loader {
+            paths,
+            variables: Variables::default(),
+            log_files,
+            diagnostics,
+            registry,
+            open: vec![main],
+        }
+    }
+
+    /// Reads the outermost directives; every error goes to the diagnostics and the rest is read all the same.
+    pub fn load(mut self, directives: &[conf::Directive]) -> (Block, Variables) {
+        self.read_all(directives);
+        let main = self.open.pop().expect("the outermost block stays open");
+        (main, self.variables)
+    }
+
+    /// Whether a module of that name is built in.
+    pub fn has_module(&self, name: &str) -> bool {
+        self.registry.modules.contains(&name)
+    }
+
+    pub fn context(&self) -> Contexts {
+        self.block().context
+    }
+
+    /// A module's settings in the block that is being read.
+    pub fn settings<T: 'static>(&mut self, key: &SettingsKey<T>) -> &mut T {
+        self.open
+            .last_mut()
+            .expect("a block is open")
+            .settings
+            .of_mut(key)
+    }
+
+    /// The block that is being read.
+    pub fn block(&self) -> &Block {
+        self.open.last().expect("a block is open")
+    }
+
+    /// The blocks around the one that is being read, innermost first.
+    pub fn outer_blocks(&self) -> impl Iterator<Item = &Block> {
+        self.open.iter().rev().skip(1)
+    }
+
+    /// Reads the directive's block as `context` and adds it to the block around it.
+    pub fn enter(&mut self, context: Contexts, directive: &conf::Directive) {
+        self.enter_with(context, directive, |_| {});
+    }
+
+    /// As [`enter`](Self::enter), with settings that stand before the block's first directive is read.
+    pub fn enter_with(
+        &mut self,
+        context: Contexts,
+        directive: &conf::Directive,
+        prepare: impl FnOnce(&mut SettingsSet),
+    ) {
+        let mut settings = SettingsSet::new(&self.registry.settings);
+        prepare(&mut settings);
+        let header = conf::Directive {
+            block: None,
+            ..directive.clone()
+        };
+        self.open.push(Block {
+            context,
+            header: Some(header),
+            settings,
+            children: Vec::new(),
+        });
+        if let Some(block) = &directive.block {
+            self.read_all(&block.directives);
+        }
+        let block = self.open.pop().expect("the block that was just opened");
+        self.open
+            .last_mut()
+            .expect("the block around it")
+            .children
+            .push(block);
+    }
+
+    pub fn script(&mut self, word: &conf::Word) -> Result<Script, Fault> {
+        Script::compile(&word.text, word.span, &mut self.variables)
+            .map_err(|sentence| Fault::from(sentence).at(word.span))
+    }
+
+    /// Compiles a pattern and declares its named groups as variables, each with the group that fills it.
+    pub fn pattern(
+        &mut self,
+        word: &conf::Word,
+        text: &[u8],
+        caseless: bool,
+    ) -> Result<(Pattern, Vec<(VariableId, usize)>), Fault> {
+        let pattern = Pattern::compile(text, caseless)
+            .map_err(|error| Fault::from(error.to_string()).at(word.span))?;
+        let names = pattern.names().iter();
+        let names = names
+            .map(|(name, group)| (self.variables.define(name, Definition::Stored), *group))
+            .collect();
+        Ok((pattern, names))
+    }
+
+    pub fn warn(&mut self, span: Span, message: String) {
+        self.diagnostics.warn(message, span);
+    }
+
+    fn read_all(&mut self, directives: &[conf::Directive]) {
+        for directive in directives {
+            if let Err(fault) = self.read(directive) {
+                self.report(directive, fault);
+            }
+        }
+    }
+
+    fn read(&mut self, directive: &conf::Directive) -> Result<(), Fault> {
+        let row = self.row(directive)?;
+        check_form(row, directive)?;
+        match row.action {
+            Action::Set(set) => set(self, directive),
+            Action::Accepted(_) => Ok(()),
+            Action::Checked(check, _) => check(directive),
+        }
+    }
+
+    fn row(&self, directive: &conf::Directive) -> Result<&'static Directive, Fault> {
+        let name = directive.name.to_string();
+        let Some(rows) = self.registry.rows.get(name.as_str()) else {
+            return Err(self.unknown(&name));
+        };
+        let context = self.context();
+        match rows.iter().find(|row| row.contexts.intersects(context)) {
+            Some(row) => Ok(row),
+            None => Err(Fault::from("is not allowed here")),
+        }
+    }
+
+    fn unknown(&self, name: &str) -> Fault {
+        let fault = Fault::from(format!("unknown directive \"{name}\""));
+        if let Some(module) = known::module_of(name) {
+            return fault.help(format!(
+                "nginx has it, in {module}; daemun does not support it yet"
+            ));
+        }
+        let context = self.context();
+        let here = self
+            .registry
+            .rows
+            .iter()
+            .filter(|(_, rows)| rows.iter().any(|row| row.contexts.intersects(context)));
+        match conf::suggest(name, here.map(|(name, _)| *name)) {
+            Some(near) => fault.help(format!("did you mean \"{near}\"?")),
+            None => fault,
+        }
+    }
+
+    fn report(&mut self, directive: &conf::Directive, fault: Fault) {
+        let message = match fault.message {
+            Message::Reason(reason) => format!("\"{}\" directive {reason}", directive.name),
+            Message::Sentence(sentence) => sentence,
+        };
+        let span = fault.span.unwrap_or(directive.name.span);
+        self.diagnostics.emerg(message, span);
+        if let Some(help) = fault.help {
+            self.diagnostics.help(help);
+        }
+    }
+}
+
+fn check_form(row: &Directive, directive: &conf::Directive) -> Result<(), Fault> {
+    let name = row.name;
+    match (row.arguments.is_block(), directive.block.is_some()) {
+        (true, false) => return Err(format!("directive \"{name}\" has no opening \"{{\"").into()),
+        (false, true) => {
+            return Err(format!("directive \"{name}\" is not terminated by \";\"").into());
+        }
+        _ => {}
+    }
+    if !row.arguments.accepts(directive.args.len()) {
+        return Err(format!("invalid number of arguments in \"{name}\" directive").into());
+    }
+    Ok(())
+}

@@ -1,0 +1,200 @@
+//! What a module is: directives, variables and settings, declared as tables that the loader, `-t`, `-V`
+//! and the manual all read.
+
+use std::any::Any;
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use daemun_conf as conf;
+
+use crate::load::{Fault, Loader};
+use crate::setting::Inherit;
+
+bitflags::bitflags! {
+    /// Where a directive may stand.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Contexts: u32 {
+        const MAIN = 1;
+        const EVENTS = 1 << 1;
+        const HTTP = 1 << 2;
+        const SERVER = 1 << 3;
+        const LOCATION = 1 << 4;
+        const SERVER_IF = 1 << 5;
+        const LOCATION_IF = 1 << 6;
+        const LIMIT_EXCEPT = 1 << 7;
+        const UPSTREAM = 1 << 8;
+
+        const HTTP_SERVER = Self::HTTP.bits() | Self::SERVER.bits();
+        const HTTP_SERVER_LOCATION = Self::HTTP_SERVER.bits() | Self::LOCATION.bits();
+        const HTTP_TO_IF = Self::HTTP_SERVER_LOCATION.bits() | Self::LOCATION_IF.bits();
+    }
+}
+
+/// How many arguments a directive takes, and whether a block follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arguments {
+    /// One argument: `on` or `off`.
+    Flag,
+    Exactly(usize),
+    Between(usize, usize),
+    AtLeast(usize),
+    /// A block, after between so and so many arguments.
+    Block(usize, usize),
+}
+
+impl Arguments {
+    pub fn accepts(self, count: usize) -> bool {
+        match self {
+            Arguments::Flag => count == 1,
+            Arguments::Exactly(n) => count == n,
+            Arguments::Between(least, most) | Arguments::Block(least, most) => {
+                (least..=most).contains(&count)
+            }
+            Arguments::AtLeast(least) => count >= least,
+        }
+    }
+
+    pub fn is_block(self) -> bool {
+        matches!(self, Arguments::Block(..))
+    }
+}
+
+/// What a directive does once it is read.
+#[derive(Clone, Copy)]
+pub enum Action {
+    /// Records the value; the building comes later.
+    Set(fn(&mut Loader<'_>, &conf::Directive) -> Result<(), Fault>),
+    /// Its number of arguments is checked and that is all, for the reason given.
+    Accepted(&'static str),
+    /// Its arguments are checked and have no effect, for the reason given.
+    Checked(fn(&conf::Directive) -> Result<(), Fault>, &'static str),
+}
+
+/// A row of a module's table: one directive.
+pub struct Directive {
+    pub name: &'static str,
+    pub contexts: Contexts,
+    pub arguments: Arguments,
+    pub action: Action,
+    /// As it would stand in the file; empty where there is none.
+    pub default: &'static str,
+    /// One sentence for the manual.
+    pub help: &'static str,
+}
+
+/// A module without its protocol's part: what the loader has to know.
+pub struct Module {
+    /// As in `--with-NAME`, for example `http_autoindex_module`.
+    pub name: &'static str,
+    pub directives: &'static [Directive],
+    /// Makes the settings of one block; `None` for a module that keeps none.
+    pub settings: Option<&'static dyn SettingsKind>,
+}
+
+/// Settings of any module, as one block keeps them.
+pub trait AnySettings: Any + Send + Sync {
+    fn inherit_any(&mut self, outer: &dyn AnySettings);
+    fn as_any(&self) -> &dyn Any;
+    fn as_any_mut(&mut self) -> &mut dyn Any;
+}
+
+impl<T: Inherit + Any + Send + Sync> AnySettings for T {
+    fn inherit_any(&mut self, outer: &dyn AnySettings) {
+        if let Some(outer) = outer.as_any().downcast_ref::<T>() {
+            self.inherit(outer);
+        }
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn as_any_mut(&mut self) -> &mut dyn Any {
+        self
+    }
+}
+
+/// A [`SettingsKey`] without its type.
+pub trait SettingsKind: Sync {
+    fn create(&self) -> Box<dyn AnySettings>;
+    fn assign(&self, position: usize);
+}
+
+/// The typed key to a module's settings in any block: `static SETTINGS: SettingsKey<Settings>`.
+pub struct SettingsKey<T> {
+    /// Position in every [`SettingsSet`], the same in all of them; assigned when the list of modules is read.
+    position: AtomicUsize,
+    kind: PhantomData<fn() -> T>,
+}
+
+impl<T> SettingsKey<T> {
+    #[allow(clippy::new_without_default)]
+    pub const fn new() -> Self {
+        SettingsKey {
+            position: AtomicUsize::new(usize::MAX),
+            kind: PhantomData,
+        }
+    }
+
+    pub fn position(&self) -> usize {
+        self.position.load(Ordering::Relaxed)
+    }
+}
+
+impl<T: Inherit + Default + Any + Send + Sync> SettingsKind for SettingsKey<T> {
+    fn create(&self) -> Box<dyn AnySettings> {
+        Box::new(T::default())
+    }
+
+    fn assign(&self, position: usize) {
+        self.position.store(position, Ordering::Relaxed);
+    }
+}
+
+/// The settings of all modules in one block.
+pub struct SettingsSet(Vec<Box<dyn AnySettings>>);
+
+impl SettingsSet {
+    pub fn new(kinds: &[&'static dyn SettingsKind]) -> Self {
+        SettingsSet(kinds.iter().map(|kind| kind.create()).collect())
+    }
+
+    /// Panics where the key's module is not in the list that made this set: a mistake in the program.
+    pub fn of<T: Any>(&self, key: &SettingsKey<T>) -> &T {
+        self.0[key.position()]
+            .as_any()
+            .downcast_ref()
+            .expect("a key fits its own position")
+    }
+
+    pub fn of_mut<T: Any>(&mut self, key: &SettingsKey<T>) -> &mut T {
+        self.0[key.position()]
+            .as_any_mut()
+            .downcast_mut()
+            .expect("a key fits its own position")
+    }
+
+    pub fn inherit(&mut self, outer: &SettingsSet) {
+        for (inner, outer) in self.0.iter_mut().zip(&outer.0) {
+            inner.inherit_any(&**outer);
+        }
+    }
+}
+
+/// A table of directives, a row each:
+/// `"name" in CONTEXT | CONTEXT, arguments, default, action, "One sentence.";`
+#[macro_export]
+macro_rules! directives {
+    ($($name:literal in $($context:ident)|+, $arguments:expr, $default:literal, $action:expr, $help:literal;)*) => {{
+        use $crate::module::Arguments::*;
+        use $crate::module::{Action, Contexts, Directive};
+        &[$(Directive {
+            name: $name,
+            contexts: Contexts::empty()$(.union(Contexts::$context))+,
+            arguments: $arguments,
+            action: $action,
+            default: $default,
+            help: $help,
+        },)*]
+    }};
+}

@@ -1,0 +1,214 @@
+//! Values with variables: compiled once into literal and variable parts, evaluated into a buffer.
+
+use std::sync::Arc;
+
+use std::collections::HashMap;
+
+use daemun_conf::Span;
+
+/// A variable's place in its protocol's table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct VariableId(pub u16);
+
+/// What a script, and every module that serves more than one protocol, sees of a request or stream session.
+pub trait Session {
+    /// Appends the variable's value; `false` where it has none ("not found").
+    fn variable(&mut self, id: VariableId, out: &mut Vec<u8>) -> bool;
+
+    /// Appends the numbered capture of the last match.
+    fn capture(&mut self, group: usize, out: &mut Vec<u8>) -> bool;
+}
+
+/// A computed variable's value, appended; `false` where it has none.
+pub type Compute = Arc<dyn Fn(&mut dyn Session, &mut Vec<u8>) -> bool + Send + Sync>;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Literal(Box<[u8]>),
+    Variable(VariableId),
+    Capture(usize),
+}
+
+/// A value of the configuration that may name variables and captures.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Script(Box<[Part]>);
+
+impl Script {
+    pub fn literal(text: &[u8]) -> Script {
+        if text.is_empty() {
+            return Script::default();
+        }
+        Script(Box::new([Part::Literal(text.into())]))
+    }
+
+    /// Compiles `$name`, `${name}` and, where captures are allowed, `$1` to `$9`.
+    ///
+    /// The error is nginx's sentence.
+    pub fn compile(text: &[u8], span: Span, variables: &mut Variables) -> Result<Script, String> {
+        let mut parts = Vec::new();
+        let mut literal = Vec::new();
+        let mut rest = text;
+        while let Some((&byte, tail)) = rest.split_first() {
+            if byte != b'$' {
+                literal.push(byte);
+                rest = tail;
+                continue;
+            }
+            let (part, tail) = reference(text, tail, span, variables)?;
+            if !literal.is_empty() {
+                parts.push(Part::Literal(std::mem::take(&mut literal).into()));
+            }
+            parts.push(part);
+            rest = tail;
+        }
+        if !literal.is_empty() {
+            parts.push(Part::Literal(literal.into()));
+        }
+        Ok(Script(parts.into()))
+    }
+
+    /// The text, where the script names nothing.
+    pub fn as_literal(&self) -> Option<&[u8]> {
+        match &*self.0 {
+            [] => Some(b""),
+            [Part::Literal(text)] => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The text up to the first variable or capture.
+    pub fn literal_prefix(&self) -> &[u8] {
+        match self.0.first() {
+            Some(Part::Literal(text)) => text,
+            _ => b"",
+        }
+    }
+
+    /// Appends the value; what is not found is empty.
+    pub fn append(&self, session: &mut (impl Session + ?Sized), out: &mut Vec<u8>) {
+        for part in &self.0 {
+            match part {
+                Part::Literal(text) => out.extend_from_slice(text),
+                Part::Variable(id) => {
+                    session.variable(*id, out);
+                }
+                Part::Capture(group) => {
+                    session.capture(*group, out);
+                }
+            }
+        }
+    }
+
+    pub fn value(&self, session: &mut (impl Session + ?Sized)) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.append(session, &mut out);
+        out
+    }
+
+    pub fn uses_captures(&self) -> bool {
+        self.0.iter().any(|part| matches!(part, Part::Capture(_)))
+    }
+}
+
+/// Reads one reference, `tail` beginning behind the dollar sign.
+fn reference<'t>(
+    text: &[u8],
+    tail: &'t [u8],
+    span: Span,
+    variables: &mut Variables,
+) -> Result<(Part, &'t [u8]), String> {
+    let invalid = || {
+        format!(
+            "invalid variable name in \"{}\"",
+            String::from_utf8_lossy(text)
+        )
+    };
+    if let Some((digit @ b'1'..=b'9', rest)) = tail.split_first() {
+        return Ok((Part::Capture(usize::from(digit - b'0')), rest));
+    }
+    let (inner, braced) = match tail.strip_prefix(b"{") {
+        Some(inner) => (inner, true),
+        None => (tail, false),
+    };
+    let length = inner.iter().take_while(|byte| is_name_byte(**byte)).count();
+    let (name, mut rest) = inner.split_at(length);
+    if braced {
+        rest = match rest.split_first() {
+            Some((b'}', rest)) => rest,
+            _ => {
+                let name = String::from_utf8_lossy(name);
+                return Err(format!(
+                    "the closing bracket in \"{name}\" variable is missing"
+                ));
+            }
+        };
+    }
+    if name.is_empty() {
+        return Err(invalid());
+    }
+    if braced && let [digit @ b'1'..=b'9'] = name {
+        return Ok((Part::Capture(usize::from(digit - b'0')), rest));
+    }
+    let name = std::str::from_utf8(name).map_err(|_| invalid())?;
+    Ok((Part::Variable(variables.refer(name, span)), rest))
+}
+
+fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_'
+}
+
+/// How a variable that the configuration itself introduces gets its value.
+#[derive(Clone)]
+pub enum Definition {
+    /// Stored in the request by `set` or by a named capture.
+    Stored,
+    /// Computed on demand, and once a request unless it is volatile.
+    Computed { compute: Compute, volatile: bool },
+}
+
+/// A name that the configuration uses or defines.
+pub struct Named {
+    pub name: String,
+    /// Where it is first used, for the sentence that says it is unknown.
+    pub used: Option<Span>,
+    pub definition: Option<Definition>,
+}
+
+/// The names of variables that one configuration mentions. Names are case-insensitive, as in nginx.
+#[derive(Default)]
+pub struct Variables {
+    list: Vec<Named>,
+    by_name: HashMap<String, VariableId>,
+}
+
+impl Variables {
+    /// The id of a variable that a value uses.
+    pub fn refer(&mut self, name: &str, span: Span) -> VariableId {
+        let id = self.intern(name);
+        self.list[usize::from(id.0)].used.get_or_insert(span);
+        id
+    }
+
+    /// The id of a variable that the configuration defines; a later definition replaces the earlier.
+    pub fn define(&mut self, name: &str, definition: Definition) -> VariableId {
+        let id = self.intern(name);
+        self.list[usize::from(id.0)].definition = Some(definition);
+        id
+    }
+
+    pub fn list(&self) -> &[Named] {
+        &self.list
+    }
+
+    fn intern(&mut self, name: &str) -> VariableId {
+        let name = name.to_ascii_lowercase();
+        *self.by_name.entry(name).or_insert_with_key(|name| {
+            self.list.push(Named {
+                name: name.clone(),
+                used: None,
+                definition: None,
+            });
+            VariableId(u16::try_from(self.list.len() - 1).expect("fewer than 65,536 variables"))
+        })
+    }
+}

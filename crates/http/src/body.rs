@@ -1,0 +1,100 @@
+//! Response bodies: what a handler gives, what filters wrap, what the connection sends.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+
+/// Part of an open file.
+#[derive(Clone, Debug)]
+pub struct FileRange {
+    pub file: Arc<File>,
+    pub offset: u64,
+    pub length: u64,
+}
+
+/// A piece of a body that is there.
+#[derive(Clone, Debug)]
+pub enum Chunk {
+    Bytes(Bytes),
+    File(FileRange),
+}
+
+impl Chunk {
+    pub fn len(&self) -> u64 {
+        match self {
+            Chunk::Bytes(bytes) => bytes.len() as u64,
+            Chunk::File(range) => range.length,
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The part from `start`, `length` bytes long; both lie inside the chunk.
+    pub fn slice(&self, start: u64, length: u64) -> Chunk {
+        debug_assert!(start + length <= self.len());
+        match self {
+            Chunk::Bytes(bytes) => {
+                Chunk::Bytes(bytes.slice(start as usize..(start + length) as usize))
+            }
+            Chunk::File(range) => Chunk::File(FileRange {
+                file: Arc::clone(&range.file),
+                offset: range.offset + start,
+                length,
+            }),
+        }
+    }
+}
+
+/// A body that is produced while it is sent.
+pub trait BodyStream {
+    /// The next piece; `None` is the end.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Chunk>>>;
+}
+
+/// The body of a response.
+#[derive(Default)]
+pub enum Body {
+    #[default]
+    Empty,
+    One(Chunk),
+    Many(VecDeque<Chunk>),
+    Stream(Box<dyn BodyStream>),
+}
+
+impl Body {
+    pub fn bytes(bytes: impl Into<Bytes>) -> Body {
+        Body::One(Chunk::Bytes(bytes.into()))
+    }
+
+    /// The length, where it is known.
+    pub fn len(&self) -> Option<u64> {
+        match self {
+            Body::Empty => Some(0),
+            Body::One(chunk) => Some(chunk.len()),
+            Body::Many(chunks) => Some(chunks.iter().map(Chunk::len).sum()),
+            Body::Stream(_) => None,
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == Some(0)
+    }
+
+    /// Takes the next piece that is there, or waits for it.
+    pub async fn next(&mut self) -> Option<io::Result<Chunk>> {
+        match self {
+            Body::Stream(stream) => std::future::poll_fn(|cx| stream.poll_next(cx)).await,
+            Body::Many(chunks) => chunks.pop_front().map(Ok),
+            _ => match std::mem::take(self) {
+                Body::One(chunk) => Some(Ok(chunk)),
+                _ => None,
+            },
+        }
+    }
+}

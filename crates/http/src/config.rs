@@ -1,0 +1,433 @@
+//! The `http` block as one immutable value: sockets, servers, locations, and what each request walks through.
+
+use std::net::SocketAddr;
+
+use daemun_conf::{Diagnostics, Span};
+use daemun_core::connection::Connection;
+use daemun_core::error_log;
+use daemun_core::listen::{Address, ListenSpec};
+use daemun_core::load::{Block, Paths};
+use daemun_core::log::Log;
+use daemun_core::module::{Contexts, SettingsSet};
+use daemun_core::script::{Script, Variables};
+use daemun_event::Stream;
+use daemun_proto::http1::Method;
+
+use crate::core::client::TempPath;
+use crate::core::files::{self, Root};
+use crate::core::limit_except;
+use crate::core::listen::{self, Listen};
+use crate::core::routing::{self, Match};
+use crate::core::server_name;
+use crate::locations::Locations;
+use crate::module::{Filter, Handler, HttpModule, Phase};
+use crate::server_names::{ServerIndex, ServerNames};
+use crate::variables::Definitions;
+
+/// What a generation knows about HTTP.
+///
+/// A worker serves one generation for its whole life, so it keeps a `&'static` reference and requests borrow freely.
+pub struct HttpConfig {
+    /// In the order of the listening sockets that the engine opens.
+    pub sockets: Vec<Socket>,
+    pub servers: Vec<Server>,
+    pub settings: SettingsSet,
+    pub variables: Definitions,
+    pub server_header: ServerHeader,
+    /// Where request bodies go that have no `client_body_temp_path`.
+    pub body_temp_path: TempPath,
+}
+
+/// What the server calls itself.
+#[derive(Clone, Debug)]
+pub struct ServerHeader {
+    /// `nginx` or `daemun`.
+    pub name: &'static str,
+    /// `nginx/1.31.5`.
+    pub version: String,
+    /// `nginx/1.31.5 (build)`.
+    pub build: String,
+}
+
+/// A listening socket and the addresses that reach it.
+pub struct Socket {
+    pub spec: ListenSpec,
+    /// More than one where a wildcard socket serves single addresses too.
+    addresses: Vec<(Address, Virtual)>,
+}
+
+/// The servers of one address.
+pub struct Virtual {
+    pub default: ServerIndex,
+    pub names: ServerNames,
+    default_is_explicit: bool,
+}
+
+/// A virtual server.
+pub struct Server {
+    /// The server block itself, as the location of requests that no location inside takes.
+    pub location: Location,
+    server_rewrite: Vec<Handler>,
+    post_read: Vec<Handler>,
+}
+
+/// A location, with the handlers that its settings call for.
+pub struct Location {
+    pub settings: SettingsSet,
+    pub nested: Locations,
+    pub handlers: Handlers,
+    pub filters: Vec<&'static Filter>,
+    limit_except: Option<Box<(Vec<Method>, Location)>>,
+}
+
+/// Handlers by phase.
+#[derive(Default)]
+pub struct Handlers {
+    pub rewrite: Vec<Handler>,
+    pub pre_access: Vec<Handler>,
+    pub access: Vec<Handler>,
+    pub pre_content: Vec<Handler>,
+    pub content: Vec<Handler>,
+    pub log: Vec<Handler>,
+}
+
+/// Builds the value from the `http` block that was read; errors go to the diagnostics.
+pub fn build(
+    mut block: Block,
+    variables: &Variables,
+    modules: &[&'static HttpModule],
+    paths: &Paths,
+    server_header: ServerHeader,
+    body_temp_path: TempPath,
+    diagnostics: &mut Diagnostics,
+) -> HttpConfig {
+    let root = &mut block.settings.of_mut(&files::SETTINGS).root;
+    if root.root.is_none() {
+        let folder = files::default_root(&paths.prefix);
+        root.root = Some(Root::Root(Script::literal(
+            folder.as_os_str().as_encoded_bytes(),
+        )));
+    }
+    block.inherit();
+    let mut builder = Builder {
+        modules,
+        diagnostics,
+    };
+    let mut spans = Vec::new();
+    let mut servers = Vec::new();
+    for child in block.children {
+        if child.context == Contexts::SERVER {
+            spans.extend(child.span());
+            servers.push(builder.server(child));
+        }
+    }
+    let sockets = builder.sockets(&mut servers, &spans);
+    let variables = Definitions::resolve(variables, modules, builder.diagnostics);
+    HttpConfig {
+        sockets,
+        servers,
+        settings: block.settings,
+        variables,
+        server_header,
+        body_temp_path,
+    }
+}
+
+struct Builder<'b> {
+    modules: &'b [&'static HttpModule],
+    diagnostics: &'b mut Diagnostics,
+}
+
+impl Builder<'_> {
+    fn server(&mut self, block: Block) -> Server {
+        let location = self.location(block);
+        let server_rewrite = self.handlers(&location.settings, Phase::ServerRewrite);
+        let post_read = self.handlers(&location.settings, Phase::PostRead);
+        Server {
+            location,
+            server_rewrite,
+            post_read,
+        }
+    }
+
+    fn location(&mut self, block: Block) -> Location {
+        let settings = block.settings;
+        let mut location = Location {
+            handlers: Handlers {
+                rewrite: self.handlers(&settings, Phase::Rewrite),
+                pre_access: self.handlers(&settings, Phase::PreAccess),
+                access: self.handlers(&settings, Phase::Access),
+                pre_content: self.handlers(&settings, Phase::PreContent),
+                content: self.handlers(&settings, Phase::Content),
+                log: self.handlers(&settings, Phase::Log),
+            },
+            filters: self.filters(&settings),
+            settings,
+            nested: Locations::default(),
+            limit_except: None,
+        };
+        for child in block.children {
+            self.inner_block(&mut location, child);
+        }
+        location.nested.link();
+        location
+    }
+
+    fn inner_block(&mut self, location: &mut Location, child: Block) {
+        let span = child.span();
+        match child.context {
+            Contexts::LOCATION => {
+                let inner = self.location(child);
+                if let Err(inner) = location.nested.add(inner) {
+                    let name = inner.matching().map_or(&b""[..], Match::name);
+                    let name = String::from_utf8_lossy(name);
+                    self.diagnostics
+                        .emerg(format!("duplicate location \"{name}\""), span);
+                }
+            }
+            Contexts::LIMIT_EXCEPT => {
+                let inner = self.location(child);
+                let methods = inner.settings.of(&limit_except::SETTINGS).methods.0.clone();
+                location.limit_except = Some(Box::new((methods, inner)));
+            }
+            _ => {}
+        }
+    }
+
+    fn handlers(&self, settings: &SettingsSet, phase: Phase) -> Vec<Handler> {
+        let all = self.modules.iter().flat_map(|module| module.handlers);
+        let here = all.filter(|handler| handler.phase == phase && (handler.applies)(settings));
+        here.map(|handler| handler.handler).collect()
+    }
+
+    fn filters(&self, settings: &SettingsSet) -> Vec<&'static Filter> {
+        let all = self.modules.iter().flat_map(|module| module.filters);
+        all.filter(|filter| (filter.applies)(settings)).collect()
+    }
+
+    /// Groups the servers' addresses by socket: a wildcard socket serves the addresses of its port that have no
+    /// socket options of their own.
+    fn sockets(&mut self, servers: &mut [Server], spans: &[Span]) -> Vec<Socket> {
+        let is_root = daemun_sys::identity::effective_uid() == 0;
+        let mut addresses: Vec<(Listen, Virtual)> = Vec::new();
+        for (index, server) in servers.iter().enumerate() {
+            let mut listens = server.settings().of(&listen::SETTINGS).listens.0.clone();
+            if listens.is_empty() {
+                listens.push(listen::default_listen(is_root, spans[index]));
+            }
+            for listen in listens {
+                self.add_listen(&mut addresses, listen, index);
+            }
+        }
+        for (listen, virtual_) in &mut addresses {
+            for (index, server) in servers.iter().enumerate() {
+                if server.listens_on(&listen.spec.address, is_root) {
+                    self.add_names(listen, virtual_, index, server);
+                }
+            }
+        }
+        group_by_socket(addresses)
+    }
+
+    fn add_listen(
+        &mut self,
+        addresses: &mut Vec<(Listen, Virtual)>,
+        listen: Listen,
+        server: ServerIndex,
+    ) {
+        let known = addresses
+            .iter_mut()
+            .find(|(known, _)| known.spec.address == listen.spec.address);
+        let Some((first, virtual_)) = known else {
+            let virtual_ = Virtual {
+                default: server,
+                names: ServerNames::default(),
+                default_is_explicit: listen.default_server,
+            };
+            addresses.push((listen, virtual_));
+            return;
+        };
+        let address = &listen.spec.address;
+        if listen.has_options {
+            if first.has_options {
+                self.diagnostics.emerg(
+                    format!("duplicate listen options for {address}"),
+                    listen.span,
+                );
+            }
+            let span = first.span;
+            *first = Listen {
+                span,
+                ..listen.clone()
+            };
+        }
+        if listen.default_server {
+            if virtual_.default_is_explicit {
+                self.diagnostics.emerg(
+                    format!("a duplicate default server for {address}"),
+                    listen.span,
+                );
+            }
+            virtual_.default = server;
+            virtual_.default_is_explicit = true;
+        }
+    }
+
+    fn add_names(
+        &mut self,
+        listen: &Listen,
+        virtual_: &mut Virtual,
+        index: usize,
+        server: &Server,
+    ) {
+        let names = &server.settings().of(&server_name::SETTINGS).names.0;
+        if names.is_empty() {
+            let unnamed = server_name::ServerName::Exact(Vec::new());
+            virtual_.names.add(&unnamed, index, 0);
+        }
+        for (position, named) in names.iter().enumerate() {
+            if !virtual_.names.add(&named.name, index, position) {
+                let address = &listen.spec.address;
+                let name = &named.word;
+                self.diagnostics.warn(
+                    format!("conflicting server name \"{name}\" on {address}, ignored"),
+                    name.span,
+                );
+            }
+        }
+    }
+}
+
+fn group_by_socket(addresses: Vec<(Listen, Virtual)>) -> Vec<Socket> {
+    let mut sockets: Vec<Socket> = Vec::new();
+    let (wildcards, singles): (Vec<_>, Vec<_>) = addresses
+        .into_iter()
+        .partition(|(listen, _)| listen::is_wildcard(&listen.spec.address));
+    for (listen, virtual_) in wildcards.into_iter().chain(singles) {
+        let address = listen.spec.address.clone();
+        let wildcard = sockets.iter_mut().find(|socket| {
+            !listen.bind && socket.spec.address != address && covers(&socket.spec.address, &address)
+        });
+        match wildcard {
+            Some(socket) => socket.addresses.push((address, virtual_)),
+            None => sockets.push(Socket {
+                spec: listen.spec,
+                addresses: vec![(address, virtual_)],
+            }),
+        }
+    }
+    sockets
+}
+
+/// Whether a socket on the wildcard address takes connections to the other one.
+fn covers(wildcard: &Address, address: &Address) -> bool {
+    match (wildcard, address) {
+        (Address::Ip(wildcard), Address::Ip(address)) => {
+            wildcard.ip().is_unspecified()
+                && wildcard.port() == address.port()
+                && wildcard.is_ipv4() == address.is_ipv4()
+        }
+        _ => false,
+    }
+}
+
+/// getsockname(2).
+fn name_of(stream: &Stream) -> Option<SocketAddr> {
+    SocketAddr::try_from(rustix::net::getsockname(stream).ok()?).ok()
+}
+
+impl HttpConfig {
+    /// A server for requests that belong to no connection yet.
+    pub fn any_server(&'static self) -> &'static Server {
+        &self.servers[0]
+    }
+
+    /// The servers of the address that the connection came to.
+    pub fn virtual_of(&'static self, connection: &Connection) -> &'static Virtual {
+        let socket = &self.sockets[usize::from(connection.listener)];
+        let (_, first) = &socket.addresses[0];
+        if socket.addresses.len() == 1 {
+            return first;
+        }
+        let Some(local) = name_of(&connection.stream) else {
+            return first;
+        };
+        let local = Address::Ip(local);
+        let exact = socket
+            .addresses
+            .iter()
+            .find(|(address, _)| *address == local);
+        exact.map_or(first, |(_, virtual_)| virtual_)
+    }
+
+    /// The default server of the address that the connection came to.
+    pub fn default_server(&'static self, connection: &Connection) -> &'static Server {
+        &self.servers[self.virtual_of(connection).default]
+    }
+
+    /// The address that a connection came to: the socket's own, unless that is a wildcard.
+    pub fn local_address(&self, connection: &Connection) -> Option<SocketAddr> {
+        match &self.sockets[usize::from(connection.listener)].spec.address {
+            Address::Ip(address) if !address.ip().is_unspecified() => Some(*address),
+            Address::Ip(_) => name_of(&connection.stream),
+            Address::Unix(_) => None,
+        }
+    }
+}
+
+impl Server {
+    pub fn settings(&self) -> &SettingsSet {
+        &self.location.settings
+    }
+
+    /// The first of its names, empty where it has none.
+    pub fn name(&self) -> &[u8] {
+        self.settings()
+            .of(&server_name::SETTINGS)
+            .first
+            .0
+            .as_deref()
+            .unwrap_or_default()
+    }
+
+    pub fn log(&self) -> &Log {
+        &self.settings().of(&error_log::SETTINGS).log
+    }
+
+    pub fn post_read(&self) -> &[Handler] {
+        &self.post_read
+    }
+
+    pub fn rewrite(&self) -> &[Handler] {
+        &self.server_rewrite
+    }
+
+    fn listens_on(&self, address: &Address, is_root: bool) -> bool {
+        let listens = &self.settings().of(&listen::SETTINGS).listens.0;
+        match listens.is_empty() {
+            true => listen::default_address(is_root) == *address,
+            false => listens.iter().any(|listen| listen.spec.address == *address),
+        }
+    }
+}
+
+impl Location {
+    /// What its header says; `None` for a server and for `limit_except`.
+    pub fn matching(&self) -> Option<&Match> {
+        self.settings.of(&routing::SETTINGS).location.0.as_ref()
+    }
+
+    pub fn outranks_patterns(&self) -> bool {
+        matches!(self.matching(), Some(Match::Prefix { rank: true, .. }))
+    }
+
+    pub fn is_internal(&self) -> bool {
+        self.settings.of(&routing::SETTINGS).internal.0
+    }
+
+    /// The `limit_except` block, for the methods that it holds for.
+    pub fn limited(&self, method: Method) -> Option<&Location> {
+        let (allowed, location) = &**self.limit_except.as_ref()?;
+        (!allowed.contains(&method)).then_some(location)
+    }
+}

@@ -1,0 +1,30 @@
+//! nginx's `ngx_http_core_module`, one idea a file.
+
+pub mod client;
+pub mod connection;
+pub mod error_page;
+pub mod files;
+pub mod limit_except;
+pub mod listen;
+pub mod mime;
+pub mod redirects;
+pub mod routing;
+pub mod sending;
+pub mod server_name;
+
+use crate::module::HttpModule;
+
+/// The parts, in the order of nginx's documentation.
+pub const PARTS: &[&HttpModule] = &[
+    &routing::MODULE,
+    &listen::MODULE,
+    &server_name::MODULE,
+    &client::MODULE,
+    &connection::MODULE,
+    &sending::MODULE,
+    &files::MODULE,
+    &mime::MODULE,
+    &error_page::MODULE,
+    &redirects::MODULE,
+    &limit_except::MODULE,
+];

@@ -1,0 +1,122 @@
+//! `server_name`: the names that a virtual server answers to.
+
+use daemun_conf as conf;
+use daemun_core::load::{Fault, Loader};
+use daemun_core::module::{Module, SettingsKey};
+use daemun_core::script::VariableId;
+use daemun_core::setting::Own;
+use daemun_core::{directives, settings};
+use daemun_pattern::Pattern;
+
+use crate::module::HttpModule;
+
+/// One name of a server.
+pub enum ServerName {
+    /// In lower case; may be empty, for requests without a host.
+    Exact(Vec<u8>),
+    /// `*.example.com`, kept as `.example.com`; `with_apex` is `.example.com`, which takes `example.com` as well.
+    Suffix { suffix: Vec<u8>, with_apex: bool },
+    /// `www.example.*`, kept as `www.example.`.
+    Prefix(Vec<u8>),
+    Pattern {
+        pattern: Pattern,
+        names: Vec<(VariableId, usize)>,
+    },
+}
+
+/// A name with the word it came from.
+pub struct Named {
+    pub name: ServerName,
+    pub word: conf::Word,
+}
+
+settings! {
+    pub struct Settings {
+        names: Own<Vec<Named>>,
+        /// The first name, for the log and `$server_name`.
+        first: Own<Option<Vec<u8>>>,
+    }
+}
+
+pub static SETTINGS: SettingsKey<Settings> = SettingsKey::new();
+
+pub static MODULE: HttpModule = HttpModule {
+    base: Module {
+        name: "http_core",
+        settings: Some(&SETTINGS),
+        directives: directives! {
+            "server_name" in SERVER, AtLeast(1), "\"\"", Action::Set(server_name),
+                "Names of a virtual server: exact, with a wildcard at either end, or a pattern after \"~\".";
+        },
+    },
+    ..HttpModule::EMPTY
+};
+
+fn server_name(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {
+    for word in &directive.args {
+        let name = read(loader, word)?;
+        let settings = loader.settings(&SETTINGS);
+        settings
+            .first
+            .0
+            .get_or_insert_with(|| first_name(&word.text));
+        settings.names.0.push(Named {
+            name,
+            word: word.clone(),
+        });
+    }
+    Ok(())
+}
+
+fn read(loader: &mut Loader<'_>, word: &conf::Word) -> Result<ServerName, Fault> {
+    let invalid = |kind: &str| Fault::from(format!("{kind} \"{word}\"")).at(word.span);
+    if word.text.contains(&b'/') && !word.text.starts_with(b"~") {
+        let message = format!("server name \"{word}\" has suspicious symbols");
+        loader.warn(word.span, message);
+    }
+    let text = word.text.to_ascii_lowercase();
+    match &*text {
+        [b'~'] => Err(invalid("empty regex in server name")),
+        [b'~', ..] => {
+            let caseless = word.text.iter().any(u8::is_ascii_uppercase);
+            let (pattern, names) = loader.pattern(word, &word.text[1..], caseless)?;
+            Ok(ServerName::Pattern { pattern, names })
+        }
+        b"$hostname" => Ok(ServerName::Exact(hostname())),
+        [b'*', b'.', rest @ ..] if is_plain(rest) => Ok(ServerName::Suffix {
+            suffix: text[1..].to_vec(),
+            with_apex: false,
+        }),
+        [b'.', rest @ ..] if is_plain(rest) => Ok(ServerName::Suffix {
+            suffix: text.clone(),
+            with_apex: true,
+        }),
+        [rest @ .., b'.', b'*'] if is_plain(rest) => {
+            Ok(ServerName::Prefix(text[..text.len() - 1].to_vec()))
+        }
+        _ if text.contains(&b'*') || text.starts_with(b".") => {
+            Err(invalid("invalid server name or wildcard"))
+        }
+        _ => Ok(ServerName::Exact(text)),
+    }
+}
+
+fn is_plain(name: &[u8]) -> bool {
+    !name.is_empty() && !name.contains(&b'*') && !name.starts_with(b".")
+}
+
+/// As `$server_name` shows it: a leading dot is dropped.
+fn first_name(text: &[u8]) -> Vec<u8> {
+    match text {
+        b"$hostname" => hostname(),
+        [b'.', rest @ ..] => rest.to_vec(),
+        _ => text.to_vec(),
+    }
+}
+
+/// The machine's name in lower case.
+pub fn hostname() -> Vec<u8> {
+    daemun_sys::identity::hostname()
+        .to_ascii_lowercase()
+        .into_bytes()
+}

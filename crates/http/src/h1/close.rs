@@ -1,0 +1,52 @@
+//! Closing a connection without cutting off the response: what the client still sends is read away first, since the
+//! kernel answers unread data with a reset, which can overtake the response.
+
+use std::io::ErrorKind;
+
+use daemun_event::Deadline;
+
+use crate::core::connection::{self, LingeringClose};
+use crate::request::Request;
+
+/// Reads the connection empty, where `lingering_close` wants it and the client may still be sending.
+pub async fn linger(request: &mut Request) {
+    let settings = request.settings(&connection::SETTINGS);
+    let wanted = match *settings.lingering_close {
+        LingeringClose::Off => false,
+        LingeringClose::Always => true,
+        LingeringClose::On => may_still_send(request),
+    };
+    if wanted {
+        Box::pin(read_away(request)).await;
+    }
+}
+
+fn may_still_send(request: &Request) -> bool {
+    request.lingers
+        || !request.body.is_complete()
+        || request.consumed < request.head.bytes.len()
+        || (request.connection().stream.may_be_readable() && request.is_http11())
+}
+
+async fn read_away(request: &mut Request) {
+    let settings = request.settings(&connection::SETTINGS);
+    let stream = &request.connection().stream;
+    if stream.shutdown_send().is_err() {
+        return;
+    }
+    let until = Deadline::after(*settings.lingering_time);
+    let mut buffer = [0; 4096];
+    while !until.has_passed() {
+        match stream.try_recv(&mut buffer) {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                let deadline = Deadline::after(*settings.lingering_timeout).min(until);
+                if stream.readable(deadline).await.is_err() {
+                    return;
+                }
+            }
+            Err(_) => return,
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! HTTP/1.x on a connection: requests in, responses out, and what becomes of the connection between them.
+
+mod close;
+mod read_head;
+mod send;
+mod serve;
+mod validate;
+mod write_head;
+
+pub use serve::Http;

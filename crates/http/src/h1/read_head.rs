@@ -1,0 +1,215 @@
+//! Reading a request's head within nginx's limits.
+
+use daemun_core::log;
+use daemun_proto::http1::header::{self, Line};
+use daemun_proto::http1::request_line::Invalid;
+use daemun_proto::http1::{HeaderLine, Parsed, Version, parse_header_line, parse_request_line};
+
+use super::validate;
+use crate::core::client::{self, Settings};
+use crate::request::{Request, Text};
+use crate::status::Status;
+
+/// What the bytes so far amount to.
+pub enum Head {
+    /// A whole head, which ends there.
+    Complete(usize),
+    Incomplete,
+    Refused(Status),
+}
+
+/// nginx's buffers as bounds on a contiguous head: a first one, then large ones, each beginning with the line that
+/// did not fit in the one before.
+struct Bounds {
+    start: usize,
+    size: usize,
+    large_left: usize,
+    large_size: usize,
+}
+
+impl Bounds {
+    fn new(settings: &Settings) -> Bounds {
+        let (large_left, large_size) = *settings.large_header_buffers;
+        Bounds {
+            start: 0,
+            size: *settings.header_buffer_size,
+            large_left,
+            large_size,
+        }
+    }
+
+    /// Whether a line from `line` up to `end` finds room; one that goes on needs a byte more.
+    fn admit(&mut self, line: usize, end: usize) -> bool {
+        if end - self.start <= self.size {
+            return true;
+        }
+        if self.large_left == 0 || end - line > self.large_size {
+            return false;
+        }
+        self.large_left -= 1;
+        self.start = line;
+        self.size = self.large_size;
+        true
+    }
+}
+
+/// Reads the head at the front of the request's bytes and finds its server. An incomplete head is read again from
+/// its beginning once more has come.
+pub fn parse(request: &mut Request) -> Head {
+    request.head.fields.clear();
+    let settings = request.settings(&client::SETTINGS);
+    let mut bounds = Bounds::new(settings);
+    let (line, end) = match parse_request_line(&request.head.bytes, 0) {
+        Ok(Parsed::Done(line, end)) => (line, end),
+        Ok(Parsed::Incomplete) => return unfinished_request_line(request, bounds),
+        Err(invalid) => return refuse_request_line(request, invalid),
+    };
+    request.head.line = line;
+    if !bounds.admit(line.line.start as usize, end) {
+        return too_long_uri(request);
+    }
+    if let Err(status) = validate::target(request) {
+        return Head::Refused(status);
+    }
+    if line.version == Version::HTTP_09 {
+        return Head::Complete(end);
+    }
+    match parse_fields(request, bounds, end) {
+        Ok(Some(end)) => match validate::head(request) {
+            Ok(()) => Head::Complete(end),
+            Err(status) => Head::Refused(status),
+        },
+        Ok(None) => Head::Incomplete,
+        Err(status) => Head::Refused(status),
+    }
+}
+
+fn unfinished_request_line(request: &mut Request, mut bounds: Bounds) -> Head {
+    let bytes = &request.head.bytes;
+    let blank = bytes
+        .iter()
+        .take_while(|byte| matches!(byte, b'\r' | b'\n'))
+        .count();
+    match bounds.admit(blank, bytes.len() + 1) {
+        true => Head::Incomplete,
+        false => too_long_uri(request),
+    }
+}
+
+fn too_long_uri(request: &mut Request) -> Head {
+    log!(request.log(), Info, *request, "client sent too long URI");
+    Head::Refused(Status::URI_TOO_LONG)
+}
+
+fn refuse_request_line(request: &mut Request, invalid: Invalid) -> Head {
+    let reason = match invalid {
+        Invalid::Method => "client sent invalid method",
+        Invalid::Request => "client sent invalid request",
+        Invalid::Version => "client sent invalid version",
+        Invalid::Method09 => "client sent invalid method in HTTP/0.9 request",
+    };
+    let line = request
+        .head
+        .bytes
+        .split(|byte| *byte == b'\n')
+        .next()
+        .unwrap_or_default();
+    log!(
+        request.log(),
+        Info,
+        *request,
+        "{} while reading client request line: \"{}\"",
+        reason,
+        Text(line.trim_ascii_end())
+    );
+    Head::Refused(match invalid {
+        Invalid::Version => Status::VERSION_NOT_SUPPORTED,
+        _ => Status::BAD_REQUEST,
+    })
+}
+
+/// Reads the fields from `at` on; `None` where they go on beyond what has come.
+fn parse_fields(
+    request: &mut Request,
+    mut bounds: Bounds,
+    mut at: usize,
+) -> Result<Option<usize>, Status> {
+    loop {
+        let settings = request.settings(&client::SETTINGS);
+        let bytes = &request.head.bytes;
+        match parse_header_line(bytes, at, *settings.underscores_in_headers) {
+            Ok(Parsed::Done(line, end)) => {
+                if !bounds.admit(at, end) {
+                    return Err(too_large(request, at));
+                }
+                match line {
+                    Line::End => return Ok(Some(end)),
+                    Line::Header(field) => add_field(request, field, settings)?,
+                }
+                at = end;
+            }
+            Ok(Parsed::Incomplete) => {
+                return match bounds.admit(at, bytes.len() + 1) {
+                    true => Ok(None),
+                    false => Err(too_large(request, at)),
+                };
+            }
+            Err(header::Invalid { up_to }) => {
+                log!(
+                    request.log(),
+                    Info,
+                    *request,
+                    "client sent invalid header line: \"{}\\x{:02x}...\"",
+                    Text(&bytes[at..up_to]),
+                    bytes[up_to]
+                );
+                return Err(Status::BAD_REQUEST);
+            }
+        }
+    }
+}
+
+fn too_large(request: &Request, line: usize) -> Status {
+    const SHOWN: usize = 1700;
+    let rest = &request.head.bytes[line..];
+    let shown = &rest[..rest.len().min(SHOWN)];
+    log!(
+        request.log(),
+        Info,
+        *request,
+        "client sent too long header line: \"{}...\"",
+        Text(shown)
+    );
+    Status::HEADER_TOO_LARGE
+}
+
+fn add_field(request: &mut Request, field: HeaderLine, settings: &Settings) -> Result<(), Status> {
+    if field.is_odd && *settings.ignore_invalid_headers {
+        let start = field.name.start as usize;
+        let line = &request.head.bytes[start..field.value.end as usize];
+        log!(
+            request.log(),
+            Info,
+            *request,
+            "client sent invalid header line: \"{}\"",
+            Text(line)
+        );
+        return Ok(());
+    }
+    if request.head.fields.len() >= *settings.max_headers {
+        log!(
+            request.log(),
+            Info,
+            *request,
+            "client sent too many header lines"
+        );
+        return Err(Status::HEADER_TOO_LARGE);
+    }
+    match request.head.add(field) {
+        Ok(()) => validate::field(request, field),
+        Err(duplicate) => {
+            validate::log_duplicate(request, field, duplicate.0);
+            Err(Status::BAD_REQUEST)
+        }
+    }
+}

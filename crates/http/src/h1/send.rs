@@ -1,0 +1,348 @@
+//! Sending a response: in one system call where it fits, else piece by piece as the client takes it.
+
+use std::cell::RefCell;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::FileExt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use daemun_core::debug;
+use daemun_event::{Deadline, sleep};
+
+use super::write_head::{self, Framing};
+use crate::body::{Body, Chunk, FileRange};
+use crate::core::{connection, sending};
+use crate::request::Request;
+use crate::status::Status;
+
+thread_local! {
+    /// The head, and a short body behind it, of the response that is being sent.
+    static OUT: RefCell<Vec<u8>> = RefCell::new(Vec::with_capacity(16 * 1024));
+}
+
+/// Bodies up to this length are copied behind the head: that costs less than a second slice.
+const COPIED: usize = 16 * 1024;
+
+/// What the kernel did not take at once.
+struct Rest {
+    bytes: Bytes,
+    body: Body,
+    framing: Framing,
+}
+
+/// Sends head and body. An error ends the connection.
+pub async fn response(request: &mut Request, body: Body) -> io::Result<()> {
+    match send_at_once(request, body)? {
+        None => Ok(()),
+        Some(rest) => Box::pin(send_rest(request, rest)).await,
+    }
+}
+
+/// Sends as much as the kernel takes without waiting.
+fn send_at_once(request: &mut Request, body: Body) -> io::Result<Option<Rest>> {
+    OUT.with_borrow_mut(|out| {
+        out.clear();
+        let (body, framing) = prepare(request, body, out);
+        request.sent_head = out.len() as u64;
+        let body = append_short_body(request, body, framing, out);
+        let more = !body.is_empty();
+        let sent = try_send(request, out, more)?;
+        if sent < out.len() {
+            return Ok(Some(Rest {
+                bytes: Bytes::copy_from_slice(&out[sent..]),
+                body,
+                framing,
+            }));
+        }
+        if out.capacity() > 4 * COPIED {
+            *out = Vec::with_capacity(COPIED);
+        }
+        match body {
+            Body::Empty => Ok(None),
+            Body::One(Chunk::File(range)) if may_sendfile(request) => {
+                send_file_at_once(request, range)
+            }
+            body => Ok(Some(Rest {
+                bytes: Bytes::new(),
+                body,
+                framing,
+            })),
+        }
+    })
+}
+
+/// Settles length, framing and keep-alive, and writes the head.
+fn prepare(request: &mut Request, body: Body, out: &mut Vec<u8>) -> (Body, Framing) {
+    let status = request.response.status;
+    let has_no_body = matches!(status, Status::NO_CONTENT | Status::NOT_MODIFIED) || status.0 < 200;
+    if has_no_body {
+        request.response.content_type = None;
+        request.response.content_length = None;
+    } else if request.response.content_length.is_none() {
+        request.response.content_length = body.len();
+    }
+    let is_open_ended = !has_no_body && request.response.content_length.is_none();
+    let may_chunk = *request
+        .settings(&sending::SETTINGS)
+        .chunked_transfer_encoding
+        && request.is_http11();
+    let framing = Framing {
+        is_chunked: is_open_ended && may_chunk,
+    };
+    request.is_chunked = framing.is_chunked;
+    if is_open_ended && !may_chunk {
+        request.keepalive = false;
+    }
+    settle_keepalive(request);
+    if request.head.version() == daemun_proto::http1::Version::HTTP_09 {
+        request.keepalive = false;
+    } else {
+        write_head::write(request, framing, out);
+    }
+    let head_only = has_no_body || request.head.method_name() == b"HEAD";
+    debug!(
+        request.log(),
+        Http, *request, "http response {} keepalive: {}", status.0, request.keepalive
+    );
+    (if head_only { Body::Empty } else { body }, framing)
+}
+
+/// The location's limits on how long the connection lives.
+fn settle_keepalive(request: &mut Request) {
+    let settings = request.settings(&connection::SETTINGS);
+    let connection = request.connection();
+    let age = Duration::from_millis(daemun_event::now().saturating_sub(connection.started));
+    request.keepalive &= !settings.keepalive_timeout.is_zero()
+        && connection.requests < *settings.keepalive_requests
+        && age <= *settings.keepalive_time;
+}
+
+/// Copies a short body behind the head; the rest of it, or all of a long one, is returned.
+fn append_short_body(request: &Request, body: Body, framing: Framing, out: &mut Vec<u8>) -> Body {
+    match body {
+        Body::One(Chunk::Bytes(bytes))
+            if bytes.len() <= COPIED && !framing.is_chunked && !limits_rate(request) =>
+        {
+            out.extend_from_slice(&bytes);
+            Body::Empty
+        }
+        body => body,
+    }
+}
+
+fn limits_rate(request: &Request) -> bool {
+    request.limit_rate.is_some_and(|rate| rate > 0)
+        || !matches!(
+            *request.settings(&sending::SETTINGS).limit_rate,
+            sending::Amount::Fixed(0)
+        )
+}
+
+fn may_sendfile(request: &Request) -> bool {
+    *request.settings(&sending::SETTINGS).sendfile && !limits_rate(request)
+}
+
+fn try_send(request: &mut Request, bytes: &[u8], more: bool) -> io::Result<usize> {
+    if bytes.is_empty() {
+        return Ok(0);
+    }
+    match request.connection().stream.try_send(bytes, more) {
+        Ok(sent) => {
+            request.sent += sent as u64;
+            Ok(sent)
+        }
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
+        Err(error) => Err(error),
+    }
+}
+
+fn send_file_at_once(request: &mut Request, mut range: FileRange) -> io::Result<Option<Rest>> {
+    let most = chunk_size(*request.settings(&sending::SETTINGS).sendfile_max_chunk);
+    let mut budget = most;
+    while range.length > 0 && budget > 0 {
+        match try_send_file(request, &mut range, budget) {
+            Ok(sent) => budget = budget.saturating_sub(sent),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+            Err(error) => return Err(error),
+        }
+    }
+    if range.length == 0 {
+        return Ok(None);
+    }
+    let body = Body::One(Chunk::File(range));
+    Ok(Some(Rest {
+        bytes: Bytes::new(),
+        body,
+        framing: Framing { is_chunked: false },
+    }))
+}
+
+fn chunk_size(configured: usize) -> usize {
+    if configured == 0 {
+        usize::MAX
+    } else {
+        configured
+    }
+}
+
+fn try_send_file(request: &mut Request, range: &mut FileRange, most: usize) -> io::Result<usize> {
+    let count = usize::try_from(range.length)
+        .unwrap_or(usize::MAX)
+        .min(most);
+    let sent = request
+        .connection()
+        .stream
+        .try_send_file(&range.file, &mut range.offset, count)?;
+    if sent == 0 {
+        return Err(io::Error::new(
+            ErrorKind::UnexpectedEof,
+            "the file has become shorter",
+        ));
+    }
+    range.length -= sent as u64;
+    request.sent += sent as u64;
+    Ok(sent)
+}
+
+/// Sends what is left, waiting for the client and for `limit_rate`.
+async fn send_rest(request: &mut Request, rest: Rest) -> io::Result<()> {
+    let Rest {
+        bytes,
+        mut body,
+        framing,
+    } = rest;
+    let mut pace = Pace::new(request);
+    send_bytes(request, &mut pace, &bytes, !body.is_empty()).await?;
+    while let Some(chunk) = body.next().await {
+        let chunk = chunk?;
+        if chunk.is_empty() {
+            continue;
+        }
+        if framing.is_chunked {
+            let size = format!("{:x}\r\n", chunk.len());
+            send_bytes(request, &mut pace, size.as_bytes(), true).await?;
+        }
+        match chunk {
+            Chunk::Bytes(bytes) => send_bytes(request, &mut pace, &bytes, false).await?,
+            Chunk::File(range) => send_file(request, &mut pace, range).await?,
+        }
+        if framing.is_chunked {
+            send_bytes(request, &mut pace, b"\r\n", true).await?;
+        }
+    }
+    if framing.is_chunked {
+        send_bytes(request, &mut pace, b"0\r\n\r\n", false).await?;
+    }
+    Ok(())
+}
+
+async fn send_bytes(
+    request: &mut Request,
+    pace: &mut Pace,
+    mut bytes: &[u8],
+    more: bool,
+) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let allowed = pace.allow(request).await.min(bytes.len());
+        let sent = try_send(request, &bytes[..allowed], more)?;
+        if sent == 0 {
+            wait_for_client(request).await?;
+        }
+        bytes = &bytes[sent..];
+    }
+    Ok(())
+}
+
+async fn send_file(request: &mut Request, pace: &mut Pace, mut range: FileRange) -> io::Result<()> {
+    let settings = request.settings(&sending::SETTINGS);
+    if !*settings.sendfile {
+        return copy_file(request, pace, range).await;
+    }
+    let most = chunk_size(*settings.sendfile_max_chunk);
+    while range.length > 0 {
+        let allowed = pace.allow(request).await.min(most);
+        match try_send_file(request, &mut range, allowed) {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => wait_for_client(request).await?,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Sends a file through memory, `output_buffers`' size at a time.
+async fn copy_file(request: &mut Request, pace: &mut Pace, mut range: FileRange) -> io::Result<()> {
+    let (number, size) = *request.settings(&sending::SETTINGS).output_buffers;
+    let mut buffer =
+        vec![0; (number * size).min(usize::try_from(range.length).unwrap_or(usize::MAX))];
+    while range.length > 0 {
+        let count = usize::try_from(range.length)
+            .unwrap_or(usize::MAX)
+            .min(buffer.len());
+        let read = range.file.read_at(&mut buffer[..count], range.offset)?;
+        if read == 0 {
+            return Err(io::Error::new(
+                ErrorKind::UnexpectedEof,
+                "the file has become shorter",
+            ));
+        }
+        range.offset += read as u64;
+        range.length -= read as u64;
+        send_bytes(request, pace, &buffer[..read], range.length > 0).await?;
+    }
+    Ok(())
+}
+
+async fn wait_for_client(request: &mut Request) -> io::Result<()> {
+    let timeout = *request.settings(&sending::SETTINGS).send_timeout;
+    request
+        .connection()
+        .stream
+        .writable(Deadline::after(timeout))
+        .await
+}
+
+/// `limit_rate`: how much may be sent by now.
+struct Pace {
+    /// Bytes a second; 0: no limit.
+    rate: u64,
+    after: u64,
+    started: daemun_event::Millis,
+}
+
+impl Pace {
+    fn new(request: &mut Request) -> Pace {
+        let settings = request.settings(&sending::SETTINGS);
+        let rate = match request.limit_rate {
+            Some(rate) => rate,
+            None => settings.limit_rate.of(request),
+        };
+        let after = if rate == 0 {
+            0
+        } else {
+            settings.limit_rate_after.of(request)
+        };
+        let started = request.started;
+        Pace {
+            rate,
+            after,
+            started,
+        }
+    }
+
+    /// Waits until something may be sent; how much that is.
+    async fn allow(&mut self, request: &Request) -> usize {
+        if self.rate == 0 {
+            return usize::MAX;
+        }
+        loop {
+            let seconds = daemun_event::now().saturating_sub(self.started) / 1000 + 1;
+            let allowed = (self.rate * seconds + self.after).saturating_sub(request.sent);
+            if allowed > 0 {
+                return usize::try_from(allowed).unwrap_or(usize::MAX);
+            }
+            let excess = request.sent - (self.rate * seconds + self.after);
+            sleep(Duration::from_millis(excess * 1000 / self.rate + 1)).await;
+        }
+    }
+}

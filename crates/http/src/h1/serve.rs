@@ -1,0 +1,279 @@
+//! A connection's session: reads requests, has them answered, and says what becomes of the connection.
+
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use daemun_core::connection::{Connection, Outcome, Partial, Protocol, Reason, Wait};
+use daemun_core::{debug, log};
+use daemun_event::Deadline;
+use daemun_shm::WorkerSlot;
+
+use super::read_head::{self, Head};
+use super::{close, send};
+use crate::config::HttpConfig;
+use crate::core::{client, connection as keeping};
+use crate::module::Handler;
+use crate::phases::{self, Answer};
+use crate::request::Request;
+use crate::status::Status;
+
+/// HTTP/1.x as an engine runs it: what the sessions of one reactor share.
+pub struct Http {
+    config: &'static HttpConfig,
+    counters: WorkerSlot,
+    /// Requests between uses: their storage makes a request free of allocations.
+    spare: RefCell<Vec<Box<Request>>>,
+}
+
+/// How many unused requests are kept.
+const SPARE: usize = 64;
+
+impl Http {
+    pub fn new(config: &'static HttpConfig, counters: WorkerSlot) -> Http {
+        Http {
+            config,
+            counters,
+            spare: RefCell::default(),
+        }
+    }
+}
+
+impl Protocol for Http {
+    fn serve(self: Rc<Self>, connection: Connection) -> impl Future<Output = Outcome> + 'static {
+        serve(self, connection)
+    }
+
+    fn timed_out(&self, connection: Connection) {
+        let server = self.config.default_server(&connection);
+        let settings = server.settings().of(&keeping::SETTINGS);
+        let log = server.log();
+        match connection.waited {
+            Reason::KeepAlive => {}
+            Reason::FirstByte | Reason::Head => {
+                let error =
+                    io::Error::from_raw_os_error(rustix::io::Errno::TIMEDOUT.raw_os_error());
+                log!(log, Info, connection.number, "client timed out"; error);
+                if *settings.reset_timedout {
+                    // Without it the close is only slower.
+                    let _ = connection.stream.reset_on_close();
+                }
+            }
+        }
+    }
+
+    fn shed(&self, connection: Connection) {
+        let server = self.config.default_server(&connection);
+        debug!(server.log(), Http, connection.number, "reusing connection");
+    }
+}
+
+impl Http {
+    fn take_request(&self) -> Box<Request> {
+        let spare = self.spare.borrow_mut().pop();
+        spare.unwrap_or_else(|| {
+            Box::new(Request::new(
+                self.config,
+                Arc::clone(self.counters.scoreboard()),
+            ))
+        })
+    }
+
+    /// Ends a request and keeps its storage.
+    fn put_back(&self, mut request: Box<Request>) -> Connection {
+        let connection = request.end();
+        let mut spare = self.spare.borrow_mut();
+        if spare.len() < SPARE {
+            spare.push(request);
+        }
+        connection
+    }
+}
+
+/// What follows an exchange.
+enum Next {
+    /// The client may send another request, or has.
+    KeepAlive,
+    Close,
+}
+
+async fn serve(http: Rc<Http>, mut connection: Connection) -> Outcome {
+    let partial = connection.partial.take();
+    let server = http.config.default_server(&connection);
+    let mut request = http.take_request();
+    request.begin(connection, server);
+    let mut deadline = None;
+    if let Some(partial) = partial {
+        request.head.bytes = partial.bytes;
+        deadline = Some(partial.until);
+    }
+    loop {
+        let head = match receive_head(&mut request, &mut deadline) {
+            Ok(Head::Incomplete) => return park(&http, request, deadline),
+            Ok(head) => head,
+            Err(_) => return Outcome::Close(http.put_back(request)),
+        };
+        deadline = None;
+        http.counters.requests();
+        http.counters.writing(1);
+        let next = exchange(&mut request, head).await;
+        http.counters.writing(-1);
+        if let Next::Close = next {
+            return Outcome::Close(http.put_back(request));
+        }
+        prepare_next(&mut request);
+    }
+}
+
+/// Receives until a head is complete, or there is nothing more to receive.
+fn receive_head(request: &mut Request, deadline: &mut Option<Deadline>) -> io::Result<Head> {
+    let mut is_unread = !request.head.bytes.is_empty() && deadline.is_none();
+    loop {
+        if !is_unread && !receive(request)? {
+            return Ok(Head::Incomplete);
+        }
+        is_unread = false;
+        if deadline.is_none() {
+            request.connection_mut().requests += 1;
+            let timeout = *request.settings(&client::SETTINGS).header_timeout;
+            *deadline = Some(Deadline::after(timeout));
+        }
+        match read_head::parse(request) {
+            Head::Incomplete => {}
+            head => return Ok(head),
+        }
+    }
+}
+
+/// Receives what is there; `false` where nothing is. The client's end is an error.
+fn receive(request: &mut Request) -> io::Result<bool> {
+    match request.receive_available() {
+        Ok(0) => {
+            let connection = request.connection();
+            if request.head.bytes.is_empty() {
+                debug!(request.log(), Http, *request, "client closed connection");
+            } else {
+                log!(
+                    request.log(),
+                    Info,
+                    connection.number,
+                    "client prematurely closed connection"
+                );
+            }
+            Err(io::ErrorKind::UnexpectedEof.into())
+        }
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Nothing more is there: the connection waits without a task for a request, or for the rest of its head.
+fn park(http: &Http, mut request: Box<Request>, deadline: Option<Deadline>) -> Outcome {
+    let wait = match deadline {
+        Some(until) => {
+            let bytes = std::mem::take(&mut request.head.bytes);
+            request.connection_mut().partial = Some(Box::new(Partial { bytes, until }));
+            Wait::head(until)
+        }
+        None if request.connection().requests == 0 => {
+            Wait::first_byte(*request.settings(&client::SETTINGS).header_timeout)
+        }
+        None => Wait::keep_alive(*request.settings(&keeping::SETTINGS).keepalive_timeout),
+    };
+    Outcome::Park {
+        connection: http.put_back(request),
+        wait,
+    }
+}
+
+/// Answers one request.
+async fn exchange(request: &mut Request, head: Head) -> Next {
+    let answer = match head {
+        Head::Complete(end) => {
+            request.head_end = end;
+            request.consumed = end;
+            phases::respond(request).await
+        }
+        Head::Refused(status) => {
+            request.keepalive = false;
+            request.lingers |= matches!(status, Status::HEADER_TOO_LARGE | Status::URI_TOO_LONG);
+            phases::refuse(request, status).await
+        }
+        Head::Incomplete => return Next::Close,
+    };
+    let Answer::Body(body) = answer else {
+        request.response.status = Status::CLOSE;
+        write_access_log(request).await;
+        return Next::Close;
+    };
+    if request.discard_available().is_err() {
+        request.keepalive = false;
+    }
+    let sent = send::response(request, body).await;
+    if let Err(error) = &sent {
+        log_send_error(request, error);
+    }
+    request.is_complete = sent.is_ok();
+    write_access_log(request).await;
+    if sent.is_err() {
+        return Next::Close;
+    }
+    if !request.body.is_complete() && !finish_body(request).await {
+        request.keepalive = false;
+    }
+    if request.keepalive {
+        return Next::KeepAlive;
+    }
+    close::linger(request).await;
+    Next::Close
+}
+
+/// Reads away what the client still sends of the body; `false` where it does not come to an end in time.
+async fn finish_body(request: &mut Request) -> bool {
+    if !request.keepalive {
+        return false;
+    }
+    let settings = request.settings(&keeping::SETTINGS);
+    let until = Deadline::after(*settings.lingering_time);
+    Box::pin(request.discard_rest(*settings.lingering_timeout, until))
+        .await
+        .is_ok()
+}
+
+fn log_send_error(request: &Request, error: &io::Error) {
+    match error.kind() {
+        io::ErrorKind::TimedOut => {
+            let error = io::Error::from_raw_os_error(rustix::io::Errno::TIMEDOUT.raw_os_error());
+            log!(request.log(), Info, *request, "client timed out"; error);
+            if *request.settings(&keeping::SETTINGS).reset_timedout {
+                // Without it the close is only slower.
+                let _ = request.connection().stream.reset_on_close();
+            }
+        }
+        io::ErrorKind::UnexpectedEof => log!(request.log(), Alert, *request, "{}", error),
+        _ => log!(request.log(), Info, *request, "send() failed"; error),
+    }
+}
+
+async fn write_access_log(request: &mut Request) {
+    let handlers = &request.location.handlers.log;
+    for handler in handlers {
+        match handler {
+            Handler::Now(handler) => drop(handler(request)),
+            Handler::Later(handler) => drop(handler(request).await),
+        }
+    }
+}
+
+/// Keeps what the client has sent behind its request.
+fn prepare_next(request: &mut Request) {
+    let mut bytes = std::mem::take(&mut request.head.bytes);
+    bytes.drain(..request.consumed);
+    request.reset();
+    request.head.bytes = bytes;
+    let connection = request.connection();
+    let server = request.config.default_server(connection);
+    request.begin_again(server);
+}

@@ -1,0 +1,266 @@
+//! What a request's head means: target, host and server, framing, and whether the connection stays.
+
+use daemun_core::log;
+use daemun_proto::http1::host::{Host, parse_host};
+use daemun_proto::http1::{HeaderLine, Method, Version, uri};
+
+use crate::core::{connection, routing};
+use crate::head::Known;
+use crate::request::{Request, Text};
+use crate::request_body::RequestBody;
+use crate::status::Status;
+
+/// Normalises the target's path, and takes the authority of an absolute one as the host.
+pub fn target(request: &mut Request) -> Result<(), Status> {
+    let line = request.head.line;
+    if let Some(authority) = line.authority {
+        let text = authority.of(&request.head.bytes).to_vec();
+        match parse_host(&text) {
+            Ok(host) => choose_server(request, &host),
+            Err(_) => {
+                log!(
+                    request.log(),
+                    Info,
+                    *request,
+                    "client sent invalid host in request line"
+                );
+                return Err(Status::BAD_REQUEST);
+            }
+        }
+    }
+    let bytes = std::mem::take(&mut request.head.bytes);
+    let result = split_target(request, line.target.of(&bytes));
+    request.head.bytes = bytes;
+    result.map_err(|_| {
+        log!(
+            request.log(),
+            Info,
+            *request,
+            "client sent invalid request: \"{}\"",
+            Text(request.head.request_line())
+        );
+        Status::BAD_REQUEST
+    })
+}
+
+fn split_target(request: &mut Request, target: &[u8]) -> Result<(), uri::Invalid> {
+    let line = &request.head.line;
+    request.args.clear();
+    if !line.is_complex && target.first() == Some(&b'/') {
+        let mark = line.query.map(|query| (query - line.target.start) as usize);
+        let path = mark.map_or(target, |mark| &target[..mark - 1]);
+        request.uri.clear();
+        request.uri.extend_from_slice(path);
+        request
+            .args
+            .extend_from_slice(mark.map_or(&b""[..], |mark| &target[mark..]));
+        return Ok(());
+    }
+    let merge_slashes = *request.settings(&routing::SETTINGS).merge_slashes;
+    let found = uri::normalise(target, merge_slashes, &mut request.uri)?;
+    if let Some(query) = found.query {
+        request.args.extend_from_slice(&target[query..found.end]);
+    }
+    Ok(())
+}
+
+/// Looks at a field that has just been added.
+pub fn field(request: &mut Request, field: HeaderLine) -> Result<(), Status> {
+    let is_host = field.name.len() == 4
+        && field
+            .name
+            .of(&request.head.bytes)
+            .eq_ignore_ascii_case(b"host");
+    if !is_host {
+        return Ok(());
+    }
+    let bytes = std::mem::take(&mut request.head.bytes);
+    let host = parse_host(field.value.of(&bytes));
+    let result = match &host {
+        Ok(host) if request.host.is_empty() => {
+            choose_server(request, host);
+            Ok(())
+        }
+        Ok(_) => Ok(()),
+        Err(_) => Err(Status::BAD_REQUEST),
+    };
+    request.head.bytes = bytes;
+    if result.is_err() {
+        log!(
+            request.log(),
+            Info,
+            *request,
+            "client sent invalid host header"
+        );
+    }
+    result
+}
+
+pub fn log_duplicate(request: &Request, field: HeaderLine, previous: HeaderLine) {
+    let bytes = &request.head.bytes;
+    let is_host = field.name.of(bytes).eq_ignore_ascii_case(b"host");
+    let what = if is_host {
+        "host header"
+    } else {
+        "header line"
+    };
+    log!(
+        request.log(),
+        Info,
+        *request,
+        "client sent duplicate {}: \"{}: {}\", previous value: \"{}: {}\"",
+        what,
+        Text(field.name.of(bytes)),
+        Text(field.value.of(bytes)),
+        Text(previous.name.of(bytes)),
+        Text(previous.value.of(bytes))
+    );
+}
+
+/// The server of the request's host; the address's default server where no name fits.
+fn choose_server(request: &mut Request, host: &Host<'_>) {
+    request.host.clear();
+    request.host.extend_from_slice(host.name);
+    if host.needs_lowering {
+        request.host.make_ascii_lowercase();
+    }
+    request.host_port = host
+        .port
+        .and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
+    let name = std::mem::take(&mut request.host);
+    find_server(request, &name);
+    request.host = name;
+}
+
+fn find_server(request: &mut Request, host: &[u8]) {
+    let config = request.config;
+    let servers = config.virtual_of(request.connection());
+    if let Some(server) = servers.names.find(config, request, host) {
+        request.server = server;
+        request.location = &server.location;
+    }
+}
+
+/// Checks the head as a whole.
+pub fn head(request: &mut Request) -> Result<(), Status> {
+    if request.host.is_empty() {
+        find_server(request, b"");
+    }
+    let version = request.head.version();
+    if request.header(Known::Host).is_none() && version > Version::HTTP_10 {
+        return refuse(
+            request,
+            "client sent HTTP/1.1 request without \"Host\" header",
+            Status::BAD_REQUEST,
+        );
+    }
+    request.body = framing(request)?;
+    match request.head.method() {
+        Method::Connect => refuse(request, "client sent CONNECT method", Status::NOT_ALLOWED),
+        Method::Trace => refuse(request, "client sent TRACE method", Status::NOT_ALLOWED),
+        _ => {
+            request.keepalive = wants_keepalive(request);
+            Ok(())
+        }
+    }
+}
+
+fn refuse<T>(request: &Request, reason: &str, status: Status) -> Result<T, Status> {
+    log!(request.log(), Info, *request, "{}", reason);
+    Err(status)
+}
+
+fn framing(request: &Request) -> Result<RequestBody, Status> {
+    let length = match request.header(Known::ContentLength) {
+        None => None,
+        Some(text) => match parse_length(text) {
+            Some(length) => Some(length),
+            None => {
+                return refuse(
+                    request,
+                    "client sent invalid \"Content-Length\" header",
+                    Status::BAD_REQUEST,
+                );
+            }
+        },
+    };
+    let Some(coding) = request.header(Known::TransferEncoding) else {
+        return Ok(length.map_or_else(RequestBody::default, RequestBody::of_length));
+    };
+    if request.head.version() < Version::HTTP_11 {
+        let reason = "client sent HTTP/1.0 request with \"Transfer-Encoding\" header";
+        return refuse(request, reason, Status::BAD_REQUEST);
+    }
+    if !coding.eq_ignore_ascii_case(b"chunked") {
+        log!(
+            request.log(),
+            Info,
+            *request,
+            "client sent unknown \"Transfer-Encoding\": \"{}\"",
+            Text(coding)
+        );
+        return Err(Status::NOT_IMPLEMENTED);
+    }
+    if length.is_some() {
+        let reason =
+            "client sent \"Content-Length\" and \"Transfer-Encoding\" headers at the same time";
+        return refuse(request, reason, Status::BAD_REQUEST);
+    }
+    Ok(RequestBody::chunked())
+}
+
+/// Digits that fit a file's size.
+fn parse_length(text: &[u8]) -> Option<u64> {
+    if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let length = std::str::from_utf8(text).ok()?.parse::<i64>().ok()?;
+    u64::try_from(length).ok()
+}
+
+fn wants_keepalive(request: &Request) -> bool {
+    let header = request.header(Known::Connection);
+    let says = |token: &[u8]| {
+        header.is_some_and(|value| {
+            value
+                .windows(token.len())
+                .any(|window| window.eq_ignore_ascii_case(token))
+        })
+    };
+    let by_default = request.head.version() >= Version::HTTP_11;
+    if says(b"close") {
+        return false;
+    }
+    if !by_default && !says(b"keep-alive") {
+        return false;
+    }
+    !is_disabled_for_browser(request)
+}
+
+/// Old browsers that can't have a request after a POST on one connection.
+fn is_disabled_for_browser(request: &Request) -> bool {
+    let disable = *request.settings(&connection::SETTINGS).keepalive_disable;
+    if !disable.msie6 && !disable.safari {
+        return false;
+    }
+    let Some(agent) = request.header(Known::UserAgent) else {
+        return false;
+    };
+    let has = |text: &[u8]| memchr::memmem::find(agent, text).is_some();
+    if disable.msie6 && request.head.method() == Method::Post && is_msie6(agent) {
+        return true;
+    }
+    disable.safari && has(b"Safari/") && has(b"Mac OS X") && !has(b"Chrome/")
+}
+
+/// Internet Explorer up to 6 without the service pack that mended it.
+fn is_msie6(agent: &[u8]) -> bool {
+    let Some(at) = memchr::memmem::find(agent, b"MSIE ") else {
+        return false;
+    };
+    match agent.get(at + 5..at + 7) {
+        Some([b'4' | b'5', b'.']) => true,
+        Some([b'6', b'.']) => memchr::memmem::find(agent, b"SV1").is_none(),
+        _ => false,
+    }
+}

@@ -1,0 +1,120 @@
+//! Spelling a response's head, its fields in nginx's order.
+
+use crate::core::sending::{self, ServerTokens};
+use crate::core::server_name;
+use crate::core::{connection, redirects};
+use crate::date;
+use crate::request::Request;
+use crate::response::ResponseHead;
+
+/// What the connection adds to the response's own fields.
+#[derive(Clone, Copy)]
+pub struct Framing {
+    pub is_chunked: bool,
+}
+
+/// Appends the response's head to `out`.
+pub fn write(request: &mut Request, framing: Framing, out: &mut Vec<u8>) {
+    write_status_line(&request.response, out);
+    write_server(request, out);
+    date::with_http_date(|date| field(out, b"Date", date));
+    let response = &request.response;
+    if let Some(kind) = &response.content_type {
+        out.extend_from_slice(b"Content-Type: ");
+        out.extend_from_slice(kind);
+        if let Some(charset) = &response.charset {
+            out.extend_from_slice(b"; charset=");
+            out.extend_from_slice(charset);
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+    if let Some(length) = response.content_length {
+        field(
+            out,
+            b"Content-Length",
+            itoa::Buffer::new().format(length).as_bytes(),
+        );
+    }
+    if let Some(modified) = &response.last_modified {
+        field(out, b"Last-Modified", &modified.text);
+    }
+    write_location(request, out);
+    if framing.is_chunked {
+        out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+    }
+    write_connection(request, out);
+    let response = &request.response;
+    if let Some(etag) = &response.etag {
+        field(out, b"ETag", etag);
+    }
+    for header in &response.headers {
+        field(out, &header.name, &header.value);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn write_status_line(response: &ResponseHead, out: &mut Vec<u8>) {
+    match response.status.known_line() {
+        Some(line) => out.extend_from_slice(line),
+        None => out.extend_from_slice(format!("HTTP/1.1 {:03} \r\n", response.status.0).as_bytes()),
+    }
+}
+
+fn write_server(request: &Request, out: &mut Vec<u8>) {
+    if request.response.values(b"Server").next().is_some() {
+        return;
+    }
+    let server = &request.config.server_header;
+    let name = match *request.settings(&sending::SETTINGS).server_tokens {
+        ServerTokens::Off => server.name,
+        ServerTokens::On => &server.version,
+        ServerTokens::Build => &server.build,
+    };
+    field(out, b"Server", name.as_bytes());
+}
+
+fn write_connection(request: &Request, out: &mut Vec<u8>) {
+    if !request.keepalive {
+        out.extend_from_slice(b"Connection: close\r\n");
+        return;
+    }
+    out.extend_from_slice(b"Connection: keep-alive\r\n");
+    if let Some(timeout) = *request.settings(&connection::SETTINGS).keepalive_header {
+        out.extend_from_slice(format!("Keep-Alive: timeout={}\r\n", timeout.as_secs()).as_bytes());
+    }
+}
+
+/// A path becomes an absolute URL, unless `absolute_redirect` is off.
+fn write_location(request: &mut Request, out: &mut Vec<u8>) {
+    let Some(location) = request.response.location.clone() else {
+        return;
+    };
+    let settings = request.settings(&redirects::SETTINGS);
+    if !location.starts_with(b"/") || !*settings.absolute_redirect {
+        return field(out, b"Location", &location);
+    }
+    out.extend_from_slice(b"Location: http://");
+    let local = request.local_address();
+    if *settings.server_name_in_redirect {
+        let first = &request.server.settings().of(&server_name::SETTINGS).first.0;
+        out.extend_from_slice(first.as_deref().unwrap_or_default());
+    } else if !request.host.is_empty() {
+        out.extend_from_slice(&request.host);
+    } else if let Some(local) = local {
+        out.extend_from_slice(local.ip().to_string().as_bytes());
+    }
+    let port = local.map_or(0, |local| local.port());
+    if *settings.port_in_redirect && port != 0 && port != 80 {
+        out.push(b':');
+        out.extend_from_slice(itoa::Buffer::new().format(port).as_bytes());
+    }
+    out.extend_from_slice(&location);
+    out.extend_from_slice(b"\r\n");
+}

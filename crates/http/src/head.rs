@@ -1,0 +1,168 @@
+//! The head of a request: its line and header fields, as offsets into the bytes that arrived.
+
+use daemun_proto::http1::header::HeaderLine;
+use daemun_proto::http1::{Method, RequestLine, Version};
+
+/// Fields that the server itself looks at, found while the head is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Known {
+    Host,
+    Connection,
+    IfModifiedSince,
+    IfUnmodifiedSince,
+    IfMatch,
+    IfNoneMatch,
+    IfRange,
+    Range,
+    UserAgent,
+    Referer,
+    ContentLength,
+    ContentRange,
+    ContentType,
+    TransferEncoding,
+    Te,
+    Expect,
+    Upgrade,
+    AcceptEncoding,
+    Via,
+    Authorization,
+    XForwardedFor,
+    Cookie,
+}
+
+const KNOWN: usize = Known::Cookie as usize + 1;
+
+impl Known {
+    fn of(name: &[u8]) -> Option<Known> {
+        let candidates: &[(&[u8], Known)] = match name.len() {
+            2 => &[(b"te", Known::Te)],
+            3 => &[(b"via", Known::Via)],
+            4 => &[(b"host", Known::Host)],
+            5 => &[(b"range", Known::Range)],
+            6 => &[(b"cookie", Known::Cookie), (b"expect", Known::Expect)],
+            7 => &[(b"referer", Known::Referer), (b"upgrade", Known::Upgrade)],
+            8 => &[(b"if-range", Known::IfRange), (b"if-match", Known::IfMatch)],
+            10 => &[
+                (b"user-agent", Known::UserAgent),
+                (b"connection", Known::Connection),
+            ],
+            12 => &[(b"content-type", Known::ContentType)],
+            13 => &[
+                (b"authorization", Known::Authorization),
+                (b"if-none-match", Known::IfNoneMatch),
+                (b"content-range", Known::ContentRange),
+            ],
+            14 => &[(b"content-length", Known::ContentLength)],
+            15 => &[
+                (b"accept-encoding", Known::AcceptEncoding),
+                (b"x-forwarded-for", Known::XForwardedFor),
+            ],
+            17 => &[
+                (b"if-modified-since", Known::IfModifiedSince),
+                (b"transfer-encoding", Known::TransferEncoding),
+            ],
+            19 => &[(b"if-unmodified-since", Known::IfUnmodifiedSince)],
+            _ => return None,
+        };
+        let found = candidates
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name));
+        found.map(|(_, known)| *known)
+    }
+
+    /// A second field of this name makes the request ambiguous.
+    fn is_unique(self) -> bool {
+        use Known::*;
+        matches!(
+            self,
+            Host | IfModifiedSince
+                | IfUnmodifiedSince
+                | IfMatch
+                | IfNoneMatch
+                | IfRange
+                | ContentLength
+                | ContentRange
+                | TransferEncoding
+                | Expect
+                | Authorization
+        )
+    }
+}
+
+/// Whether the request line names a version, and so a head follows.
+#[derive(Default)]
+pub struct RequestHead {
+    /// Everything from the request line to the blank line, and what was received behind it.
+    pub bytes: Vec<u8>,
+    pub line: RequestLine,
+    /// The fields that `ignore_invalid_headers` left.
+    pub fields: Vec<HeaderLine>,
+    known: [Option<u16>; KNOWN],
+}
+
+/// The field was there already, with this value.
+pub struct Duplicate(pub HeaderLine);
+
+impl RequestHead {
+    pub fn reset(&mut self) {
+        self.bytes.clear();
+        self.fields.clear();
+        self.line = RequestLine::default();
+        self.known = [None; KNOWN];
+    }
+
+    pub fn add(&mut self, field: HeaderLine) -> Result<(), Duplicate> {
+        let position = self.fields.len();
+        if let Some(known) = Known::of(field.name.of(&self.bytes)) {
+            let slot = &mut self.known[known as usize];
+            match *slot {
+                None => *slot = u16::try_from(position).ok(),
+                Some(first) if known.is_unique() => {
+                    return Err(Duplicate(self.fields[usize::from(first)]));
+                }
+                Some(_) => {}
+            }
+        }
+        self.fields.push(field);
+        Ok(())
+    }
+
+    /// The value of the first field of that name.
+    pub fn known(&self, known: Known) -> Option<&[u8]> {
+        let position = self.known[known as usize]?;
+        Some(self.fields[usize::from(position)].value.of(&self.bytes))
+    }
+
+    /// Names and values in the order they came.
+    pub fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.fields
+            .iter()
+            .map(|field| (field.name.of(&self.bytes), field.value.of(&self.bytes)))
+    }
+
+    pub fn method(&self) -> Method {
+        self.line.method
+    }
+
+    pub fn method_name(&self) -> &[u8] {
+        self.line.method_name.of(&self.bytes)
+    }
+
+    pub fn version(&self) -> Version {
+        self.line.version
+    }
+
+    /// The request line without its end.
+    pub fn request_line(&self) -> &[u8] {
+        self.line.line.of(&self.bytes)
+    }
+
+    /// The target as it came, without scheme and authority.
+    pub fn target(&self) -> &[u8] {
+        match self.line.target.of(&self.bytes) {
+            [] => b"/",
+            target => target,
+        }
+    }
+}

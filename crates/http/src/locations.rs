@@ -1,0 +1,198 @@
+//! Finding a location: exact names and prefixes by binary search, then patterns in the file's order.
+
+use std::collections::HashMap;
+
+use crate::config::Location;
+use crate::core::routing::Match;
+use crate::request::Request;
+
+/// The locations directly inside a server or a location.
+#[derive(Default)]
+pub struct Locations {
+    /// Sorted by name.
+    names: Vec<Name>,
+    patterns: Vec<Location>,
+    named: HashMap<Vec<u8>, Location>,
+}
+
+/// A name of exact and prefix locations; there may be one of each.
+struct Name {
+    name: Vec<u8>,
+    exact: Option<Location>,
+    prefix: Option<Location>,
+    /// The longest other name that is a prefix of this one.
+    shorter: Option<usize>,
+}
+
+/// How a search among names ended.
+enum Found {
+    Exact(&'static Location),
+    Prefix(&'static Location),
+    None,
+}
+
+impl Locations {
+    /// The error is the location whose name was there already.
+    pub fn add(&mut self, location: Location) -> Result<(), Location> {
+        let Some(matching) = location.matching() else {
+            return Err(location);
+        };
+        let (name, is_exact) = match matching {
+            Match::Pattern { .. } => {
+                self.patterns.push(location);
+                return Ok(());
+            }
+            Match::Named(name) if self.named.contains_key(name) => return Err(location),
+            Match::Named(name) => {
+                self.named.insert(name.clone(), location);
+                return Ok(());
+            }
+            Match::Exact(name) => (name.clone(), true),
+            Match::Prefix { name, .. } => (name.clone(), false),
+        };
+        let at = match self.names.binary_search_by(|entry| entry.name.cmp(&name)) {
+            Ok(at) => at,
+            Err(at) => {
+                self.names.insert(
+                    at,
+                    Name {
+                        name,
+                        exact: None,
+                        prefix: None,
+                        shorter: None,
+                    },
+                );
+                at
+            }
+        };
+        let entry = &mut self.names[at];
+        let place = if is_exact {
+            &mut entry.exact
+        } else {
+            &mut entry.prefix
+        };
+        if place.is_some() {
+            return Err(location);
+        }
+        *place = Some(location);
+        Ok(())
+    }
+
+    /// Links every name to its prefix, once all have been added.
+    pub fn link(&mut self) {
+        let mut open: Vec<usize> = Vec::new();
+        for at in 0..self.names.len() {
+            while let Some(&last) = open.last()
+                && !self.names[at].name.starts_with(&self.names[last].name)
+            {
+                open.pop();
+            }
+            self.names[at].shorter = open.last().copied();
+            open.push(at);
+        }
+    }
+
+    pub fn named(&self, name: &[u8]) -> Option<&Location> {
+        self.named.get(name)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Location> {
+        let names = self
+            .names
+            .iter()
+            .flat_map(|name| name.exact.iter().chain(&name.prefix));
+        names.chain(&self.patterns).chain(self.named.values())
+    }
+
+    fn find_name(&'static self, uri: &[u8]) -> Found {
+        let above = self
+            .names
+            .partition_point(|entry| entry.name.as_slice() <= uri);
+        let mut at = above.checked_sub(1);
+        if let Some(entry) = at.map(|at| &self.names[at])
+            && let Some(exact) = &entry.exact
+            && entry.name == uri
+        {
+            return Found::Exact(exact);
+        }
+        while let Some(entry) = at.map(|at| &self.names[at]) {
+            if let Some(prefix) = &entry.prefix
+                && uri.starts_with(&entry.name)
+            {
+                return Found::Prefix(prefix);
+            }
+            at = entry.shorter;
+        }
+        Found::None
+    }
+}
+
+/// Finds the location of the request's URI below `outer`; `outer` itself where none inside matches.
+///
+/// As in nginx the patterns of the innermost matching prefix are tried first, then those around it, unless an
+/// exact match or a `^~` prefix settles it.
+pub fn find(request: &mut Request, outer: &'static Location) -> &'static Location {
+    search(request, outer).map_or(outer, |found| found.location)
+}
+
+struct Settled {
+    location: &'static Location,
+    /// No pattern further out may take over.
+    is_final: bool,
+}
+
+fn search(request: &mut Request, outer: &'static Location) -> Option<Settled> {
+    let mut best = None;
+    let mut try_patterns = true;
+    match outer.nested.find_name(&request.uri) {
+        Found::Exact(location) => {
+            return Some(Settled {
+                location,
+                is_final: true,
+            });
+        }
+        Found::Prefix(location) => {
+            try_patterns = !location.outranks_patterns();
+            let inner = search(request, location);
+            if let Some(inner) = inner {
+                if inner.is_final {
+                    return Some(inner);
+                }
+                best = Some(inner.location);
+            } else {
+                best = Some(location);
+            }
+        }
+        Found::None => {}
+    }
+    if try_patterns && let Some(location) = match_pattern(request, &outer.nested) {
+        let location = find(request, location);
+        return Some(Settled {
+            location,
+            is_final: true,
+        });
+    }
+    best.map(|location| Settled {
+        location,
+        is_final: false,
+    })
+}
+
+fn match_pattern(
+    request: &mut Request,
+    locations: &'static Locations,
+) -> Option<&'static Location> {
+    if locations.patterns.is_empty() {
+        return None;
+    }
+    let uri = std::mem::take(&mut request.uri);
+    let found = locations
+        .patterns
+        .iter()
+        .find(|location| match location.matching() {
+            Some(Match::Pattern { pattern, names, .. }) => request.matches(pattern, &uri, names),
+            _ => false,
+        });
+    request.uri = uri;
+    found
+}

@@ -1,0 +1,95 @@
+//! What an HTTP module declares: its tables, and the places where it acts on a request.
+
+use std::pin::Pin;
+
+use daemun_core::module::{Module, SettingsSet};
+
+use crate::body::Body;
+use crate::request::Request;
+use crate::status::Status;
+
+/// A module of the `http` context. Write `..HttpModule::EMPTY` for what it has not.
+pub struct HttpModule {
+    pub base: Module,
+    pub variables: &'static [Variable],
+    pub handlers: &'static [PhaseHandler],
+    pub filters: &'static [Filter],
+}
+
+impl HttpModule {
+    pub const EMPTY: HttpModule = HttpModule {
+        base: Module {
+            name: "",
+            directives: &[],
+            settings: None,
+        },
+        variables: &[],
+        handlers: &[],
+        filters: &[],
+    };
+}
+
+/// A built-in variable; one whose name ends in an underscore is a family (`arg_`, `http_`).
+pub struct Variable {
+    pub name: &'static str,
+    /// Appends the value for a family's member; `false` where there is none.
+    pub value: fn(&mut Request, member: &str, out: &mut Vec<u8>) -> bool,
+}
+
+/// The stations of a request, in order. Between `ServerRewrite` and `Rewrite` its location is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    PostRead,
+    ServerRewrite,
+    Rewrite,
+    PreAccess,
+    Access,
+    PreContent,
+    Content,
+    Log,
+}
+
+/// A module's place in a phase. It takes part only in the locations whose settings call for it.
+pub struct PhaseHandler {
+    pub phase: Phase,
+    pub applies: fn(&SettingsSet) -> bool,
+    pub handler: Handler,
+}
+
+/// A handler that may have to wait; only those cost an allocation.
+pub type Pending<'r> = Pin<Box<dyn Future<Output = Step> + 'r>>;
+
+#[derive(Clone, Copy)]
+pub enum Handler {
+    Now(fn(&mut Request) -> Step),
+    Later(for<'r> fn(&'r mut Request) -> Pending<'r>),
+}
+
+/// What a handler decides.
+pub enum Step {
+    /// Not my business: the next handler.
+    Declined,
+    /// This phase is settled: the next phase.
+    Allowed,
+    /// The response: its head stands in the request, here is the body.
+    Respond(Body),
+    /// Answer with this status, by way of `error_page` if there is one.
+    Status(Status),
+    /// The request has a new URI: start again at the server's rewriting.
+    Redirected,
+    /// Continue in the named location.
+    Named(Vec<u8>),
+    /// Close the connection without an answer (`return 444`).
+    Hangup,
+}
+
+/// A filter sees each response on its way out, may change its head and wrap its body.
+pub struct Filter {
+    pub applies: fn(&SettingsSet) -> bool,
+    pub apply: fn(&mut Request, Body) -> Result<Body, Status>,
+}
+
+/// For handlers and filters that take part everywhere.
+pub fn always(_: &SettingsSet) -> bool {
+    true
+}

@@ -1,0 +1,325 @@
+//! A request's way: the phases in order, redirects and error pages, until there is a response.
+
+use daemun_core::log;
+
+use crate::body::Body;
+use crate::core::client;
+use crate::core::error_page::{self, ErrorPage, Overwrite};
+use crate::core::routing::{self, Satisfy};
+use crate::locations;
+use crate::module::{Handler, Step};
+use crate::request::{Request, Text};
+use crate::special_response;
+use crate::status::Status;
+
+/// What to do with the connection.
+pub enum Answer {
+    /// Send the head in the request, and this.
+    Body(Body),
+    /// Close without a word.
+    Hangup,
+}
+
+/// Walks the request through its phases to an answer, filters applied.
+pub async fn respond(request: &mut Request) -> Answer {
+    let server = request.server;
+    let first = match run(request, server.post_read()).await {
+        Step::Declined | Step::Allowed => from_server_rewrite(request).await,
+        step => step,
+    };
+    finish(request, first).await
+}
+
+/// Answers a request that could not be read with a status, by way of `error_page`.
+pub async fn refuse(request: &mut Request, status: Status) -> Answer {
+    finish(request, Step::Status(status)).await
+}
+
+async fn finish(request: &mut Request, mut step: Step) -> Answer {
+    loop {
+        step = match step {
+            Step::Respond(body) => match filter(request, body) {
+                Ok(body) => return Answer::Body(body),
+                Err(status) => filtered_status(request, status),
+            },
+            Step::Status(Status::CLOSE) | Step::Hangup => return Answer::Hangup,
+            Step::Status(status) => answer_status(request, status),
+            Step::Redirected => from_server_rewrite(request).await,
+            Step::Named(name) => in_named_location(request, &name).await,
+            Step::Declined | Step::Allowed => Step::Status(Status::NOT_FOUND),
+        };
+    }
+}
+
+fn filter(request: &mut Request, mut body: Body) -> Result<Body, Status> {
+    if request.error_status != 0 {
+        request.response.status = Status(request.error_status);
+    }
+    for filter in &request.location.filters {
+        body = (filter.apply)(request, body)?;
+    }
+    Ok(body)
+}
+
+/// A filter's own verdict (412, 416) takes the place of the response; it is not filtered again.
+fn filtered_status(request: &mut Request, status: Status) -> Step {
+    request.error_status = 0;
+    answer_status(request, status)
+}
+
+async fn from_server_rewrite(request: &mut Request) -> Step {
+    let server = request.server;
+    match run(request, server.rewrite()).await {
+        Step::Declined | Step::Allowed => from_location(request).await,
+        step => step,
+    }
+}
+
+async fn from_location(request: &mut Request) -> Step {
+    let server = request.server;
+    let found = locations::find(request, &server.location);
+    request.location = found.limited(request.head.method()).unwrap_or(found);
+    if found.is_internal() && !request.internal {
+        return Step::Status(Status::NOT_FOUND);
+    }
+    if let Some(status) = check_body_size(request) {
+        return Step::Status(status);
+    }
+    in_location(request).await
+}
+
+fn check_body_size(request: &mut Request) -> Option<Status> {
+    let most = *request.settings(&client::SETTINGS).max_body_size;
+    let length = request.body.content_length()?;
+    if most == 0 || length <= most || request.body.is_discarded() {
+        return None;
+    }
+    log!(
+        request.log(),
+        Error,
+        *request,
+        "client intended to send too large body: {} bytes",
+        length
+    );
+    request.body.refuse();
+    Some(Status::CONTENT_TOO_LARGE)
+}
+
+async fn in_named_location(request: &mut Request, name: &[u8]) -> Step {
+    if !request.count_uri_change() {
+        log!(
+            request.log(),
+            Error,
+            *request,
+            "rewrite or internal redirection cycle while redirect to named location \"{}\"",
+            Text(name)
+        );
+        return Step::Status(Status::INTERNAL_SERVER_ERROR);
+    }
+    let server = request.server;
+    let Some(location) = server.location.nested.named(name) else {
+        log!(
+            request.log(),
+            Error,
+            *request,
+            "could not find named location \"{}\"",
+            Text(name)
+        );
+        return Step::Status(Status::INTERNAL_SERVER_ERROR);
+    };
+    request.internal = true;
+    request.clear_contexts();
+    request.location = location;
+    in_location(request).await
+}
+
+async fn in_location(request: &mut Request) -> Step {
+    let handlers = &request.location.handlers;
+    for phase in [&handlers.rewrite, &handlers.pre_access] {
+        match run(request, phase).await {
+            Step::Declined | Step::Allowed => {}
+            step => return step,
+        }
+    }
+    match check_access(request, &handlers.access).await {
+        Step::Declined | Step::Allowed => {}
+        step => return step,
+    }
+    match run(request, &handlers.pre_content).await {
+        Step::Declined | Step::Allowed => {}
+        step => return step,
+    }
+    match run(request, &handlers.content).await {
+        Step::Declined | Step::Allowed => no_content(request),
+        step => step,
+    }
+}
+
+/// Runs a phase's handlers until one decides.
+async fn run(request: &mut Request, handlers: &[Handler]) -> Step {
+    for handler in handlers {
+        match call(request, handler).await {
+            Step::Declined => {}
+            step => return step,
+        }
+    }
+    Step::Declined
+}
+
+async fn call(request: &mut Request, handler: &Handler) -> Step {
+    match handler {
+        Handler::Now(handler) => handler(request),
+        Handler::Later(handler) => handler(request).await,
+    }
+}
+
+/// `satisfy all`: the first refusal counts. `satisfy any`: the first permission counts, else the last refusal, in
+/// which 401 goes before 403 since it asks for credentials.
+async fn check_access(request: &mut Request, handlers: &[Handler]) -> Step {
+    if handlers.is_empty() {
+        return Step::Declined;
+    }
+    let satisfy = *request.settings(&routing::SETTINGS).satisfy;
+    let mut refusal = None;
+    for handler in handlers {
+        match call(request, handler).await {
+            Step::Declined => {}
+            Step::Allowed if satisfy == Satisfy::Any => return Step::Allowed,
+            Step::Allowed => {}
+            Step::Status(status @ (Status::FORBIDDEN | Status::UNAUTHORIZED))
+                if satisfy == Satisfy::Any =>
+            {
+                if refusal != Some(Status::UNAUTHORIZED) {
+                    refusal = Some(status);
+                }
+            }
+            step => return step,
+        }
+    }
+    match refusal {
+        Some(status) => {
+            if status == Status::FORBIDDEN {
+                log!(request.log(), Error, *request, "access forbidden by rule");
+            }
+            Step::Status(status)
+        }
+        None => Step::Allowed,
+    }
+}
+
+/// No content handler took the request.
+fn no_content(request: &mut Request) -> Step {
+    if request.uri.last() != Some(&b'/') {
+        return Step::Status(Status::NOT_FOUND);
+    }
+    let mut path = Vec::new();
+    crate::files::map_uri(request, &mut path);
+    log!(
+        request.log(),
+        Error,
+        *request,
+        "directory index of \"{}\" is forbidden",
+        Text(&path)
+    );
+    Step::Status(Status::FORBIDDEN)
+}
+
+/// Answers with a status: by `error_page` if there is one for it, else with the built-in page.
+fn answer_status(request: &mut Request, status: Status) -> Step {
+    request.keepalive &= !special_response::ends_connection(status);
+    let settings = request.settings(&error_page::SETTINGS);
+    request.response.clear_entity();
+    request.error_status = status.0;
+    if !request.in_error_page || *settings.recursive {
+        request.in_error_page = !settings.pages.is_empty() && !*settings.recursive;
+        let page = settings.pages.iter().find(|page| page.status == status);
+        if let Some(page) = page.filter(|_| request.uri_changes_left > 0) {
+            return to_error_page(request, page);
+        }
+    }
+    Step::Respond(special_response::build(request, status))
+}
+
+fn to_error_page(request: &mut Request, page: &'static ErrorPage) -> Step {
+    match page.overwrite {
+        Overwrite::Keep => {}
+        Overwrite::Page => request.error_status = 0,
+        Overwrite::Fixed(status) => request.error_status = status.0,
+    }
+    let target = page.target.value(request);
+    match target.first() {
+        Some(b'/') => {
+            request.get_instead();
+            redirect_to(request, &target)
+        }
+        Some(b'@') => Step::Named(target),
+        _ => {
+            let status = Status(request.error_status);
+            let status = if status.is_redirect() {
+                status
+            } else {
+                Status::FOUND
+            };
+            request.error_status = status.0;
+            request.response.location = Some(target.into());
+            Step::Respond(special_response::build(request, status))
+        }
+    }
+}
+
+/// Sends the request to another URI, which may carry a query of its own.
+pub fn redirect_to(request: &mut Request, target: &[u8]) -> Step {
+    let (uri, args) = match memchr::memchr(b'?', target) {
+        Some(mark) => (&target[..mark], &target[mark + 1..]),
+        None => (target, &b""[..]),
+    };
+    let args = args.to_vec();
+    request.redirect(uri, &args)
+}
+
+impl Request {
+    /// An internal redirect: the request starts again as one for `uri`, which only the server itself can ask for.
+    pub fn redirect(&mut self, uri: &[u8], args: &[u8]) -> Step {
+        if !self.count_uri_change() {
+            log!(
+                self.log(),
+                Error,
+                *self,
+                "rewrite or internal redirection cycle while internally redirecting to \"{}\"",
+                Text(uri)
+            );
+            return Step::Status(Status::INTERNAL_SERVER_ERROR);
+        }
+        let server = self.server;
+        self.uri.clear();
+        self.uri.extend_from_slice(uri);
+        self.args.clear();
+        self.args.extend_from_slice(args);
+        self.internal = true;
+        self.location = &server.location;
+        self.clear_contexts();
+        Step::Redirected
+    }
+
+    /// `false` once the URI has changed too often.
+    pub fn count_uri_change(&mut self) -> bool {
+        match self.uri_changes_left {
+            0 | 1 => {
+                self.uri_changes_left = 0;
+                false
+            }
+            left => {
+                self.uri_changes_left = left - 1;
+                true
+            }
+        }
+    }
+
+    /// An error page is fetched by GET, unless only the head is wanted.
+    fn get_instead(&mut self) {
+        use daemun_proto::http1::Method;
+        if self.head.line.method != Method::Head {
+            self.head.line.method = Method::Get;
+        }
+    }
+}

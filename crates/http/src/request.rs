@@ -1,0 +1,414 @@
+//! A request on its way through the phases.
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use daemun_core::connection::Connection;
+use daemun_core::error_log;
+use daemun_core::listen::Address;
+use daemun_core::log::{Log, Origin};
+use daemun_core::module::SettingsKey;
+use daemun_core::script::{Session, VariableId};
+use daemun_event::{Millis, Peer};
+use daemun_pattern::Pattern;
+use daemun_shm::Scoreboard;
+
+use crate::config::{HttpConfig, Location, Server};
+use crate::head::{Known, RequestHead};
+use crate::request_body::RequestBody;
+use crate::response::ResponseHead;
+use crate::status::Status;
+use crate::variables;
+
+/// The last match, for `$1` and the like.
+#[derive(Default)]
+pub struct Captures {
+    subject: Vec<u8>,
+    groups: Vec<Option<(usize, usize)>>,
+}
+
+/// A request, its response's head, and what the modules keep about both.
+///
+/// Requests are pooled: [`reset`](Self::reset) keeps the storage and nothing else.
+pub struct Request {
+    pub config: &'static HttpConfig,
+    pub server: &'static Server,
+    pub location: &'static Location,
+    connection: Option<Connection>,
+    scoreboard: Arc<Scoreboard>,
+    /// The address that the client connected to, once somebody asked.
+    local: Option<SocketAddr>,
+    pub head: RequestHead,
+    /// Where the head ends in its bytes, and how much of what follows belongs to this request and has been taken.
+    pub head_end: usize,
+    pub consumed: usize,
+    /// The normalised path, after rewriting.
+    pub uri: Vec<u8>,
+    /// Without the question mark.
+    pub args: Vec<u8>,
+    /// The host the client asked for, in lower case, without port: never empty once the head is read, unless the
+    /// client sent none.
+    pub host: Vec<u8>,
+    /// The port that the client's Host header names.
+    pub host_port: Option<u16>,
+    pub body: RequestBody,
+    pub response: ResponseHead,
+    pub keepalive: bool,
+    /// The client may still be sending: its connection is read empty before it is closed.
+    pub lingers: bool,
+    /// An internal redirect, `error_page` or `try_files` led here.
+    pub internal: bool,
+    /// The status to send whatever the handler says, 0 where there is none.
+    pub error_status: u16,
+    /// An error page is being made: it has no error page of its own.
+    pub in_error_page: bool,
+    /// How many more times the URI may change before it is a cycle.
+    pub uri_changes_left: u8,
+    pub started: Millis,
+    pub started_at: SystemTime,
+    /// Bytes of this response that the kernel took, and how many of them were its head.
+    pub sent: u64,
+    pub sent_head: u64,
+    /// Head and body were sent whole.
+    pub is_complete: bool,
+    /// The response goes out in chunks.
+    pub is_chunked: bool,
+    /// `$request_id`, once somebody asked.
+    pub id: Option<[u8; 16]>,
+    /// `limit_rate` as set by `X-Accel-Limit-Rate` or `set $limit_rate`: bytes a second.
+    pub limit_rate: Option<u64>,
+    pub captures: Captures,
+    variables: Vec<Option<Option<Bytes>>>,
+    contexts: Vec<(usize, Box<dyn Any>)>,
+}
+
+/// How much is received at a time.
+const RECEIVE: usize = 16 * 1024;
+
+thread_local! {
+    /// What is received passes through here, so that no connection holds more than what it was sent.
+    static RECEIVED: RefCell<Box<[u8]>> = RefCell::new(vec![0; RECEIVE].into());
+}
+
+/// How often a URI may change.
+const MAX_URI_CHANGES: u8 = 11;
+
+impl Request {
+    pub fn new(config: &'static HttpConfig, scoreboard: Arc<Scoreboard>) -> Request {
+        let server = config.any_server();
+        Request {
+            config,
+            server,
+            location: &server.location,
+            connection: None,
+            scoreboard,
+            local: None,
+            head: RequestHead::default(),
+            head_end: 0,
+            consumed: 0,
+            uri: Vec::new(),
+            args: Vec::new(),
+            host: Vec::new(),
+            host_port: None,
+            body: RequestBody::default(),
+            response: ResponseHead::default(),
+            keepalive: false,
+            lingers: false,
+            internal: false,
+            error_status: 0,
+            in_error_page: false,
+            uri_changes_left: MAX_URI_CHANGES,
+            started: 0,
+            started_at: SystemTime::UNIX_EPOCH,
+            sent: 0,
+            sent_head: 0,
+            is_complete: false,
+            is_chunked: false,
+            id: None,
+            limit_rate: None,
+            captures: Captures::default(),
+            variables: Vec::new(),
+            contexts: Vec::new(),
+        }
+    }
+
+    /// Gives the request to a connection, whose default server speaks for it until its host is known.
+    pub fn begin(&mut self, connection: Connection, server: &'static Server) {
+        self.connection = Some(connection);
+        self.begin_again(server);
+    }
+
+    /// Begins another request of the same connection.
+    pub fn begin_again(&mut self, server: &'static Server) {
+        self.server = server;
+        self.location = &server.location;
+        self.started = daemun_event::now();
+        self.started_at = daemun_event::wall_clock();
+    }
+
+    /// Ends the request; its storage is ready for another.
+    pub fn end(&mut self) -> Connection {
+        let connection = self
+            .connection
+            .take()
+            .expect("a request in use has its connection");
+        self.reset();
+        connection
+    }
+
+    /// Makes ready for the next request of the same connection.
+    pub fn reset(&mut self) {
+        self.local = None;
+        self.head.reset();
+        self.head_end = 0;
+        self.consumed = 0;
+        self.uri.clear();
+        self.args.clear();
+        self.host.clear();
+        self.host_port = None;
+        self.body = RequestBody::default();
+        self.response.reset();
+        self.keepalive = false;
+        self.lingers = false;
+        self.internal = false;
+        self.error_status = 0;
+        self.in_error_page = false;
+        self.uri_changes_left = MAX_URI_CHANGES;
+        self.sent = 0;
+        self.sent_head = 0;
+        self.is_complete = false;
+        self.is_chunked = false;
+        self.id = None;
+        self.limit_rate = None;
+        self.captures.groups.clear();
+        self.variables.clear();
+        self.contexts.clear();
+    }
+
+    pub fn connection(&self) -> &Connection {
+        self.connection
+            .as_ref()
+            .expect("a request in use has its connection")
+    }
+
+    pub fn connection_mut(&mut self) -> &mut Connection {
+        self.connection
+            .as_mut()
+            .expect("a request in use has its connection")
+    }
+
+    pub fn peer(&self) -> Peer {
+        self.connection().peer
+    }
+
+    /// The address and port that the client connected to; `None` on a UNIX socket.
+    pub fn local_address(&mut self) -> Option<SocketAddr> {
+        if self.local.is_none() {
+            let connection = self.connection();
+            self.local = self.config.local_address(connection);
+        }
+        self.local
+    }
+
+    /// A module's settings where the request is now.
+    pub fn settings<T: 'static>(&self, key: &SettingsKey<T>) -> &'static T {
+        self.location.settings.of(key)
+    }
+
+    /// What a module keeps about this request, made on first use.
+    pub fn context<T: Default + 'static>(&mut self, key: &SettingsKey<impl Sized>) -> &mut T {
+        let position = key.position();
+        let found = self
+            .contexts
+            .iter()
+            .position(|(owner, _)| *owner == position);
+        let index = found.unwrap_or_else(|| {
+            self.contexts.push((position, Box::new(T::default())));
+            self.contexts.len() - 1
+        });
+        self.contexts[index]
+            .1
+            .downcast_mut()
+            .expect("a module keeps one type of context")
+    }
+
+    /// Forgets what modules keep, as an internal redirect does.
+    pub fn clear_contexts(&mut self) {
+        self.contexts.clear();
+    }
+
+    /// The counters of all workers.
+    pub fn scoreboard(&self) -> &Scoreboard {
+        &self.scoreboard
+    }
+
+    /// `unix:PATH` of the socket that the client connected to; empty elsewhere.
+    pub fn unix_path(&self) -> String {
+        match &self.config.sockets[usize::from(self.connection().listener)]
+            .spec
+            .address
+        {
+            address @ Address::Unix(_) => address.to_string(),
+            Address::Ip(_) => String::new(),
+        }
+    }
+
+    /// The status that the client got, or would have.
+    pub fn logged_status(&self) -> Status {
+        match self.response.status {
+            Status(0) => Status(self.error_status),
+            _ if self.error_status != 0 => Status(self.error_status),
+            status => status,
+        }
+    }
+
+    /// Bytes of the request: line, head and what came of the body.
+    pub fn length(&self) -> u64 {
+        self.head_end as u64 + self.body.received()
+    }
+
+    /// The client has sent more behind this request already.
+    pub fn is_pipelined(&self) -> bool {
+        self.connection().requests > 1 && self.consumed < self.head.bytes.len()
+    }
+
+    pub fn log(&self) -> &'static Log {
+        &self.settings(&error_log::SETTINGS).log
+    }
+
+    pub fn header(&self, known: Known) -> Option<&[u8]> {
+        self.head.known(known)
+    }
+
+    /// Matches and remembers the groups for `$1` to `$9` and for the pattern's named variables.
+    ///
+    /// A pattern that runs into its step limit is logged and does not match.
+    pub fn matches(
+        &mut self,
+        pattern: &Pattern,
+        subject: &[u8],
+        names: &[(VariableId, usize)],
+    ) -> bool {
+        let matched = pattern.captures(subject, &mut self.captures.groups);
+        let matched = matched.unwrap_or_else(|error| {
+            daemun_core::log!(
+                self.log(),
+                Alert,
+                *self,
+                "matching \"{}\" failed: {}",
+                Text(subject),
+                error
+            );
+            false
+        });
+        if !matched {
+            return false;
+        }
+        self.captures.subject.clear();
+        self.captures.subject.extend_from_slice(subject);
+        for (id, group) in names {
+            let value = self.captures.group(*group).map(Bytes::copy_from_slice);
+            self.store(*id, value);
+        }
+        true
+    }
+
+    /// Sets a stored or cached variable; `None` is "not found".
+    pub fn store(&mut self, id: VariableId, value: Option<Bytes>) {
+        let index = usize::from(id.0);
+        if self.variables.len() <= index {
+            self.variables.resize(index + 1, None);
+        }
+        self.variables[index] = Some(value);
+    }
+
+    /// A stored or cached variable; `None` where it was never set.
+    pub fn stored(&self, id: VariableId) -> Option<&Option<Bytes>> {
+        self.variables.get(usize::from(id.0))?.as_ref()
+    }
+
+    /// Receives what is there; an error of the kind `WouldBlock` where nothing is, 0 at the client's end.
+    pub fn receive_available(&mut self) -> io::Result<usize> {
+        RECEIVED.with_borrow_mut(|buffer| {
+            let received = self.connection().stream.try_recv(buffer)?;
+            self.head.bytes.extend_from_slice(&buffer[..received]);
+            Ok(received)
+        })
+    }
+
+    /// Whether the request's own head says HTTP/1.1 or later.
+    pub fn is_http11(&self) -> bool {
+        self.head.version() >= daemun_proto::http1::Version::HTTP_11
+    }
+}
+
+impl Captures {
+    pub fn group(&self, group: usize) -> Option<&[u8]> {
+        let (start, end) = (*self.groups.get(group)?)?;
+        Some(&self.subject[start..end])
+    }
+}
+
+impl Session for Request {
+    fn variable(&mut self, id: VariableId, out: &mut Vec<u8>) -> bool {
+        variables::evaluate(self, id, out)
+    }
+
+    fn capture(&mut self, group: usize, out: &mut Vec<u8>) -> bool {
+        match self.captures.group(group) {
+            Some(text) => {
+                out.extend_from_slice(text);
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+/// Bytes as text for a log line; what is not UTF-8 is replaced.
+pub struct Text<'t>(pub &'t [u8]);
+
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for chunk in self.0.utf8_chunks() {
+            f.write_str(chunk.valid())?;
+            for byte in chunk.invalid() {
+                write!(f, "\\x{byte:02X}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Origin for Request {
+    fn connection(&self) -> u64 {
+        self.connection
+            .as_ref()
+            .map_or(0, |connection| connection.number)
+    }
+
+    fn context(&self, line: &mut dyn fmt::Write) -> fmt::Result {
+        let Some(connection) = &self.connection else {
+            return Ok(());
+        };
+        write!(line, ", client: {}", connection.peer)?;
+        write!(line, ", server: {}", Text(self.server.name()))?;
+        let request_line = self.head.request_line();
+        if !request_line.is_empty() {
+            write!(line, ", request: \"{}\"", Text(request_line))?;
+        }
+        if let Some(host) = self.header(Known::Host) {
+            write!(line, ", host: \"{}\"", Text(host))?;
+        }
+        if let Some(referer) = self.header(Known::Referer) {
+            write!(line, ", referrer: \"{}\"", Text(referer))?;
+        }
+        Ok(())
+    }
+}

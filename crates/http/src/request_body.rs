@@ -1,0 +1,366 @@
+//! A request's body: read into memory or a file when somebody wants it, else read away.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use daemun_core::log;
+use daemun_event::Deadline;
+use daemun_proto::http1::chunked::{Chunk, Decoder};
+
+use crate::core::client::{self, InFileOnly, TempPath};
+use crate::head::Known;
+use crate::request::Request;
+use crate::status::Status;
+
+/// How the body's end is known.
+#[derive(Clone, Debug, Default)]
+enum Framing {
+    #[default]
+    None,
+    Length {
+        total: u64,
+        left: u64,
+    },
+    Chunked(Box<Decoder>),
+}
+
+/// The body of a request, and how much of it is still to come.
+#[derive(Default)]
+pub struct RequestBody {
+    framing: Framing,
+    is_discarded: bool,
+    is_continued: bool,
+    /// What was read and fits into memory.
+    memory: Vec<u8>,
+    file: Option<BodyFile>,
+    received: u64,
+}
+
+/// A body on disk.
+pub struct BodyFile {
+    pub path: PathBuf,
+    pub file: File,
+    keep: bool,
+}
+
+impl Drop for BodyFile {
+    fn drop(&mut self) {
+        if !self.keep {
+            // A file that is gone already is what is wanted.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+impl RequestBody {
+    pub fn of_length(total: u64) -> RequestBody {
+        RequestBody {
+            framing: Framing::Length { total, left: total },
+            ..RequestBody::default()
+        }
+    }
+
+    pub fn chunked() -> RequestBody {
+        RequestBody {
+            framing: Framing::Chunked(Box::default()),
+            ..RequestBody::default()
+        }
+    }
+
+    /// What `Content-Length` said.
+    pub fn content_length(&self) -> Option<u64> {
+        match self.framing {
+            Framing::Length { total, .. } => Some(total),
+            _ => None,
+        }
+    }
+
+    pub fn is_chunked(&self) -> bool {
+        matches!(self.framing, Framing::Chunked(_))
+    }
+
+    /// Whether all of it has been taken from the connection.
+    pub fn is_complete(&self) -> bool {
+        match &self.framing {
+            Framing::None => true,
+            Framing::Length { left, .. } => *left == 0,
+            Framing::Chunked(decoder) => decoder.has_ended(),
+        }
+    }
+
+    pub fn is_discarded(&self) -> bool {
+        self.is_discarded
+    }
+
+    /// Too large: nobody will read it.
+    pub fn refuse(&mut self) {
+        self.is_discarded = true;
+        self.is_continued = true;
+    }
+
+    /// Bytes of the body that have come, without framing.
+    pub fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// What was read into memory; empty where it went to a file.
+    pub fn memory(&self) -> &[u8] {
+        &self.memory
+    }
+
+    pub fn file(&self) -> Option<&BodyFile> {
+        self.file.as_ref()
+    }
+
+    /// Takes body data from the front of `input`: how much of it was framing and data, and the data's place.
+    fn take(&mut self, input: &[u8]) -> Result<Taken, Malformed> {
+        match &mut self.framing {
+            Framing::None => Ok(Taken::default()),
+            Framing::Length { left, .. } => {
+                let length = usize::try_from(*left)
+                    .unwrap_or(usize::MAX)
+                    .min(input.len());
+                *left -= length as u64;
+                Ok(Taken {
+                    consumed: length,
+                    data: (0, length),
+                })
+            }
+            Framing::Chunked(decoder) => {
+                let mut at = 0;
+                match decoder.next(input, &mut at).map_err(|_| Malformed)? {
+                    Chunk::Data(length) => Ok(Taken {
+                        consumed: at,
+                        data: (at - length, at),
+                    }),
+                    Chunk::End | Chunk::Incomplete => Ok(Taken {
+                        consumed: at,
+                        data: (at, at),
+                    }),
+                }
+            }
+        }
+    }
+}
+
+#[derive(Default)]
+struct Taken {
+    consumed: usize,
+    data: (usize, usize),
+}
+
+/// The chunked coding is broken.
+struct Malformed;
+
+impl Request {
+    /// Takes what is there of a body that nobody reads, without waiting; an error is broken framing.
+    pub fn discard_available(&mut self) -> Result<(), Status> {
+        while !self.body.is_complete() {
+            let taken = self
+                .body
+                .take(&self.head.bytes[self.consumed..])
+                .map_err(|_| Status::BAD_REQUEST)?;
+            if taken.consumed == 0 {
+                break;
+            }
+            self.consumed += taken.consumed;
+            self.body.received += (taken.data.1 - taken.data.0) as u64;
+        }
+        Ok(())
+    }
+
+    /// Reads away the rest of the body; each piece has to come within `timeout`, all of it before `until`.
+    pub async fn discard_rest(
+        &mut self,
+        timeout: std::time::Duration,
+        until: Deadline,
+    ) -> io::Result<()> {
+        while !self.body.is_complete() {
+            if self.discard_available().is_err() {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+            if self.body.is_complete() {
+                break;
+            }
+            self.forget_consumed();
+            let deadline = Deadline::after(timeout).min(until);
+            if self.receive_more(deadline).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the whole body into memory, or into a temporary file above `client_body_buffer_size`.
+    pub async fn read_body(&mut self) -> Result<(), Status> {
+        self.send_continue().await?;
+        let settings = self.settings(&client::SETTINGS);
+        let most = *settings.max_body_size;
+        loop {
+            let taken = match self.body.take(&self.head.bytes[self.consumed..]) {
+                Ok(taken) => taken,
+                Err(Malformed) => {
+                    log!(self.log(), Info, *self, "client sent invalid chunked body");
+                    return Err(Status::BAD_REQUEST);
+                }
+            };
+            let data = self.consumed + taken.data.0..self.consumed + taken.data.1;
+            self.body.received += data.len() as u64;
+            if most > 0 && self.body.received > most {
+                log!(
+                    self.log(),
+                    Error,
+                    *self,
+                    "client intended to send too large chunked body: {} bytes",
+                    self.body.received
+                );
+                return Err(Status::CONTENT_TOO_LARGE);
+            }
+            self.keep_data(data)?;
+            self.consumed += taken.consumed;
+            if self.body.is_complete() {
+                return self.settle_file();
+            }
+            if taken.consumed == 0 {
+                self.forget_consumed();
+                let deadline = Deadline::after(*settings.body_timeout);
+                match self.receive_more(deadline).await {
+                    Ok(0) => {
+                        log!(
+                            self.log(),
+                            Info,
+                            *self,
+                            "client prematurely closed connection"
+                        );
+                        return Err(Status::BAD_REQUEST);
+                    }
+                    Ok(_) => {}
+                    Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                        return Err(Status::REQUEST_TIMEOUT);
+                    }
+                    Err(_) => return Err(Status::BAD_REQUEST),
+                }
+            }
+        }
+    }
+
+    /// Tells a client that waits for it to send the body.
+    async fn send_continue(&mut self) -> Result<(), Status> {
+        if self.body.is_continued || self.body.is_complete() || !self.is_http11() {
+            return Ok(());
+        }
+        self.body.is_continued = true;
+        let waits = self
+            .header(Known::Expect)
+            .is_some_and(|expect| expect.eq_ignore_ascii_case(b"100-continue"));
+        if !waits {
+            return Ok(());
+        }
+        let timeout = *self.settings(&crate::core::sending::SETTINGS).send_timeout;
+        let sent = self
+            .connection()
+            .stream
+            .send_all(b"HTTP/1.1 100 Continue\r\n\r\n", timeout)
+            .await;
+        sent.map_err(|_| Status::BAD_REQUEST)
+    }
+
+    fn keep_data(&mut self, data: std::ops::Range<usize>) -> Result<(), Status> {
+        let settings = self.settings(&client::SETTINGS);
+        let in_file = *settings.body_in_file_only != InFileOnly::Off
+            || self.body.memory.len() + data.len() > *settings.body_buffer_size;
+        if self.body.file.is_none() && !in_file {
+            self.body.memory.extend_from_slice(&self.head.bytes[data]);
+            return Ok(());
+        }
+        let result = self.write_to_file(data);
+        result.map_err(|error| {
+            log!(self.log(), Crit, *self, "writing a request body to a file failed"; error);
+            Status::INTERNAL_SERVER_ERROR
+        })
+    }
+
+    fn write_to_file(&mut self, data: std::ops::Range<usize>) -> io::Result<()> {
+        if self.body.file.is_none() {
+            let settings = self.settings(&client::SETTINGS);
+            let keep = *settings.body_in_file_only == InFileOnly::On;
+            let folder = settings
+                .body_temp_path
+                .as_ref()
+                .unwrap_or(&self.config.body_temp_path);
+            let mut file = create_temporary(folder, keep)?;
+            file.file.write_all(&self.body.memory)?;
+            self.body.memory = Vec::new();
+            log!(
+                self.log(),
+                Warn,
+                *self,
+                "a client request body is buffered to a temporary file {}",
+                file.path.display()
+            );
+            self.body.file = Some(file);
+        }
+        let file = self.body.file.as_mut().expect("it was just made");
+        file.file.write_all(&self.head.bytes[data])
+    }
+
+    /// `client_body_in_file_only` makes a file of an empty body too.
+    fn settle_file(&mut self) -> Result<(), Status> {
+        let settings = self.settings(&client::SETTINGS);
+        if *settings.body_in_file_only != InFileOnly::Off && self.body.file.is_none() {
+            let at = self.consumed;
+            return self
+                .write_to_file(at..at)
+                .map_err(|_| Status::INTERNAL_SERVER_ERROR);
+        }
+        Ok(())
+    }
+
+    /// Drops body bytes that have been taken, so that a long body needs no long buffer.
+    fn forget_consumed(&mut self) {
+        let start = self.head_end;
+        if self.consumed > start {
+            self.head.bytes.drain(start..self.consumed);
+            self.consumed = start;
+        }
+    }
+
+    /// Waits for more bytes behind those that are there; 0 is the client's end.
+    pub async fn receive_more(&mut self, deadline: Deadline) -> io::Result<usize> {
+        let received = self.connection().stream.recv_pooled(deadline).await?;
+        self.head.bytes.extend_from_slice(&received);
+        Ok(received.len())
+    }
+}
+
+/// Makes a new file below `folder`, in folders named after the last digits of its number.
+pub fn create_temporary(folder: &TempPath, keep: bool) -> io::Result<BodyFile> {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    loop {
+        let number =
+            u64::from(std::process::id()) * 100_000 + NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{:010}", number % 10_000_000_000);
+        let mut path = folder.folder.clone();
+        let mut end = name.len();
+        for level in &folder.levels {
+            path.push(&name[end - level..end]);
+            end -= level;
+        }
+        if !folder.levels.is_empty() {
+            std::fs::create_dir_all(&path)?;
+        }
+        path.push(name);
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&path);
+        match file {
+            Ok(file) => return Ok(BodyFile { path, file, keep }),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! The head of a response, as handlers and filters build it.
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+
+use crate::status::Status;
+
+/// A header field that no fixed place exists for.
+#[derive(Clone, Debug)]
+pub struct Header {
+    pub name: Bytes,
+    pub value: Bytes,
+}
+
+/// Fields with places of their own are sent in nginx's order; the others follow in the order they were added.
+#[derive(Default)]
+pub struct ResponseHead {
+    pub status: Status,
+    /// Status line text of `return CODE` and the like that have none of their own is left out.
+    pub content_type: Option<Bytes>,
+    /// Appended to the type as `; charset=...`.
+    pub charset: Option<Bytes>,
+    /// `None`: unknown, so the body is chunked or ends with the connection.
+    pub content_length: Option<u64>,
+    pub last_modified: Option<LastModified>,
+    pub etag: Option<Bytes>,
+    /// Relative ones are completed when they are sent.
+    pub location: Option<Bytes>,
+    pub headers: Vec<Header>,
+    /// The body can be cut into ranges.
+    pub allows_ranges: bool,
+    /// The head alone is sent: HEAD, 204, 304.
+    pub is_header_only: bool,
+}
+
+/// A time of last modification with its spelling.
+#[derive(Clone, Debug)]
+pub struct LastModified {
+    /// Seconds since 1970.
+    pub seconds: i64,
+    pub text: Bytes,
+}
+
+impl LastModified {
+    pub fn new(seconds: i64) -> LastModified {
+        let time = SystemTime::UNIX_EPOCH
+            + std::time::Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+        LastModified {
+            seconds,
+            text: httpdate::fmt_http_date(time).into(),
+        }
+    }
+}
+
+impl ResponseHead {
+    pub fn reset(&mut self) {
+        let mut headers = std::mem::take(&mut self.headers);
+        headers.clear();
+        *self = ResponseHead {
+            headers,
+            ..ResponseHead::default()
+        };
+    }
+
+    pub fn add(&mut self, name: &'static str, value: impl Into<Bytes>) {
+        self.headers.push(Header {
+            name: Bytes::from_static(name.as_bytes()),
+            value: value.into(),
+        });
+    }
+
+    /// Every value of a field that has no place of its own.
+    pub fn values<'h>(&'h self, name: &'h [u8]) -> impl Iterator<Item = &'h Bytes> {
+        let matches = move |header: &&Header| header.name.eq_ignore_ascii_case(name);
+        self.headers
+            .iter()
+            .filter(matches)
+            .map(|header| &header.value)
+    }
+
+    pub fn remove(&mut self, name: &[u8]) {
+        self.headers
+            .retain(|header| !header.name.eq_ignore_ascii_case(name));
+    }
+
+    /// Forgets what belongs to a body that another one replaces.
+    pub fn clear_entity(&mut self) {
+        self.content_type = None;
+        self.charset = None;
+        self.content_length = None;
+        self.last_modified = None;
+        self.etag = None;
+        self.allows_ranges = false;
+        self.remove(b"Accept-Ranges");
+    }
+}

@@ -1,0 +1,452 @@
+//! Parked connections pass to the next generation.
+//!
+//! A listening socket of sequenced packets joins the generations of one instance. It is inherited over fork and exec
+//! like any other: workers that serve accept from it, workers that leave connect to it. On each connection:
+//!
+//! ```text
+//! receiver                          sender
+//!    │ ── hello: version, credits ──▶ │
+//!    │ ◀── offer 1: record, socket ── │   takes the connection off its event set first
+//!    │ ◀── offer 2: record, socket ── │   never more than there are credits
+//!    │ ── answer 1: taken, credit ──▶ │   closes its own descriptor
+//!    │ ── answer 2: refused ────────▶ │   closes the connection, as without a successor
+//! ```
+//!
+//! Nothing gets lost: until the answer the sender owns the connection, and gets it back where the receiver ends
+//! first; from the answer on the receiver does, and serves it. A message that nobody read dies with its socket, and
+//! takes only a duplicate along. Bytes that wait in the connection need no care: they are in the kernel.
+
+mod departure;
+mod record;
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::{Mutex, PoisonError};
+
+use daemun_sys::packet::PacketSocket;
+use daemun_sys::{identity, socket};
+
+pub use departure::{Departed, Departure};
+pub use record::Record;
+
+/// Where senders and receivers of an instance meet.
+#[derive(Debug)]
+pub struct Channel {
+    listener: PacketSocket,
+    /// Users that workers of this instance run as, besides root and this process's own.
+    kin: Mutex<Vec<u32>>,
+}
+
+impl Channel {
+    /// For the first master of an instance.
+    pub(crate) fn open() -> io::Result<Channel> {
+        Ok(Channel::on(PacketSocket::listen("")?))
+    }
+
+    /// For the master of a new binary, that got the number with its environment.
+    pub(crate) fn inherit(number: i32) -> Option<Channel> {
+        let listener = PacketSocket::from(socket::adopt(number)?);
+        Some(Channel::on(listener))
+    }
+
+    /// Connections of workers that run as that user are welcome from now on.
+    pub(crate) fn admit(&self, uid: u32) {
+        self.kin
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(uid);
+    }
+
+    pub(crate) fn number(&self) -> i32 {
+        self.listener.as_fd().as_raw_fd()
+    }
+
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
+    }
+
+    /// The next worker that leaves and has connections to pass; `None` where none waits.
+    ///
+    /// To be called when the channel is readable. `credits` is how many connections this worker has room for now.
+    pub fn accept(&self, credits: u16) -> io::Result<Option<Receiver>> {
+        let lane = match self.listener.accept() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            other => other?,
+        };
+        if !self.is_kin(lane.peer()?.uid) {
+            return Ok(None);
+        }
+        let mut hello = [0; HELLO];
+        hello[..4].copy_from_slice(&MAGIC);
+        hello[4..6].copy_from_slice(&record::VERSION.to_le_bytes());
+        hello[6..].copy_from_slice(&credits.to_le_bytes());
+        lane.send(&hello)?;
+        Ok(Some(Receiver {
+            lane,
+            buffer: vec![0; LIMIT].into_boxed_slice(),
+        }))
+    }
+
+    /// Starts to pass connections on. Nobody may ever accept: the caller waits for a hello no longer than it likes to.
+    pub fn connect<C: AsFd>(&self) -> io::Result<Sender<C>> {
+        let lane = PacketSocket::connect_to(&self.listener)?;
+        Ok(Sender {
+            lane,
+            agreed: false,
+            credits: 0,
+            sequence: 0,
+            in_flight: VecDeque::new(),
+        })
+    }
+}
+
+impl Channel {
+    fn on(listener: PacketSocket) -> Channel {
+        Channel {
+            listener,
+            kin: Mutex::default(),
+        }
+    }
+
+    /// Whoever could pass a connection on could also tell lies about its peer: strangers are not heard.
+    fn is_kin(&self, uid: u32) -> bool {
+        let known = self.kin.lock().unwrap_or_else(PoisonError::into_inner);
+        uid == 0 || uid == identity::effective_uid() || known.contains(&uid)
+    }
+}
+
+impl AsFd for Channel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
+    }
+}
+
+/// The end of a worker that leaves. `C` is its connection, taken off its event set before it is offered.
+pub struct Sender<C> {
+    lane: PacketSocket,
+    /// The hello came, with a version that is ours.
+    agreed: bool,
+    credits: u16,
+    sequence: u32,
+    /// Offered and not answered, in the order of their numbers.
+    in_flight: VecDeque<(u32, C)>,
+}
+
+/// What a receiver said to an offer.
+pub enum Answer<C> {
+    /// It has the connection now: close this descriptor, nothing else.
+    Taken(C),
+    /// It has no listener or no room for it.
+    Refused(C),
+}
+
+impl<C: AsFd> Sender<C> {
+    /// How many connections may be offered now: none before the hello.
+    pub fn credits(&self) -> usize {
+        usize::from(self.credits)
+    }
+
+    /// Whether a receiver of this version said hello: it, or another one, is a successor.
+    pub fn is_agreed(&self) -> bool {
+        self.agreed
+    }
+
+    /// Connections that were offered and not answered yet.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    /// Offers a connection; hands it back where there is no credit, or where it cannot be sent at present.
+    pub fn offer(&mut self, connection: C, record: &Record) -> Result<(), C> {
+        if self.credits == 0 {
+            return Err(connection);
+        }
+        let message = record.encode(self.sequence);
+        let sent = match message.len() <= LIMIT {
+            true => self.lane.send_with(&message, Some(connection.as_fd())),
+            false => Err(io::ErrorKind::InvalidInput.into()),
+        };
+        if sent.is_err() {
+            return Err(connection);
+        }
+        self.in_flight.push_back((self.sequence, connection));
+        self.sequence = self.sequence.wrapping_add(1);
+        self.credits -= 1;
+        Ok(())
+    }
+
+    /// The next answer, when the lane is readable; `None` where no more came. An error ends the lane: the receiver is
+    /// gone or of another version, and [`reclaim`](Self::reclaim) gives back what it did not take.
+    pub fn next_answer(&mut self) -> io::Result<Option<Answer<C>>> {
+        loop {
+            let mut message = [0; HELLO];
+            let length = match self.lane.receive(&mut message) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                // A receiver that ends with unread offers resets the lane; the answers before that still wait.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => continue,
+                other => other?.0,
+            };
+            if length != HELLO {
+                return Err(io::ErrorKind::ConnectionAborted.into());
+            }
+            if self.agreed {
+                return self.understand(message).map(Some);
+            }
+            let version = u16::from_le_bytes([message[4], message[5]]);
+            if message[..4] != MAGIC || version != record::VERSION {
+                return Err(io::ErrorKind::Unsupported.into());
+            }
+            self.agreed = true;
+            self.credits = u16::from_le_bytes([message[6], message[7]]);
+        }
+    }
+
+    /// The connections without an answer: they are the sender's, as they ever were.
+    pub fn reclaim(self) -> impl Iterator<Item = C> {
+        self.in_flight.into_iter().map(|(_, connection)| connection)
+    }
+
+    fn understand(
+        &mut self,
+        [a, b, c, d, verdict, more, ..]: [u8; HELLO],
+    ) -> io::Result<Answer<C>> {
+        let sequence = u32::from_le_bytes([a, b, c, d]);
+        let place = self
+            .in_flight
+            .iter()
+            .position(|(offered, _)| *offered == sequence);
+        let Some((_, connection)) = place.and_then(|place| self.in_flight.remove(place)) else {
+            return Err(io::ErrorKind::InvalidData.into());
+        };
+        self.credits = self.credits.saturating_add(u16::from(more));
+        match verdict {
+            TAKEN => Ok(Answer::Taken(connection)),
+            _ => Ok(Answer::Refused(connection)),
+        }
+    }
+}
+
+impl<C> AsFd for Sender<C> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.lane.as_fd()
+    }
+}
+
+/// The end of a worker that serves.
+pub struct Receiver {
+    lane: PacketSocket,
+    buffer: Box<[u8]>,
+}
+
+/// A connection that a leaving worker offers. Dropped without an answer, it stays the sender's.
+pub struct Offer {
+    pub socket: OwnedFd,
+    pub record: Record,
+    sequence: u32,
+}
+
+impl Receiver {
+    /// The next offer, when the lane is readable; `None` where no more came. An error ends the lane: the sender is
+    /// done, or speaks nonsense.
+    pub fn next_offer(&mut self) -> io::Result<Option<Offer>> {
+        let (length, mut descriptors) = match self.lane.receive(&mut self.buffer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            other => other?,
+        };
+        if length == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let decoded = Record::decode(&self.buffer[..length]);
+        let (Some((sequence, record)), Some(socket)) = (decoded, descriptors.pop()) else {
+            return Err(io::ErrorKind::InvalidData.into());
+        };
+        Ok(Some(Offer {
+            socket,
+            record,
+            sequence,
+        }))
+    }
+
+    /// Takes the connection, and grants a credit in its place where there is `room`. An error says that the sender
+    /// ended without hearing it, and so closed its side: the connection is the receiver's all the same.
+    pub fn take(&mut self, offer: Offer, room: bool) -> (OwnedFd, Record, io::Result<()>) {
+        let told = self.answer(offer.sequence, TAKEN, room);
+        (offer.socket, offer.record, told)
+    }
+
+    /// Leaves the connection to its sender.
+    pub fn refuse(&mut self, offer: Offer, room: bool) -> io::Result<()> {
+        self.answer(offer.sequence, REFUSED, room)
+    }
+
+    fn answer(&self, sequence: u32, verdict: u8, room: bool) -> io::Result<()> {
+        let mut message = [0; HELLO];
+        message[..4].copy_from_slice(&sequence.to_le_bytes());
+        message[4] = verdict;
+        message[5] = u8::from(room);
+        self.lane.send(&message)
+    }
+}
+
+impl AsFd for Receiver {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.lane.as_fd()
+    }
+}
+
+/// Credits to start with: each may cost the machine a descriptor in flight, of which a user has RLIMIT_NOFILE.
+pub const CREDITS: u16 = 64;
+
+const MAGIC: [u8; 4] = *b"dmnh";
+/// Hello and answers have the same length.
+const HELLO: usize = 8;
+/// The longest offer; a longer head stays with its sender.
+const LIMIT: usize = 64 * 1024;
+const TAKEN: u8 = 1;
+const REFUSED: u8 = 0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+
+    use super::record::tests::record;
+
+    fn client_and_server() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (client, listener.accept().unwrap().0)
+    }
+
+    fn joined(credits: u16) -> (Sender<TcpStream>, Receiver) {
+        let channel = Channel::open().unwrap();
+        let mut sender = channel.connect().unwrap();
+        let receiver = channel.accept(credits).unwrap().unwrap();
+        assert!(sender.next_answer().unwrap().is_none());
+        (sender, receiver)
+    }
+
+    #[test]
+    fn a_connection_goes_on_elsewhere_with_the_bytes_that_waited() {
+        let (mut sender, mut receiver) = joined(1);
+        let (mut client, server) = client_and_server();
+        client.write_all(b"GET / ").unwrap();
+        sender
+            .offer(server, &record(7))
+            .unwrap_or_else(|_| panic!("there is a credit"));
+
+        let offer = receiver.next_offer().unwrap().unwrap();
+        let (socket, taken, told) = receiver.take(offer, true);
+        told.unwrap();
+        assert_eq!(taken, record(7));
+        let Some(Answer::Taken(own)) = sender.next_answer().unwrap() else {
+            panic!("not taken")
+        };
+        drop(own);
+        assert_eq!((sender.in_flight(), sender.credits()), (0, 1));
+
+        let mut server = TcpStream::from(socket);
+        let mut bytes = [0; 6];
+        server.read_exact(&mut bytes).unwrap();
+        server.write_all(b"200").unwrap();
+        drop(server);
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        assert_eq!((&bytes, &*answer), (b"GET / ", "200"));
+    }
+
+    #[test]
+    fn a_receiver_that_ends_before_it_answers_leaves_the_connection_to_the_sender() {
+        let (mut sender, mut receiver) = joined(4);
+        let (mut client, one) = client_and_server();
+        let (_other_client, other) = client_and_server();
+        assert!(sender.offer(one, &record(1)).is_ok() && sender.offer(other, &record(2)).is_ok());
+        drop(receiver.next_offer().unwrap().unwrap());
+        drop(receiver);
+
+        assert!(sender.next_answer().is_err());
+        let mut back: Vec<TcpStream> = sender.reclaim().collect();
+        assert_eq!(back.len(), 2);
+        back[0].write_all(b"still here").unwrap();
+        drop(back);
+        let mut text = String::new();
+        client.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "still here");
+    }
+
+    #[test]
+    fn a_receiver_that_ends_between_two_offers_keeps_what_it_took() {
+        let (mut sender, mut receiver) = joined(4);
+        for number in 1..=2 {
+            assert!(sender.offer(client_and_server().1, &record(number)).is_ok());
+        }
+        let offer = receiver.next_offer().unwrap().unwrap();
+        receiver.take(offer, false).2.unwrap();
+        drop(receiver);
+
+        assert!(matches!(
+            sender.next_answer().unwrap(),
+            Some(Answer::Taken(_))
+        ));
+        assert!(sender.next_answer().is_err());
+        assert_eq!(sender.reclaim().count(), 1);
+    }
+
+    #[test]
+    fn credits_bound_what_is_in_flight_and_come_back_with_answers() {
+        let (mut sender, mut receiver) = joined(1);
+        let ((_a, one), (_b, other)) = (client_and_server(), client_and_server());
+        assert!(sender.offer(one, &record(1)).is_ok());
+        let other = sender
+            .offer(other, &record(2))
+            .expect_err("no credit is left");
+
+        let offer = receiver.next_offer().unwrap().unwrap();
+        receiver.refuse(offer, true).unwrap();
+        assert!(matches!(
+            sender.next_answer().unwrap(),
+            Some(Answer::Refused(_))
+        ));
+        assert!(sender.offer(other, &record(2)).is_ok());
+    }
+
+    #[test]
+    fn several_senders_reach_several_receivers() {
+        let channel = Channel::open().unwrap();
+        let mut senders: Vec<Sender<TcpStream>> =
+            (0..3).map(|_| channel.connect().unwrap()).collect();
+        let mut receivers: Vec<Receiver> = (0..3)
+            .map(|_| channel.accept(8).unwrap().unwrap())
+            .collect();
+        assert!(channel.accept(8).unwrap().is_none());
+        for (number, sender) in senders.iter_mut().enumerate() {
+            assert!(sender.next_answer().unwrap().is_none());
+            assert!(
+                sender
+                    .offer(client_and_server().1, &record(number as u64))
+                    .is_ok()
+            );
+        }
+        let mut numbers: Vec<u64> = receivers
+            .iter_mut()
+            .map(|receiver| receiver.next_offer().unwrap().unwrap().record.number)
+            .collect();
+        numbers.sort_unstable();
+        assert_eq!(numbers, [0, 1, 2]);
+    }
+
+    #[test]
+    fn another_version_is_no_successor() {
+        let channel = Channel::open().unwrap();
+        let mut sender: Sender<TcpStream> = channel.connect().unwrap();
+        let stranger = channel.listener.accept().unwrap();
+        stranger.send(b"dmnh\xff\xff\x40\x00").unwrap();
+        let error = sender.next_answer().err().unwrap();
+        assert_eq!(
+            (error.kind(), sender.credits()),
+            (io::ErrorKind::Unsupported, 0)
+        );
+    }
+}

@@ -1,0 +1,450 @@
+//! The master: one thread that waits in one place for signals, its workers and the control socket.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use daemun_core::log;
+use daemun_core::log::Log;
+use daemun_sys::signals::{self, Received, SignalQueue};
+use daemun_sys::{poll, process};
+
+use crate::control::{Control, Outcome};
+use crate::generation::Generation;
+use crate::handover::Channel;
+use crate::orders::log_received;
+use crate::start::{Origin, Started};
+use crate::table::{Ended, State, Table, Worker, log_exit};
+use crate::worker::{become_worker, set_title};
+use crate::{FATAL, Order, Orders, Program, Ready, WorkerContext, pid_file, upgrade};
+
+/// Runs the workers until told to stop, and returns the exit code.
+pub(crate) fn run<P: Program>(started: Started<'_, P>) -> i32 {
+    let Started {
+        program,
+        arguments,
+        generation,
+        signals,
+        channel,
+        control,
+        origin,
+    } = started;
+    let mut master = Master {
+        program,
+        arguments,
+        generation,
+        origin,
+        channel,
+        table: Table::default(),
+        signals: Some(signals),
+        control,
+        new_binary: None,
+        no_accepting: false,
+        stopping: None,
+    };
+    master.enlist_workers();
+    while master.turn() {}
+    master.leave();
+    0
+}
+
+struct Master<'p, P: Program> {
+    program: &'p P,
+    arguments: Vec<OsString>,
+    generation: Generation<P::Configuration>,
+    origin: Origin,
+    channel: Option<Arc<Channel>>,
+    table: Table,
+    /// `None` in a worker only, between the fork and its own signals.
+    signals: Option<SignalQueue>,
+    control: Option<Control>,
+    /// The master of the other binary, while an upgrade is under way.
+    new_binary: Option<i32>,
+    /// WINCH: no worker is to run until the upgrade is taken back.
+    no_accepting: bool,
+    stopping: Option<Stopping>,
+}
+
+/// The server is to end.
+struct Stopping {
+    /// When workers that did not obey are killed; never for a graceful end.
+    kill_at: Option<Instant>,
+}
+
+impl<P: Program> Master<'_, P> {
+    /// How long workers may take to obey TERM.
+    const KILL_AFTER: Duration = Duration::from_millis(1500);
+
+    /// Waits for something to happen and does what follows from it; false at the end.
+    fn turn(&mut self) -> bool {
+        self.start_due();
+        if let Err(error) = self.wait() {
+            log!(self.log(), Alert, (), "poll() failed"; error);
+        }
+        while let Some(signal) = self
+            .signals
+            .as_ref()
+            .and_then(|queue| queue.receive().ok().flatten())
+        {
+            self.obey(signal);
+        }
+        if self.control.as_mut().is_some_and(Control::hear) {
+            self.reconfigure();
+        }
+        self.table.listen_to_starters(Instant::now());
+        self.relieve_older();
+        self.kill_the_slow();
+        self.stopping.is_none() || self.table.is_live()
+    }
+
+    fn wait(&self) -> io::Result<()> {
+        let mut descriptors: Vec<BorrowedFd<'_>> = self.signals.iter().map(AsFd::as_fd).collect();
+        if let Some(control) = &self.control {
+            descriptors.extend(control.descriptors());
+        }
+        for worker in &self.table.workers {
+            if let State::Starting { ready, .. } = &worker.state {
+                descriptors.push(ready.as_fd());
+            }
+        }
+        let kill_at = self.stopping.as_ref().and_then(|stopping| stopping.kill_at);
+        let moment = self.table.next_moment().into_iter().chain(kill_at).min();
+        let limit = moment.map(|moment| moment.saturating_duration_since(Instant::now()));
+        poll::readable(&descriptors, limit).map(drop)
+    }
+
+    fn obey(&mut self, signal: Received) {
+        log_received(
+            &self.generation.cycle.log,
+            signal,
+            self.action(signal.number),
+        );
+        match signal.number {
+            signals::SIGCHLD => self.reap(),
+            signals::SIGTERM | signals::SIGINT => self.terminate(),
+            signals::SIGQUIT => self.quit(),
+            signals::SIGHUP => self.reconfigure(),
+            signals::SIGUSR1 => self.reopen(),
+            signals::SIGUSR2 => self.upgrade(),
+            signals::SIGWINCH if self.origin.daemonised => self.stop_accepting(),
+            _ => {}
+        }
+    }
+
+    fn action(&self, signal: i32) -> &'static str {
+        match signal {
+            signals::SIGQUIT => ", shutting down",
+            signals::SIGTERM | signals::SIGINT => ", exiting",
+            signals::SIGHUP => ", reconfiguring",
+            signals::SIGUSR1 => ", reopening logs",
+            signals::SIGUSR2 if self.may_upgrade() => ", changing binary",
+            signals::SIGUSR2 => ", ignoring",
+            signals::SIGWINCH if self.origin.daemonised => ", stop accepting connections",
+            _ => "",
+        }
+    }
+
+    fn log(&self) -> &Log {
+        &self.generation.cycle.log
+    }
+}
+
+// === Workers ===
+
+impl<P: Program> Master<'_, P> {
+    /// Plans as many workers of the present generation as are missing.
+    fn enlist_workers(&mut self) {
+        log!(self.log(), Notice, (), "start worker processes");
+        if let (Some(channel), Some(user)) = (&self.channel, &self.generation.cycle.settings.user) {
+            channel.admit(user.uid);
+        }
+        let number = self.generation.number;
+        for index in 0..self.generation.cycle.settings.worker_processes {
+            let runs = |worker: &Worker| {
+                let leaving = matches!(worker.state, State::Leaving { .. });
+                worker.generation == number && worker.index == index && !leaving
+            };
+            if !self.table.workers.iter().any(runs) {
+                self.table.enlist(index, number);
+            }
+        }
+    }
+
+    fn start_due(&mut self) {
+        for place in self.table.due(Instant::now()) {
+            if let Err(error) = self.start(place) {
+                log!(self.log(), Alert, (), "fork() failed while spawning \"worker process\""; error);
+                self.table.workers[place].state =
+                    State::Due(Instant::now() + Duration::from_secs(1));
+            }
+        }
+    }
+
+    fn start(&mut self, place: usize) -> io::Result<()> {
+        let Worker { index, slot, .. } = self.table.workers[place];
+        let (reader, writer) = io::pipe()?;
+        // Each side keeps its own end: the fork gives both sides both.
+        let (mut reader, mut writer) = (Some(reader), Some(writer));
+        let pid = process::spawn(|| {
+            drop(reader.take());
+            match writer.take() {
+                Some(pipe) => self.work(index, slot, Ready::new(pipe)),
+                None => FATAL,
+            }
+        })?;
+        drop(writer);
+        log!(self.log(), Notice, (), "start worker process {}", pid);
+        if let Some(ready) = reader {
+            self.table.workers[place].state = State::Starting {
+                pid,
+                ready,
+                since: Instant::now(),
+            };
+        }
+        Ok(())
+    }
+
+    /// The worker's life, in the forked process.
+    fn work(&mut self, index: usize, slot: usize, ready: Ready) -> i32 {
+        let generation = self.generation.number;
+        let cycle = Arc::clone(&self.generation.cycle);
+        let listening = self
+            .generation
+            .sockets
+            .share(index, cycle.settings.worker_processes);
+        self.let_go();
+        let log = &cycle.log;
+        if become_worker(&cycle.settings, index, log).is_err() {
+            return FATAL;
+        }
+        let orders = match Orders::from_signals(self.origin.daemonised, generation, log.clone()) {
+            Ok(orders) => orders,
+            Err(error) => {
+                log!(log, Alert, (), "signalfd() failed"; error);
+                return FATAL;
+            }
+        };
+        set_title("worker process", generation);
+        let channel = self.channel.take();
+        let context = WorkerContext {
+            index,
+            slot,
+            generation,
+            listening,
+            orders,
+            channel,
+            ready,
+        };
+        let code = self.program.work(&cycle, context);
+        log!(log, Notice, (), "exiting");
+        log!(log, Notice, (), "exit");
+        code
+    }
+
+    /// Closes what only the master needs. The sockets' paths stay.
+    fn let_go(&mut self) {
+        self.signals = None;
+        self.control = None;
+        self.table = Table::default();
+        self.generation.sockets = Default::default();
+    }
+
+    fn reap(&mut self) {
+        loop {
+            let (pid, exit) = match process::reap() {
+                Ok(Some(ended)) => ended,
+                Ok(None) => return,
+                Err(error) => {
+                    log!(self.log(), Alert, (), "waitpid() failed"; error);
+                    return;
+                }
+            };
+            if self.new_binary == Some(pid) {
+                log_exit("new binary process", pid, exit, self.log());
+                self.take_upgrade_back();
+                continue;
+            }
+            let log = &self.generation.cycle.log;
+            match self.table.ended(pid, exit, self.generation.number, log) {
+                Ended::ToBeReplaced if self.stopping.is_some() => {
+                    self.table.workers.retain(|worker| worker.pid().is_some());
+                }
+                Ended::ToBeReplaced | Ended::Gone | Ended::Stranger => {}
+            }
+        }
+    }
+}
+
+// === Reload ===
+
+impl<P: Program> Master<'_, P> {
+    fn reconfigure(&mut self) {
+        if self.stopping.is_some() {
+            return self.tell(Err("the server is shutting down".to_owned()));
+        }
+        if self.new_binary.is_some() {
+            // nginx's way back from an upgrade: workers again, without a look at the configuration.
+            self.no_accepting = false;
+            return self.enlist_workers();
+        }
+        log!(self.log(), Notice, (), "reconfiguring");
+        match self.generation.next(self.program) {
+            Ok(next) => {
+                self.generation.give_way_to(next);
+                self.no_accepting = false;
+                let number = self.generation.number;
+                self.table
+                    .workers
+                    .retain(|worker| worker.generation == number || worker.pid().is_some());
+                self.enlist_workers();
+            }
+            Err(reason) => self.tell(Err(reason)),
+        }
+    }
+
+    /// Ends older generations once the present one serves, and tells whoever waits for that.
+    fn relieve_older(&mut self) {
+        let number = self.generation.number;
+        if self.table.serves(number) {
+            if self.table.has_older(number) {
+                let order = Order::Quit { hand_over: true };
+                self.table
+                    .order(order, &self.generation.cycle.log, |worker| {
+                        worker.generation < number
+                    });
+            }
+            self.tell(Ok(()));
+        } else if !self
+            .table
+            .workers
+            .iter()
+            .any(|worker| worker.generation == number)
+        {
+            self.tell(Err(
+                "no worker process of the new configuration could start".to_owned(),
+            ));
+        }
+    }
+
+    fn tell(&mut self, outcome: Outcome) {
+        if let Some(control) = &mut self.control {
+            control.answer(&outcome);
+        }
+    }
+
+    fn reopen(&mut self) {
+        self.generation.reopen_logs();
+        self.table
+            .order(Order::Reopen, &self.generation.cycle.log, |_| true);
+    }
+}
+
+// === Upgrade ===
+
+impl<P: Program> Master<'_, P> {
+    fn may_upgrade(&self) -> bool {
+        self.new_binary.is_none() && !self.origin.has_parent()
+    }
+
+    fn upgrade(&mut self) {
+        if !self.may_upgrade() {
+            log!(
+                self.log(),
+                Crit,
+                (),
+                "the changing binary signal is ignored: you should shutdown or terminate before either old or new \
+                 binary's process"
+            );
+            return;
+        }
+        log!(self.log(), Notice, (), "changing binary");
+        let Generation { cycle, sockets, .. } = &self.generation;
+        let channel = self.channel.as_deref();
+        self.new_binary = upgrade::execute(
+            &self.arguments,
+            &cycle.settings,
+            sockets,
+            channel,
+            &cycle.log,
+        );
+    }
+
+    fn stop_accepting(&mut self) {
+        self.no_accepting = true;
+        let order = Order::Quit {
+            hand_over: self.new_binary.is_some(),
+        };
+        self.table
+            .order(order, &self.generation.cycle.log, |_| true);
+    }
+
+    /// The new binary's master ended: this one is the only one again.
+    fn take_upgrade_back(&mut self) {
+        self.new_binary = None;
+        if let Some(binary) = self.arguments.first() {
+            upgrade::rename_back(&self.generation.cycle.settings.pid, binary, self.log());
+        }
+        if self.no_accepting && self.stopping.is_none() {
+            self.no_accepting = false;
+            self.enlist_workers();
+        }
+    }
+
+    /// Whether another master of this instance serves the same sockets.
+    fn has_sibling(&self) -> bool {
+        self.new_binary.is_some() || self.origin.inherited && self.origin.has_parent()
+    }
+}
+
+// === The end ===
+
+impl<P: Program> Master<'_, P> {
+    fn quit(&mut self) {
+        self.stopping.get_or_insert(Stopping { kill_at: None });
+        let sibling = self.has_sibling();
+        self.table.order(
+            Order::Quit { hand_over: sibling },
+            &self.generation.cycle.log,
+            |_| true,
+        );
+        self.generation
+            .sockets
+            .close(!sibling, &self.generation.cycle.log);
+    }
+
+    fn terminate(&mut self) {
+        let kill_at = Some(Instant::now() + Self::KILL_AFTER);
+        self.stopping = Some(Stopping { kill_at });
+        self.table
+            .order(Order::Terminate, &self.generation.cycle.log, |_| true);
+    }
+
+    fn kill_the_slow(&mut self) {
+        let Some(stopping) = &mut self.stopping else {
+            return;
+        };
+        if stopping
+            .kill_at
+            .is_some_and(|moment| moment <= Instant::now())
+        {
+            stopping.kill_at = None;
+            self.table.kill_all(&self.generation.cycle.log);
+        }
+    }
+
+    fn leave(&mut self) {
+        let pid_path = &self.generation.cycle.settings.pid;
+        match self.new_binary {
+            Some(_) => pid_file::remove(&pid_file::old_binary(pid_path), self.log()),
+            None => pid_file::remove(pid_path, self.log()),
+        }
+        log!(self.log(), Notice, (), "exit");
+        self.tell(Err("the server is shutting down".to_owned()));
+        let last = !self.has_sibling();
+        self.generation
+            .sockets
+            .close(last, &self.generation.cycle.log);
+    }
+}

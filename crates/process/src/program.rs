@@ -1,0 +1,41 @@
+//! What the processes run: the seam to the program crate.
+
+use std::sync::Arc;
+
+use daemun_core::listen::ListenSpec;
+use daemun_core::log::{Log, OpenFiles};
+use daemun_core::settings::ProcessSettings;
+
+use crate::WorkerContext;
+
+/// A configuration, and what the processes need to know of it.
+pub struct Cycle<C> {
+    pub settings: ProcessSettings,
+    /// Every address once.
+    pub listen: Vec<ListenSpec>,
+    pub log: Log,
+    pub files: Arc<OpenFiles>,
+    pub configuration: C,
+}
+
+/// A server as the processes see it.
+pub trait Program: Sync {
+    type Configuration: Send + Sync;
+
+    /// Reads and checks the configuration; opens and changes nothing. Whoever fails has logged every error to the
+    /// current log, and returns the first, for `-s reload` to print.
+    fn load(&self) -> Result<Cycle<Self::Configuration>, String>;
+
+    /// Makes what `cycle` needs besides files and sockets: folders, shared zones. In the master, before its workers.
+    fn prepare(
+        &self,
+        _cycle: &Cycle<Self::Configuration>,
+        _previous: Option<&Cycle<Self::Configuration>>,
+    ) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// Serves until ordered to stop, and returns the exit code. In a worker process, with its user and limits; in a
+    /// thread of its own where there is a single process.
+    fn work(&self, cycle: &Cycle<Self::Configuration>, context: WorkerContext) -> i32;
+}

@@ -1,0 +1,376 @@
+//! The master's table of workers: who runs, who is to run again, and when.
+
+use std::io::{self, PipeReader, Read};
+use std::time::{Duration, Instant};
+
+use daemun_core::log;
+use daemun_core::log::Log;
+use daemun_sys::process::Exit;
+use daemun_sys::signals;
+
+use crate::{FATAL, Order};
+
+/// A place in the table.
+pub(crate) struct Worker {
+    pub slot: usize,
+    pub index: usize,
+    pub generation: u64,
+    pub state: State,
+    /// Exits in a row before it said that it was ready.
+    pub failures: u32,
+}
+
+pub(crate) enum State {
+    /// Runs, and has not said yet that it serves.
+    Starting {
+        pid: i32,
+        ready: PipeReader,
+        since: Instant,
+    },
+    Serving {
+        pid: i32,
+    },
+    /// Was told to end.
+    Leaving {
+        pid: i32,
+    },
+    /// Ended, and runs again from that moment on.
+    Due(Instant),
+}
+
+/// What became of a process that ended.
+pub(crate) enum Ended {
+    /// Not one of the workers.
+    Stranger,
+    /// A worker that was meant to end, or must not run again.
+    Gone,
+    /// A worker that will be started again.
+    ToBeReplaced,
+}
+
+#[derive(Default)]
+pub(crate) struct Table {
+    pub workers: Vec<Worker>,
+}
+
+impl Table {
+    /// A worker that takes longer than this to say that it serves is taken to do so.
+    pub const READY_LIMIT: Duration = Duration::from_secs(10);
+    /// The delay after the first failed start, doubled by each further one.
+    const FIRST_DELAY: Duration = Duration::from_millis(100);
+    const LONGEST_DELAY: Duration = Duration::from_secs(10);
+
+    /// Adds a worker that is to be started at once.
+    pub fn enlist(&mut self, index: usize, generation: u64) {
+        let taken = |slot| self.workers.iter().any(|worker| worker.slot == slot);
+        let slot = (0..)
+            .find(|slot| !taken(*slot))
+            .unwrap_or(self.workers.len());
+        let state = State::Due(Instant::now());
+        self.workers.push(Worker {
+            slot,
+            index,
+            generation,
+            state,
+            failures: 0,
+        });
+    }
+
+    /// Workers whose time to start has come, by place.
+    pub fn due(&self, now: Instant) -> Vec<usize> {
+        let is_due = |worker: &Worker| matches!(worker.state, State::Due(when) if when <= now);
+        (0..self.workers.len())
+            .filter(|place| is_due(&self.workers[*place]))
+            .collect()
+    }
+
+    /// The next moment at which something here has to be done.
+    pub fn next_moment(&self) -> Option<Instant> {
+        let moments = self
+            .workers
+            .iter()
+            .filter_map(|worker| match &worker.state {
+                State::Due(when) => Some(*when),
+                State::Starting { since, .. } => Some(*since + Self::READY_LIMIT),
+                _ => None,
+            });
+        moments.min()
+    }
+
+    /// Whether any process runs.
+    pub fn is_live(&self) -> bool {
+        self.workers.iter().any(|worker| worker.pid().is_some())
+    }
+
+    /// Whether all workers of the generation that are meant to run say that they serve, and there is one.
+    pub fn serves(&self, generation: u64) -> bool {
+        let mut own = self
+            .workers
+            .iter()
+            .filter(|worker| worker.generation == generation)
+            .peekable();
+        own.peek().is_some() && own.all(|worker| matches!(worker.state, State::Serving { .. }))
+    }
+
+    /// Whether any worker of an older generation has not been told to end.
+    pub fn has_older(&self, generation: u64) -> bool {
+        let stays = |worker: &Worker| !matches!(worker.state, State::Leaving { .. });
+        self.workers
+            .iter()
+            .any(|worker| worker.generation < generation && stays(worker))
+    }
+
+    /// Reads who became ready.
+    pub fn listen_to_starters(&mut self, now: Instant) {
+        for worker in &mut self.workers {
+            let State::Starting { pid, ready, since } = &mut worker.state else {
+                continue;
+            };
+            let late = now >= *since + Self::READY_LIMIT;
+            let polled = daemun_sys::poll::readable(
+                &[std::os::fd::AsFd::as_fd(ready)],
+                Some(Duration::ZERO),
+            );
+            let spoke =
+                polled.is_ok_and(|readable| readable[0]) && ready.read(&mut [0]).unwrap_or(0) == 1;
+            if late || spoke {
+                worker.state = State::Serving { pid: *pid };
+                worker.failures = 0;
+            }
+        }
+    }
+
+    /// Sends an order to those that `to` picks. Whoever is to end is not started again.
+    pub fn order(&mut self, order: Order, log: &Log, to: impl Fn(&Worker) -> bool) {
+        for worker in self.workers.iter_mut().filter(|worker| to(worker)) {
+            let leaving = matches!(worker.state, State::Leaving { .. });
+            let Some(pid) = worker.pid() else {
+                continue;
+            };
+            if leaving && matches!(order, Order::Quit { .. }) {
+                continue;
+            }
+            if let Err(error) = send(pid, order) {
+                log!(log, Alert, (), "kill({}, {}) failed", pid, signal_of(order); error);
+            }
+            if order != Order::Reopen {
+                worker.state = State::Leaving { pid };
+            }
+        }
+        if order != Order::Reopen {
+            self.workers
+                .retain(|worker| !to(worker) || worker.pid().is_some());
+        }
+    }
+
+    pub fn kill_all(&mut self, log: &Log) {
+        for pid in self.workers.iter().filter_map(Worker::pid) {
+            if let Err(error) = signals::send(pid, signals::SIGKILL) {
+                log!(log, Alert, (), "kill({}, {}) failed", pid, signals::SIGKILL; error);
+            }
+        }
+    }
+
+    /// Takes note of a process that ended.
+    pub fn ended(&mut self, pid: i32, exit: Exit, newest: u64, log: &Log) -> Ended {
+        let place = self
+            .workers
+            .iter()
+            .position(|worker| worker.pid() == Some(pid));
+        let name = if place.is_some() {
+            "worker process"
+        } else {
+            "unknown process"
+        };
+        log_exit(name, pid, exit, log);
+        let Some(place) = place else {
+            return Ended::Stranger;
+        };
+        let worker = &mut self.workers[place];
+        let fatal = exit == Exit::Code(FATAL);
+        let leaving = matches!(worker.state, State::Leaving { .. });
+        if fatal && !leaving {
+            log!(
+                log,
+                Alert,
+                (),
+                "worker process {} exited with fatal code {} and cannot be respawned",
+                pid,
+                FATAL
+            );
+        }
+        if fatal || leaving || worker.generation < newest {
+            self.workers.swap_remove(place);
+            return Ended::Gone;
+        }
+        worker.fail(exit, log);
+        Ended::ToBeReplaced
+    }
+}
+
+impl Worker {
+    pub fn pid(&self) -> Option<i32> {
+        match self.state {
+            State::Starting { pid, .. } | State::Serving { pid } | State::Leaving { pid } => {
+                Some(pid)
+            }
+            State::Due(_) => None,
+        }
+    }
+
+    /// Plans the next start: at once, unless it ended by itself before it served.
+    fn fail(&mut self, exit: Exit, log: &Log) {
+        let starting = matches!(self.state, State::Starting { .. });
+        let mut delay = Duration::ZERO;
+        if starting && matches!(exit, Exit::Code(_)) {
+            let doubled = Table::FIRST_DELAY.saturating_mul(1 << self.failures.min(16));
+            delay = doubled.min(Table::LONGEST_DELAY);
+            self.failures += 1;
+            let milliseconds = delay.as_millis();
+            log!(
+                log,
+                Warn,
+                (),
+                "a worker process ended before it served, starting it again in {} ms",
+                milliseconds
+            );
+        }
+        self.state = State::Due(Instant::now() + delay);
+    }
+}
+
+/// nginx's sentence for a process that ended.
+pub(crate) fn log_exit(name: &str, pid: i32, exit: Exit, log: &Log) {
+    match exit {
+        Exit::Code(code) => log!(
+            log,
+            Notice,
+            (),
+            "{} {} exited with code {}",
+            name,
+            pid,
+            code
+        ),
+        Exit::Signal {
+            number,
+            core_dumped,
+        } => {
+            let core = if core_dumped { " (core dumped)" } else { "" };
+            log!(
+                log,
+                Alert,
+                (),
+                "{} {} exited on signal {}{}",
+                name,
+                pid,
+                number,
+                core
+            );
+        }
+    }
+}
+
+fn send(pid: i32, order: Order) -> io::Result<()> {
+    match order {
+        Order::Quit { hand_over } => {
+            signals::send_with(pid, signals::SIGQUIT, i32::from(hand_over))
+        }
+        order => signals::send(pid, signal_of(order)),
+    }
+}
+
+fn signal_of(order: Order) -> i32 {
+    match order {
+        Order::Quit { .. } => signals::SIGQUIT,
+        Order::Terminate => signals::SIGTERM,
+        Order::Reopen => signals::SIGUSR1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn starting(table: &mut Table, place: usize, pid: i32) -> io::PipeWriter {
+        let (ready, writer) = io::pipe().unwrap();
+        table.workers[place].state = State::Starting {
+            pid,
+            ready,
+            since: Instant::now(),
+        };
+        writer
+    }
+
+    #[test]
+    fn a_worker_killed_by_a_signal_is_due_at_once_even_while_it_starts() {
+        let mut table = Table::default();
+        table.enlist(0, 1);
+        let _pipe = starting(&mut table, 0, 10);
+        let killed = Exit::Signal {
+            number: signals::SIGKILL,
+            core_dumped: false,
+        };
+        assert!(matches!(
+            table.ended(10, killed, 1, &Log::silent()),
+            Ended::ToBeReplaced
+        ));
+        assert_eq!(table.due(Instant::now()), [0]);
+    }
+
+    #[test]
+    fn exits_before_serving_wait_longer_each_time_until_one_serves() {
+        let mut table = Table::default();
+        table.enlist(0, 1);
+        let mut delays = Vec::new();
+        for pid in 10..14 {
+            let _pipe = starting(&mut table, 0, pid);
+            let now = Instant::now();
+            table.ended(pid, Exit::Code(1), 1, &Log::silent());
+            delays.push(table.next_moment().unwrap() - now);
+        }
+        assert!(
+            delays.windows(2).all(|pair| pair[1] > pair[0].mul_f32(1.5)),
+            "{delays:?}"
+        );
+
+        let pipe = starting(&mut table, 0, 20);
+        crate::Ready::new(pipe).tell();
+        table.listen_to_starters(Instant::now());
+        assert!(table.serves(1));
+        table.ended(20, Exit::Code(1), 1, &Log::silent());
+        assert_eq!(
+            table.due(Instant::now()),
+            [0],
+            "a worker that served is replaced at once"
+        );
+    }
+
+    #[test]
+    fn the_fatal_code_and_older_generations_are_not_replaced() {
+        let mut table = Table::default();
+        table.enlist(0, 1);
+        table.enlist(0, 2);
+        assert_eq!(
+            table
+                .workers
+                .iter()
+                .map(|worker| worker.slot)
+                .collect::<Vec<_>>(),
+            [0, 1]
+        );
+        let _pipes = [starting(&mut table, 0, 10), starting(&mut table, 1, 11)];
+        assert!(matches!(
+            table.ended(10, Exit::Code(0), 2, &Log::silent()),
+            Ended::Gone
+        ));
+        assert!(matches!(
+            table.ended(11, Exit::Code(FATAL), 2, &Log::silent()),
+            Ended::Gone
+        ));
+        assert!(!table.serves(2) && !table.is_live());
+        assert!(matches!(
+            table.ended(12, Exit::Code(0), 2, &Log::silent()),
+            Ended::Stranger
+        ));
+    }
+}

@@ -1,0 +1,161 @@
+//! A toy server in a folder of its own, and clients that count what goes wrong.
+
+use std::fs;
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use daemun_sys::signals;
+
+/// Nothing here takes so long unless it never happens.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub struct Server {
+    pub folder: PathBuf,
+    pub port: u16,
+}
+
+impl Server {
+    /// Starts in the background; returns once the starting process ended well.
+    pub fn start(name: &str, configuration: &str) -> Server {
+        let server = Server::prepare(name, configuration);
+        let status = server.command().status().unwrap();
+        assert!(status.success(), "{}", server.log());
+        server
+    }
+
+    pub fn prepare(name: &str, configuration: &str) -> Server {
+        let folder = std::env::temp_dir().join(format!("daemun-toy-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).unwrap();
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let server = Server { folder, port };
+        server.configure(configuration);
+        server
+    }
+
+    /// `PORT` and `FOLDER` stand for the server's own.
+    pub fn configure(&self, configuration: &str) {
+        let text = configuration.replace("PORT", &self.port.to_string());
+        let text = text.replace("FOLDER", self.folder.to_str().unwrap());
+        fs::write(self.folder.join("toy.conf"), text).unwrap();
+    }
+
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.arg("toy").arg(&self.folder);
+        command
+    }
+
+    pub fn pid(&self) -> i32 {
+        self.pid_in("toy.pid").expect("a pid file")
+    }
+
+    pub fn pid_in(&self, file: &str) -> Option<i32> {
+        fs::read_to_string(self.folder.join(file))
+            .ok()?
+            .trim()
+            .parse()
+            .ok()
+    }
+
+    pub fn signal(&self, signal: i32) {
+        signals::send(self.pid(), signal).unwrap();
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.join("toy.log")).unwrap_or_default()
+    }
+
+    /// Reloads and waits for the outcome.
+    pub fn reload(&self) -> Result<(), String> {
+        daemun_process::control::reload(self.pid(), PATIENCE).expect("a control socket")
+    }
+
+    pub fn client(&self) -> Client {
+        Client::over(TcpStream::connect(("127.0.0.1", self.port)).unwrap())
+    }
+
+    /// Stops the server, checks that it left nothing behind but its log, and removes the folder.
+    pub fn stop(self) {
+        let pid = self.pid();
+        self.signal(signals::SIGTERM);
+        eventually("the server ends", || !is_running(pid));
+        assert!(!self.folder.join("toy.pid").exists());
+        fs::remove_dir_all(&self.folder).unwrap();
+    }
+}
+
+/// A connection that is kept.
+pub struct Client {
+    stream: BufReader<TcpStream>,
+}
+
+impl Client {
+    fn over(stream: TcpStream) -> Client {
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Client {
+            stream: BufReader::new(stream),
+        }
+    }
+
+    /// The server's text, the process that answered, and how many answers this connection got.
+    pub fn ask(&mut self) -> io::Result<(String, i32, u32)> {
+        self.send(b"hello\n")?;
+        self.answer()
+    }
+
+    pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.get_mut().write_all(bytes)
+    }
+
+    pub fn answer(&mut self) -> io::Result<(String, i32, u32)> {
+        let mut line = String::new();
+        self.stream.read_line(&mut line)?;
+        match line.split_whitespace().collect::<Vec<_>>()[..] {
+            [text, pid, count] => Ok((
+                text.to_owned(),
+                pid.parse().unwrap(),
+                count.parse().unwrap(),
+            )),
+            _ => Err(io::Error::other(format!("cut: {line:?}"))),
+        }
+    }
+}
+
+/// Waits for something that other processes bring about.
+pub fn eventually(what: &str, mut happened: impl FnMut() -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !happened() {
+        assert!(Instant::now() < until, "never: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Running, and not merely waiting for its parent to take note of its end.
+pub fn is_running(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(')')
+        .is_some_and(|(_, rest)| !rest.starts_with(" Z"))
+}
+
+pub fn children(pid: i32) -> Vec<i32> {
+    let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    text.split_whitespace()
+        .map(|child| child.parse().unwrap())
+        .collect()
+}
+
+pub fn title(pid: i32) -> String {
+    let bytes =
+        fs::read(Path::new("/proc").join(pid.to_string()).join("cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&bytes)
+        .trim_end_matches('\0')
+        .to_owned()
+}

@@ -1,0 +1,36 @@
+//! Entry points for the fuzz targets; ordinary tests run them too.
+
+use crate::http1::{self, Parsed, chunked, host, uri};
+
+/// A whole request head and whatever follows.
+pub fn request_head(data: &[u8]) {
+    let Ok(Parsed::Done(line, mut at)) = http1::parse_request_line(data, 0) else {
+        return;
+    };
+    let mut path = Vec::new();
+    let _ = uri::normalise(line.target.of(data), true, &mut path);
+    while let Ok(Parsed::Done(http1::header::Line::Header(header), next)) =
+        http1::parse_header_line(data, at, true)
+    {
+        assert!(next > at);
+        let _ = host::parse_host(header.value.of(data));
+        at = next;
+    }
+}
+
+/// A chunked body, whole and byte by byte: both ways must agree.
+pub fn chunked_body(data: &[u8]) {
+    let read = |step: usize| {
+        let (mut decoder, mut at, mut available) =
+            (chunked::Decoder::default(), 0, step.min(data.len()));
+        let mut total = 0;
+        loop {
+            match decoder.next(&data[..available], &mut at) {
+                Ok(chunked::Chunk::Data(length)) => total += length,
+                Ok(chunked::Chunk::Incomplete) if available < data.len() => available += 1,
+                other => return (total, other.is_ok(), at),
+            }
+        }
+    };
+    assert_eq!(read(data.len()), read(1));
+}

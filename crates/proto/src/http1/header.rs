@@ -1,0 +1,191 @@
+//! Header lines (RFC 9112, section 5).
+
+use super::{Parsed, Range};
+
+/// A header line as offsets into the buffer it was read from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HeaderLine {
+    pub name: Range,
+    pub value: Range,
+    /// The name has bytes that `ignore_invalid_headers` and `underscores_in_headers` decide about.
+    pub is_odd: bool,
+}
+
+/// One line of a header section.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Line {
+    Header(HeaderLine),
+    /// The blank line that ends the section.
+    End,
+}
+
+/// The line can't be a header line; `up_to` is where reading stopped, for the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Invalid {
+    pub up_to: usize,
+}
+
+/// What a byte of a name is.
+const TOKEN: u8 = 0;
+const UNDERSCORE: u8 = 1;
+const ODD: u8 = 2;
+const STOP: u8 = 3;
+
+static NAME: [u8; 256] = {
+    let mut class = [ODD; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let b = byte as u8;
+        if b.is_ascii_alphanumeric() || b == b'-' {
+            class[byte] = TOKEN;
+        } else if b == b'_' {
+            class[byte] = UNDERSCORE;
+        } else if b <= 0x20 || b == 0x7f || b == b':' {
+            class[byte] = STOP;
+        }
+        byte += 1;
+    }
+    class
+};
+
+/// Reads the header line, or the section's end, that begins at `start`.
+///
+/// As in nginx a line without a colon is a header with an empty value, and a name that begins or goes on with
+/// white space, or a NUL or bare CR in a value, is refused: that covers obsolete folding and a space before
+/// the colon.
+pub fn parse_header_line(
+    buffer: &[u8],
+    start: usize,
+    underscores: bool,
+) -> Result<Parsed<Line>, Invalid> {
+    let mut at = start;
+    let mut is_odd = false;
+    let stop = loop {
+        let Some(&byte) = buffer.get(at) else {
+            return Ok(Parsed::Incomplete);
+        };
+        match NAME[usize::from(byte)] {
+            TOKEN => {}
+            UNDERSCORE => is_odd |= !underscores,
+            ODD => is_odd = true,
+            _ => break byte,
+        }
+        at += 1;
+    };
+    if matches!(stop, b'\r' | b'\n') {
+        let name = Range::new(start, at);
+        let line = match name.is_empty() {
+            true => Line::End,
+            false => Line::Header(HeaderLine {
+                name,
+                value: Range::new(at, at),
+                is_odd,
+            }),
+        };
+        return finish(buffer, at, line);
+    }
+    if stop != b':' || at == start {
+        return Err(Invalid { up_to: at });
+    }
+    let name = Range::new(start, at);
+    let Some(value) = read_value(buffer, at + 1)? else {
+        return Ok(Parsed::Incomplete);
+    };
+    let end = value.1;
+    finish(
+        buffer,
+        end,
+        Line::Header(HeaderLine {
+            name,
+            value: value.0,
+            is_odd,
+        }),
+    )
+}
+
+/// The value without the spaces around it, and where its CR or LF stands.
+fn read_value(buffer: &[u8], start: usize) -> Result<Option<(Range, usize)>, Invalid> {
+    let rest = &buffer[start..];
+    let Some(length) = rest
+        .iter()
+        .position(|byte| matches!(byte, b'\r' | b'\n' | 0))
+    else {
+        return Ok(None);
+    };
+    let end = start + length;
+    if buffer[end] == 0 {
+        return Err(Invalid { up_to: end });
+    }
+    let text = &rest[..length];
+    let leading = text.iter().position(|byte| *byte != b' ').unwrap_or(length);
+    let trailing = text[leading..]
+        .iter()
+        .rev()
+        .take_while(|byte| **byte == b' ')
+        .count();
+    Ok(Some((Range::new(start + leading, end - trailing), end)))
+}
+
+/// Passes over CR LF, or LF alone, at `at`.
+fn finish(buffer: &[u8], at: usize, line: Line) -> Result<Parsed<Line>, Invalid> {
+    let at = if buffer[at] == b'\r' { at + 1 } else { at };
+    match buffer.get(at) {
+        Some(b'\n') => Ok(Parsed::Done(line, at + 1)),
+        Some(_) => Err(Invalid { up_to: at }),
+        None => Ok(Parsed::Incomplete),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Parsed<Line>, Invalid> {
+        for cut in 0..text.len() {
+            let early = parse_header_line(&text.as_bytes()[..cut], 0, false);
+            assert!(
+                !matches!(early, Ok(Parsed::Done(..))),
+                "{text:?} cut at {cut}"
+            );
+        }
+        parse_header_line(text.as_bytes(), 0, false)
+    }
+
+    fn header(text: &str) -> (&str, &str, bool) {
+        let Ok(Parsed::Done(Line::Header(line), _)) = parse(text) else {
+            panic!("{text:?} is no header line");
+        };
+        let part = |range: Range| std::str::from_utf8(range.of(text.as_bytes())).unwrap();
+        (part(line.name), part(line.value), line.is_odd)
+    }
+
+    #[test]
+    fn names_and_values() {
+        assert_eq!(header("Host:  a b  \r\n"), ("Host", "a b", false));
+        assert_eq!(header("X-Empty:\n"), ("X-Empty", "", false));
+        assert_eq!(header("No-Colon\r\n"), ("No-Colon", "", false));
+        assert_eq!(header("a_b: 1\r\n"), ("a_b", "1", true));
+        assert_eq!(header("a!: 1\r\n"), ("a!", "1", true));
+    }
+
+    #[test]
+    fn the_blank_line_ends() {
+        assert_eq!(parse("\r\n"), Ok(Parsed::Done(Line::End, 2)));
+        assert_eq!(parse("\n"), Ok(Parsed::Done(Line::End, 1)));
+    }
+
+    #[test]
+    fn ambiguous_lines_are_refused() {
+        for text in [
+            "Host : a\r\n",
+            " folded\r\n",
+            "\tfolded\r\n",
+            ": a\r\n",
+            "a: b\0c\r\n",
+            "a: b\rc\r\n",
+            "a\0: b\r\n",
+        ] {
+            assert!(parse(text).is_err(), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Wall-clock time broken into local fields, for logs and dates.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// A second on the wall clock, in the zone that `TZ` names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LocalTime {
+    pub year: i32,
+    /// 1 to 12.
+    pub month: u8,
+    /// 1 to 31.
+    pub day: u8,
+    pub hour: u8,
+    pub minute: u8,
+    /// 0 to 60.
+    pub second: u8,
+    /// 0 is Sunday.
+    pub weekday: u8,
+    /// East of UTC, in seconds.
+    pub offset: i32,
+}
+
+/// Seconds since 1970, UTC.
+pub fn now() -> i64 {
+    match SystemTime::now().duration_since(UNIX_EPOCH) {
+        Ok(since) => since.as_secs() as i64,
+        Err(before) => -(before.duration().as_secs() as i64),
+    }
+}
+
+/// The local fields of `seconds` since 1970.
+pub fn local(seconds: i64) -> LocalTime {
+    let seconds: libc::time_t = seconds;
+    // SAFETY: `tm` is a plain C struct for which all zeroes is a valid value.
+    let mut tm: libc::tm = unsafe { std::mem::zeroed() };
+    // SAFETY: both pointers are valid for the call, and `localtime_r` keeps neither.
+    unsafe { libc::localtime_r(&seconds, &mut tm) };
+    LocalTime {
+        year: tm.tm_year + 1900,
+        month: (tm.tm_mon + 1) as u8,
+        day: tm.tm_mday as u8,
+        hour: tm.tm_hour as u8,
+        minute: tm.tm_min as u8,
+        second: tm.tm_sec as u8,
+        weekday: tm.tm_wday as u8,
+        offset: tm.tm_gmtoff as i32,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_and_offset_lead_back_to_the_second() {
+        let seconds = 1_795_362_109;
+        let time = local(seconds);
+        let of_day =
+            i64::from(time.hour) * 3600 + i64::from(time.minute) * 60 + i64::from(time.second);
+        assert_eq!(
+            (seconds + i64::from(time.offset)).rem_euclid(86_400),
+            of_day
+        );
+        assert_eq!((time.year, time.month), (2026, 11));
+    }
+}

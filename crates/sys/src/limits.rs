@@ -1,0 +1,74 @@
+//! What a process may use: descriptors, core size, processors, priority.
+
+use std::io;
+
+use crate::descriptor::check;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resource {
+    /// RLIMIT_NOFILE: open descriptors.
+    Descriptors,
+    /// RLIMIT_CORE: the size of a core file, in bytes.
+    Core,
+}
+
+/// The soft and the hard limit.
+pub fn limit(resource: Resource) -> io::Result<(u64, u64)> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the record is valid for the call.
+    check(unsafe { libc::getrlimit(resource.number(), &mut limit) })?;
+    Ok((limit.rlim_cur, limit.rlim_max))
+}
+
+/// Sets both limits to `value`.
+pub fn set_limit(resource: Resource, value: u64) -> io::Result<()> {
+    let limit = libc::rlimit {
+        rlim_cur: value,
+        rlim_max: value,
+    };
+    // SAFETY: the record is valid for the call.
+    check(unsafe { libc::setrlimit(resource.number(), &limit) })?;
+    Ok(())
+}
+
+impl Resource {
+    fn number(self) -> libc::__rlimit_resource_t {
+        match self {
+            Resource::Descriptors => libc::RLIMIT_NOFILE,
+            Resource::Core => libc::RLIMIT_CORE,
+        }
+    }
+}
+
+/// This process's nice value, -20 (first served) to 19.
+pub fn set_priority(nice: i32) -> io::Result<()> {
+    // SAFETY: takes numbers only; 0 is the calling process.
+    check(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) })?;
+    Ok(())
+}
+
+/// Processors beyond this number cannot be named.
+pub const CPU_LIMIT: usize = libc::CPU_SETSIZE as usize;
+
+/// Binds the calling thread to `cpus`; numbers from [`CPU_LIMIT`] on are left out.
+pub fn set_affinity(cpus: &[usize]) -> io::Result<()> {
+    // SAFETY: a CPU set is an array of bits, for which all zeroes is the empty set.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    for cpu in cpus.iter().filter(|cpu| **cpu < CPU_LIMIT) {
+        // SAFETY: the number is below the set's size.
+        unsafe { libc::CPU_SET(*cpu, &mut set) };
+    }
+    // SAFETY: the set is valid for its size; 0 is the calling thread.
+    check(unsafe { libc::sched_setaffinity(0, size_of_val(&set), &set) })?;
+    Ok(())
+}
+
+/// Processors in the machine that are on line (`worker_processes auto`); at least 1.
+pub fn processors() -> usize {
+    // SAFETY: takes a number only.
+    let count = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
+    usize::try_from(count).unwrap_or(1).max(1)
+}
