@@ -121,7 +121,6 @@ impl Meter {
     fn new(requests: usize) -> Meter {
         let warm = requests / 5;
         Meter {
-            warm,
             left: requests,
             measured: requests - warm,
             start: 0,
