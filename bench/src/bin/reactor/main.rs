@@ -38,7 +38,7 @@ fn main() {
         }
         ref counts => {
             let count = |index: usize, default| counts.get(index).map_or(default, |n| number(n));
-            compare(count(0, 200_000), count(1, 64), count(2, 15));
+            compare(count(0, 200_000), count(1, 64), count(2, 9));
         }
     }
 }
