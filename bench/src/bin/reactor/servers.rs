@@ -11,7 +11,6 @@ use std::time::Duration;
 use daemun_core::connection::{Connection, Outcome, Protocol, Wait};
 use daemun_event::{Deadline, Reactor};
 use daemun_process::engines::Socket;
-use daemun_process::engines::Socket;
 use daemun_process::engines::native::{Engine, Limits};
 use daemun_shm::Scoreboard;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
