@@ -8,10 +8,15 @@ mod server;
 mod toy;
 
 use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use daemun_core::log::Log;
+use daemun_process::signaller::{self, Request};
 use daemun_sys::signals;
 
 use server::{Server, children, eventually, is_running, title};
@@ -32,7 +37,7 @@ fn main() {
     }
 }
 
-const TESTS: [(&str, fn()); 11] = [
+const TESTS: [(&str, fn()); 15] = [
     (
         "a_start_is_over_when_the_pid_file_stands",
         a_start_is_over_when_the_pid_file_stands,
@@ -76,6 +81,22 @@ const TESTS: [(&str, fn()); 11] = [
     (
         "a_single_process_reloads_in_place",
         a_single_process_reloads_in_place,
+    ),
+    (
+        "a_thousand_idle_connections_pass_on",
+        a_thousand_idle_connections_pass_on,
+    ),
+    (
+        "an_old_worker_leaves_with_its_shutdown_timeout",
+        an_old_worker_leaves_with_its_shutdown_timeout,
+    ),
+    (
+        "root_gives_workers_a_user_and_limits",
+        root_gives_workers_a_user_and_limits,
+    ),
+    (
+        "an_nginx_is_upgraded_and_taken_back",
+        an_nginx_is_upgraded_and_taken_back,
     ),
 ];
 
@@ -357,5 +378,163 @@ fn a_single_process_reloads_in_place() {
         }
     });
     assert_eq!(kept.ask().unwrap(), ("5".to_owned(), pid, 2));
+    server.stop();
+}
+
+fn a_thousand_idle_connections_pass_on() {
+    let server = Server::start("idle", "listen 127.0.0.1:PORT\nworkers 4\ntext one\n");
+    let pid = server.pid();
+    let mut clients: Vec<_> = (0..1000).map(|_| server.client()).collect();
+    clients
+        .iter_mut()
+        .for_each(|client| assert_eq!(client.ask().unwrap().2, 1));
+    for round in 2..6 {
+        let start = Instant::now();
+        server.reload().unwrap();
+        eventually("the old workers end", || children(pid).len() == 4);
+        assert!(
+            start.elapsed() < Duration::from_secs(5),
+            "{:?}",
+            start.elapsed()
+        );
+        clients
+            .iter_mut()
+            .for_each(|client| assert_eq!(client.ask().unwrap().2, round));
+    }
+    server.stop();
+}
+
+fn an_old_worker_leaves_with_its_shutdown_timeout() {
+    let server = Server::start(
+        "timeout",
+        "listen 127.0.0.1:PORT\ntext one\nshutdown_timeout 100\n",
+    );
+    let pid = server.pid();
+    let mut client = server.client();
+    client.ask().unwrap();
+    client.send(b"half").unwrap();
+    eventually("the half line is there", || server.client().ask().is_ok());
+    server.signal(signals::SIGQUIT);
+    eventually("the server ends in spite of it", || !is_running(pid));
+    fs::remove_dir_all(&server.folder).unwrap();
+}
+
+fn root_gives_workers_a_user_and_limits() {
+    if daemun_sys::identity::effective_uid() != 0 {
+        println!("  (needs root: nothing was checked)");
+        return;
+    }
+    let server = Server::start(
+        "user",
+        "listen 127.0.0.1:PORT\ntext one\nuser nobody\nnofile 777\npriority 5\n",
+    );
+    let (_, worker, _) = server.client().ask().unwrap();
+    let (uid, gid) = daemun_sys::credentials::user("nobody").unwrap().unwrap();
+    let status = fs::read_to_string(format!("/proc/{worker}/status")).unwrap();
+    assert!(
+        status.contains(&format!("Uid:\t{uid}\t{uid}\t{uid}\t{uid}\n")),
+        "{status}"
+    );
+    assert!(
+        status.contains(&format!("Gid:\t{gid}\t{gid}\t{gid}\t{gid}\n")),
+        "{status}"
+    );
+    let limits = fs::read_to_string(format!("/proc/{worker}/limits")).unwrap();
+    let files = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"))
+        .unwrap();
+    assert_eq!(
+        files
+            .split_whitespace()
+            .filter(|word| *word == "777")
+            .count(),
+        2,
+        "{files}"
+    );
+    let stat = fs::read_to_string(format!("/proc/{worker}/stat")).unwrap();
+    assert_eq!(
+        stat.rsplit_once(')').unwrap().1.split_whitespace().nth(16),
+        Some("5"),
+        "{stat}"
+    );
+
+    let log = server.folder.join("toy.log");
+    fs::rename(&log, server.folder.join("toy.log.1")).unwrap();
+    server.signal(signals::SIGUSR1);
+    eventually("the log is the workers' to reopen", || {
+        fs::metadata(&log)
+            .is_ok_and(|metadata| std::os::unix::fs::MetadataExt::uid(&metadata) == uid)
+    });
+    server.stop();
+}
+
+/// nginx executes its own path: there stands a script by then, which becomes the toy with all that it inherited.
+fn an_nginx_is_upgraded_and_taken_back() {
+    let server = Server::prepare("nginx", "listen 127.0.0.1:PORT\ntext toy\n");
+    let folder = server.folder.display();
+    let binary = server.folder.join("server");
+    let nginx = ["/usr/sbin/nginx", "/usr/local/sbin/nginx"]
+        .into_iter()
+        .find(|path| fs::exists(path).unwrap());
+    fs::copy(nginx.expect("the Debian package nginx-light"), &binary).unwrap();
+    let port = server.port;
+    let configuration = format!(
+        "pid {folder}/toy.pid; error_log {folder}/nginx.log notice; events {{}}
+         http {{ access_log off; server {{ listen 127.0.0.1:{port}; return 200 nginx; }} }}"
+    );
+    fs::write(server.folder.join("nginx.conf"), configuration).unwrap();
+    let start = Command::new(&binary)
+        .arg("-c")
+        .arg(server.folder.join("nginx.conf"))
+        .arg("-e")
+        .arg("stderr")
+        .status();
+    assert!(start.unwrap().success());
+    let old = server.pid();
+    eventually("nginx listens to signals", || !children(old).is_empty());
+
+    let script = server.folder.join("script");
+    let toy = std::env::current_exe().unwrap();
+    fs::write(
+        &script,
+        format!("#!/bin/sh\nexec {} toy {folder}\n", toy.display()),
+    )
+    .unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::rename(&script, &binary).unwrap();
+    signals::send(old, signals::SIGUSR2).unwrap();
+    eventually("daemun stands", || {
+        server.pid_in("toy.pid").is_some_and(|pid| pid != old)
+    });
+    let new = server.pid();
+    signals::send(old, signals::SIGWINCH).unwrap();
+    eventually("nginx has no worker left", || children(old) == [new]);
+    assert_eq!(server.client().ask().unwrap().0, "toy");
+
+    signals::send(old, signals::SIGHUP).unwrap();
+    eventually("nginx has workers again", || children(old).len() > 1);
+    signals::send(new, signals::SIGQUIT).unwrap();
+    eventually("nginx is alone", || server.pid_in("toy.pid") == Some(old));
+    let mut client = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    client.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    assert!(answer.ends_with("nginx"), "{answer}");
+
+    let reload = signaller::signal(
+        Request::Reload,
+        &server.folder.join("toy.pid"),
+        &Log::silent(),
+    );
+    assert_eq!(
+        reload, 0,
+        "a server that cannot tell the outcome gets the signal"
+    );
+    eventually("nginx reloads", || {
+        fs::read_to_string(server.folder.join("nginx.log"))
+            .unwrap()
+            .contains("reconfiguring")
+    });
     server.stop();
 }
