@@ -1,9 +1,12 @@
 //! The processes, with real ones: start, reload, respawn, upgrade, reopen, the end.
 //!
-//! This program is the server under test, too: `processes toy FOLDER`. Any other argument picks tests by name.
+//! This program is the server under test, too: `processes toy FOLDER`. `processes soak` runs the long tests; any other
+//! argument picks tests by name.
 
 #[path = "processes/server.rs"]
 mod server;
+#[path = "processes/soak.rs"]
+mod soak;
 #[path = "processes/toy.rs"]
 mod toy;
 
@@ -12,14 +15,13 @@ use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use daemun_core::log::Log;
 use daemun_process::signaller::{self, Request};
 use daemun_sys::signals;
 
-use server::{Server, children, eventually, is_running, title};
+use server::{Server, begin_upgrade, children, eventually, is_running, title, under_load};
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
@@ -28,8 +30,12 @@ fn main() {
         let arguments = daemun_sys::title::claim().unwrap();
         std::process::exit(toy::run(arguments));
     }
-    for (name, test) in TESTS {
-        if wanted.starts_with('-') || name.contains(&wanted) {
+    let (tests, wanted) = match &*wanted {
+        "soak" => (&soak::TESTS[..], ""),
+        wanted => (&TESTS[..], wanted),
+    };
+    for (name, test) in tests {
+        if wanted.starts_with('-') || name.contains(wanted) {
             let start = Instant::now();
             test();
             println!("test {name} ... ok ({} ms)", start.elapsed().as_millis());
@@ -133,34 +139,6 @@ fn an_address_in_use_is_tried_again_and_then_given_up() {
     assert!(text.contains("still could not bind()"));
     assert!(!server.folder.join("toy.pid").exists());
     fs::remove_dir_all(&server.folder).unwrap();
-}
-
-/// Clients of both kinds, kept and new connections, while `work` goes on; returns how many answers they got.
-fn under_load(server: &Server, work: impl FnOnce()) -> usize {
-    let over = AtomicBool::new(false);
-    let answers = AtomicUsize::new(0);
-    std::thread::scope(|scope| {
-        for kept in [true, true, false, false] {
-            let (over, answers) = (&over, &answers);
-            scope.spawn(move || {
-                let mut client = server.client();
-                let mut count = 0;
-                while !over.load(Ordering::Relaxed) {
-                    if !kept {
-                        client = server.client();
-                        count = 0;
-                    }
-                    let (_, _, counted) = client.ask().expect("a request was lost");
-                    count += 1;
-                    assert_eq!(counted, count, "the connection's record passes with it");
-                    answers.fetch_add(1, Ordering::Relaxed);
-                }
-            });
-        }
-        work();
-        over.store(true, Ordering::Relaxed);
-    });
-    answers.into_inner()
 }
 
 fn reloads_under_load_lose_nothing() {
@@ -300,19 +278,6 @@ fn an_upgrade_and_the_way_back_cut_no_connection() {
     );
     server.stop();
     assert!(!path.exists());
-}
-
-fn begin_upgrade(server: &Server, old: i32) -> i32 {
-    signals::send(old, signals::SIGUSR2).unwrap();
-    eventually("the old pid file is renamed", || {
-        server.pid_in("toy.pid.oldbin") == Some(old)
-    });
-    eventually("the new binary stands", || {
-        server.pid_in("toy.pid").is_some_and(|pid| pid != old)
-    });
-    let new = server.pid();
-    eventually("the new binary has workers", || children(new).len() == 2);
-    new
 }
 
 fn logs_are_reopened_by_master_and_workers() {
