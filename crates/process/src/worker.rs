@@ -30,7 +30,8 @@ pub struct WorkerContext {
 }
 
 impl WorkerContext {
-    /// Every socket to accept from, and for each the place of its address in the cycle's specifications.
+    /// Every socket to accept from, and for each the place of its address in the cycle's
+    /// specifications.
     pub fn sockets(&self) -> (Vec<Arc<OwnedFd>>, Vec<u16>) {
         let each = self.listening.iter().zip(0u16..);
         each.flat_map(|(entry, place)| {
@@ -43,7 +44,8 @@ impl WorkerContext {
     }
 }
 
-/// Tells the master that this worker serves now: older generations may end. Dropped, it tells that the worker ended.
+/// Tells the master that this worker serves now: older generations may end. Dropped, it tells that
+/// the worker ended.
 pub struct Ready {
     pipe: PipeWriter,
 }
@@ -62,7 +64,8 @@ impl Ready {
 /// Why a worker cannot start, logged already; starting it again would not help.
 pub(crate) struct Unfit;
 
-/// Makes this process a worker: in nginx's order, since each step may need the rights that the next one drops.
+/// Makes this process a worker: in nginx's order, since each step may need the rights that the next
+/// one drops.
 pub(crate) fn become_worker(
     settings: &ProcessSettings,
     index: usize,

@@ -1,7 +1,7 @@
 //! The processes, with real ones: start, reload, respawn, upgrade, reopen, the end.
 //!
-//! This program is the server under test, too: `processes toy FOLDER`. `processes soak` runs the long tests; any other
-//! argument picks tests by name.
+//! This program is the server under test, too: `processes toy FOLDER`. `processes soak` runs the
+//! long tests; any other argument picks tests by name.
 
 #[path = "processes/server.rs"]
 mod server;
@@ -434,7 +434,8 @@ fn root_gives_workers_a_user_and_limits() {
     server.stop();
 }
 
-/// nginx executes its own path: there stands a script by then, which becomes the toy with all that it inherited.
+/// nginx executes its own path: there stands a script by then, which becomes the toy with all that
+/// it inherited.
 fn an_nginx_is_upgraded_and_taken_back() {
     let server = Server::prepare("nginx", "listen 127.0.0.1:PORT\ntext toy\n");
     let folder = server.folder.display();

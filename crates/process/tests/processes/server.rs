@@ -130,7 +130,8 @@ impl Client {
     }
 }
 
-/// Clients of both kinds, kept and new connections, while `work` goes on; returns how many answers they got.
+/// Clients of both kinds, kept and new connections, while `work` goes on; returns how many answers
+/// they got.
 pub fn under_load(server: &Server, work: impl FnOnce()) -> usize {
     let over = AtomicBool::new(false);
     let answers = AtomicUsize::new(0);

@@ -1,9 +1,9 @@
-//! The smallest server that shows everything the processes do: it answers each line with its text and process number,
-//! keeps connections open, and hands them over.
+//! The smallest server that shows everything the processes do: it answers each line with its text
+//! and process number, keeps connections open, and hands them over.
 //!
-//! Its configuration is one `name value` a line: `listen ADDRESS [reuseport]`, `workers N`, `text WORD`, `daemon off`,
-//! `master_process off`, `user NAME`, `nofile N`, `priority N`, `shutdown_timeout MILLISECONDS`, `dies` (workers end
-//! before they serve).
+//! Its configuration is one `name value` a line: `listen ADDRESS [reuseport]`, `workers N`, `text
+//! WORD`, `daemon off`, `master_process off`, `user NAME`, `nofile N`, `priority N`,
+//! `shutdown_timeout MILLISECONDS`, `dies` (workers end before they serve).
 
 use std::cell::Cell;
 use std::fs;
