@@ -63,6 +63,7 @@ impl From<String> for Fault {
 pub struct Registry {
     rows: HashMap<&'static str, Vec<&'static Directive>>,
     settings: Vec<&'static dyn SettingsKind>,
+    modules: Vec<&'static str>,
 }
 
 impl Registry {
@@ -70,8 +71,10 @@ impl Registry {
         let mut registry = Registry {
             rows: HashMap::new(),
             settings: Vec::new(),
+            modules: Vec::new(),
         };
         for module in modules {
+            registry.modules.push(module.name);
             for row in module.directives {
                 registry.rows.entry(row.name).or_default().push(row);
             }
@@ -163,6 +166,11 @@ impl<'a> Loader<'a> {
         self.read_all(directives);
         let main = self.open.pop().expect("the outermost block stays open");
         (main, self.variables)
+    }
+
+    /// Whether a module of that name is built in.
+    pub fn has_module(&self, name: &str) -> bool {
+        self.registry.modules.contains(&name)
     }
 
     pub fn context(&self) -> Contexts {
@@ -262,6 +270,7 @@ impl<'a> Loader<'a> {
         match row.action {
             Action::Set(set) => set(self, directive),
             Action::Accepted(_) => Ok(()),
+            Action::Checked(check, _) => check(directive),
         }
     }
 

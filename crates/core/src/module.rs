@@ -64,8 +64,10 @@ impl Arguments {
 pub enum Action {
     /// Records the value; the building comes later.
     Set(fn(&mut Loader<'_>, &conf::Directive) -> Result<(), Fault>),
-    /// Its form is checked and that is all, for the reason given.
+    /// Its number of arguments is checked and that is all, for the reason given.
     Accepted(&'static str),
+    /// Its arguments are checked and have no effect, for the reason given.
+    Checked(fn(&conf::Directive) -> Result<(), Fault>, &'static str),
 }
 
 /// A row of a module's table: one directive.

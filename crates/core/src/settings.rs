@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::cidr::Cidr;
+
 /// `user`: the identity that workers take.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
@@ -49,6 +51,8 @@ pub struct EventSettings {
     /// `use`; `None` is the best that the system has.
     pub method: Option<String>,
     pub multi_accept: bool,
+    /// `debug_connection`: the clients whose lines all go to the error log.
+    pub debug_connections: Vec<Cidr>,
 }
 
 impl Default for ProcessSettings {
@@ -78,6 +82,7 @@ impl Default for EventSettings {
             worker_connections: 512,
             method: None,
             multi_accept: false,
+            debug_connections: Vec::new(),
         }
     }
 }

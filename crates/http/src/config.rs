@@ -1,6 +1,7 @@
 //! The `http` block as one immutable value: sockets, servers, locations, and what each request walks through.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use daemun_conf::{Diagnostics, Span};
 use daemun_core::connection::Connection;
@@ -10,9 +11,10 @@ use daemun_core::load::{Block, Paths};
 use daemun_core::log::Log;
 use daemun_core::module::{Contexts, SettingsSet};
 use daemun_core::script::{Script, Variables};
+use daemun_event::Stream;
 use daemun_proto::http1::Method;
 
-use crate::core::client::TempPath;
+use crate::core::client::{self, TempPath};
 use crate::core::files::{self, Root};
 use crate::core::limit_except;
 use crate::core::listen::{self, Listen};
@@ -103,10 +105,15 @@ pub fn build(
     let root = &mut block.settings.of_mut(&files::SETTINGS).root;
     if root.root.is_none() {
         let folder = files::default_root(&paths.prefix);
-        root.root = Some(Root::Root(Script::literal(folder.as_os_str().as_encoded_bytes())));
+        root.root = Some(Root::Root(Script::literal(
+            folder.as_os_str().as_encoded_bytes(),
+        )));
     }
     block.inherit();
-    let mut builder = Builder { modules, diagnostics };
+    let mut builder = Builder {
+        modules,
+        diagnostics,
+    };
     let mut spans = Vec::new();
     let mut servers = Vec::new();
     for child in block.children {
@@ -117,7 +124,14 @@ pub fn build(
     }
     let sockets = builder.sockets(&mut servers, &spans);
     let variables = Definitions::resolve(variables, modules, builder.diagnostics);
-    HttpConfig { sockets, servers, settings: block.settings, variables, server_header, body_temp_path }
+    HttpConfig {
+        sockets,
+        servers,
+        settings: block.settings,
+        variables,
+        server_header,
+        body_temp_path,
+    }
 }
 
 struct Builder<'b> {
@@ -130,7 +144,11 @@ impl Builder<'_> {
         let location = self.location(block);
         let server_rewrite = self.handlers(&location.settings, Phase::ServerRewrite);
         let post_read = self.handlers(&location.settings, Phase::PostRead);
-        Server { location, server_rewrite, post_read }
+        Server {
+            location,
+            server_rewrite,
+            post_read,
+        }
     }
 
     fn location(&mut self, block: Block) -> Location {
@@ -164,7 +182,8 @@ impl Builder<'_> {
                 if let Err(inner) = location.nested.add(inner) {
                     let name = inner.matching().map_or(&b""[..], Match::name);
                     let name = String::from_utf8_lossy(name);
-                    self.diagnostics.emerg(format!("duplicate location \"{name}\""), span);
+                    self.diagnostics
+                        .emerg(format!("duplicate location \"{name}\""), span);
                 }
             }
             Contexts::LIMIT_EXCEPT => {
@@ -211,8 +230,15 @@ impl Builder<'_> {
         group_by_socket(addresses)
     }
 
-    fn add_listen(&mut self, addresses: &mut Vec<(Listen, Virtual)>, listen: Listen, server: ServerIndex) {
-        let known = addresses.iter_mut().find(|(known, _)| known.spec.address == listen.spec.address);
+    fn add_listen(
+        &mut self,
+        addresses: &mut Vec<(Listen, Virtual)>,
+        listen: Listen,
+        server: ServerIndex,
+    ) {
+        let known = addresses
+            .iter_mut()
+            .find(|(known, _)| known.spec.address == listen.spec.address);
         let Some((first, virtual_)) = known else {
             let virtual_ = Virtual {
                 default: server,
@@ -225,23 +251,36 @@ impl Builder<'_> {
         let address = &listen.spec.address;
         if listen.has_options {
             if first.has_options {
-                self.diagnostics
-                    .emerg(format!("duplicate listen options for {address}"), listen.span);
+                self.diagnostics.emerg(
+                    format!("duplicate listen options for {address}"),
+                    listen.span,
+                );
             }
             let span = first.span;
-            *first = Listen { span, ..listen.clone() };
+            *first = Listen {
+                span,
+                ..listen.clone()
+            };
         }
         if listen.default_server {
             if virtual_.default_is_explicit {
-                self.diagnostics
-                    .emerg(format!("a duplicate default server for {address}"), listen.span);
+                self.diagnostics.emerg(
+                    format!("a duplicate default server for {address}"),
+                    listen.span,
+                );
             }
             virtual_.default = server;
             virtual_.default_is_explicit = true;
         }
     }
 
-    fn add_names(&mut self, listen: &Listen, virtual_: &mut Virtual, index: usize, server: &Server) {
+    fn add_names(
+        &mut self,
+        listen: &Listen,
+        virtual_: &mut Virtual,
+        index: usize,
+        server: &Server,
+    ) {
         let names = &server.settings().of(&server_name::SETTINGS).names.0;
         if names.is_empty() {
             let unnamed = server_name::ServerName::Exact(Vec::new());
@@ -262,8 +301,9 @@ impl Builder<'_> {
 
 fn group_by_socket(addresses: Vec<(Listen, Virtual)>) -> Vec<Socket> {
     let mut sockets: Vec<Socket> = Vec::new();
-    let (wildcards, singles): (Vec<_>, Vec<_>) =
-        addresses.into_iter().partition(|(listen, _)| listen::is_wildcard(&listen.spec.address));
+    let (wildcards, singles): (Vec<_>, Vec<_>) = addresses
+        .into_iter()
+        .partition(|(listen, _)| listen::is_wildcard(&listen.spec.address));
     for (listen, virtual_) in wildcards.into_iter().chain(singles) {
         let address = listen.spec.address.clone();
         let wildcard = sockets.iter_mut().find(|socket| {
@@ -271,7 +311,10 @@ fn group_by_socket(addresses: Vec<(Listen, Virtual)>) -> Vec<Socket> {
         });
         match wildcard {
             Some(socket) => socket.addresses.push((address, virtual_)),
-            None => sockets.push(Socket { spec: listen.spec, addresses: vec![(address, virtual_)] }),
+            None => sockets.push(Socket {
+                spec: listen.spec,
+                addresses: vec![(address, virtual_)],
+            }),
         }
     }
     sockets
@@ -289,7 +332,44 @@ fn covers(wildcard: &Address, address: &Address) -> bool {
     }
 }
 
+/// getsockname(2).
+fn name_of(stream: &Stream) -> Option<SocketAddr> {
+    SocketAddr::try_from(rustix::net::getsockname(stream).ok()?).ok()
+}
+
 impl HttpConfig {
+    /// For a configuration without an `http` block.
+    pub fn without_servers(
+        settings: SettingsSet,
+        server_header: ServerHeader,
+        body_temp_path: TempPath,
+    ) -> Self {
+        HttpConfig {
+            sockets: Vec::new(),
+            servers: Vec::new(),
+            settings,
+            variables: Definitions::default(),
+            server_header,
+            body_temp_path,
+        }
+    }
+
+    /// The folders that `client_body_temp_path` names, in any block.
+    pub fn temporary_folders(&self) -> Vec<&Path> {
+        let mut folders = Vec::new();
+        let mut locations: Vec<&Location> =
+            self.servers.iter().map(|server| &server.location).collect();
+        while let Some(location) = locations.pop() {
+            if let Some(path) = &*location.settings.of(&client::SETTINGS).body_temp_path
+                && !folders.contains(&path.folder.as_path())
+            {
+                folders.push(&path.folder);
+            }
+            locations.extend(location.nested.iter());
+        }
+        folders
+    }
+
     /// A server for requests that belong to no connection yet.
     pub fn any_server(&'static self) -> &'static Server {
         &self.servers[0]
@@ -302,9 +382,14 @@ impl HttpConfig {
         if socket.addresses.len() == 1 {
             return first;
         }
-        let Ok(local) = connection.stream.local_address() else { return first };
+        let Some(local) = name_of(&connection.stream) else {
+            return first;
+        };
         let local = Address::Ip(local);
-        let exact = socket.addresses.iter().find(|(address, _)| *address == local);
+        let exact = socket
+            .addresses
+            .iter()
+            .find(|(address, _)| *address == local);
         exact.map_or(first, |(_, virtual_)| virtual_)
     }
 
@@ -317,7 +402,7 @@ impl HttpConfig {
     pub fn local_address(&self, connection: &Connection) -> Option<SocketAddr> {
         match &self.sockets[usize::from(connection.listener)].spec.address {
             Address::Ip(address) if !address.ip().is_unspecified() => Some(*address),
-            Address::Ip(_) => connection.stream.local_address().ok(),
+            Address::Ip(_) => name_of(&connection.stream),
             Address::Unix(_) => None,
         }
     }
@@ -330,7 +415,12 @@ impl Server {
 
     /// The first of its names, empty where it has none.
     pub fn name(&self) -> &[u8] {
-        self.settings().of(&server_name::SETTINGS).first.0.as_deref().unwrap_or_default()
+        self.settings()
+            .of(&server_name::SETTINGS)
+            .first
+            .0
+            .as_deref()
+            .unwrap_or_default()
     }
 
     pub fn log(&self) -> &Log {

@@ -5,6 +5,8 @@ pub mod body;
 pub mod config;
 pub mod core;
 pub mod date;
+pub mod escape;
+pub mod file_cache;
 pub mod files;
 pub mod h1;
 pub mod head;

@@ -34,7 +34,9 @@ enum Found {
 impl Locations {
     /// The error is the location whose name was there already.
     pub fn add(&mut self, location: Location) -> Result<(), Location> {
-        let Some(matching) = location.matching() else { return Err(location) };
+        let Some(matching) = location.matching() else {
+            return Err(location);
+        };
         let (name, is_exact) = match matching {
             Match::Pattern { .. } => {
                 self.patterns.push(location);
@@ -51,12 +53,24 @@ impl Locations {
         let at = match self.names.binary_search_by(|entry| entry.name.cmp(&name)) {
             Ok(at) => at,
             Err(at) => {
-                self.names.insert(at, Name { name, exact: None, prefix: None, shorter: None });
+                self.names.insert(
+                    at,
+                    Name {
+                        name,
+                        exact: None,
+                        prefix: None,
+                        shorter: None,
+                    },
+                );
                 at
             }
         };
         let entry = &mut self.names[at];
-        let place = if is_exact { &mut entry.exact } else { &mut entry.prefix };
+        let place = if is_exact {
+            &mut entry.exact
+        } else {
+            &mut entry.prefix
+        };
         if place.is_some() {
             return Err(location);
         }
@@ -83,12 +97,17 @@ impl Locations {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Location> {
-        let names = self.names.iter().flat_map(|name| name.exact.iter().chain(&name.prefix));
+        let names = self
+            .names
+            .iter()
+            .flat_map(|name| name.exact.iter().chain(&name.prefix));
         names.chain(&self.patterns).chain(self.named.values())
     }
 
     fn find_name(&'static self, uri: &[u8]) -> Found {
-        let above = self.names.partition_point(|entry| entry.name.as_slice() <= uri);
+        let above = self
+            .names
+            .partition_point(|entry| entry.name.as_slice() <= uri);
         let mut at = above.checked_sub(1);
         if let Some(entry) = at.map(|at| &self.names[at])
             && let Some(exact) = &entry.exact
@@ -126,7 +145,12 @@ fn search(request: &mut Request, outer: &'static Location) -> Option<Settled> {
     let mut best = None;
     let mut try_patterns = true;
     match outer.nested.find_name(&request.uri) {
-        Found::Exact(location) => return Some(Settled { location, is_final: true }),
+        Found::Exact(location) => {
+            return Some(Settled {
+                location,
+                is_final: true,
+            });
+        }
         Found::Prefix(location) => {
             try_patterns = !location.outranks_patterns();
             let inner = search(request, location);
@@ -143,20 +167,32 @@ fn search(request: &mut Request, outer: &'static Location) -> Option<Settled> {
     }
     if try_patterns && let Some(location) = match_pattern(request, &outer.nested) {
         let location = find(request, location);
-        return Some(Settled { location, is_final: true });
+        return Some(Settled {
+            location,
+            is_final: true,
+        });
     }
-    best.map(|location| Settled { location, is_final: false })
+    best.map(|location| Settled {
+        location,
+        is_final: false,
+    })
 }
 
-fn match_pattern(request: &mut Request, locations: &'static Locations) -> Option<&'static Location> {
+fn match_pattern(
+    request: &mut Request,
+    locations: &'static Locations,
+) -> Option<&'static Location> {
     if locations.patterns.is_empty() {
         return None;
     }
     let uri = std::mem::take(&mut request.uri);
-    let found = locations.patterns.iter().find(|location| match location.matching() {
-        Some(Match::Pattern { pattern, names, .. }) => request.matches(pattern, &uri, names),
-        _ => false,
-    });
+    let found = locations
+        .patterns
+        .iter()
+        .find(|location| match location.matching() {
+            Some(Match::Pattern { pattern, names, .. }) => request.matches(pattern, &uri, names),
+            _ => false,
+        });
     request.uri = uri;
     found
 }

@@ -18,7 +18,11 @@ pub struct HttpModule {
 
 impl HttpModule {
     pub const EMPTY: HttpModule = HttpModule {
-        base: Module { name: "", directives: &[], settings: None },
+        base: Module {
+            name: "",
+            directives: &[],
+            settings: None,
+        },
         variables: &[],
         handlers: &[],
         filters: &[],

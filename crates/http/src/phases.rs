@@ -3,9 +3,9 @@
 use daemun_core::log;
 
 use crate::body::Body;
+use crate::core::client;
 use crate::core::error_page::{self, ErrorPage, Overwrite};
 use crate::core::routing::{self, Satisfy};
-use crate::core::client;
 use crate::locations;
 use crate::module::{Handler, Step};
 use crate::request::{Request, Text};
@@ -94,7 +94,13 @@ fn check_body_size(request: &mut Request) -> Option<Status> {
     if most == 0 || length <= most || request.body.is_discarded() {
         return None;
     }
-    log!(request.log(), Error, *request, "client intended to send too large body: {} bytes", length);
+    log!(
+        request.log(),
+        Error,
+        *request,
+        "client intended to send too large body: {} bytes",
+        length
+    );
     request.body.refuse();
     Some(Status::CONTENT_TOO_LARGE)
 }
@@ -102,14 +108,23 @@ fn check_body_size(request: &mut Request) -> Option<Status> {
 async fn in_named_location(request: &mut Request, name: &[u8]) -> Step {
     if !request.count_uri_change() {
         log!(
-            request.log(), Error, *request,
-            "rewrite or internal redirection cycle while redirect to named location \"{}\"", Text(name)
+            request.log(),
+            Error,
+            *request,
+            "rewrite or internal redirection cycle while redirect to named location \"{}\"",
+            Text(name)
         );
         return Step::Status(Status::INTERNAL_SERVER_ERROR);
     }
     let server = request.server;
     let Some(location) = server.location.nested.named(name) else {
-        log!(request.log(), Error, *request, "could not find named location \"{}\"", Text(name));
+        log!(
+            request.log(),
+            Error,
+            *request,
+            "could not find named location \"{}\"",
+            Text(name)
+        );
         return Step::Status(Status::INTERNAL_SERVER_ERROR);
     };
     request.internal = true;
@@ -171,7 +186,9 @@ async fn check_access(request: &mut Request, handlers: &[Handler]) -> Step {
             Step::Declined => {}
             Step::Allowed if satisfy == Satisfy::Any => return Step::Allowed,
             Step::Allowed => {}
-            Step::Status(status @ (Status::FORBIDDEN | Status::UNAUTHORIZED)) if satisfy == Satisfy::Any => {
+            Step::Status(status @ (Status::FORBIDDEN | Status::UNAUTHORIZED))
+                if satisfy == Satisfy::Any =>
+            {
                 if refusal != Some(Status::UNAUTHORIZED) {
                     refusal = Some(status);
                 }
@@ -197,7 +214,13 @@ fn no_content(request: &mut Request) -> Step {
     }
     let mut path = Vec::new();
     crate::files::map_uri(request, &mut path);
-    log!(request.log(), Error, *request, "directory index of \"{}\" is forbidden", Text(&path));
+    log!(
+        request.log(),
+        Error,
+        *request,
+        "directory index of \"{}\" is forbidden",
+        Text(&path)
+    );
     Step::Status(Status::FORBIDDEN)
 }
 
@@ -205,7 +228,7 @@ fn no_content(request: &mut Request) -> Step {
 fn answer_status(request: &mut Request, status: Status) -> Step {
     request.keepalive &= !special_response::ends_connection(status);
     let settings = request.settings(&error_page::SETTINGS);
-    request.response.reset_keeping_location();
+    request.response.clear_entity();
     request.error_status = status.0;
     if !request.in_error_page || *settings.recursive {
         request.in_error_page = !settings.pages.is_empty() && !*settings.recursive;
@@ -232,7 +255,11 @@ fn to_error_page(request: &mut Request, page: &'static ErrorPage) -> Step {
         Some(b'@') => Step::Named(target),
         _ => {
             let status = Status(request.error_status);
-            let status = if status.is_redirect() { status } else { Status::FOUND };
+            let status = if status.is_redirect() {
+                status
+            } else {
+                Status::FOUND
+            };
             request.error_status = status.0;
             request.response.location = Some(target.into());
             Step::Respond(special_response::build(request, status))
@@ -255,8 +282,11 @@ impl Request {
     pub fn redirect(&mut self, uri: &[u8], args: &[u8]) -> Step {
         if !self.count_uri_change() {
             log!(
-                self.log(), Error, *self,
-                "rewrite or internal redirection cycle while internally redirecting to \"{}\"", Text(uri)
+                self.log(),
+                Error,
+                *self,
+                "rewrite or internal redirection cycle while internally redirecting to \"{}\"",
+                Text(uri)
             );
             return Step::Status(Status::INTERNAL_SERVER_ERROR);
         }

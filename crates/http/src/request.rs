@@ -5,21 +5,25 @@ use std::cell::RefCell;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
 use daemun_core::connection::Connection;
 use daemun_core::error_log;
+use daemun_core::listen::Address;
 use daemun_core::log::{Log, Origin};
 use daemun_core::module::SettingsKey;
 use daemun_core::script::{Session, VariableId};
 use daemun_event::{Millis, Peer};
 use daemun_pattern::Pattern;
+use daemun_shm::Scoreboard;
 
 use crate::config::{HttpConfig, Location, Server};
 use crate::head::{Known, RequestHead};
 use crate::request_body::RequestBody;
 use crate::response::ResponseHead;
+use crate::status::Status;
 use crate::variables;
 
 /// The last match, for `$1` and the like.
@@ -37,6 +41,7 @@ pub struct Request {
     pub server: &'static Server,
     pub location: &'static Location,
     connection: Option<Connection>,
+    scoreboard: Arc<Scoreboard>,
     /// The address that the client connected to, once somebody asked.
     local: Option<SocketAddr>,
     pub head: RequestHead,
@@ -70,6 +75,12 @@ pub struct Request {
     /// Bytes of this response that the kernel took, and how many of them were its head.
     pub sent: u64,
     pub sent_head: u64,
+    /// Head and body were sent whole.
+    pub is_complete: bool,
+    /// The response goes out in chunks.
+    pub is_chunked: bool,
+    /// `$request_id`, once somebody asked.
+    pub id: Option<[u8; 16]>,
     /// `limit_rate` as set by `X-Accel-Limit-Rate` or `set $limit_rate`: bytes a second.
     pub limit_rate: Option<u64>,
     pub captures: Captures,
@@ -89,13 +100,14 @@ thread_local! {
 const MAX_URI_CHANGES: u8 = 11;
 
 impl Request {
-    pub fn new(config: &'static HttpConfig) -> Request {
+    pub fn new(config: &'static HttpConfig, scoreboard: Arc<Scoreboard>) -> Request {
         let server = config.any_server();
         Request {
             config,
             server,
             location: &server.location,
             connection: None,
+            scoreboard,
             local: None,
             head: RequestHead::default(),
             head_end: 0,
@@ -116,6 +128,9 @@ impl Request {
             started_at: SystemTime::UNIX_EPOCH,
             sent: 0,
             sent_head: 0,
+            is_complete: false,
+            is_chunked: false,
+            id: None,
             limit_rate: None,
             captures: Captures::default(),
             variables: Vec::new(),
@@ -139,7 +154,10 @@ impl Request {
 
     /// Ends the request; its storage is ready for another.
     pub fn end(&mut self) -> Connection {
-        let connection = self.connection.take().expect("a request in use has its connection");
+        let connection = self
+            .connection
+            .take()
+            .expect("a request in use has its connection");
         self.reset();
         connection
     }
@@ -164,6 +182,9 @@ impl Request {
         self.uri_changes_left = MAX_URI_CHANGES;
         self.sent = 0;
         self.sent_head = 0;
+        self.is_complete = false;
+        self.is_chunked = false;
+        self.id = None;
         self.limit_rate = None;
         self.captures.groups.clear();
         self.variables.clear();
@@ -171,11 +192,15 @@ impl Request {
     }
 
     pub fn connection(&self) -> &Connection {
-        self.connection.as_ref().expect("a request in use has its connection")
+        self.connection
+            .as_ref()
+            .expect("a request in use has its connection")
     }
 
     pub fn connection_mut(&mut self) -> &mut Connection {
-        self.connection.as_mut().expect("a request in use has its connection")
+        self.connection
+            .as_mut()
+            .expect("a request in use has its connection")
     }
 
     pub fn peer(&self) -> Peer {
@@ -199,17 +224,58 @@ impl Request {
     /// What a module keeps about this request, made on first use.
     pub fn context<T: Default + 'static>(&mut self, key: &SettingsKey<impl Sized>) -> &mut T {
         let position = key.position();
-        let found = self.contexts.iter().position(|(owner, _)| *owner == position);
+        let found = self
+            .contexts
+            .iter()
+            .position(|(owner, _)| *owner == position);
         let index = found.unwrap_or_else(|| {
             self.contexts.push((position, Box::new(T::default())));
             self.contexts.len() - 1
         });
-        self.contexts[index].1.downcast_mut().expect("a module keeps one type of context")
+        self.contexts[index]
+            .1
+            .downcast_mut()
+            .expect("a module keeps one type of context")
     }
 
     /// Forgets what modules keep, as an internal redirect does.
     pub fn clear_contexts(&mut self) {
         self.contexts.clear();
+    }
+
+    /// The counters of all workers.
+    pub fn scoreboard(&self) -> &Scoreboard {
+        &self.scoreboard
+    }
+
+    /// `unix:PATH` of the socket that the client connected to; empty elsewhere.
+    pub fn unix_path(&self) -> String {
+        match &self.config.sockets[usize::from(self.connection().listener)]
+            .spec
+            .address
+        {
+            address @ Address::Unix(_) => address.to_string(),
+            Address::Ip(_) => String::new(),
+        }
+    }
+
+    /// The status that the client got, or would have.
+    pub fn logged_status(&self) -> Status {
+        match self.response.status {
+            Status(0) => Status(self.error_status),
+            _ if self.error_status != 0 => Status(self.error_status),
+            status => status,
+        }
+    }
+
+    /// Bytes of the request: line, head and what came of the body.
+    pub fn length(&self) -> u64 {
+        self.head_end as u64 + self.body.received()
+    }
+
+    /// The client has sent more behind this request already.
+    pub fn is_pipelined(&self) -> bool {
+        self.connection().requests > 1 && self.consumed < self.head.bytes.len()
     }
 
     pub fn log(&self) -> &'static Log {
@@ -223,10 +289,22 @@ impl Request {
     /// Matches and remembers the groups for `$1` to `$9` and for the pattern's named variables.
     ///
     /// A pattern that runs into its step limit is logged and does not match.
-    pub fn matches(&mut self, pattern: &Pattern, subject: &[u8], names: &[(VariableId, usize)]) -> bool {
+    pub fn matches(
+        &mut self,
+        pattern: &Pattern,
+        subject: &[u8],
+        names: &[(VariableId, usize)],
+    ) -> bool {
         let matched = pattern.captures(subject, &mut self.captures.groups);
         let matched = matched.unwrap_or_else(|error| {
-            daemun_core::log!(self.log(), Alert, *self, "matching \"{}\" failed: {}", Text(subject), error);
+            daemun_core::log!(
+                self.log(),
+                Alert,
+                *self,
+                "matching \"{}\" failed: {}",
+                Text(subject),
+                error
+            );
             false
         });
         if !matched {
@@ -310,11 +388,15 @@ impl fmt::Display for Text<'_> {
 
 impl Origin for Request {
     fn connection(&self) -> u64 {
-        self.connection.as_ref().map_or(0, |connection| connection.number)
+        self.connection
+            .as_ref()
+            .map_or(0, |connection| connection.number)
     }
 
     fn context(&self, line: &mut dyn fmt::Write) -> fmt::Result {
-        let Some(connection) = &self.connection else { return Ok(()) };
+        let Some(connection) = &self.connection else {
+            return Ok(());
+        };
         write!(line, ", client: {}", connection.peer)?;
         write!(line, ", server: {}", Text(self.server.name()))?;
         let request_line = self.head.request_line();

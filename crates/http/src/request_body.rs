@@ -19,7 +19,10 @@ use crate::status::Status;
 enum Framing {
     #[default]
     None,
-    Length { total: u64, left: u64 },
+    Length {
+        total: u64,
+        left: u64,
+    },
     Chunked(Box<Decoder>),
 }
 
@@ -53,11 +56,17 @@ impl Drop for BodyFile {
 
 impl RequestBody {
     pub fn of_length(total: u64) -> RequestBody {
-        RequestBody { framing: Framing::Length { total, left: total }, ..RequestBody::default() }
+        RequestBody {
+            framing: Framing::Length { total, left: total },
+            ..RequestBody::default()
+        }
     }
 
     pub fn chunked() -> RequestBody {
-        RequestBody { framing: Framing::Chunked(Box::default()), ..RequestBody::default() }
+        RequestBody {
+            framing: Framing::Chunked(Box::default()),
+            ..RequestBody::default()
+        }
     }
 
     /// What `Content-Length` said.
@@ -110,15 +119,26 @@ impl RequestBody {
         match &mut self.framing {
             Framing::None => Ok(Taken::default()),
             Framing::Length { left, .. } => {
-                let length = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
+                let length = usize::try_from(*left)
+                    .unwrap_or(usize::MAX)
+                    .min(input.len());
                 *left -= length as u64;
-                Ok(Taken { consumed: length, data: (0, length) })
+                Ok(Taken {
+                    consumed: length,
+                    data: (0, length),
+                })
             }
             Framing::Chunked(decoder) => {
                 let mut at = 0;
                 match decoder.next(input, &mut at).map_err(|_| Malformed)? {
-                    Chunk::Data(length) => Ok(Taken { consumed: at, data: (at - length, at) }),
-                    Chunk::End | Chunk::Incomplete => Ok(Taken { consumed: at, data: (at, at) }),
+                    Chunk::Data(length) => Ok(Taken {
+                        consumed: at,
+                        data: (at - length, at),
+                    }),
+                    Chunk::End | Chunk::Incomplete => Ok(Taken {
+                        consumed: at,
+                        data: (at, at),
+                    }),
                 }
             }
         }
@@ -138,7 +158,10 @@ impl Request {
     /// Takes what is there of a body that nobody reads, without waiting; an error is broken framing.
     pub fn discard_available(&mut self) -> Result<(), Status> {
         while !self.body.is_complete() {
-            let taken = self.body.take(&self.head.bytes[self.consumed..]).map_err(|_| Status::BAD_REQUEST)?;
+            let taken = self
+                .body
+                .take(&self.head.bytes[self.consumed..])
+                .map_err(|_| Status::BAD_REQUEST)?;
             if taken.consumed == 0 {
                 break;
             }
@@ -149,7 +172,11 @@ impl Request {
     }
 
     /// Reads away the rest of the body; each piece has to come within `timeout`, all of it before `until`.
-    pub async fn discard_rest(&mut self, timeout: std::time::Duration, until: Deadline) -> io::Result<()> {
+    pub async fn discard_rest(
+        &mut self,
+        timeout: std::time::Duration,
+        until: Deadline,
+    ) -> io::Result<()> {
         while !self.body.is_complete() {
             if self.discard_available().is_err() {
                 return Err(io::ErrorKind::InvalidData.into());
@@ -183,8 +210,11 @@ impl Request {
             self.body.received += data.len() as u64;
             if most > 0 && self.body.received > most {
                 log!(
-                    self.log(), Error, *self,
-                    "client intended to send too large chunked body: {} bytes", self.body.received
+                    self.log(),
+                    Error,
+                    *self,
+                    "client intended to send too large chunked body: {} bytes",
+                    self.body.received
                 );
                 return Err(Status::CONTENT_TOO_LARGE);
             }
@@ -198,7 +228,12 @@ impl Request {
                 let deadline = Deadline::after(*settings.body_timeout);
                 match self.receive_more(deadline).await {
                     Ok(0) => {
-                        log!(self.log(), Info, *self, "client prematurely closed connection");
+                        log!(
+                            self.log(),
+                            Info,
+                            *self,
+                            "client prematurely closed connection"
+                        );
                         return Err(Status::BAD_REQUEST);
                     }
                     Ok(_) => {}
@@ -224,7 +259,11 @@ impl Request {
             return Ok(());
         }
         let timeout = *self.settings(&crate::core::sending::SETTINGS).send_timeout;
-        let sent = self.connection().stream.send_all(b"HTTP/1.1 100 Continue\r\n\r\n", timeout).await;
+        let sent = self
+            .connection()
+            .stream
+            .send_all(b"HTTP/1.1 100 Continue\r\n\r\n", timeout)
+            .await;
         sent.map_err(|_| Status::BAD_REQUEST)
     }
 
@@ -247,13 +286,19 @@ impl Request {
         if self.body.file.is_none() {
             let settings = self.settings(&client::SETTINGS);
             let keep = *settings.body_in_file_only == InFileOnly::On;
-            let folder = settings.body_temp_path.as_ref().unwrap_or(&self.config.body_temp_path);
+            let folder = settings
+                .body_temp_path
+                .as_ref()
+                .unwrap_or(&self.config.body_temp_path);
             let mut file = create_temporary(folder, keep)?;
             file.file.write_all(&self.body.memory)?;
             self.body.memory = Vec::new();
             log!(
-                self.log(), Warn, *self,
-                "a client request body is buffered to a temporary file {}", file.path.display()
+                self.log(),
+                Warn,
+                *self,
+                "a client request body is buffered to a temporary file {}",
+                file.path.display()
             );
             self.body.file = Some(file);
         }
@@ -266,7 +311,9 @@ impl Request {
         let settings = self.settings(&client::SETTINGS);
         if *settings.body_in_file_only != InFileOnly::Off && self.body.file.is_none() {
             let at = self.consumed;
-            return self.write_to_file(at..at).map_err(|_| Status::INTERNAL_SERVER_ERROR);
+            return self
+                .write_to_file(at..at)
+                .map_err(|_| Status::INTERNAL_SERVER_ERROR);
         }
         Ok(())
     }
@@ -292,7 +339,8 @@ impl Request {
 pub fn create_temporary(folder: &TempPath, keep: bool) -> io::Result<BodyFile> {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     loop {
-        let number = u64::from(std::process::id()) * 100_000 + NUMBER.fetch_add(1, Ordering::Relaxed);
+        let number =
+            u64::from(std::process::id()) * 100_000 + NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("{:010}", number % 10_000_000_000);
         let mut path = folder.folder.clone();
         let mut end = name.len();
@@ -304,7 +352,11 @@ pub fn create_temporary(folder: &TempPath, keep: bool) -> io::Result<BodyFile> {
             std::fs::create_dir_all(&path)?;
         }
         path.push(name);
-        let file = File::options().read(true).write(true).create_new(true).open(&path);
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&path);
         match file {
             Ok(file) => return Ok(BodyFile { path, file, keep }),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}

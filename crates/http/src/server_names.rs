@@ -53,7 +53,11 @@ impl ServerNames {
         request: &mut Request,
         host: &[u8],
     ) -> Option<&'static Server> {
-        let by_name = self.exact.get(host).or_else(|| self.by_suffix(host)).or_else(|| self.by_prefix(host));
+        let by_name = self
+            .exact
+            .get(host)
+            .or_else(|| self.by_suffix(host))
+            .or_else(|| self.by_prefix(host));
         if let Some(server) = by_name {
             return Some(&config.servers[*server]);
         }
@@ -74,7 +78,8 @@ impl ServerNames {
             return None;
         }
         let dots = memchr::memchr_iter(b'.', host).filter(|dot| *dot > 0);
-        dots.into_iter().find_map(|dot| self.suffixes.get(&host[dot..]))
+        dots.into_iter()
+            .find_map(|dot| self.suffixes.get(&host[dot..]))
     }
 
     fn by_prefix(&self, host: &[u8]) -> Option<&ServerIndex> {

@@ -54,8 +54,6 @@ pub fn serve<P: Protocol>(mut reactor: Reactor, life: Life<P>, context: WorkerCo
 struct Worker<P: Protocol> {
     life: Life<P>,
     context: WorkerContext,
-    /// For each socket of the engine, the place of its address in `context.listening`.
-    places: Vec<u16>,
     /// A watched descriptor became readable.
     stirred: Rc<Cell<bool>>,
     _orders: Watch,
@@ -109,11 +107,9 @@ impl<P: Protocol> Worker<P> {
             .as_ref()
             .map(|channel| watch(channel, &stirred))
             .transpose()?;
-        let (_, places) = context.sockets();
         Ok(Worker {
             life,
             context,
-            places,
             stirred,
             _orders: orders,
             channel,
@@ -208,13 +204,13 @@ impl<P: Protocol> Worker<P> {
 
     fn consider(&mut self, receiver: &mut Receiver, offer: Offer) {
         let room = self.room();
-        let Some(socket) = self.socket_for(&offer).filter(|_| room > 0) else {
+        let Some(listener) = self.listener_of(&offer).filter(|_| room > 0) else {
             // A sender that does not hear the answer is gone, and its connection with it.
             let _ = receiver.refuse(offer, room > 0);
             return;
         };
         let (stream, record, _) = receiver.take(offer, room > 1);
-        let connection = arrived(Stream::new(stream), &record, socket);
+        let connection = arrived(Stream::new(stream), &record, listener);
         let mut wait = (self.life.wait)(&connection);
         if let Some(left) = record.shutdown {
             wait.until = wait.until.min(Deadline::after(left));
@@ -229,18 +225,11 @@ impl<P: Protocol> Worker<P> {
         }
     }
 
-    fn socket_for(&self, offer: &Offer) -> Option<u16> {
+    fn listener_of(&self, offer: &Offer) -> Option<u16> {
         let address = &offer.record.listener;
-        let place = self
-            .context
-            .listening
-            .iter()
-            .position(|entry| entry.spec.address == *address)?;
-        let socket = self
-            .places
-            .iter()
-            .position(|own| usize::from(*own) == place)?;
-        u16::try_from(socket).ok()
+        let mut own = self.context.listening.iter().zip(0..);
+        own.find(|(entry, _)| entry.spec.address == *address)
+            .map(|(_, place)| place)
     }
 }
 
@@ -318,12 +307,8 @@ impl<P: Protocol> Worker<P> {
             .limit
             .map(|limit| limit.saturating_duration_since(Instant::now()));
         for connection in self.life.engine.drain_parked() {
-            let place = self.places[usize::from(connection.listener)];
-            let record = departing(
-                &connection,
-                &self.context.listening[usize::from(place)],
-                left,
-            );
+            let listening = &self.context.listening[usize::from(connection.listener)];
+            let record = departing(&connection, listening, left);
             departure.add(Passing(connection), record);
         }
         let departed = departure.pump();

@@ -1,7 +1,6 @@
 //! A worker's first steps: its identity, limits and place, then the program's own work.
 
 use std::io::{self, PipeWriter, Write};
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use daemun_core::log;
@@ -11,6 +10,7 @@ use daemun_shm::WorkerSlot;
 use daemun_sys::limits::Resource;
 use daemun_sys::{credentials, identity, limits};
 
+use crate::engines::Socket;
 use crate::handover::Channel;
 use crate::{Listening, Orders, affinity, environment};
 
@@ -30,17 +30,19 @@ pub struct WorkerContext {
 }
 
 impl WorkerContext {
-    /// Every socket to accept from, and for each the place of its address in the cycle's
-    /// specifications.
-    pub fn sockets(&self) -> (Vec<Arc<OwnedFd>>, Vec<u16>) {
+    /// Every socket to accept from.
+    pub fn sockets(&self) -> Vec<Socket> {
         let each = self.listening.iter().zip(0u16..);
-        each.flat_map(|(entry, place)| {
-            entry
-                .sockets
-                .iter()
-                .map(move |socket| (Arc::clone(socket), place))
-        })
-        .unzip()
+        let sockets = each.flat_map(|(entry, listener)| {
+            let shared = entry.shared;
+            let descriptors = entry.sockets.iter().cloned();
+            descriptors.map(move |descriptor| Socket {
+                descriptor,
+                listener,
+                shared,
+            })
+        });
+        sockets.collect()
     }
 }
 

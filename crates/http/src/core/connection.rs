@@ -5,7 +5,7 @@ use std::time::Duration;
 use daemun_conf as conf;
 use daemun_conf::units;
 use daemun_core::load::{Fault, Loader};
-use daemun_core::module::{Action, Module, SettingsKey};
+use daemun_core::module::{Module, SettingsKey};
 use daemun_core::{directives, set, settings, values};
 
 use crate::module::HttpModule;
@@ -105,10 +105,18 @@ fn keepalive_timeout(loader: &mut Loader<'_>, directive: &conf::Directive) -> Re
 }
 
 fn keepalive_disable(directive: &conf::Directive) -> Result<KeepaliveDisable, Fault> {
-    let mut disable = KeepaliveDisable { msie6: false, safari: false };
+    let mut disable = KeepaliveDisable {
+        msie6: false,
+        safari: false,
+    };
     for word in &directive.args {
         match &*word.text {
-            b"none" => return Ok(KeepaliveDisable { msie6: false, safari: false }),
+            b"none" => {
+                return Ok(KeepaliveDisable {
+                    msie6: false,
+                    safari: false,
+                });
+            }
             b"msie6" => disable.msie6 = true,
             b"safari" => disable.safari = true,
             _ => return Err(Fault::from(format!("invalid value \"{word}\"")).at(word.span)),

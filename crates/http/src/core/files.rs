@@ -6,7 +6,7 @@ use std::time::Duration;
 use daemun_conf as conf;
 use daemun_conf::units;
 use daemun_core::load::{Fault, Loader};
-use daemun_core::module::{Action, Contexts, Module, SettingsKey};
+use daemun_core::module::{Contexts, Module, SettingsKey};
 use daemun_core::script::Script;
 use daemun_core::setting::Inherit;
 use daemun_core::{directives, set, settings, values};
@@ -34,7 +34,10 @@ pub struct RootSetting {
 impl Inherit for RootSetting {
     fn inherit(&mut self, outer: &Self) {
         if self.root.is_none() {
-            *self = RootSetting { is_set_here: false, ..outer.clone() };
+            *self = RootSetting {
+                is_set_here: false,
+                ..outer.clone()
+            };
         }
     }
 }
@@ -122,7 +125,12 @@ fn set_root(
 ) -> Result<(), Fault> {
     use super::routing::{self, Match};
     let word = &directive.args[0];
-    for forbidden in [&b"$document_root"[..], b"${document_root}", b"$realpath_root", b"${realpath_root}"] {
+    for forbidden in [
+        &b"$document_root"[..],
+        b"${document_root}",
+        b"$realpath_root",
+        b"${realpath_root}",
+    ] {
         if memchr::memmem::find(&word.text, forbidden).is_some() {
             return Err(Fault::from(format!(
                 "the ${} variable cannot be used in the \"{}\" directive",
@@ -134,20 +142,26 @@ fn set_root(
     }
     let root = make(script_of_path(loader, word)?);
     let alias_of = match (&root, loader.context()) {
-        (Root::Alias(_), Contexts::LOCATION) => match &loader.settings(&routing::SETTINGS).location.0 {
-            Some(Match::Exact(name) | Match::Prefix { name, .. }) => Some(name.len()),
-            Some(Match::Named(_)) => {
-                return Err("cannot be used inside the named location".into());
+        (Root::Alias(_), Contexts::LOCATION) => {
+            match &loader.settings(&routing::SETTINGS).location.0 {
+                Some(Match::Exact(name) | Match::Prefix { name, .. }) => Some(name.len()),
+                Some(Match::Named(_)) => {
+                    return Err("cannot be used inside the named location".into());
+                }
+                _ => None,
             }
-            _ => None,
-        },
+        }
         _ => None,
     };
     let setting = &mut loader.settings(&SETTINGS).root;
     match &setting.root {
         Some(before) if setting.is_set_here => {
             let same = std::mem::discriminant(before) == std::mem::discriminant(&root);
-            let before = if matches!(before, Root::Alias(_)) { "alias" } else { "root" };
+            let before = if matches!(before, Root::Alias(_)) {
+                "alias"
+            } else {
+                "root"
+            };
             return Err(match same {
                 true => "is duplicate".into(),
                 false => format!(
@@ -157,7 +171,13 @@ fn set_root(
                 .into(),
             });
         }
-        _ => *setting = RootSetting { root: Some(root), alias_of, is_set_here: true },
+        _ => {
+            *setting = RootSetting {
+                root: Some(root),
+                alias_of,
+                is_set_here: true,
+            }
+        }
     }
     Ok(())
 }
@@ -176,7 +196,10 @@ fn script_of_path(loader: &mut Loader<'_>, word: &conf::Word) -> Result<Script, 
         path.append(&mut text);
         text = path;
     }
-    let absolute = conf::Word { text: text.into(), ..word.clone() };
+    let absolute = conf::Word {
+        text: text.into(),
+        ..word.clone()
+    };
     loader.script(&absolute)
 }
 
@@ -191,7 +214,10 @@ fn disable_symlinks(loader: &mut Loader<'_>, directive: &conf::Directive) -> Res
     for word in &directive.args {
         match &*word.text {
             [b'f', b'r', b'o', b'm', b'=', path @ ..] => {
-                let path = conf::Word { text: path.into(), ..word.clone() };
+                let path = conf::Word {
+                    text: path.into(),
+                    ..word.clone()
+                };
                 from = Some(loader.script(&path)?);
             }
             b"off" | b"on" | b"if_not_owner" => mode = Some(&word.text),
@@ -202,8 +228,16 @@ fn disable_symlinks(loader: &mut Loader<'_>, directive: &conf::Directive) -> Res
         Some(b"on") => DisableSymlinks::On { from },
         Some(b"if_not_owner") => DisableSymlinks::IfNotOwner { from },
         Some(_) if from.is_none() => DisableSymlinks::Off,
-        Some(_) => return Err(Fault::from("duplicate parameters \"from\" and \"off\"".to_owned())),
-        None => return Err(Fault::from("parameter \"on\" or \"if_not_owner\" is missing".to_owned())),
+        Some(_) => {
+            return Err(Fault::from(
+                "duplicate parameters \"from\" and \"off\"".to_owned(),
+            ));
+        }
+        None => {
+            return Err(Fault::from(
+                "parameter \"on\" or \"if_not_owner\" is missing".to_owned(),
+            ));
+        }
     };
     loader.settings(&SETTINGS).disable_symlinks.set(value)?;
     Ok(())
@@ -213,15 +247,27 @@ fn open_file_cache(directive: &conf::Directive) -> Result<Option<OpenFileCache>,
     let mut max = None;
     let mut inactive = Duration::from_secs(60);
     for word in &directive.args {
-        let invalid =
-            || Fault::from(format!("invalid \"open_file_cache\" parameter \"{word}\"")).at(word.span);
+        let invalid = || {
+            Fault::from(format!("invalid \"open_file_cache\" parameter \"{word}\"")).at(word.span)
+        };
         match &*word.text {
             b"off" => return Ok(None),
             [b'm', b'a', b'x', b'=', count @ ..] => {
                 let count = units::integer(count).and_then(|count| usize::try_from(count).ok());
                 max = Some(count.filter(|count| *count > 0).ok_or_else(invalid)?);
             }
-            [b'i', b'n', b'a', b'c', b't', b'i', b'v', b'e', b'=', time @ ..] => {
+            [
+                b'i',
+                b'n',
+                b'a',
+                b'c',
+                b't',
+                b'i',
+                b'v',
+                b'e',
+                b'=',
+                time @ ..,
+            ] => {
                 inactive = Duration::from_secs(units::seconds(time).ok_or_else(invalid)?);
             }
             _ => return Err(invalid()),

@@ -47,15 +47,24 @@ pub static MODULE: HttpModule = HttpModule {
 
 /// The types where `types` stands nowhere.
 fn built_in() -> Types {
-    let list = [("html", "text/html"), ("gif", "image/gif"), ("jpg", "image/jpeg")];
-    let list = list.map(|(extension, kind)| (extension.into(), Bytes::from_static(kind.as_bytes())));
+    let list = [
+        ("html", "text/html"),
+        ("gif", "image/gif"),
+        ("jpg", "image/jpeg"),
+    ];
+    let list =
+        list.map(|(extension, kind)| (extension.into(), Bytes::from_static(kind.as_bytes())));
     Arc::new(HashMap::from(list))
 }
 
 fn types(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {
     let rows = directive.block.iter().flat_map(|block| &block.directives);
     let earlier = &loader.settings(&SETTINGS).types;
-    let mut types = if earlier.is_set() { HashMap::clone(earlier) } else { HashMap::new() };
+    let mut types = if earlier.is_set() {
+        HashMap::clone(earlier)
+    } else {
+        HashMap::new()
+    };
     for row in rows {
         let kind = Bytes::copy_from_slice(&row.name.text);
         for extension in &row.args {
@@ -80,7 +89,7 @@ impl Settings {
         let segment = memchr::memrchr(b'/', uri).map_or(uri, |slash| &uri[slash + 1..]);
         let extension = memchr::memrchr(b'.', segment).map(|dot| &segment[dot + 1..]);
         let known = extension.and_then(|extension| self.lookup(extension));
-        known.unwrap_or_else(|| self.default_type.clone())
+        known.unwrap_or_else(|| Bytes::clone(&self.default_type))
     }
 
     fn lookup(&self, extension: &[u8]) -> Option<Bytes> {

@@ -18,7 +18,10 @@ pub enum ServerName {
     Suffix { suffix: Vec<u8>, with_apex: bool },
     /// `www.example.*`, kept as `www.example.`.
     Prefix(Vec<u8>),
-    Pattern { pattern: Pattern, names: Vec<(VariableId, usize)> },
+    Pattern {
+        pattern: Pattern,
+        names: Vec<(VariableId, usize)>,
+    },
 }
 
 /// A name with the word it came from.
@@ -53,8 +56,14 @@ fn server_name(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(
     for word in &directive.args {
         let name = read(loader, word)?;
         let settings = loader.settings(&SETTINGS);
-        settings.first.0.get_or_insert_with(|| first_name(&word.text));
-        settings.names.0.push(Named { name, word: word.clone() });
+        settings
+            .first
+            .0
+            .get_or_insert_with(|| first_name(&word.text));
+        settings.names.0.push(Named {
+            name,
+            word: word.clone(),
+        });
     }
     Ok(())
 }
@@ -74,12 +83,14 @@ fn read(loader: &mut Loader<'_>, word: &conf::Word) -> Result<ServerName, Fault>
             Ok(ServerName::Pattern { pattern, names })
         }
         b"$hostname" => Ok(ServerName::Exact(hostname())),
-        [b'*', b'.', rest @ ..] if is_plain(rest) => {
-            Ok(ServerName::Suffix { suffix: text[1..].to_vec(), with_apex: false })
-        }
-        [b'.', rest @ ..] if is_plain(rest) => {
-            Ok(ServerName::Suffix { suffix: text.clone(), with_apex: true })
-        }
+        [b'*', b'.', rest @ ..] if is_plain(rest) => Ok(ServerName::Suffix {
+            suffix: text[1..].to_vec(),
+            with_apex: false,
+        }),
+        [b'.', rest @ ..] if is_plain(rest) => Ok(ServerName::Suffix {
+            suffix: text.clone(),
+            with_apex: true,
+        }),
         [rest @ .., b'.', b'*'] if is_plain(rest) => {
             Ok(ServerName::Prefix(text[..text.len() - 1].to_vec()))
         }
@@ -105,5 +116,7 @@ fn first_name(text: &[u8]) -> Vec<u8> {
 
 /// The machine's name in lower case.
 pub fn hostname() -> Vec<u8> {
-    daemun_sys::identity::hostname().to_ascii_lowercase().into_bytes()
+    daemun_sys::identity::hostname()
+        .to_ascii_lowercase()
+        .into_bytes()
 }

@@ -30,7 +30,12 @@ struct Bounds {
 impl Bounds {
     fn new(settings: &Settings) -> Bounds {
         let (large_left, large_size) = *settings.large_header_buffers;
-        Bounds { start: 0, size: *settings.header_buffer_size, large_left, large_size }
+        Bounds {
+            start: 0,
+            size: *settings.header_buffer_size,
+            large_left,
+            large_size,
+        }
     }
 
     /// Whether a line from `line` up to `end` finds room; one that goes on needs a byte more.
@@ -81,7 +86,10 @@ pub fn parse(request: &mut Request) -> Head {
 
 fn unfinished_request_line(request: &mut Request, mut bounds: Bounds) -> Head {
     let bytes = &request.head.bytes;
-    let blank = bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+    let blank = bytes
+        .iter()
+        .take_while(|byte| matches!(byte, b'\r' | b'\n'))
+        .count();
     match bounds.admit(blank, bytes.len() + 1) {
         true => Head::Incomplete,
         false => too_long_uri(request),
@@ -100,10 +108,19 @@ fn refuse_request_line(request: &mut Request, invalid: Invalid) -> Head {
         Invalid::Version => "client sent invalid version",
         Invalid::Method09 => "client sent invalid method in HTTP/0.9 request",
     };
-    let line = request.head.bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let line = request
+        .head
+        .bytes
+        .split(|byte| *byte == b'\n')
+        .next()
+        .unwrap_or_default();
     log!(
-        request.log(), Info, *request,
-        "{} while reading client request line: \"{}\"", reason, Text(line.trim_ascii_end())
+        request.log(),
+        Info,
+        *request,
+        "{} while reading client request line: \"{}\"",
+        reason,
+        Text(line.trim_ascii_end())
     );
     Head::Refused(match invalid {
         Invalid::Version => Status::VERSION_NOT_SUPPORTED,
@@ -112,7 +129,11 @@ fn refuse_request_line(request: &mut Request, invalid: Invalid) -> Head {
 }
 
 /// Reads the fields from `at` on; `None` where they go on beyond what has come.
-fn parse_fields(request: &mut Request, mut bounds: Bounds, mut at: usize) -> Result<Option<usize>, Status> {
+fn parse_fields(
+    request: &mut Request,
+    mut bounds: Bounds,
+    mut at: usize,
+) -> Result<Option<usize>, Status> {
     loop {
         let settings = request.settings(&client::SETTINGS);
         let bytes = &request.head.bytes;
@@ -135,9 +156,12 @@ fn parse_fields(request: &mut Request, mut bounds: Bounds, mut at: usize) -> Res
             }
             Err(header::Invalid { up_to }) => {
                 log!(
-                    request.log(), Info, *request,
+                    request.log(),
+                    Info,
+                    *request,
                     "client sent invalid header line: \"{}\\x{:02x}...\"",
-                    Text(&bytes[at..up_to]), bytes[up_to]
+                    Text(&bytes[at..up_to]),
+                    bytes[up_to]
                 );
                 return Err(Status::BAD_REQUEST);
             }
@@ -149,7 +173,13 @@ fn too_large(request: &Request, line: usize) -> Status {
     const SHOWN: usize = 1700;
     let rest = &request.head.bytes[line..];
     let shown = &rest[..rest.len().min(SHOWN)];
-    log!(request.log(), Info, *request, "client sent too long header line: \"{}...\"", Text(shown));
+    log!(
+        request.log(),
+        Info,
+        *request,
+        "client sent too long header line: \"{}...\"",
+        Text(shown)
+    );
     Status::HEADER_TOO_LARGE
 }
 
@@ -157,11 +187,22 @@ fn add_field(request: &mut Request, field: HeaderLine, settings: &Settings) -> R
     if field.is_odd && *settings.ignore_invalid_headers {
         let start = field.name.start as usize;
         let line = &request.head.bytes[start..field.value.end as usize];
-        log!(request.log(), Info, *request, "client sent invalid header line: \"{}\"", Text(line));
+        log!(
+            request.log(),
+            Info,
+            *request,
+            "client sent invalid header line: \"{}\"",
+            Text(line)
+        );
         return Ok(());
     }
     if request.head.fields.len() >= *settings.max_headers {
-        log!(request.log(), Info, *request, "client sent too many header lines");
+        log!(
+            request.log(),
+            Info,
+            *request,
+            "client sent too many header lines"
+        );
         return Err(Status::HEADER_TOO_LARGE);
     }
     match request.head.add(field) {

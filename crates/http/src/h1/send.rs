@@ -8,7 +8,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use daemun_core::debug;
 use daemun_event::{Deadline, sleep};
-use daemun_proto::http1::Method;
 
 use super::write_head::{self, Framing};
 use crate::body::{Body, Chunk, FileRange};
@@ -49,15 +48,25 @@ fn send_at_once(request: &mut Request, body: Body) -> io::Result<Option<Rest>> {
         let more = !body.is_empty();
         let sent = try_send(request, out, more)?;
         if sent < out.len() {
-            return Ok(Some(Rest { bytes: Bytes::copy_from_slice(&out[sent..]), body, framing }));
+            return Ok(Some(Rest {
+                bytes: Bytes::copy_from_slice(&out[sent..]),
+                body,
+                framing,
+            }));
         }
         if out.capacity() > 4 * COPIED {
             *out = Vec::with_capacity(COPIED);
         }
         match body {
             Body::Empty => Ok(None),
-            Body::One(Chunk::File(range)) if may_sendfile(request) => send_file_at_once(request, range),
-            body => Ok(Some(Rest { bytes: Bytes::new(), body, framing })),
+            Body::One(Chunk::File(range)) if may_sendfile(request) => {
+                send_file_at_once(request, range)
+            }
+            body => Ok(Some(Rest {
+                bytes: Bytes::new(),
+                body,
+                framing,
+            })),
         }
     })
 }
@@ -73,8 +82,14 @@ fn prepare(request: &mut Request, body: Body, out: &mut Vec<u8>) -> (Body, Frami
         request.response.content_length = body.len();
     }
     let is_open_ended = !has_no_body && request.response.content_length.is_none();
-    let may_chunk = *request.settings(&sending::SETTINGS).chunked_transfer_encoding && request.is_http11();
-    let framing = Framing { is_chunked: is_open_ended && may_chunk };
+    let may_chunk = *request
+        .settings(&sending::SETTINGS)
+        .chunked_transfer_encoding
+        && request.is_http11();
+    let framing = Framing {
+        is_chunked: is_open_ended && may_chunk,
+    };
+    request.is_chunked = framing.is_chunked;
     if is_open_ended && !may_chunk {
         request.keepalive = false;
     }
@@ -85,7 +100,10 @@ fn prepare(request: &mut Request, body: Body, out: &mut Vec<u8>) -> (Body, Frami
         write_head::write(request, framing, out);
     }
     let head_only = has_no_body || request.head.method_name() == b"HEAD";
-    debug!(request.log(), Http, *request, "http response {} keepalive: {}", status.0, request.keepalive);
+    debug!(
+        request.log(),
+        Http, *request, "http response {} keepalive: {}", status.0, request.keepalive
+    );
     (if head_only { Body::Empty } else { body }, framing)
 }
 
@@ -114,7 +132,10 @@ fn append_short_body(request: &Request, body: Body, framing: Framing, out: &mut 
 
 fn limits_rate(request: &Request) -> bool {
     request.limit_rate.is_some_and(|rate| rate > 0)
-        || !matches!(*request.settings(&sending::SETTINGS).limit_rate, sending::Amount::Fixed(0))
+        || !matches!(
+            *request.settings(&sending::SETTINGS).limit_rate,
+            sending::Amount::Fixed(0)
+        )
 }
 
 fn may_sendfile(request: &Request) -> bool {
@@ -149,18 +170,34 @@ fn send_file_at_once(request: &mut Request, mut range: FileRange) -> io::Result<
         return Ok(None);
     }
     let body = Body::One(Chunk::File(range));
-    Ok(Some(Rest { bytes: Bytes::new(), body, framing: Framing { is_chunked: false } }))
+    Ok(Some(Rest {
+        bytes: Bytes::new(),
+        body,
+        framing: Framing { is_chunked: false },
+    }))
 }
 
 fn chunk_size(configured: usize) -> usize {
-    if configured == 0 { usize::MAX } else { configured }
+    if configured == 0 {
+        usize::MAX
+    } else {
+        configured
+    }
 }
 
 fn try_send_file(request: &mut Request, range: &mut FileRange, most: usize) -> io::Result<usize> {
-    let count = usize::try_from(range.length).unwrap_or(usize::MAX).min(most);
-    let sent = request.connection().stream.try_send_file(&range.file, &mut range.offset, count)?;
+    let count = usize::try_from(range.length)
+        .unwrap_or(usize::MAX)
+        .min(most);
+    let sent = request
+        .connection()
+        .stream
+        .try_send_file(&range.file, &mut range.offset, count)?;
     if sent == 0 {
-        return Err(io::Error::new(ErrorKind::UnexpectedEof, "the file has become shorter"));
+        return Err(io::Error::new(
+            ErrorKind::UnexpectedEof,
+            "the file has become shorter",
+        ));
     }
     range.length -= sent as u64;
     request.sent += sent as u64;
@@ -169,7 +206,11 @@ fn try_send_file(request: &mut Request, range: &mut FileRange, most: usize) -> i
 
 /// Sends what is left, waiting for the client and for `limit_rate`.
 async fn send_rest(request: &mut Request, rest: Rest) -> io::Result<()> {
-    let Rest { bytes, mut body, framing } = rest;
+    let Rest {
+        bytes,
+        mut body,
+        framing,
+    } = rest;
     let mut pace = Pace::new(request);
     send_bytes(request, &mut pace, &bytes, !body.is_empty()).await?;
     while let Some(chunk) = body.next().await {
@@ -195,7 +236,12 @@ async fn send_rest(request: &mut Request, rest: Rest) -> io::Result<()> {
     Ok(())
 }
 
-async fn send_bytes(request: &mut Request, pace: &mut Pace, mut bytes: &[u8], more: bool) -> io::Result<()> {
+async fn send_bytes(
+    request: &mut Request,
+    pace: &mut Pace,
+    mut bytes: &[u8],
+    more: bool,
+) -> io::Result<()> {
     while !bytes.is_empty() {
         let allowed = pace.allow(request).await.min(bytes.len());
         let sent = try_send(request, &bytes[..allowed], more)?;
@@ -227,12 +273,18 @@ async fn send_file(request: &mut Request, pace: &mut Pace, mut range: FileRange)
 /// Sends a file through memory, `output_buffers`' size at a time.
 async fn copy_file(request: &mut Request, pace: &mut Pace, mut range: FileRange) -> io::Result<()> {
     let (number, size) = *request.settings(&sending::SETTINGS).output_buffers;
-    let mut buffer = vec![0; (number * size).min(usize::try_from(range.length).unwrap_or(usize::MAX))];
+    let mut buffer =
+        vec![0; (number * size).min(usize::try_from(range.length).unwrap_or(usize::MAX))];
     while range.length > 0 {
-        let count = usize::try_from(range.length).unwrap_or(usize::MAX).min(buffer.len());
+        let count = usize::try_from(range.length)
+            .unwrap_or(usize::MAX)
+            .min(buffer.len());
         let read = range.file.read_at(&mut buffer[..count], range.offset)?;
         if read == 0 {
-            return Err(io::Error::new(ErrorKind::UnexpectedEof, "the file has become shorter"));
+            return Err(io::Error::new(
+                ErrorKind::UnexpectedEof,
+                "the file has become shorter",
+            ));
         }
         range.offset += read as u64;
         range.length -= read as u64;
@@ -243,7 +295,11 @@ async fn copy_file(request: &mut Request, pace: &mut Pace, mut range: FileRange)
 
 async fn wait_for_client(request: &mut Request) -> io::Result<()> {
     let timeout = *request.settings(&sending::SETTINGS).send_timeout;
-    request.connection().stream.writable(Deadline::after(timeout)).await
+    request
+        .connection()
+        .stream
+        .writable(Deadline::after(timeout))
+        .await
 }
 
 /// `limit_rate`: how much may be sent by now.
@@ -261,9 +317,17 @@ impl Pace {
             Some(rate) => rate,
             None => settings.limit_rate.of(request),
         };
-        let after = if rate == 0 { 0 } else { settings.limit_rate_after.of(request) };
+        let after = if rate == 0 {
+            0
+        } else {
+            settings.limit_rate_after.of(request)
+        };
         let started = request.started;
-        Pace { rate, after, started }
+        Pace {
+            rate,
+            after,
+            started,
+        }
     }
 
     /// Waits until something may be sent; how much that is.

@@ -1,8 +1,9 @@
 //! A connection's session: reads requests, has them answered, and says what becomes of the connection.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use daemun_core::connection::{Connection, Outcome, Partial, Protocol, Reason, Wait};
 use daemun_core::{debug, log};
@@ -18,15 +19,11 @@ use crate::phases::{self, Answer};
 use crate::request::Request;
 use crate::status::Status;
 
-/// HTTP/1.x as an engine runs it.
+/// HTTP/1.x as an engine runs it: what the sessions of one reactor share.
 pub struct Http {
-    worker: Rc<Worker>,
-}
-
-/// What the sessions of one reactor share.
-struct Worker {
     config: &'static HttpConfig,
     counters: WorkerSlot,
+    closing: Rc<Cell<bool>>,
     /// Requests between uses: their storage makes a request free of allocations.
     spare: RefCell<Vec<Box<Request>>>,
 }
@@ -35,24 +32,31 @@ struct Worker {
 const SPARE: usize = 64;
 
 impl Http {
-    pub fn new(config: &'static HttpConfig, counters: WorkerSlot) -> Http {
-        Http { worker: Rc::new(Worker { config, counters, spare: RefCell::default() }) }
+    /// `closing` is set once no connection is to be kept after its response.
+    pub fn new(config: &'static HttpConfig, counters: WorkerSlot, closing: Rc<Cell<bool>>) -> Http {
+        Http {
+            config,
+            counters,
+            closing,
+            spare: RefCell::default(),
+        }
     }
 }
 
 impl Protocol for Http {
-    fn serve(&self, connection: Connection) -> impl Future<Output = Outcome> + 'static {
-        serve(Rc::clone(&self.worker), connection)
+    fn serve(self: Rc<Self>, connection: Connection) -> impl Future<Output = Outcome> + 'static {
+        serve(self, connection)
     }
 
     fn timed_out(&self, connection: Connection) {
-        let server = self.worker.config.default_server(&connection);
+        let server = self.config.default_server(&connection);
         let settings = server.settings().of(&keeping::SETTINGS);
         let log = server.log();
         match connection.waited {
             Reason::KeepAlive => {}
             Reason::FirstByte | Reason::Head => {
-                let error = io::Error::from_raw_os_error(rustix::io::Errno::TIMEDOUT.raw_os_error());
+                let error =
+                    io::Error::from_raw_os_error(rustix::io::Errno::TIMEDOUT.raw_os_error());
                 log!(log, Info, connection.number, "client timed out"; error);
                 if *settings.reset_timedout {
                     // Without it the close is only slower.
@@ -63,15 +67,20 @@ impl Protocol for Http {
     }
 
     fn shed(&self, connection: Connection) {
-        let server = self.worker.config.default_server(&connection);
+        let server = self.config.default_server(&connection);
         debug!(server.log(), Http, connection.number, "reusing connection");
     }
 }
 
-impl Worker {
+impl Http {
     fn take_request(&self) -> Box<Request> {
         let spare = self.spare.borrow_mut().pop();
-        spare.unwrap_or_else(|| Box::new(Request::new(self.config)))
+        spare.unwrap_or_else(|| {
+            Box::new(Request::new(
+                self.config,
+                Arc::clone(self.counters.scoreboard()),
+            ))
+        })
     }
 
     /// Ends a request and keeps its storage.
@@ -92,10 +101,10 @@ enum Next {
     Close,
 }
 
-async fn serve(worker: Rc<Worker>, mut connection: Connection) -> Outcome {
+async fn serve(http: Rc<Http>, mut connection: Connection) -> Outcome {
     let partial = connection.partial.take();
-    let server = worker.config.default_server(&connection);
-    let mut request = worker.take_request();
+    let server = http.config.default_server(&connection);
+    let mut request = http.take_request();
     request.begin(connection, server);
     let mut deadline = None;
     if let Some(partial) = partial {
@@ -104,17 +113,20 @@ async fn serve(worker: Rc<Worker>, mut connection: Connection) -> Outcome {
     }
     loop {
         let head = match receive_head(&mut request, &mut deadline) {
-            Ok(Head::Incomplete) => return park(&worker, request, deadline),
+            Ok(Head::Incomplete) => return park(&http, request, deadline),
             Ok(head) => head,
-            Err(_) => return Outcome::Close(worker.put_back(request)),
+            Err(_) => return Outcome::Close(http.put_back(request)),
         };
         deadline = None;
-        worker.counters.requests();
-        worker.counters.writing(1);
+        http.counters.requests();
+        http.counters.writing(1);
         let next = exchange(&mut request, head).await;
-        worker.counters.writing(-1);
+        http.counters.writing(-1);
         if let Next::Close = next {
-            return Outcome::Close(worker.put_back(request));
+            return Outcome::Close(http.put_back(request));
+        }
+        if http.closing.get() {
+            return Outcome::Close(http.put_back(request));
         }
         prepare_next(&mut request);
     }
@@ -148,7 +160,12 @@ fn receive(request: &mut Request) -> io::Result<bool> {
             if request.head.bytes.is_empty() {
                 debug!(request.log(), Http, *request, "client closed connection");
             } else {
-                log!(request.log(), Info, connection.number, "client prematurely closed connection");
+                log!(
+                    request.log(),
+                    Info,
+                    connection.number,
+                    "client prematurely closed connection"
+                );
             }
             Err(io::ErrorKind::UnexpectedEof.into())
         }
@@ -159,7 +176,7 @@ fn receive(request: &mut Request) -> io::Result<bool> {
 }
 
 /// Nothing more is there: the connection waits without a task for a request, or for the rest of its head.
-fn park(worker: &Worker, mut request: Box<Request>, deadline: Option<Deadline>) -> Outcome {
+fn park(http: &Http, mut request: Box<Request>, deadline: Option<Deadline>) -> Outcome {
     let wait = match deadline {
         Some(until) => {
             let bytes = std::mem::take(&mut request.head.bytes);
@@ -171,7 +188,10 @@ fn park(worker: &Worker, mut request: Box<Request>, deadline: Option<Deadline>) 
         }
         None => Wait::keep_alive(*request.settings(&keeping::SETTINGS).keepalive_timeout),
     };
-    Outcome::Park { connection: worker.put_back(request), wait }
+    Outcome::Park {
+        connection: http.put_back(request),
+        wait,
+    }
 }
 
 /// Answers one request.
@@ -201,6 +221,7 @@ async fn exchange(request: &mut Request, head: Head) -> Next {
     if let Err(error) = &sent {
         log_send_error(request, error);
     }
+    request.is_complete = sent.is_ok();
     write_access_log(request).await;
     if sent.is_err() {
         return Next::Close;
@@ -222,7 +243,9 @@ async fn finish_body(request: &mut Request) -> bool {
     }
     let settings = request.settings(&keeping::SETTINGS);
     let until = Deadline::after(*settings.lingering_time);
-    Box::pin(request.discard_rest(*settings.lingering_timeout, until)).await.is_ok()
+    Box::pin(request.discard_rest(*settings.lingering_timeout, until))
+        .await
+        .is_ok()
 }
 
 fn log_send_error(request: &Request, error: &io::Error) {

@@ -18,7 +18,12 @@ pub fn target(request: &mut Request) -> Result<(), Status> {
         match parse_host(&text) {
             Ok(host) => choose_server(request, &host),
             Err(_) => {
-                log!(request.log(), Info, *request, "client sent invalid host in request line");
+                log!(
+                    request.log(),
+                    Info,
+                    *request,
+                    "client sent invalid host in request line"
+                );
                 return Err(Status::BAD_REQUEST);
             }
         }
@@ -28,8 +33,11 @@ pub fn target(request: &mut Request) -> Result<(), Status> {
     request.head.bytes = bytes;
     result.map_err(|_| {
         log!(
-            request.log(), Info, *request,
-            "client sent invalid request: \"{}\"", Text(request.head.request_line())
+            request.log(),
+            Info,
+            *request,
+            "client sent invalid request: \"{}\"",
+            Text(request.head.request_line())
         );
         Status::BAD_REQUEST
     })
@@ -43,7 +51,9 @@ fn split_target(request: &mut Request, target: &[u8]) -> Result<(), uri::Invalid
         let path = mark.map_or(target, |mark| &target[..mark - 1]);
         request.uri.clear();
         request.uri.extend_from_slice(path);
-        request.args.extend_from_slice(mark.map_or(&b""[..], |mark| &target[mark..]));
+        request
+            .args
+            .extend_from_slice(mark.map_or(&b""[..], |mark| &target[mark..]));
         return Ok(());
     }
     let merge_slashes = *request.settings(&routing::SETTINGS).merge_slashes;
@@ -56,7 +66,11 @@ fn split_target(request: &mut Request, target: &[u8]) -> Result<(), uri::Invalid
 
 /// Looks at a field that has just been added.
 pub fn field(request: &mut Request, field: HeaderLine) -> Result<(), Status> {
-    let is_host = field.name.len() == 4 && field.name.of(&request.head.bytes).eq_ignore_ascii_case(b"host");
+    let is_host = field.name.len() == 4
+        && field
+            .name
+            .of(&request.head.bytes)
+            .eq_ignore_ascii_case(b"host");
     if !is_host {
         return Ok(());
     }
@@ -72,7 +86,12 @@ pub fn field(request: &mut Request, field: HeaderLine) -> Result<(), Status> {
     };
     request.head.bytes = bytes;
     if result.is_err() {
-        log!(request.log(), Info, *request, "client sent invalid host header");
+        log!(
+            request.log(),
+            Info,
+            *request,
+            "client sent invalid host header"
+        );
     }
     result
 }
@@ -80,13 +99,21 @@ pub fn field(request: &mut Request, field: HeaderLine) -> Result<(), Status> {
 pub fn log_duplicate(request: &Request, field: HeaderLine, previous: HeaderLine) {
     let bytes = &request.head.bytes;
     let is_host = field.name.of(bytes).eq_ignore_ascii_case(b"host");
-    let what = if is_host { "host header" } else { "header line" };
+    let what = if is_host {
+        "host header"
+    } else {
+        "header line"
+    };
     log!(
-        request.log(), Info, *request,
+        request.log(),
+        Info,
+        *request,
         "client sent duplicate {}: \"{}: {}\", previous value: \"{}: {}\"",
         what,
-        Text(field.name.of(bytes)), Text(field.value.of(bytes)),
-        Text(previous.name.of(bytes)), Text(previous.value.of(bytes))
+        Text(field.name.of(bytes)),
+        Text(field.value.of(bytes)),
+        Text(previous.name.of(bytes)),
+        Text(previous.value.of(bytes))
     );
 }
 
@@ -97,7 +124,9 @@ fn choose_server(request: &mut Request, host: &Host<'_>) {
     if host.needs_lowering {
         request.host.make_ascii_lowercase();
     }
-    request.host_port = host.port.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
+    request.host_port = host
+        .port
+        .and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
     let name = std::mem::take(&mut request.host);
     find_server(request, &name);
     request.host = name;
@@ -119,7 +148,11 @@ pub fn head(request: &mut Request) -> Result<(), Status> {
     }
     let version = request.head.version();
     if request.header(Known::Host).is_none() && version > Version::HTTP_10 {
-        return refuse(request, "client sent HTTP/1.1 request without \"Host\" header", Status::BAD_REQUEST);
+        return refuse(
+            request,
+            "client sent HTTP/1.1 request without \"Host\" header",
+            Status::BAD_REQUEST,
+        );
     }
     request.body = framing(request)?;
     match request.head.method() {
@@ -143,7 +176,11 @@ fn framing(request: &Request) -> Result<RequestBody, Status> {
         Some(text) => match parse_length(text) {
             Some(length) => Some(length),
             None => {
-                return refuse(request, "client sent invalid \"Content-Length\" header", Status::BAD_REQUEST);
+                return refuse(
+                    request,
+                    "client sent invalid \"Content-Length\" header",
+                    Status::BAD_REQUEST,
+                );
             }
         },
     };
@@ -156,13 +193,17 @@ fn framing(request: &Request) -> Result<RequestBody, Status> {
     }
     if !coding.eq_ignore_ascii_case(b"chunked") {
         log!(
-            request.log(), Info, *request,
-            "client sent unknown \"Transfer-Encoding\": \"{}\"", Text(coding)
+            request.log(),
+            Info,
+            *request,
+            "client sent unknown \"Transfer-Encoding\": \"{}\"",
+            Text(coding)
         );
         return Err(Status::NOT_IMPLEMENTED);
     }
     if length.is_some() {
-        let reason = "client sent \"Content-Length\" and \"Transfer-Encoding\" headers at the same time";
+        let reason =
+            "client sent \"Content-Length\" and \"Transfer-Encoding\" headers at the same time";
         return refuse(request, reason, Status::BAD_REQUEST);
     }
     Ok(RequestBody::chunked())
@@ -181,7 +222,9 @@ fn wants_keepalive(request: &Request) -> bool {
     let header = request.header(Known::Connection);
     let says = |token: &[u8]| {
         header.is_some_and(|value| {
-            value.windows(token.len()).any(|window| window.eq_ignore_ascii_case(token))
+            value
+                .windows(token.len())
+                .any(|window| window.eq_ignore_ascii_case(token))
         })
     };
     let by_default = request.head.version() >= Version::HTTP_11;
@@ -200,7 +243,9 @@ fn is_disabled_for_browser(request: &Request) -> bool {
     if !disable.msie6 && !disable.safari {
         return false;
     }
-    let Some(agent) = request.header(Known::UserAgent) else { return false };
+    let Some(agent) = request.header(Known::UserAgent) else {
+        return false;
+    };
     let has = |text: &[u8]| memchr::memmem::find(agent, text).is_some();
     if disable.msie6 && request.head.method() == Method::Post && is_msie6(agent) {
         return true;
@@ -210,7 +255,9 @@ fn is_disabled_for_browser(request: &Request) -> bool {
 
 /// Internet Explorer up to 6 without the service pack that mended it.
 fn is_msie6(agent: &[u8]) -> bool {
-    let Some(at) = memchr::memmem::find(agent, b"MSIE ") else { return false };
+    let Some(at) = memchr::memmem::find(agent, b"MSIE ") else {
+        return false;
+    };
     match agent.get(at + 5..at + 7) {
         Some([b'4' | b'5', b'.']) => true,
         Some([b'6', b'.']) => memchr::memmem::find(agent, b"SV1").is_none(),

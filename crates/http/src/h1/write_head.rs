@@ -1,11 +1,11 @@
 //! Spelling a response's head, its fields in nginx's order.
 
 use crate::core::sending::{self, ServerTokens};
-use crate::core::{connection, redirects};
 use crate::core::server_name;
+use crate::core::{connection, redirects};
+use crate::date;
 use crate::request::Request;
 use crate::response::ResponseHead;
-use crate::date;
 
 /// What the connection adds to the response's own fields.
 #[derive(Clone, Copy)]
@@ -29,7 +29,11 @@ pub fn write(request: &mut Request, framing: Framing, out: &mut Vec<u8>) {
         out.extend_from_slice(b"\r\n");
     }
     if let Some(length) = response.content_length {
-        field(out, b"Content-Length", itoa::Buffer::new().format(length).as_bytes());
+        field(
+            out,
+            b"Content-Length",
+            itoa::Buffer::new().format(length).as_bytes(),
+        );
     }
     if let Some(modified) = &response.last_modified {
         field(out, b"Last-Modified", &modified.text);
@@ -89,7 +93,9 @@ fn write_connection(request: &Request, out: &mut Vec<u8>) {
 
 /// A path becomes an absolute URL, unless `absolute_redirect` is off.
 fn write_location(request: &mut Request, out: &mut Vec<u8>) {
-    let Some(location) = request.response.location.clone() else { return };
+    let Some(location) = request.response.location.clone() else {
+        return;
+    };
     let settings = request.settings(&redirects::SETTINGS);
     if !location.starts_with(b"/") || !*settings.absolute_redirect {
         return field(out, b"Location", &location);

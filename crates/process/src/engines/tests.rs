@@ -12,6 +12,7 @@ use daemun_event::{Buffer, Deadline, Reactor, now};
 use daemun_shm::{Scoreboard, Totals, WorkerSlot};
 
 use super::Notice;
+use super::Socket;
 use super::native::{Engine, Limits};
 
 /// Answers each read with the same bytes. What begins with `w` is answered once more came, `p`
@@ -99,12 +100,15 @@ impl World {
         let limits = Limits {
             connections,
             multi_accept: false,
-            shared_listeners: false,
         };
         let engine = Engine::new(
             &reactor,
             protocol.clone(),
-            vec![Arc::new(listener.into())],
+            vec![Socket {
+                descriptor: Arc::new(listener.into()),
+                listener: 0,
+                shared: false,
+            }],
             limits,
             counters.clone(),
             Box::new(report),
@@ -121,7 +125,10 @@ impl World {
     }
 
     fn connect(&self) -> TcpStream {
-        TcpStream::connect(self.address).unwrap()
+        let client = TcpStream::connect(self.address).unwrap();
+        // what is written is there at once, not when the last segment was acknowledged
+        client.set_nodelay(true).unwrap();
+        client
     }
 
     /// Turns until nothing is left to do at this moment.
@@ -309,17 +316,18 @@ fn an_adopted_connection_goes_on_where_it_was() {
     let mut old = World::new(10);
     let mut client = old.client(b"x");
     assert_eq!(answer(&mut client), "x");
-    let connection = old.engine.drain_parked().next().unwrap();
-    let (fd, requests) = (connection.stream.into_fd(), connection.requests);
+    let parked = old.engine.drain_parked().next().unwrap();
     let Connection {
+        stream,
         peer,
         listener,
+        waited,
+        requests,
         number,
         started,
         partial,
-        waited,
-        ..
-    } = connection_of(&mut old);
+    } = parked;
+    let fd = stream.into_fd();
     drop(old);
 
     let mut new = World::new(1);
@@ -352,10 +360,4 @@ fn an_adopted_connection_goes_on_where_it_was() {
 
     let kept = new.engine.drain_parked().next().unwrap();
     assert_eq!((kept.waited, kept.requests), (Reason::KeepAlive, 2));
-}
-
-/// Any connection, for its plain fields.
-fn connection_of(world: &mut World) -> Connection {
-    let _client = world.client(b"x");
-    world.engine.drain_parked().next().unwrap()
 }

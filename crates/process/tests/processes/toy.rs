@@ -184,11 +184,10 @@ fn serve(cycle: &Cycle<Answers>, context: WorkerContext) -> i32 {
         text: cycle.configuration.text.clone(),
         closing: Rc::clone(&closing),
     });
-    let (sockets, _) = context.sockets();
+    let sockets = context.sockets();
     let limits = Limits {
         connections: 4096,
         multi_accept: false,
-        shared_listeners: true,
     };
     let report = |_: Notice| panic!("a notice");
     let engine = Engine::new(

@@ -1,0 +1,156 @@
+//! What a reactor costs per request: the same tiny keep-alive responder (recv, ready-made send)
+//! on bare epoll, on daemun's native engine and on tokio's current-thread runtime.
+//!
+//! ```text
+//! cargo run --release -p daemun-bench --bin reactor [requests] [connections] [rounds]
+//! ```
+//!
+//! Server and load are processes of their own on a CPU each. Counted is the server's CPU time, so
+//! other work on the machine disturbs little; the least of all rounds is disturbed least.
+
+mod load;
+mod parking;
+mod servers;
+
+use std::env;
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
+
+use rustix::thread::{CpuSet, sched_setaffinity};
+use rustix::time::{ClockId, clock_gettime};
+
+const SERVERS: [&str; 3] = ["bare", "daemun", "tokio"];
+
+fn main() {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["serve", server, requests] => serve(server, number(requests)),
+        ["load", address, requests, connections] => {
+            pin(1);
+            load::run(address, number(requests), number(connections));
+        }
+        ["park"] => {
+            pin(0);
+            parking::measure();
+        }
+        ref counts => {
+            let count = |index: usize, default| counts.get(index).map_or(default, |n| number(n));
+            compare(count(0, 200_000), count(1, 64), count(2, 15));
+        }
+    }
+}
+
+fn number(argument: &str) -> usize {
+    argument.parse().expect("a number")
+}
+
+fn compare(requests: usize, connections: usize, rounds: usize) {
+    println!("{requests} requests over {connections} connections, CPU ns a request");
+    let mut results = SERVERS.map(|_| Vec::new());
+    for _ in 0..rounds {
+        for (server, results) in SERVERS.iter().zip(&mut results) {
+            results.push(round(server, requests, connections));
+        }
+    }
+    for (server, results) in SERVERS.iter().zip(&mut results) {
+        results.sort_unstable();
+        println!(
+            "{server:>8}  least {}  median {}",
+            results[0],
+            results[rounds / 2]
+        );
+    }
+    run_self(&["park"]).wait().expect("a child to wait for");
+}
+
+/// One server and its load; the server's CPU ns a request.
+fn round(server: &str, requests: usize, connections: usize) -> u64 {
+    let requests = requests.to_string();
+    let mut serving = run_self(&["serve", server, &requests]);
+    let mut lines = BufReader::new(serving.stdout.take().expect("a pipe")).lines();
+    let mut line = || lines.next().expect("a line").expect("readable");
+    let address = line();
+    let mut load = run_self(&["load", &address, &requests, &connections.to_string()]);
+    let result = line().parse().expect("a number");
+    for child in [&mut serving, &mut load] {
+        child.wait().expect("a child to wait for");
+    }
+    result
+}
+
+fn run_self(arguments: &[&str]) -> std::process::Child {
+    let output = if arguments[0] == "serve" {
+        Stdio::piped()
+    } else {
+        Stdio::inherit()
+    };
+    let program = env::current_exe().expect("a path");
+    Command::new(program)
+        .args(arguments)
+        .stdout(output)
+        .spawn()
+        .expect("a process")
+}
+
+fn serve(server: &str, requests: usize) {
+    pin(0);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.set_nonblocking(true).expect("a socket");
+    println!("{}", listener.local_addr().expect("an address"));
+    let meter = Meter::new(requests);
+    match server {
+        "bare" => servers::bare(listener, meter),
+        "daemun" => servers::daemun(listener, meter),
+        "tokio" => servers::tokio(listener, meter),
+        _ => panic!("there is no server {server}"),
+    }
+}
+
+/// Counts requests and takes the time, after a warm-up.
+struct Meter {
+    warm: usize,
+    left: usize,
+    measured: usize,
+    start: u64,
+}
+
+impl Meter {
+    fn new(requests: usize) -> Meter {
+        let warm = requests / 5;
+        Meter {
+            warm,
+            left: requests,
+            measured: requests - warm,
+            start: 0,
+        }
+    }
+
+    /// True after the last request.
+    fn request(&mut self) -> bool {
+        self.left -= 1;
+        if self.left == self.measured {
+            self.start = cpu_time();
+        }
+        if self.left == 0 {
+            println!("{}", (cpu_time() - self.start) / self.measured as u64);
+        }
+        debug_assert!(self.warm > 0);
+        self.left == 0
+    }
+}
+
+fn cpu_time() -> u64 {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// Keeps this process on one CPU, where there are several.
+fn pin(cpu: usize) {
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut set = CpuSet::new();
+    set.set(cpu % cpus);
+    if let Err(error) = sched_setaffinity(None, &set) {
+        eprintln!("not pinned: {error}");
+    }
+}

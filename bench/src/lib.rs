@@ -1,0 +1,1 @@
+//! Measurements that say what a design decision costs.

@@ -1,0 +1,486 @@
+//! Variables: the table that a configuration's names resolve to, and the built-in ones of nginx's core.
+
+use std::io::Write;
+use std::net::IpAddr;
+
+use base64::Engine;
+use bytes::Bytes;
+use daemun_conf::Diagnostics;
+use daemun_core::script::{Compute, Definition, Named, VariableId, Variables};
+use daemun_proto::http1::Version;
+
+use crate::core::server_name;
+use crate::date;
+use crate::files;
+use crate::head::Known;
+use crate::module::{HttpModule, Variable};
+use crate::request::Request;
+
+/// What each name of a configuration stands for, by id.
+#[derive(Default)]
+pub struct Definitions(Vec<Resolved>);
+
+enum Resolved {
+    /// Its value is in the request, where there is one.
+    Stored,
+    Computed {
+        compute: Compute,
+        volatile: bool,
+    },
+    BuiltIn {
+        value: fn(&mut Request, &str, &mut Vec<u8>) -> bool,
+        member: Box<str>,
+    },
+}
+
+impl Definitions {
+    /// Finds every name among the configuration's definitions, the modules' tables and the core's.
+    pub fn resolve(
+        variables: &Variables,
+        modules: &[&'static HttpModule],
+        diagnostics: &mut Diagnostics,
+    ) -> Definitions {
+        let resolve = |named: &Named| {
+            if let Some(definition) = &named.definition {
+                return match definition.clone() {
+                    Definition::Stored => Resolved::Stored,
+                    Definition::Computed { compute, volatile } => {
+                        Resolved::Computed { compute, volatile }
+                    }
+                };
+            }
+            match built_in(&named.name, modules) {
+                Some((variable, member)) => Resolved::BuiltIn {
+                    value: variable.value,
+                    member: member.into(),
+                },
+                None => {
+                    let name = &named.name;
+                    diagnostics.emerg(format!("unknown \"{name}\" variable"), named.used);
+                    Resolved::Stored
+                }
+            }
+        };
+        Definitions(variables.list().iter().map(resolve).collect())
+    }
+}
+
+/// A single variable of that name, else the family that it is a member of.
+fn built_in<'n>(
+    name: &'n str,
+    modules: &[&'static HttpModule],
+) -> Option<(&'static Variable, &'n str)> {
+    let all = || {
+        modules
+            .iter()
+            .flat_map(|module| module.variables)
+            .chain(CORE)
+    };
+    if let Some(single) = all().find(|variable| variable.name == name) {
+        return Some((single, ""));
+    }
+    all()
+        .filter(|variable| variable.name.ends_with('_'))
+        .find_map(|family| {
+            let member = name.strip_prefix(family.name)?;
+            (!member.is_empty()).then_some((family, member))
+        })
+}
+
+/// Appends a variable's value; `false` where it has none.
+pub fn evaluate(request: &mut Request, id: VariableId, out: &mut Vec<u8>) -> bool {
+    if let Some(stored) = request.stored(id) {
+        return append_option(stored.as_deref(), out);
+    }
+    let config = request.config;
+    match &config.variables.0[usize::from(id.0)] {
+        Resolved::Stored => false,
+        Resolved::BuiltIn { value, member } => value(request, member, out),
+        Resolved::Computed {
+            compute,
+            volatile: true,
+        } => compute(request, out),
+        Resolved::Computed {
+            compute,
+            volatile: false,
+        } => {
+            let start = out.len();
+            let found = compute(request, out);
+            let value = found.then(|| Bytes::copy_from_slice(&out[start..]));
+            request.store(id, value);
+            found
+        }
+    }
+}
+
+fn append_option(value: Option<&[u8]>, out: &mut Vec<u8>) -> bool {
+    match value {
+        Some(value) => {
+            out.extend_from_slice(value);
+            true
+        }
+        None => false,
+    }
+}
+
+fn append(value: &[u8], out: &mut Vec<u8>) -> bool {
+    out.extend_from_slice(value);
+    true
+}
+
+fn append_number(number: impl itoa::Integer, out: &mut Vec<u8>) -> bool {
+    append(itoa::Buffer::new().format(number).as_bytes(), out)
+}
+
+fn append_display(value: impl std::fmt::Display, out: &mut Vec<u8>) -> bool {
+    // Writing to memory can't fail.
+    let _ = write!(out, "{value}");
+    true
+}
+
+/// Seconds with milliseconds: `12.345`.
+fn append_seconds(milliseconds: u64, out: &mut Vec<u8>) -> bool {
+    append_display(
+        format_args!("{}.{:03}", milliseconds / 1000, milliseconds % 1000),
+        out,
+    )
+}
+
+const fn variable(
+    name: &'static str,
+    value: fn(&mut Request, &str, &mut Vec<u8>) -> bool,
+) -> Variable {
+    Variable { name, value }
+}
+
+/// The core's variables, in the order of nginx's documentation of the request's life.
+static CORE: &[Variable] = &[
+    variable("arg_", |r, name, out| {
+        arguments(&r.args, name.as_bytes(), out)
+    }),
+    variable("args", |r, _, out| {
+        !r.args.is_empty() && append(&r.args, out)
+    }),
+    variable("binary_remote_addr", binary_remote_addr),
+    variable("body_bytes_sent", |r, _, out| {
+        append_number(r.sent.saturating_sub(r.sent_head), out)
+    }),
+    variable("bytes_sent", |r, _, out| append_number(r.sent, out)),
+    variable("connection", |r, _, out| {
+        append_number(r.connection().number, out)
+    }),
+    variable("connection_requests", |r, _, out| {
+        append_number(r.connection().requests, out)
+    }),
+    variable("connection_time", |r, _, out| {
+        append_seconds(
+            daemun_event::now().saturating_sub(r.connection().started),
+            out,
+        )
+    }),
+    variable("content_length", content_length),
+    variable("content_type", |r, _, out| {
+        append_option(r.header(Known::ContentType), out)
+    }),
+    variable("cookie_", cookie),
+    variable("document_root", |r, _, out| files::append_root(r, out)),
+    variable("document_uri", |r, _, out| append(&r.uri, out)),
+    variable("host", host),
+    variable("hostname", |_, _, out| {
+        append(&server_name::hostname(), out)
+    }),
+    variable("http_", request_header),
+    variable("https", |_, _, _| false),
+    variable("is_args", |r, _, out| {
+        r.args.is_empty() || append(b"?", out)
+    }),
+    variable("is_request_port", |r, _, out| {
+        r.host_port.is_none() || append(b":", out)
+    }),
+    variable("limit_rate", |r, _, out| {
+        append_number(r.limit_rate.unwrap_or(0), out)
+    }),
+    variable("msec", |_, _, out| {
+        append_seconds(date::milliseconds(daemun_event::wall_clock()), out)
+    }),
+    variable("nginx_version", |r, _, out| {
+        let version = r
+            .config
+            .server_header
+            .version
+            .split('/')
+            .nth(1)
+            .unwrap_or_default();
+        append(version.as_bytes(), out)
+    }),
+    variable("pid", |_, _, out| append_number(std::process::id(), out)),
+    variable("pipe", |r, _, out| {
+        append(if r.is_pipelined() { b"p" } else { b"." }, out)
+    }),
+    variable("proxy_protocol_", |_, _, _| false),
+    variable("query_string", |r, _, out| {
+        !r.args.is_empty() && append(&r.args, out)
+    }),
+    variable("realpath_root", |r, _, out| files::append_real_root(r, out)),
+    variable("remote_addr", |r, _, out| append_display(r.peer(), out)),
+    variable("remote_port", |r, _, out| {
+        r.peer().port().is_some_and(|port| append_number(port, out))
+    }),
+    variable("remote_user", remote_user),
+    variable("request", |r, _, out| {
+        !r.head.request_line().is_empty() && append(r.head.request_line(), out)
+    }),
+    variable("request_body", |r, _, out| {
+        !r.body.memory().is_empty() && append(r.body.memory(), out)
+    }),
+    variable("request_body_file", |r, _, out| {
+        r.body
+            .file()
+            .is_some_and(|file| append(file.path.as_os_str().as_encoded_bytes(), out))
+    }),
+    variable("request_completion", |r, _, out| {
+        r.is_complete && append(b"OK", out)
+    }),
+    variable("request_filename", |r, _, out| {
+        files::map_uri(r, out);
+        true
+    }),
+    variable("request_id", request_id),
+    variable("request_length", |r, _, out| append_number(r.length(), out)),
+    variable("request_method", |r, _, out| {
+        !r.head.method_name().is_empty() && append(r.head.method_name(), out)
+    }),
+    variable("request_port", |r, _, out| {
+        r.host_port.is_none_or(|port| append_number(port, out))
+    }),
+    variable("request_time", |r, _, out| {
+        append_seconds(daemun_event::now().saturating_sub(r.started), out)
+    }),
+    variable("request_uri", |r, _, out| {
+        !r.head.request_line().is_empty() && append_request_uri(r, out)
+    }),
+    variable("scheme", |_, _, out| append(b"http", out)),
+    variable("sent_http_", sent_header),
+    variable("sent_trailer_", |_, _, _| false),
+    variable("server_addr", |r, _, out| match r.local_address() {
+        Some(address) => append_display(address.ip(), out),
+        None => append(r.unix_path().as_bytes(), out),
+    }),
+    variable("server_name", |r, _, out| append(r.server.name(), out)),
+    variable("server_port", |r, _, out| {
+        r.local_address()
+            .is_none_or(|address| append_number(address.port(), out))
+    }),
+    variable("server_protocol", server_protocol),
+    variable("status", |r, _, out| {
+        let status = r.logged_status();
+        append_display(format_args!("{:03}", status.0), out)
+    }),
+    variable("tcpinfo_", tcp_info),
+    variable("time_iso8601", |_, _, out| {
+        date::with_iso8601(|text| out.extend_from_slice(text));
+        true
+    }),
+    variable("time_local", |_, _, out| {
+        date::with_log_date(|text| out.extend_from_slice(text));
+        true
+    }),
+    variable("uri", |r, _, out| append(&r.uri, out)),
+];
+
+/// The first value of an argument, as it stands in the query.
+fn arguments(args: &[u8], name: &[u8], out: &mut Vec<u8>) -> bool {
+    args.split(|byte| *byte == b'&')
+        .any(|pair| match memchr::memchr(b'=', pair) {
+            Some(sign) if pair[..sign].eq_ignore_ascii_case(name) => append(&pair[sign + 1..], out),
+            _ => false,
+        })
+}
+
+fn binary_remote_addr(request: &mut Request, _: &str, out: &mut Vec<u8>) -> bool {
+    match request.peer().ip() {
+        Some(IpAddr::V4(v4)) => append(&v4.octets(), out),
+        Some(IpAddr::V6(v6)) => append(&v6.octets(), out),
+        None => append(b"unix:", out),
+    }
+}
+
+fn content_length(request: &mut Request, _: &str, out: &mut Vec<u8>) -> bool {
+    match request.header(Known::ContentLength) {
+        Some(length) => append(length, out),
+        None if request.body.is_chunked() && request.body.is_complete() => {
+            append_number(request.body.received(), out)
+        }
+        None => false,
+    }
+}
+
+fn cookie(request: &mut Request, name: &str, out: &mut Vec<u8>) -> bool {
+    let name = name.as_bytes();
+    request
+        .head
+        .fields()
+        .filter(|(field, _)| field.eq_ignore_ascii_case(b"cookie"))
+        .any(|(_, value)| {
+            value.split(|byte| *byte == b';').any(|pair| {
+                let pair = pair.trim_ascii_start();
+                match memchr::memchr(b'=', pair) {
+                    Some(sign) if pair[..sign].trim_ascii_end().eq_ignore_ascii_case(name) => {
+                        append(pair[sign + 1..].trim_ascii_start(), out)
+                    }
+                    _ => false,
+                }
+            })
+        })
+}
+
+fn host(request: &mut Request, _: &str, out: &mut Vec<u8>) -> bool {
+    match request.host.is_empty() {
+        true => append(request.server.name(), out),
+        false => append(&request.host, out),
+    }
+}
+
+/// Whether a header field is the one that a variable's name means: underscores stand for dashes.
+fn names_header(name: &str, header: &[u8]) -> bool {
+    name.len() == header.len()
+        && name.bytes().zip(header).all(|(wanted, byte)| {
+            let byte = if *byte == b'-' {
+                b'_'
+            } else {
+                byte.to_ascii_lowercase()
+            };
+            wanted == byte
+        })
+}
+
+/// All values of a request header, joined.
+fn request_header(request: &mut Request, name: &str, out: &mut Vec<u8>) -> bool {
+    let separator: &[u8] = if name == "cookie" { b"; " } else { b", " };
+    let values = request
+        .head
+        .fields()
+        .filter(|(header, _)| names_header(name, header));
+    append_joined(values.map(|(_, value)| value), separator, out)
+}
+
+fn append_joined<'v>(
+    values: impl Iterator<Item = &'v [u8]>,
+    separator: &[u8],
+    out: &mut Vec<u8>,
+) -> bool {
+    let mut found = false;
+    for value in values {
+        if found {
+            out.extend_from_slice(separator);
+        }
+        out.extend_from_slice(value);
+        found = true;
+    }
+    found
+}
+
+/// A response header, those with a place of their own included.
+fn sent_header(request: &mut Request, name: &str, out: &mut Vec<u8>) -> bool {
+    let response = &request.response;
+    match name {
+        "content_type" => match (&response.content_type, &response.charset) {
+            (Some(kind), Some(charset)) => {
+                append(kind, out) && append(b"; charset=", out) && append(charset, out)
+            }
+            (kind, _) => append_option(kind.as_deref(), out),
+        },
+        "content_length" => response
+            .content_length
+            .is_some_and(|length| append_number(length, out)),
+        "last_modified" => {
+            append_option(response.last_modified.as_ref().map(|time| &*time.text), out)
+        }
+        "location" => append_option(response.location.as_deref(), out),
+        "etag" => append_option(response.etag.as_deref(), out),
+        "connection" => append(
+            if request.keepalive {
+                b"keep-alive"
+            } else {
+                b"close"
+            },
+            out,
+        ),
+        "keep_alive" => {
+            use crate::core::connection;
+            let header = *request.settings(&connection::SETTINGS).keepalive_header;
+            let header = header.filter(|_| request.keepalive);
+            header.is_some_and(|timeout| {
+                append_display(format_args!("timeout={}", timeout.as_secs()), out)
+            })
+        }
+        "transfer_encoding" => request.is_chunked && append(b"chunked", out),
+        _ => {
+            let values = response
+                .headers
+                .iter()
+                .filter(|header| names_header(name, &header.name));
+            append_joined(values.map(|header| &*header.value), b", ", out)
+        }
+    }
+}
+
+/// The user name of basic authentication, whether or not it was checked.
+fn remote_user(request: &mut Request, _: &str, out: &mut Vec<u8>) -> bool {
+    let Some(header) = request.header(Known::Authorization) else {
+        return false;
+    };
+    let Some((scheme, credentials)) = header.split_at_checked(6) else {
+        return false;
+    };
+    if !scheme.eq_ignore_ascii_case(b"basic ") {
+        return false;
+    }
+    let Ok(decoded) = base64::engine::general_purpose::STANDARD.decode(credentials.trim_ascii())
+    else {
+        return false;
+    };
+    match memchr::memchr(b':', &decoded) {
+        Some(colon) if colon > 0 => append(&decoded[..colon], out),
+        _ => false,
+    }
+}
+
+/// Sixteen random bytes in hexadecimal, the same for the whole request.
+fn request_id(request: &mut Request, _: &str, out: &mut Vec<u8>) -> bool {
+    let id = *request.id.get_or_insert_with(|| {
+        let mut id = [0; 16];
+        // Sixteen bytes come whole or, before the kernel's generator is ready, not at all.
+        let _ = rustix::rand::getrandom(&mut id, rustix::rand::GetRandomFlags::empty());
+        id
+    });
+    id.iter()
+        .all(|byte| append_display(format_args!("{byte:02x}"), out))
+}
+
+fn append_request_uri(request: &Request, out: &mut Vec<u8>) -> bool {
+    append(request.head.target(), out)
+}
+
+fn server_protocol(request: &mut Request, _: &str, out: &mut Vec<u8>) -> bool {
+    if request.head.request_line().is_empty() {
+        return false;
+    }
+    match request.head.version() {
+        Version::HTTP_09 => append(b"HTTP/0.9", out),
+        Version { major, minor } => append_display(format_args!("HTTP/{major}.{minor}"), out),
+    }
+}
+
+fn tcp_info(request: &mut Request, member: &str, out: &mut Vec<u8>) -> bool {
+    let Ok(info) = daemun_sys::socket::tcp_info(&request.connection().stream) else {
+        return false;
+    };
+    match member {
+        "rtt" => append_number(info.rtt, out),
+        "rttvar" => append_number(info.rttvar, out),
+        "snd_cwnd" => append_number(info.snd_cwnd, out),
+        "rcv_space" => append_number(info.rcv_space, out),
+        _ => false,
+    }
+}

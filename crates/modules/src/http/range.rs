@@ -1,0 +1,257 @@
+//! Cuts bodies into the ranges that clients ask for (RFC 9110, section 14).
+//!
+//! ```nginx
+//! max_ranges 10;
+//! ```
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use daemun_core::module::Module;
+use daemun_http::body::{Body, Chunk};
+use daemun_http::core::sending;
+use daemun_http::head::Known;
+use daemun_http::module::{Filter, HttpModule, always};
+use daemun_http::request::Request;
+use daemun_http::status::Status;
+use daemun_proto::http1::Version;
+
+use super::not_modified::seconds_of;
+
+pub static MODULE: HttpModule = HttpModule {
+    base: Module {
+        name: "http_range_filter_module",
+        directives: &[],
+        settings: None,
+    },
+    filters: &[Filter {
+        applies: always,
+        apply: filter,
+    }],
+    ..HttpModule::EMPTY
+};
+
+/// A part of a body: its first byte and the one behind its last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Part {
+    start: u64,
+    end: u64,
+}
+
+fn filter(request: &mut Request, body: Body) -> Result<Body, Status> {
+    let response = &request.response;
+    let Some(length) = response.content_length else {
+        return Ok(body);
+    };
+    if request.head.version() < Version::HTTP_10
+        || response.status != Status::OK
+        || !response.allows_ranges
+    {
+        return Ok(body);
+    }
+    let most = *request.settings(&sending::SETTINGS).max_ranges;
+    if most == Some(0) {
+        return Ok(body);
+    }
+    let header = request
+        .header(Known::Range)
+        .filter(|_| if_range_holds(request));
+    let Some(list) = header.and_then(ranges_in_bytes) else {
+        request
+            .response
+            .add("Accept-Ranges", Bytes::from_static(b"bytes"));
+        return Ok(body);
+    };
+    match parse(list, length, most.unwrap_or(usize::MAX)) {
+        Parsed::Parts(parts) => Ok(cut(request, body, length, &parts)),
+        Parsed::TooMany => Ok(body),
+        Parsed::Unsatisfiable => {
+            let value = format!("bytes */{length}");
+            request.response.add("Content-Range", value);
+            Err(Status::RANGE_NOT_SATISFIABLE)
+        }
+    }
+}
+
+/// What stands behind `bytes=`.
+fn ranges_in_bytes(header: &[u8]) -> Option<&[u8]> {
+    let (unit, list) = header.split_at_checked(6)?;
+    unit.eq_ignore_ascii_case(b"bytes=").then_some(list)
+}
+
+/// `If-Range` has the entity tag, or exactly the time, of the body that there is.
+fn if_range_holds(request: &Request) -> bool {
+    let Some(condition) = request.header(Known::IfRange) else {
+        return true;
+    };
+    if condition.len() >= 2 && condition.ends_with(b"\"") {
+        return request
+            .response
+            .etag
+            .as_ref()
+            .is_some_and(|etag| condition == etag);
+    }
+    match &request.response.last_modified {
+        Some(modified) => seconds_of(condition) == Some(modified.seconds),
+        None => false,
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Parsed {
+    Parts(Vec<Part>),
+    /// More than `max_ranges`, or more bytes than the whole body has: the whole body is sent.
+    TooMany,
+    /// None lies inside the body, or the list is no list.
+    Unsatisfiable,
+}
+
+fn parse(list: &[u8], length: u64, most: usize) -> Parsed {
+    let mut parts = Vec::new();
+    let mut total = 0u64;
+    for item in list.split(|byte| *byte == b',') {
+        let Some(part) = parse_item(item, length) else {
+            return Parsed::Unsatisfiable;
+        };
+        let Some(part) = part else { continue };
+        if parts.len() == most {
+            return Parsed::TooMany;
+        }
+        total = total.saturating_add(part.end - part.start);
+        parts.push(part);
+    }
+    match parts.is_empty() {
+        true => Parsed::Unsatisfiable,
+        false if total > length => Parsed::TooMany,
+        false => Parsed::Parts(parts),
+    }
+}
+
+/// One range; `Some(None)` is one outside of the body, `None` is no range at all.
+fn parse_item(item: &[u8], length: u64) -> Option<Option<Part>> {
+    let blank = |byte: &u8| *byte == b' ';
+    let item = &item[item.iter().take_while(|byte| blank(byte)).count()..];
+    let dash = memchr::memchr(b'-', item)?;
+    let first = trim_end(&item[..dash]);
+    let last = &item[dash + 1..];
+    let last = trim_end(&last[last.iter().take_while(|byte| blank(byte)).count()..]);
+    if first.is_empty() {
+        let suffix = number(last)?.min(length);
+        return Some((suffix > 0).then(|| Part {
+            start: length - suffix,
+            end: length,
+        }));
+    }
+    let start = number(first)?;
+    let end = if last.is_empty() {
+        length
+    } else {
+        number(last)?.saturating_add(1).min(length)
+    };
+    Some((start < end).then_some(Part { start, end }))
+}
+
+fn trim_end(text: &[u8]) -> &[u8] {
+    let blank = text.iter().rev().take_while(|byte| **byte == b' ').count();
+    &text[..text.len() - blank]
+}
+
+fn number(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let number = std::str::from_utf8(digits).ok()?.parse::<u64>().ok()?;
+    (number < i64::MAX as u64).then_some(number)
+}
+
+fn cut(request: &mut Request, body: Body, length: u64, parts: &[Part]) -> Body {
+    let Body::One(whole) = body else { return body };
+    request.response.status = Status::PARTIAL_CONTENT;
+    if let [part] = parts {
+        let size = part.end - part.start;
+        request.response.content_length = Some(size);
+        let value = format!("bytes {}-{}/{length}", part.start, part.end - 1);
+        request.response.add("Content-Range", value);
+        return Body::One(whole.slice(part.start, size));
+    }
+    multipart(request, &whole, length, parts)
+}
+
+/// Several ranges go out as `multipart/byteranges`, each with its own head.
+fn multipart(request: &mut Request, whole: &Chunk, length: u64, parts: &[Part]) -> Body {
+    static BOUNDARY: AtomicU64 = AtomicU64::new(1);
+    let boundary = format!("{:020}", BOUNDARY.fetch_add(1, Ordering::Relaxed));
+    let content_type = spelt_type(request);
+    let mut chunks = VecDeque::with_capacity(2 * parts.len() + 1);
+    for part in parts {
+        let head = format!(
+            "\r\n--{boundary}\r\n{content_type}Content-Range: bytes {}-{}/{length}\r\n\r\n",
+            part.start,
+            part.end - 1
+        );
+        chunks.push_back(Chunk::Bytes(head.into()));
+        chunks.push_back(whole.slice(part.start, part.end - part.start));
+    }
+    chunks.push_back(Chunk::Bytes(format!("\r\n--{boundary}--\r\n").into()));
+    let response = &mut request.response;
+    response.content_type = Some(format!("multipart/byteranges; boundary={boundary}").into());
+    response.charset = None;
+    let body = Body::Many(chunks);
+    response.content_length = body.len();
+    body
+}
+
+fn spelt_type(request: &Request) -> String {
+    let response = &request.response;
+    let Some(kind) = &response.content_type else {
+        return String::new();
+    };
+    let kind = String::from_utf8_lossy(kind);
+    match &response.charset {
+        Some(charset) => format!(
+            "Content-Type: {kind}; charset={}\r\n",
+            String::from_utf8_lossy(charset)
+        ),
+        None => format!("Content-Type: {kind}\r\n"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(list: &str) -> Parsed {
+        parse(list.as_bytes(), 100, 3)
+    }
+
+    #[test]
+    fn ranges_that_clients_ask_for() {
+        let one = |start, end| Parsed::Parts(vec![Part { start, end }]);
+        assert_eq!(parts("0-9"), one(0, 10));
+        assert_eq!(parts(" 90 - "), one(90, 100));
+        assert_eq!(parts("-5"), one(95, 100));
+        assert_eq!(parts("-500"), one(0, 100));
+        assert_eq!(parts("50-500"), one(50, 100));
+        assert_eq!(parts("200-,1-1"), one(1, 2));
+    }
+
+    #[test]
+    fn ranges_that_are_not_served() {
+        for list in [
+            "",
+            "a",
+            "1",
+            "5-2",
+            "200-300",
+            "-0",
+            "1-2-3",
+            "1-x",
+            "99999999999999999999-",
+        ] {
+            assert_eq!(parts(list), Parsed::Unsatisfiable, "{list:?}");
+        }
+        assert_eq!(parts("0-1,2-3,4-5,6-7"), Parsed::TooMany);
+        assert_eq!(parts("0-99,0-"), Parsed::TooMany);
+    }
+}
