@@ -227,8 +227,9 @@ pub fn program() -> &'static str {
 }
 
 /// Whether warnings and worse also go to the standard error: true until the process has started.
-pub fn echo_to_stderr(on: bool) {
-    STDERR_TOO.store(on, Ordering::Relaxed);
+/// Returns what it was.
+pub fn echo_to_stderr(on: bool) -> bool {
+    STDERR_TOO.swap(on, Ordering::Relaxed)
 }
 
 /// `nginx: MESSAGE` on the standard error, in one write.

@@ -2,5 +2,9 @@
 
 pub mod cli;
 pub mod configure;
+pub mod embedded;
+pub mod folders;
 pub mod identity;
+pub mod notices;
+pub mod program;
 pub mod startup;

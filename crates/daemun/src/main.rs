@@ -1,20 +1,24 @@
 //! daemun, the main gate.
 
 use std::ffi::OsString;
+use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
-use daemun::cli::Options;
+use daemun::cli::{Options, Places};
 use daemun::identity::Identity;
-use daemun_core::log;
+use daemun::program::Server;
+use daemun::startup;
+use daemun_core::log::{self, Log};
+use daemun_process::{Cycle, Program, signaller};
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    let identity = Identity::of(
-        arguments
-            .first()
-            .map(OsString::as_os_str)
-            .unwrap_or_default(),
-    );
+    let name = arguments
+        .first()
+        .map(OsString::as_os_str)
+        .unwrap_or_default();
+    let identity = Identity::of(name);
     log::name_program(identity.name);
     let options = match Options::parse(arguments.get(1..).unwrap_or_default()) {
         Ok(options) => options,
@@ -24,7 +28,83 @@ fn main() -> ExitCode {
         }
     };
     if options.version {
-        eprint!("{}", options.about(identity, &[]));
+        eprint!(
+            "{}",
+            options.about(identity, &daemun::program::working_modules())
+        );
     }
-    ExitCode::SUCCESS
+    if options.only_informs() {
+        return ExitCode::SUCCESS;
+    }
+    exit_code(act(identity, options, arguments))
+}
+
+fn act(identity: &'static Identity, options: Options, arguments: Vec<OsString>) -> i32 {
+    let current = match std::env::current_dir() {
+        Ok(current) => current,
+        Err(error) => {
+            log::write_stderr(format_args!(
+                "[emerg] getcwd() failed{}",
+                log::Errno(&error)
+            ));
+            return 1;
+        }
+    };
+    let places = Places::of(&options, identity, &current, Path::exists);
+    startup::open_log(&options, identity, &places);
+    let server = Server {
+        identity,
+        options,
+        places,
+    };
+    if server.options.test {
+        return test(&server);
+    }
+    if let Some(request) = server.options.signal {
+        return match server.load() {
+            Ok(cycle) => signaller::signal(request, &cycle.settings.pid, &Log::current()),
+            Err(_) => 1,
+        };
+    }
+    daemun_process::run(&server, arguments)
+}
+
+/// `-t` and `-T`: nginx's two verdicts.
+fn test(server: &Server) -> i32 {
+    let shown = match &server.places.configuration {
+        Some(path) => path.display().to_string(),
+        None => "embedded.conf".to_owned(),
+    };
+    match daemun_process::test(server) {
+        Ok(cycle) => {
+            if !server.options.quiet {
+                log::write_stderr(format_args!("the configuration file {shown} syntax is ok"));
+                log::write_stderr(format_args!(
+                    "configuration file {shown} test is successful"
+                ));
+            }
+            if server.options.dump {
+                dump(&cycle);
+            }
+            0
+        }
+        Err(_) => {
+            log::write_stderr(format_args!("configuration file {shown} test failed"));
+            1
+        }
+    }
+}
+
+fn dump(cycle: &Cycle<<Server as Program>::Configuration>) {
+    let mut out = std::io::stdout().lock();
+    for file in cycle.configuration.files.iter() {
+        // Whoever closed the standard output does not want the rest.
+        let _ = writeln!(out, "# configuration file {}:", file.name().display());
+        let _ = out.write_all(file.text());
+        let _ = writeln!(out);
+    }
+}
+
+fn exit_code(code: i32) -> ExitCode {
+    u8::try_from(code).map_or(ExitCode::FAILURE, ExitCode::from)
 }

@@ -1,6 +1,7 @@
 //! The `http` block as one immutable value: sockets, servers, locations, and what each request walks through.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use daemun_conf::{Diagnostics, Span};
 use daemun_core::connection::Connection;
@@ -13,7 +14,7 @@ use daemun_core::script::{Script, Variables};
 use daemun_event::Stream;
 use daemun_proto::http1::Method;
 
-use crate::core::client::TempPath;
+use crate::core::client::{self, TempPath};
 use crate::core::files::{self, Root};
 use crate::core::limit_except;
 use crate::core::listen::{self, Listen};
@@ -337,6 +338,38 @@ fn name_of(stream: &Stream) -> Option<SocketAddr> {
 }
 
 impl HttpConfig {
+    /// For a configuration without an `http` block.
+    pub fn without_servers(
+        settings: SettingsSet,
+        server_header: ServerHeader,
+        body_temp_path: TempPath,
+    ) -> Self {
+        HttpConfig {
+            sockets: Vec::new(),
+            servers: Vec::new(),
+            settings,
+            variables: Definitions::default(),
+            server_header,
+            body_temp_path,
+        }
+    }
+
+    /// The folders that `client_body_temp_path` names, in any block.
+    pub fn temporary_folders(&self) -> Vec<&Path> {
+        let mut folders = Vec::new();
+        let mut locations: Vec<&Location> =
+            self.servers.iter().map(|server| &server.location).collect();
+        while let Some(location) = locations.pop() {
+            if let Some(path) = &*location.settings.of(&client::SETTINGS).body_temp_path
+                && !folders.contains(&path.folder.as_path())
+            {
+                folders.push(&path.folder);
+            }
+            locations.extend(location.nested.iter());
+        }
+        folders
+    }
+
     /// A server for requests that belong to no connection yet.
     pub fn any_server(&'static self) -> &'static Server {
         &self.servers[0]

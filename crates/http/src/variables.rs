@@ -17,6 +17,7 @@ use crate::module::{HttpModule, Variable};
 use crate::request::Request;
 
 /// What each name of a configuration stands for, by id.
+#[derive(Default)]
 pub struct Definitions(Vec<Resolved>);
 
 enum Resolved {

@@ -17,6 +17,7 @@ pub mod control;
 pub mod engines;
 pub mod handover;
 pub mod listening;
+pub mod serve;
 pub mod signaller;
 
 mod affinity;

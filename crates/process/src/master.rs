@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use daemun_core::log;
 use daemun_core::log::Log;
+use daemun_shm::{Scoreboard, WorkerSlot, WorkerState};
 use daemun_sys::signals::{self, Received, SignalQueue};
 use daemun_sys::{poll, process};
 
@@ -29,6 +30,7 @@ pub(crate) fn run<P: Program>(started: Started<'_, P>) -> i32 {
         signals,
         channel,
         control,
+        scoreboard,
         origin,
     } = started;
     let mut master = Master {
@@ -37,6 +39,7 @@ pub(crate) fn run<P: Program>(started: Started<'_, P>) -> i32 {
         generation,
         origin,
         channel,
+        scoreboard,
         table: Table::default(),
         signals: Some(signals),
         control,
@@ -56,6 +59,7 @@ struct Master<'p, P: Program> {
     generation: Generation<P::Configuration>,
     origin: Origin,
     channel: Option<Arc<Channel>>,
+    scoreboard: Arc<Scoreboard>,
     table: Table,
     /// `None` in a worker only, between the fork and its own signals.
     signals: Option<SignalQueue>,
@@ -183,21 +187,30 @@ impl<P: Program> Master<'_, P> {
     }
 
     fn start(&mut self, place: usize) -> io::Result<()> {
-        let Worker { index, slot, .. } = self.table.workers[place];
+        let index = self.table.workers[place].index;
+        let full = || io::Error::other("the scoreboard is full");
+        let counters = self
+            .scoreboard
+            .claim(self.generation.number)
+            .ok_or_else(full)?;
+        let slot = counters.index();
         let (reader, writer) = io::pipe()?;
         // Each side keeps its own end: the fork gives both sides both.
         let (mut reader, mut writer) = (Some(reader), Some(writer));
         let pid = process::spawn(|| {
             drop(reader.take());
             match writer.take() {
-                Some(pipe) => self.work(index, slot, Ready::new(pipe)),
+                Some(pipe) => self.work(index, counters, Ready::new(pipe)),
                 None => FATAL,
             }
-        })?;
+        });
         drop(writer);
+        let pid = pid.inspect_err(|_| self.scoreboard.retire(slot))?;
         log!(self.log(), Notice, (), "start worker process {}", pid);
         if let Some(ready) = reader {
-            self.table.workers[place].state = State::Starting {
+            let worker = &mut self.table.workers[place];
+            worker.slot = Some(slot);
+            worker.state = State::Starting {
                 pid,
                 ready,
                 since: Instant::now(),
@@ -207,7 +220,7 @@ impl<P: Program> Master<'_, P> {
     }
 
     /// The worker's life, in the forked process.
-    fn work(&mut self, index: usize, slot: usize, ready: Ready) -> i32 {
+    fn work(&mut self, index: usize, counters: WorkerSlot, ready: Ready) -> i32 {
         let generation = self.generation.number;
         let cycle = Arc::clone(&self.generation.cycle);
         let listening = self
@@ -227,11 +240,14 @@ impl<P: Program> Master<'_, P> {
             }
         };
         set_title("worker process", generation);
+        counters.set_pid(std::process::id());
+        counters.set_state(WorkerState::Running);
         let channel = self.channel.take();
         let context = WorkerContext {
             index,
-            slot,
+
             generation,
+            counters,
             listening,
             orders,
             channel,
@@ -265,6 +281,9 @@ impl<P: Program> Master<'_, P> {
                 log_exit("new binary process", pid, exit, self.log());
                 self.take_upgrade_back();
                 continue;
+            }
+            if let Some(slot) = self.table.slot_of(pid) {
+                self.scoreboard.retire(slot);
             }
             let log = &self.generation.cycle.log;
             match self.table.ended(pid, exit, self.generation.number, log) {

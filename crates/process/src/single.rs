@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use daemun_core::log;
 use daemun_core::log::Log;
+use daemun_shm::WorkerState;
 use daemun_sys::packet::PacketSocket;
 use daemun_sys::signals::{self, Received};
 use daemun_sys::{poll, process};
@@ -45,6 +46,8 @@ struct Single<'p, P: Program> {
 /// A thread that serves a generation.
 struct Generating {
     number: u64,
+    /// Its place in the scoreboard.
+    slot: usize,
     orders: PacketSocket,
     /// Says once that the thread serves, and ends with it.
     ready: PipeReader,
@@ -125,12 +128,17 @@ impl<'p, P: Program> Single<'p, P> {
     {
         let generation = &self.started.generation;
         let number = generation.number;
+        let full = || io::Error::other("the scoreboard is full");
+        let counters = self.started.scoreboard.claim(number).ok_or_else(full)?;
+        counters.set_pid(std::process::id());
+        counters.set_state(WorkerState::Running);
+        let slot = counters.index();
         let (orders, channel_end) = PacketSocket::pair()?;
         let (ready, pipe) = io::pipe()?;
         let context = WorkerContext {
             index: 0,
-            slot: usize::from(number.is_multiple_of(2)),
             generation: number,
+            counters,
             listening: generation.sockets.share(0, 1),
             orders: Orders::from_channel(channel_end, self.log().clone()),
             channel: self.started.channel.clone(),
@@ -141,6 +149,7 @@ impl<'p, P: Program> Single<'p, P> {
         std::thread::Builder::new().spawn_scoped(scope, move || program.work(&cycle, context))?;
         self.threads.push(Generating {
             number,
+            slot,
             orders,
             ready,
             serves: false,
@@ -174,6 +183,9 @@ impl<'p, P: Program> Single<'p, P> {
                 return true;
             }
             thread.serves = thread.ready.read(&mut [0]).unwrap_or(0) == 1;
+            if !thread.serves {
+                self.started.scoreboard.retire(thread.slot);
+            }
             thread.serves
         });
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use daemun_core::log;
 use daemun_core::log::{Failure, Log};
+use daemun_shm::Scoreboard;
 use daemun_sys::process::{self, Fork};
 use daemun_sys::signals::{self, SignalQueue};
 use daemun_sys::{identity, title};
@@ -50,6 +51,7 @@ pub(crate) struct Started<'p, P: Program> {
     pub signals: SignalQueue,
     pub channel: Option<Arc<Channel>>,
     pub control: Option<Control>,
+    pub scoreboard: Arc<Scoreboard>,
     pub origin: Origin,
 }
 
@@ -86,6 +88,7 @@ fn start<P: Program>(program: &P, arguments: Vec<OsString>) -> Result<Started<'_
     let cycle = &generation.cycle;
     let log = cycle.log.clone();
     let channel = open_channel(&log);
+    let scoreboard = Scoreboard::new().map_err(|error| fail(&log, "mmap()", error))?;
 
     // From here on signals wait: none that comes while the process detaches is lost.
     let signals =
@@ -127,6 +130,7 @@ fn start<P: Program>(program: &P, arguments: Vec<OsString>) -> Result<Started<'_
         signals,
         channel,
         control: control.ok(),
+        scoreboard,
         origin,
     })
 }

@@ -12,12 +12,13 @@ use crate::{FATAL, Order};
 
 /// A place in the table.
 pub(crate) struct Worker {
-    pub slot: usize,
     pub index: usize,
     pub generation: u64,
     pub state: State,
     /// Exits in a row before it said that it was ready.
     pub failures: u32,
+    /// Its place in the scoreboard, while it runs.
+    pub slot: Option<usize>,
 }
 
 pub(crate) enum State {
@@ -62,17 +63,13 @@ impl Table {
 
     /// Adds a worker that is to be started at once.
     pub fn enlist(&mut self, index: usize, generation: u64) {
-        let taken = |slot| self.workers.iter().any(|worker| worker.slot == slot);
-        let slot = (0..)
-            .find(|slot| !taken(*slot))
-            .unwrap_or(self.workers.len());
         let state = State::Due(Instant::now());
         self.workers.push(Worker {
-            slot,
             index,
             generation,
             state,
             failures: 0,
+            slot: None,
         });
     }
 
@@ -171,6 +168,14 @@ impl Table {
         }
     }
 
+    /// The place in the scoreboard of that process.
+    pub fn slot_of(&self, pid: i32) -> Option<usize> {
+        self.workers
+            .iter()
+            .find(|worker| worker.pid() == Some(pid))?
+            .slot
+    }
+
     /// Takes note of a process that ended.
     pub fn ended(&mut self, pid: i32, exit: Exit, newest: u64, log: &Log) -> Ended {
         let place = self
@@ -187,6 +192,7 @@ impl Table {
             return Ended::Stranger;
         };
         let worker = &mut self.workers[place];
+        worker.slot = None;
         let fatal = exit == Exit::Code(FATAL);
         let leaving = matches!(worker.state, State::Leaving { .. });
         if fatal && !leaving {
@@ -350,14 +356,6 @@ mod tests {
         let mut table = Table::default();
         table.enlist(0, 1);
         table.enlist(0, 2);
-        assert_eq!(
-            table
-                .workers
-                .iter()
-                .map(|worker| worker.slot)
-                .collect::<Vec<_>>(),
-            [0, 1]
-        );
         let _pipes = [starting(&mut table, 0, 10), starting(&mut table, 1, 11)];
         assert!(matches!(
             table.ended(10, Exit::Code(0), 2, &Log::silent()),

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use daemun_core::log;
 use daemun_core::log::Log;
 use daemun_core::settings::{Identity, ProcessSettings};
+use daemun_shm::WorkerSlot;
 use daemun_sys::limits::Resource;
 use daemun_sys::{credentials, identity, limits};
 
+use crate::engines::Socket;
 use crate::handover::Channel;
 use crate::{Listening, Orders, affinity, environment};
 
@@ -16,15 +18,32 @@ use crate::{Listening, Orders, affinity, environment};
 pub struct WorkerContext {
     /// Its place among the workers of its generation, from 0.
     pub index: usize,
-    /// Its place in the scoreboard; no other live worker of this master has it.
-    pub slot: usize,
     pub generation: u64,
+    /// Its place in the scoreboard.
+    pub counters: WorkerSlot,
     /// In the order of the cycle's specifications.
     pub listening: Vec<Listening>,
     pub orders: Orders,
     /// The way to other generations for parked connections.
     pub channel: Option<Arc<Channel>>,
     pub ready: Ready,
+}
+
+impl WorkerContext {
+    /// Every socket to accept from.
+    pub fn sockets(&self) -> Vec<Socket> {
+        let each = self.listening.iter().zip(0u16..);
+        let sockets = each.flat_map(|(entry, listener)| {
+            let shared = entry.shared;
+            let descriptors = entry.sockets.iter().cloned();
+            descriptors.map(move |descriptor| Socket {
+                descriptor,
+                listener,
+                shared,
+            })
+        });
+        sockets.collect()
+    }
 }
 
 /// Tells the master that this worker serves now: older generations may end. Dropped, it tells that the worker ended.

@@ -218,7 +218,9 @@ fn workers_that_cannot_start_leave_the_old_ones_serving() {
 
     server.configure("listen 127.0.0.1:PORT\ntext three\n");
     server.reload().unwrap();
-    assert_eq!(client.ask().unwrap().0, "three");
+    eventually("the new worker has the connection", || {
+        client.ask().unwrap().0 == "three"
+    });
     server.stop();
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use daemun_core::connection::{Connection, Outcome, Protocol, Wait};
 use daemun_event::{Deadline, Reactor};
+use daemun_process::engines::Socket;
 use daemun_process::engines::native::{Engine, Limits};
 use daemun_shm::Scoreboard;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
@@ -78,10 +79,13 @@ pub fn daemun(listener: TcpListener, meter: Meter) {
     let limits = Limits {
         connections: 10_000,
         multi_accept: false,
-        shared_listeners: false,
     };
     let counters = Scoreboard::new().expect("memory").claim(1).expect("a slot");
-    let sockets = vec![Arc::new(listener.into())];
+    let sockets = vec![Socket {
+        descriptor: Arc::new(listener.into()),
+        listener: 0,
+        shared: false,
+    }];
     let report = Box::new(|_| {});
     let mut engine = Engine::new(
         &reactor,

@@ -1,6 +1,6 @@
 //! A connection's session: reads requests, has them answered, and says what becomes of the connection.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -23,6 +23,7 @@ use crate::status::Status;
 pub struct Http {
     config: &'static HttpConfig,
     counters: WorkerSlot,
+    closing: Rc<Cell<bool>>,
     /// Requests between uses: their storage makes a request free of allocations.
     spare: RefCell<Vec<Box<Request>>>,
 }
@@ -31,10 +32,12 @@ pub struct Http {
 const SPARE: usize = 64;
 
 impl Http {
-    pub fn new(config: &'static HttpConfig, counters: WorkerSlot) -> Http {
+    /// `closing` is set once no connection is to be kept after its response.
+    pub fn new(config: &'static HttpConfig, counters: WorkerSlot, closing: Rc<Cell<bool>>) -> Http {
         Http {
             config,
             counters,
+            closing,
             spare: RefCell::default(),
         }
     }
@@ -120,6 +123,9 @@ async fn serve(http: Rc<Http>, mut connection: Connection) -> Outcome {
         let next = exchange(&mut request, head).await;
         http.counters.writing(-1);
         if let Next::Close = next {
+            return Outcome::Close(http.put_back(request));
+        }
+        if http.closing.get() {
             return Outcome::Close(http.put_back(request));
         }
         prepare_next(&mut request);

@@ -11,9 +11,18 @@ use daemun_event::{Deadline, Listener, Peer, Stream, Timer};
 /// them, so that no close of ours ever tells of free ones. nginx's `accept_mutex_delay`.
 const RETRY: Duration = Duration::from_millis(500);
 
+/// A listening socket as an engine gets it.
+pub struct Socket {
+    pub descriptor: Arc<OwnedFd>,
+    /// The place of its address in the configuration: [`Connection::listener`](daemun_core::connection::Connection).
+    pub listener: u16,
+    /// Other workers accept from it too.
+    pub shared: bool,
+}
+
 /// What came of asking for a connection.
 pub(super) enum Asked {
-    Accepted(Stream, Peer),
+    Accepted(Stream, Peer, u16),
     /// There is none.
     Nobody,
     /// One was there, but is gone; ask again.
@@ -23,17 +32,22 @@ pub(super) enum Asked {
 }
 
 pub(super) struct Acceptor {
-    listeners: Vec<Listener>,
+    listeners: Vec<(Listener, u16)>,
     paused: bool,
     retry: Option<Timer>,
 }
 
 impl Acceptor {
-    /// Begins to listen; `shared` as in [`Listener::new`].
-    pub(super) fn new(sockets: Vec<Arc<OwnedFd>>, shared: bool) -> io::Result<Acceptor> {
-        let listener = |(index, socket)| Listener::new(socket, index as u32, shared);
-        let listeners: Vec<_> = sockets.into_iter().enumerate().map(listener).collect();
-        listeners.iter().try_for_each(Listener::resume)?;
+    /// Begins to listen.
+    pub(super) fn new(sockets: Vec<Socket>) -> io::Result<Acceptor> {
+        let listener = |(socket, index): (Socket, u32)| {
+            let listener = Listener::new(socket.descriptor, index, socket.shared);
+            (listener, socket.listener)
+        };
+        let listeners: Vec<_> = sockets.into_iter().zip(0..).map(listener).collect();
+        listeners
+            .iter()
+            .try_for_each(|(listener, _)| listener.resume())?;
         Ok(Acceptor {
             listeners,
             paused: false,
@@ -47,11 +61,11 @@ impl Acceptor {
 
     /// Asks the listener at `index`, which may be gone.
     pub(super) fn ask(&self, index: usize) -> Asked {
-        let Some(listener) = self.listeners.get(index) else {
+        let Some((socket, listener)) = self.listeners.get(index) else {
             return Asked::Nobody;
         };
-        match listener.accept() {
-            Ok((stream, peer)) => Asked::Accepted(stream, peer),
+        match socket.accept() {
+            Ok((stream, peer)) => Asked::Accepted(stream, peer, *listener),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Asked::Nobody,
             Err(error) if concerns_one_connection(&error) => Asked::Aborted(error),
             Err(error) => Asked::Failed(error),
@@ -60,7 +74,9 @@ impl Acceptor {
 
     /// Has nothing reported any more; [`ask`](Self::ask) goes on to work.
     pub(super) fn leave(&self) -> io::Result<()> {
-        self.listeners.iter().try_for_each(Listener::pause)
+        self.listeners
+            .iter()
+            .try_for_each(|(listener, _)| listener.pause())
     }
 
     pub(super) fn is_paused(&self) -> bool {
@@ -82,7 +98,9 @@ impl Acceptor {
     pub(super) fn resume(&mut self) -> io::Result<()> {
         self.paused = false;
         self.retry = None;
-        self.listeners.iter().try_for_each(Listener::resume)
+        self.listeners
+            .iter()
+            .try_for_each(|(listener, _)| listener.resume())
     }
 
     /// Stops for good. The sockets stay open in whoever else holds them.

@@ -9,6 +9,8 @@ mod tests;
 use std::any::Any;
 use std::io;
 
+pub use accept::Socket;
+
 /// What an engine has to say to the error log.
 pub enum Notice {
     /// `worker_connections` is reached: parked connections are closed, or accepting pauses. Said

@@ -2,16 +2,14 @@
 
 use std::io;
 use std::ops::ControlFlow;
-use std::os::fd::OwnedFd;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::Poll;
 
 use daemun_core::connection::{Connection, Outcome, Protocol, Reason, Wait};
 use daemun_event::{Handler, Millis, Panicked, Peer, Reactor, Sessions, Stream, now};
 use daemun_shm::WorkerSlot;
 
-use super::accept::{Acceptor, Asked};
+use super::accept::{Acceptor, Asked, Socket};
 use super::parked::Parked;
 use super::{Notice, Report};
 
@@ -23,8 +21,6 @@ pub struct Limits {
     pub connections: usize,
     /// `multi_accept`.
     pub multi_accept: bool,
-    /// Other workers accept from the same sockets.
-    pub shared_listeners: bool,
 }
 
 /// The engine of one worker. It is the [`Handler`] of the worker's reactor.
@@ -44,11 +40,11 @@ pub struct Engine<P: Protocol> {
 }
 
 impl<P: Protocol> Engine<P> {
-    /// Begins to accept from `sockets`, whose index is [`Connection::listener`].
+    /// Begins to accept from `sockets`.
     pub fn new(
         reactor: &Reactor,
         protocol: Rc<P>,
-        sockets: Vec<Arc<OwnedFd>>,
+        sockets: Vec<Socket>,
         limits: Limits,
         counters: WorkerSlot,
         report: Report,
@@ -58,7 +54,7 @@ impl<P: Protocol> Engine<P> {
         Ok(Engine {
             protocol,
             limits,
-            acceptor: Acceptor::new(sockets, limits.shared_listeners)?,
+            acceptor: Acceptor::new(sockets)?,
             parked: Parked::with_capacity(limits.connections),
             sessions: Sessions::new(move |connection| serving.clone().serve(connection)),
             open: 0,
@@ -135,12 +131,12 @@ impl<P: Protocol> Engine<P> {
             return ControlFlow::Break(());
         }
         match self.acceptor.ask(listener) {
-            Asked::Accepted(stream, peer) => {
+            Asked::Accepted(stream, peer, listener) => {
                 if self.is_full() {
                     self.report_exhausted();
                     self.shed_oldest();
                 }
-                self.begin(stream, peer, listener as u16);
+                self.begin(stream, peer, listener);
                 ControlFlow::Continue(())
             }
             Asked::Nobody => ControlFlow::Break(()),

@@ -12,6 +12,7 @@ use daemun_event::{Buffer, Deadline, Reactor, now};
 use daemun_shm::{Scoreboard, Totals, WorkerSlot};
 
 use super::Notice;
+use super::Socket;
 use super::native::{Engine, Limits};
 
 /// Answers each read with the same bytes. What begins with `w` is answered once more came, `p`
@@ -99,12 +100,15 @@ impl World {
         let limits = Limits {
             connections,
             multi_accept: false,
-            shared_listeners: false,
         };
         let engine = Engine::new(
             &reactor,
             protocol.clone(),
-            vec![Arc::new(listener.into())],
+            vec![Socket {
+                descriptor: Arc::new(listener.into()),
+                listener: 0,
+                shared: false,
+            }],
             limits,
             counters.clone(),
             Box::new(report),

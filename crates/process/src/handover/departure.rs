@@ -15,6 +15,8 @@ pub struct Departure<C> {
     channel: Arc<Channel>,
     waiting: VecDeque<Passenger<C>>,
     lane: Lane<C>,
+    /// Lanes opened so far.
+    opened: u32,
     /// Lanes that led to a receiver without room.
     full: u32,
 }
@@ -57,6 +59,7 @@ impl<C: AsFd> Departure<C> {
             channel,
             waiting: VecDeque::new(),
             lane: Lane::Closed,
+            opened: 0,
             full: 0,
         }
     }
@@ -70,10 +73,10 @@ impl<C: AsFd> Departure<C> {
         self.waiting.is_empty() && self.in_flight() == 0
     }
 
-    /// What to watch for readability; it changes with every [`pump`](Self::pump).
-    pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+    /// What to watch for readability, and a number that changes with it: each pump may open another lane.
+    pub fn lane(&self) -> Option<(u32, BorrowedFd<'_>)> {
         match &self.lane {
-            Lane::Open(sender, _) => Some(sender.as_fd()),
+            Lane::Open(sender, _) => Some((self.opened, sender.as_fd())),
             _ => None,
         }
     }
@@ -109,6 +112,7 @@ impl<C: AsFd> Departure<C> {
     }
 
     fn connect(&mut self) {
+        self.opened += 1;
         self.lane = match self.channel.connect() {
             Ok(sender) => Lane::Open(sender, Instant::now()),
             Err(_) => Lane::Nobody,
@@ -258,7 +262,7 @@ mod tests {
                 .next_moment()
                 .unwrap()
                 .saturating_duration_since(Instant::now());
-            daemun_sys::poll::readable(&[departure.descriptor().unwrap()], Some(left)).unwrap();
+            daemun_sys::poll::readable(&[departure.lane().unwrap().1], Some(left)).unwrap();
             departed.extend(departure.pump());
         }
         assert!(

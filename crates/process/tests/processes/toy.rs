@@ -4,21 +4,23 @@
 //! Its configuration is one `name value` a line: `listen ADDRESS [reuseport]`, `workers N`, `text WORD`, `daemon off`,
 //! `master_process off`, `dies` (workers end before they serve).
 
+use std::cell::Cell;
 use std::fs;
-use std::io::{self, Read, Write};
-use std::net::TcpStream;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixStream;
+use std::io;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use daemun_core::connection::Reason;
+use daemun_core::connection::{Connection, Outcome, Partial, Protocol, Wait};
 use daemun_core::listen::{Address, ListenSpec};
 use daemun_core::log::{self, Level, Log, OpenFiles, Target, Threshold};
 use daemun_core::settings::ProcessSettings;
-use daemun_process::handover::{CREDITS, Departure, Receiver, Record};
-use daemun_process::{Cycle, Listening, Order, Program, WorkerContext};
+use daemun_event::{Deadline, Reactor};
+use daemun_process::engines::Notice;
+use daemun_process::engines::native::{Engine, Limits};
+use daemun_process::serve::Life;
+use daemun_process::{Cycle, Program, WorkerContext};
 
 /// `toy FOLDER`: serves what `FOLDER/toy.conf` says, and returns the exit code.
 pub fn run(arguments: Vec<std::ffi::OsString>) -> i32 {
@@ -83,10 +85,7 @@ impl Program for Toy {
         if cycle.configuration.dies {
             return 1;
         }
-        match serve(cycle, context) {
-            Ok(()) => 0,
-            Err(error) => panic!("{error}"),
-        }
+        serve(cycle, context)
     }
 }
 
@@ -97,183 +96,102 @@ fn address_of(text: &str) -> Address {
     }
 }
 
-/// A connection between lines, or in the middle of one.
-struct Parked {
-    stream: OwnedFd,
-    listener: usize,
-    requests: u32,
-    partial: Vec<u8>,
+/// Answers each line.
+struct Lines {
+    text: String,
+    closing: Rc<Cell<bool>>,
 }
 
-impl AsFd for Parked {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.stream.as_fd()
-    }
-}
-
-fn serve(cycle: &Cycle<Answers>, mut context: WorkerContext) -> io::Result<()> {
-    let mut parked: Vec<Parked> = Vec::new();
-    let mut receivers: Vec<Receiver> = Vec::new();
-    context.ready.tell();
-    loop {
-        wait(&context, &parked, &receivers)?;
-        while let Some(order) = context.orders.receive()? {
-            match order {
-                Order::Reopen => cycle.files.reopen(None, &cycle.log),
-                Order::Terminate => return Ok(()),
-                Order::Quit { hand_over } => {
-                    accept(&context.listening, &mut parked)?;
-                    take_over(&mut receivers, &context.listening, &mut parked);
-                    context.listening.clear();
-                    drop(receivers);
-                    if hand_over {
-                        pass_on(&context, cycle, parked)?;
-                    }
-                    return Ok(());
-                }
-            }
-        }
-        accept(&context.listening, &mut parked)?;
-        if let Some(channel) = &context.channel {
-            receivers.extend(channel.accept(CREDITS)?);
-        }
-        take_over(&mut receivers, &context.listening, &mut parked);
-        parked.retain_mut(|connection| answer(connection, &cycle.configuration.text));
-    }
-}
-
-fn wait(context: &WorkerContext, parked: &[Parked], receivers: &[Receiver]) -> io::Result<()> {
-    let mut descriptors = vec![context.orders.as_fd()];
-    descriptors.extend(context.channel.iter().map(|channel| channel.as_fd()));
-    let sockets = context
-        .listening
-        .iter()
-        .flat_map(|listening| &listening.sockets);
-    descriptors.extend(sockets.map(|socket| socket.as_fd()));
-    descriptors.extend(parked.iter().map(Parked::as_fd));
-    descriptors.extend(receivers.iter().map(Receiver::as_fd));
-    daemun_sys::poll::readable(&descriptors, None).map(drop)
-}
-
-fn accept(listening: &[Listening], parked: &mut Vec<Parked>) -> io::Result<()> {
-    for (listener, entry) in listening.iter().enumerate() {
-        for socket in &entry.sockets {
-            // Accepting needs nothing of the kind but the descriptor.
-            let acceptor = std::net::TcpListener::from(socket.try_clone()?);
-            let unix = matches!(entry.spec.address, Address::Unix(_));
-            loop {
-                let accepted = match unix {
-                    true => std::os::unix::net::UnixListener::from(socket.try_clone()?)
-                        .accept()
-                        .map(|(stream, _)| OwnedFd::from(stream)),
-                    false => acceptor.accept().map(|(stream, _)| OwnedFd::from(stream)),
-                };
-                match accepted {
-                    Ok(stream) => {
-                        UnixStream::from(stream.try_clone()?).set_nonblocking(true)?;
-                        parked.push(Parked {
-                            stream,
-                            listener,
-                            requests: 0,
-                            partial: Vec::new(),
-                        });
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                    Err(error) => return Err(error),
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Answers the lines that came; false once the peer has closed.
-fn answer(connection: &mut Parked, text: &str) -> bool {
-    let Ok(stream) = connection.stream.try_clone() else {
-        return false;
-    };
-    let mut stream = TcpStream::from(stream);
-    let mut bytes = [0; 512];
-    loop {
-        match stream.read(&mut bytes) {
-            Ok(0) => return false,
-            Ok(length) => connection.partial.extend(&bytes[..length]),
-            Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
-        }
-        while let Some(end) = connection.partial.iter().position(|byte| *byte == b'\n') {
-            connection.partial.drain(..=end);
-            connection.requests += 1;
-            let reply = format!("{text} {} {}\n", std::process::id(), connection.requests);
-            if stream.write_all(reply.as_bytes()).is_err() {
-                return false;
-            }
-        }
-    }
-}
-
-fn take_over(receivers: &mut Vec<Receiver>, listening: &[Listening], parked: &mut Vec<Parked>) {
-    receivers.retain_mut(|receiver| {
+impl Protocol for Lines {
+    async fn serve(self: Rc<Self>, mut connection: Connection) -> Outcome {
+        let mut bytes = [0; 512];
         loop {
-            let offer = match receiver.next_offer() {
-                Ok(Some(offer)) => offer,
-                Ok(None) => return true,
-                Err(_) => return false,
-            };
-            let known = listening
-                .iter()
-                .position(|entry| entry.spec.address == offer.record.listener);
-            let Some(listener) = known else {
-                let _ = receiver.refuse(offer, true);
-                continue;
-            };
-            let (stream, record, _) = receiver.take(offer, true);
-            parked.push(Parked {
-                stream,
-                listener,
-                requests: record.requests,
-                partial: record.partial,
-            });
+            match connection.stream.try_recv(&mut bytes) {
+                Ok(0) => return Outcome::Close(connection),
+                Ok(length) => self.answer(&mut connection, &bytes[..length]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(_) => return Outcome::Close(connection),
+            }
         }
+        if self.closing.get() && connection.partial.is_none() {
+            return Outcome::Close(connection);
+        }
+        let wait = wait_of(&connection);
+        Outcome::Park { connection, wait }
+    }
+
+    fn timed_out(&self, _: Connection) {}
+
+    fn shed(&self, _: Connection) {}
+}
+
+impl Lines {
+    fn answer(&self, connection: &mut Connection, bytes: &[u8]) {
+        let mut held = connection
+            .partial
+            .take()
+            .map(|partial| partial.bytes)
+            .unwrap_or_default();
+        held.extend(bytes);
+        while let Some(end) = held.iter().position(|byte| *byte == b'\n') {
+            held.drain(..=end);
+            connection.requests += 1;
+            let reply = format!(
+                "{} {} {}\n",
+                self.text,
+                std::process::id(),
+                connection.requests
+            );
+            connection
+                .stream
+                .try_send(reply.as_bytes(), false)
+                .expect("room for a line");
+        }
+        let until = Deadline::after(PATIENCE);
+        connection.partial = (!held.is_empty()).then(|| Box::new(Partial { bytes: held, until }));
+    }
+}
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn wait_of(connection: &Connection) -> Wait {
+    match &connection.partial {
+        Some(partial) => Wait::head(partial.until),
+        None => Wait::keep_alive(PATIENCE),
+    }
+}
+
+fn serve(cycle: &Cycle<Answers>, context: WorkerContext) -> i32 {
+    let reactor = Reactor::open(None).unwrap();
+    let closing = Rc::new(Cell::new(false));
+    let protocol = Rc::new(Lines {
+        text: cycle.configuration.text.clone(),
+        closing: Rc::clone(&closing),
     });
-}
-
-fn pass_on(context: &WorkerContext, cycle: &Cycle<Answers>, parked: Vec<Parked>) -> io::Result<()> {
-    let Some(channel) = &context.channel else {
-        return Ok(());
+    let sockets = context.sockets();
+    let limits = Limits {
+        connections: 4096,
+        multi_accept: false,
     };
-    let mut departure = Departure::new(Arc::clone(channel));
-    for connection in parked {
-        let record = record_of(&connection, cycle);
-        departure.add(connection, record);
-    }
-    while !departure.is_over() {
-        // Taken or left, what comes back is closed here.
-        drop(departure.pump());
-        let descriptors: Vec<_> = departure.descriptor().into_iter().collect();
-        let limit = departure
-            .next_moment()
-            .map(|moment| moment.saturating_duration_since(Instant::now()));
-        if !departure.is_over() {
-            daemun_sys::poll::readable(&descriptors, limit)?;
-        }
-    }
-    Ok(())
-}
-
-fn record_of(connection: &Parked, cycle: &Cycle<Answers>) -> Record {
-    Record {
-        listener: cycle.listen[connection.listener].address.clone(),
-        peer: None,
-        number: 1,
-        requests: connection.requests,
-        age: Duration::ZERO,
-        reason: if connection.partial.is_empty() {
-            Reason::KeepAlive
-        } else {
-            Reason::Head
-        },
-        remaining: Duration::MAX,
-        shutdown: None,
-        partial: connection.partial.clone(),
-    }
+    let report = |_: Notice| panic!("a notice");
+    let engine = Engine::new(
+        &reactor,
+        protocol,
+        sockets,
+        limits,
+        context.counters.clone(),
+        Box::new(report),
+    )
+    .unwrap();
+    let (files, log) = (Arc::clone(&cycle.files), cycle.log.clone());
+    let life = Life {
+        engine,
+        connections: limits.connections,
+        wait: Box::new(wait_of),
+        reopen: Box::new(move || files.reopen(None, &log)),
+        closing,
+        shutdown_timeout: None,
+        log: cycle.log.clone(),
+    };
+    daemun_process::serve::serve(reactor, life, context)
 }

@@ -1,0 +1,329 @@
+//! The server as the processes see it: how its configuration is read, and what its workers do.
+
+use std::cell::Cell;
+use std::os::unix::ffi::OsStrExt;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use daemun_conf::{Diagnostic, Diagnostics, Files, Root, Severity};
+use daemun_core::connection::{Connection, Reason, Wait};
+use daemun_core::load::{Block, Loader, Paths, Registry};
+use daemun_core::log::{self, Log, OpenFiles};
+use daemun_core::main_context::{self, Defaults};
+use daemun_core::module::{Contexts, Module, SettingsSet};
+use daemun_core::{error_log, settings::ProcessSettings};
+use daemun_event::Reactor;
+use daemun_http::config::{self as http_config, HttpConfig, ServerHeader};
+use daemun_http::core::client::TempPath;
+use daemun_http::core::connection as keeping;
+use daemun_http::h1::Http;
+use daemun_modules::http::MODULES as HTTP_MODULES;
+use daemun_process::engines::native::{Engine, Limits};
+use daemun_process::serve::{Life, serve};
+use daemun_process::{Cycle, Program, WorkerContext};
+
+use crate::cli::{Options, Places};
+use crate::identity::Identity;
+use crate::{embedded, folders, notices};
+
+/// The program with what its command line said.
+pub struct Server {
+    pub identity: &'static Identity,
+    pub options: Options,
+    pub places: Places,
+}
+
+/// A generation's configuration.
+pub struct Configuration {
+    pub http: Arc<HttpConfig>,
+    /// The files that were read, for `-T`.
+    pub files: Files,
+}
+
+impl Program for Server {
+    type Configuration = Configuration;
+
+    fn load(&self) -> Result<Cycle<Configuration>, String> {
+        let mut files = Files::default();
+        let mut diagnostics = Diagnostics::default();
+        let log_files = Arc::new(OpenFiles::default());
+        let cycle = self.read(&mut files, &mut diagnostics, &log_files);
+        self.report(&diagnostics, &files);
+        let first = diagnostics
+            .iter()
+            .find(|diagnostic| diagnostic.severity == Severity::Emerg);
+        match first {
+            Some(first) => Err(first.sentence(&files)),
+            None => Ok(Cycle {
+                configuration: Configuration {
+                    http: cycle.http,
+                    files,
+                },
+                settings: cycle.settings,
+                listen: cycle.listen,
+                log: cycle.log,
+                files: log_files,
+            }),
+        }
+    }
+
+    fn prepare(
+        &self,
+        cycle: &Cycle<Configuration>,
+        previous: Option<&Cycle<Configuration>>,
+    ) -> Result<(), String> {
+        folders::make(&cycle.configuration.http, &cycle.settings)?;
+        if self.places.configuration.is_none() && previous.is_none() {
+            embedded::announce(&cycle.listen);
+        }
+        Ok(())
+    }
+
+    fn work(&self, cycle: &Cycle<Configuration>, context: WorkerContext) -> i32 {
+        work(cycle, context)
+    }
+}
+
+/// What was read, usable or not.
+struct Read {
+    http: Arc<HttpConfig>,
+    settings: ProcessSettings,
+    listen: Vec<daemun_core::listen::ListenSpec>,
+    log: Log,
+}
+
+impl Server {
+    fn read(
+        &self,
+        files: &mut Files,
+        diagnostics: &mut Diagnostics,
+        log_files: &OpenFiles,
+    ) -> Read {
+        let paths = Paths {
+            prefix: self.places.prefix.clone(),
+            conf: self.places.configuration_folder.clone(),
+        };
+        let mut directives = self.parse_command_line(files, diagnostics);
+        let root = match &self.places.configuration {
+            Some(path) => Root::Path(path.clone()),
+            None => embedded::root(),
+        };
+        let file = daemun_conf::parse(root, &paths.conf, files, diagnostics);
+        directives.extend(file.directives);
+
+        let registry = Registry::new(modules());
+        let loader = Loader::new(&registry, paths.clone(), log_files, diagnostics);
+        let (mut main, variables) = loader.load(&directives);
+        self.set_default_log(&mut main, log_files);
+        let defaults = Defaults {
+            pid: self.identity.pid,
+            user: self.identity.user,
+            group: self.identity.user,
+        };
+        let settings = main_context::process_settings(&main, &paths, &defaults, diagnostics);
+        let log = main.settings.of(&error_log::SETTINGS).log.clone();
+        let http = self.build_http(&mut main, &variables, &paths, diagnostics);
+        let listen = http
+            .sockets
+            .iter()
+            .map(|socket| socket.spec.clone())
+            .collect();
+        Read {
+            http: Arc::new(http),
+            settings,
+            listen,
+            log: Log::clone(&log),
+        }
+    }
+
+    /// `-g` stands before the file.
+    fn parse_command_line(
+        &self,
+        files: &mut Files,
+        diagnostics: &mut Diagnostics,
+    ) -> Vec<daemun_conf::Directive> {
+        let Some(text) = &self.options.directives else {
+            return Vec::new();
+        };
+        let root = Root::CommandLine(text.as_bytes().to_vec());
+        let block = daemun_conf::parse(root, &self.places.configuration_folder, files, diagnostics);
+        block.directives
+    }
+
+    /// Without `error_log` errors go where the command line or the identity says.
+    fn set_default_log(&self, main: &mut Block, log_files: &OpenFiles) {
+        use daemun_core::log::{Level, Target, Threshold};
+        let settings = main.settings.of_mut(&error_log::SETTINGS);
+        if settings.log.is_set() {
+            return;
+        }
+        let target = match &self.places.error_log {
+            Some(path) => Target::File(log_files.register(path)),
+            None => Target::Stderr,
+        };
+        settings
+            .log
+            .replace(Log::new(vec![(target, Threshold::of(Level::Error))]));
+    }
+
+    fn build_http(
+        &self,
+        main: &mut Block,
+        variables: &daemun_core::script::Variables,
+        paths: &Paths,
+        diagnostics: &mut Diagnostics,
+    ) -> HttpConfig {
+        let server_header = ServerHeader {
+            name: self.identity.server_without_version,
+            version: self.identity.server.to_owned(),
+            build: format!("{} (daemun)", self.identity.server),
+        };
+        let body_temp_path = TempPath {
+            folder: paths.in_prefix(self.identity.temporary).join("body"),
+            levels: Vec::new(),
+        };
+        let place = main
+            .children
+            .iter()
+            .position(|block| block.context == Contexts::HTTP);
+        let Some(place) = place else {
+            let settings = std::mem::replace(&mut main.settings, SettingsSet::new(&[]));
+            return HttpConfig::without_servers(settings, server_header, body_temp_path);
+        };
+        let mut http = main.children.swap_remove(place);
+        http.settings.inherit(&main.settings);
+        http_config::build(
+            http,
+            variables,
+            HTTP_PARTS.get_or_init(http_modules),
+            paths,
+            server_header,
+            body_temp_path,
+            diagnostics,
+        )
+    }
+
+    /// Every finding goes to the log in nginx's words; the terminal also sees the place.
+    fn report(&self, diagnostics: &Diagnostics, files: &Files) {
+        let log = Log::current();
+        let echo = log::echo_to_stderr(false);
+        for diagnostic in diagnostics {
+            if echo && !self.is_hushed(diagnostic) {
+                eprint!("{}", diagnostic.render(self.identity.name, files));
+            }
+            let sentence = diagnostic.sentence(files);
+            match diagnostic.severity {
+                Severity::Emerg => daemun_core::log!(log, Emerg, (), "{}", sentence),
+                Severity::Warn => daemun_core::log!(log, Warn, (), "{}", sentence),
+                Severity::Notice => daemun_core::log!(log, Notice, (), "{}", sentence),
+            }
+        }
+        log::echo_to_stderr(echo);
+    }
+
+    fn is_hushed(&self, diagnostic: &Diagnostic) -> bool {
+        match diagnostic.severity {
+            Severity::Emerg => false,
+            Severity::Warn => self.options.quiet,
+            Severity::Notice => self.options.quiet || !self.options.test,
+        }
+    }
+}
+
+static HTTP_PARTS: std::sync::OnceLock<Vec<&'static daemun_http::module::HttpModule>> =
+    std::sync::OnceLock::new();
+
+fn http_modules() -> Vec<&'static daemun_http::module::HttpModule> {
+    daemun_http::core::PARTS
+        .iter()
+        .chain(HTTP_MODULES)
+        .copied()
+        .collect()
+}
+
+/// Every module, in the order of its settings.
+fn modules() -> impl Iterator<Item = &'static Module> {
+    let http = HTTP_PARTS
+        .get_or_init(http_modules)
+        .iter()
+        .map(|module| &module.base);
+    main_context::MODULES.iter().copied().chain(http)
+}
+
+/// Descriptors of a worker that are no connections: epoll, signals, channel, logs.
+const OWN_DESCRIPTORS: usize = 8;
+
+fn work(cycle: &Cycle<Configuration>, context: WorkerContext) -> i32 {
+    let log = cycle.log.clone();
+    let events = &cycle.settings.events;
+    let reactor = match Reactor::open(events.method.as_deref()) {
+        Ok(reactor) => reactor,
+        Err(error) => {
+            daemun_core::log!(log, Emerg, (), "{}", error);
+            return daemun_process::FATAL;
+        }
+    };
+    // A worker serves one generation for its whole life, so that requests may borrow from it freely.
+    let config: &'static HttpConfig = Box::leak(Box::new(Arc::clone(&cycle.configuration.http)));
+    let closing = Rc::new(Cell::new(false));
+    let http = Rc::new(Http::new(
+        config,
+        context.counters.clone(),
+        Rc::clone(&closing),
+    ));
+    let limits = Limits {
+        connections: events
+            .worker_connections
+            .saturating_sub(OWN_DESCRIPTORS)
+            .max(1),
+        multi_accept: events.multi_accept,
+    };
+    let report = notices::reporter(log.clone());
+    let engine = Engine::new(
+        &reactor,
+        http,
+        context.sockets(),
+        limits,
+        context.counters.clone(),
+        report,
+    );
+    let engine = match engine {
+        Ok(engine) => engine,
+        Err(error) => {
+            daemun_core::log!(log, Emerg, (), "listening failed"; error);
+            return daemun_process::FATAL;
+        }
+    };
+    let files = Arc::clone(&cycle.files);
+    let life = Life {
+        engine,
+        connections: limits.connections,
+        wait: Box::new(move |connection| wait_of(config, connection)),
+        reopen: Box::new(move || files.reopen(None, &Log::current())),
+        closing,
+        shutdown_timeout: cycle.settings.worker_shutdown_timeout,
+        log,
+    };
+    serve(reactor, life, context)
+}
+
+/// How long a connection from another generation may wait.
+fn wait_of(config: &'static HttpConfig, connection: &Connection) -> Wait {
+    let settings = config.default_server(connection).settings();
+    match (&connection.partial, connection.waited) {
+        (Some(partial), Reason::Head) => Wait::head(partial.until),
+        (_, Reason::FirstByte) => Wait::first_byte(
+            *settings
+                .of(&daemun_http::core::client::SETTINGS)
+                .header_timeout,
+        ),
+        _ => Wait::keep_alive(*settings.of(&keeping::SETTINGS).keepalive_timeout),
+    }
+}
+
+/// The modules that work, as [`configure`](crate::configure) names them.
+pub fn working_modules() -> Vec<&'static str> {
+    let names = HTTP_MODULES.iter().map(|module| module.base.name);
+    let names = names.map(|name| name.strip_suffix("_module").unwrap_or(name));
+    ["http", "pcre"].into_iter().chain(names).collect()
+}

@@ -1,0 +1,393 @@
+//! The life of a worker with the native engine: it serves, obeys, takes parked connections over, and passes its own on.
+//!
+//! Nothing here is on a request's path: a turn of the reactor looks at one flag, which watched descriptors raise.
+
+use std::cell::Cell;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use daemun_core::connection::{Connection, Partial, Protocol, Reason, Wait};
+use daemun_core::log;
+use daemun_core::log::Log;
+use daemun_event::{Deadline, Peer, Reactor, Stream, Watch, now};
+use daemun_shm::WorkerState;
+
+use crate::engines::native::Engine;
+use crate::handover::{CREDITS, Departed, Departure, Offer, Receiver, Record};
+use crate::{Listening, Order, WorkerContext};
+
+/// What the program gives for a worker's life.
+pub struct Life<P: Protocol> {
+    pub engine: Engine<P>,
+    /// The most connections that the engine takes.
+    pub connections: usize,
+    /// How long a connection that came from another generation may wait here.
+    pub wait: Box<dyn Fn(&Connection) -> Wait>,
+    /// Opens the log files anew, after what is buffered for the old ones was written.
+    pub reopen: Box<dyn FnMut()>,
+    /// Set once nobody would take parked connections over: the protocol then keeps none after a response.
+    pub closing: Rc<Cell<bool>>,
+    /// `worker_shutdown_timeout`.
+    pub shutdown_timeout: Option<Duration>,
+    pub log: Log,
+}
+
+/// Serves until ordered to end, and returns the exit code.
+pub fn serve<P: Protocol>(mut reactor: Reactor, life: Life<P>, context: WorkerContext) -> i32 {
+    let log = life.log.clone();
+    match Worker::new(life, context).and_then(|mut worker| worker.run(&mut reactor)) {
+        Ok(()) => 0,
+        Err(error) => {
+            log!(log, Alert, (), "the event loop failed"; error);
+            1
+        }
+    }
+}
+
+struct Worker<P: Protocol> {
+    life: Life<P>,
+    context: WorkerContext,
+    /// A watched descriptor became readable.
+    stirred: Rc<Cell<bool>>,
+    _orders: Watch,
+    /// While this worker serves.
+    channel: Option<Watch>,
+    arriving: Vec<(Receiver, Watch)>,
+    leaving: Option<Leaving>,
+}
+
+/// What is left to do on the way out.
+struct Leaving {
+    /// `None` where there is no successor.
+    departure: Option<Departure<Passing>>,
+    /// The departure's lane, which may change with each pump, and its watch.
+    watch: Option<(u32, Watch)>,
+    /// When active sessions are ended, too.
+    limit: Option<Instant>,
+    /// Parked connections that are served to their end, where there is no successor.
+    kept: usize,
+}
+
+impl Leaving {
+    /// The pace of the departure where its lane cannot be watched, for want of descriptors.
+    const UNWATCHED: Duration = Duration::from_millis(20);
+
+    fn watch_lane(&mut self, stirred: &Rc<Cell<bool>>) {
+        let lane = self.departure.as_ref().and_then(Departure::lane);
+        let watched = self.watch.as_ref().map(|(number, _)| *number);
+        if watched != lane.map(|(number, _)| number) {
+            self.watch =
+                lane.and_then(|(number, lane)| Some((number, watch(&lane, stirred).ok()?)));
+        }
+    }
+}
+
+/// A connection on its way out. It is open until the successor has it.
+struct Passing(Connection);
+
+impl AsFd for Passing {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.stream.as_fd()
+    }
+}
+
+impl<P: Protocol> Worker<P> {
+    fn new(life: Life<P>, context: WorkerContext) -> io::Result<Worker<P>> {
+        let stirred = Rc::new(Cell::new(true));
+        let orders = watch(&context.orders, &stirred)?;
+        let channel = context
+            .channel
+            .as_ref()
+            .map(|channel| watch(channel, &stirred))
+            .transpose()?;
+        Ok(Worker {
+            life,
+            context,
+            stirred,
+            _orders: orders,
+            channel,
+            arriving: Vec::new(),
+            leaving: None,
+        })
+    }
+
+    fn run(&mut self, reactor: &mut Reactor) -> io::Result<()> {
+        self.context.ready.tell();
+        loop {
+            let patience = self.patience();
+            reactor.turn(&mut self.life.engine, patience)?;
+            if self.stirred.take() && self.obey()?.is_terminated() {
+                return Ok(());
+            }
+            if self.leaving.is_some() {
+                self.pass_on();
+                if self.is_over() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn obey(&mut self) -> io::Result<Fate> {
+        while let Some(order) = self.context.orders.receive()? {
+            match order {
+                Order::Terminate => return Ok(Fate::Terminated),
+                Order::Reopen => (self.life.reopen)(),
+                Order::Quit { hand_over } => self.leave(hand_over)?,
+            }
+        }
+        if self.leaving.is_none() {
+            self.greet();
+            self.take_over();
+        }
+        Ok(Fate::Serving)
+    }
+}
+
+/// Whether the worker goes on after its orders.
+#[derive(PartialEq, Eq)]
+enum Fate {
+    Serving,
+    Terminated,
+}
+
+impl Fate {
+    fn is_terminated(&self) -> bool {
+        *self == Fate::Terminated
+    }
+}
+
+// === Connections that come ===
+
+impl<P: Protocol> Worker<P> {
+    fn room(&self) -> usize {
+        let engine = &self.life.engine;
+        self.life
+            .connections
+            .saturating_sub(engine.active() + engine.parked())
+    }
+
+    fn greet(&mut self) {
+        let Some(channel) = self.context.channel.clone() else {
+            return;
+        };
+        let credits = u16::try_from(self.room()).unwrap_or(CREDITS).min(CREDITS);
+        // One that fails was a sender that went away before it was greeted.
+        while let Ok(Some(receiver)) = channel.accept(credits) {
+            // Without a descriptor to watch it by, it looks for another receiver.
+            if let Ok(watch) = watch(&receiver, &self.stirred) {
+                self.arriving.push((receiver, watch));
+            }
+        }
+    }
+
+    fn take_over(&mut self) {
+        let mut arriving = std::mem::take(&mut self.arriving);
+        arriving.retain_mut(|(receiver, _)| {
+            loop {
+                match receiver.next_offer() {
+                    Ok(Some(offer)) => self.consider(receiver, offer),
+                    Ok(None) => return true,
+                    Err(_) => return false,
+                }
+            }
+        });
+        self.arriving = arriving;
+    }
+
+    fn consider(&mut self, receiver: &mut Receiver, offer: Offer) {
+        let room = self.room();
+        let Some(listener) = self.listener_of(&offer).filter(|_| room > 0) else {
+            // A sender that does not hear the answer is gone, and its connection with it.
+            let _ = receiver.refuse(offer, room > 0);
+            return;
+        };
+        let (stream, record, _) = receiver.take(offer, room > 1);
+        let connection = arrived(Stream::new(stream), &record, listener);
+        let mut wait = (self.life.wait)(&connection);
+        if let Some(left) = record.shutdown {
+            wait.until = wait.until.min(Deadline::after(left));
+        }
+        if let Err(connection) = self.life.engine.adopt(connection, wait) {
+            log!(
+                self.life.log,
+                Alert,
+                connection.number,
+                "a connection that was handed over could not be kept"
+            );
+        }
+    }
+
+    fn listener_of(&self, offer: &Offer) -> Option<u16> {
+        let address = &offer.record.listener;
+        let mut own = self.context.listening.iter().zip(0..);
+        own.find(|(entry, _)| entry.spec.address == *address)
+            .map(|(_, place)| place)
+    }
+}
+
+// === Connections that go ===
+
+impl<P: Protocol> Worker<P> {
+    fn leave(&mut self, hand_over: bool) -> io::Result<()> {
+        if self.leaving.is_some() {
+            return Ok(());
+        }
+        self.context.counters.set_state(WorkerState::Leaving);
+        // What senders have offered is theirs again, once the receivers are gone.
+        self.take_over();
+        self.arriving.clear();
+        self.channel = None;
+        self.life.engine.stop_accepting();
+        self.context
+            .listening
+            .iter_mut()
+            .for_each(|entry| entry.sockets.clear());
+        let channel = self.context.channel.as_ref().filter(|_| hand_over);
+        let departure = channel.map(|channel| Departure::new(Arc::clone(channel)));
+        let limit = self
+            .life
+            .shutdown_timeout
+            .map(|timeout| Instant::now() + timeout);
+        self.leaving = Some(Leaving {
+            departure,
+            watch: None,
+            limit,
+            kept: 0,
+        });
+        Ok(())
+    }
+
+    /// Without a successor: nginx's way, which closes what waits for another request and serves what has begun.
+    fn close_idle(&mut self) {
+        self.life.closing.set(true);
+        let parked: Vec<Connection> = self.life.engine.drain_parked().collect();
+        parked
+            .into_iter()
+            .for_each(|connection| self.keep_if_begun(connection));
+        if let Some(leaving) = &mut self.leaving {
+            leaving.kept = self.life.engine.parked();
+        }
+    }
+
+    fn keep_if_begun(&mut self, connection: Connection) {
+        if connection.waited != Reason::KeepAlive {
+            let wait = (self.life.wait)(&connection);
+            // Where there is no way to watch it, it is closed.
+            drop(self.life.engine.adopt(connection, wait));
+        }
+    }
+
+    fn pass_on(&mut self) {
+        let Some(leaving) = &mut self.leaving else {
+            return;
+        };
+        if leaving.limit.is_some_and(|limit| limit <= Instant::now()) {
+            self.life.engine.abort_active();
+            self.life.engine.drain_parked().for_each(drop);
+            leaving.departure = None;
+        }
+        let Some(departure) = &mut leaving.departure else {
+            // A session that was active when the protocol was told to keep nothing may have kept
+            // something.
+            if !self.life.closing.get() || self.life.engine.parked() > leaving.kept {
+                self.close_idle();
+            }
+            return;
+        };
+        let left = leaving
+            .limit
+            .map(|limit| limit.saturating_duration_since(Instant::now()));
+        for connection in self.life.engine.drain_parked() {
+            let listening = &self.context.listening[usize::from(connection.listener)];
+            let record = departing(&connection, listening, left);
+            departure.add(Passing(connection), record);
+        }
+        let departed = departure.pump();
+        let is_over = departure.is_over();
+        leaving.watch_lane(&self.stirred);
+        let left = departed.into_iter().filter_map(|departed| match departed {
+            Departed::Taken(_) => None,
+            Departed::Left(Passing(connection)) => Some(connection),
+        });
+        let left: Vec<Connection> = left.collect();
+        // The successor does not want these, or there is none: whatever else there is goes nginx's way, too.
+        if !left.is_empty() && is_over {
+            leaving.departure = None;
+            leaving.watch = None;
+        }
+        left.into_iter()
+            .for_each(|connection| self.keep_if_begun(connection));
+    }
+
+    /// How long the reactor may wait for events.
+    fn patience(&self) -> Option<Duration> {
+        let leaving = self.leaving.as_ref()?;
+        let pump = leaving
+            .departure
+            .as_ref()
+            .and_then(|departure| match leaving.watch {
+                None if !departure.is_over() => Some(Instant::now() + Leaving::UNWATCHED),
+                _ => departure.next_moment(),
+            });
+        let moment = pump.into_iter().chain(leaving.limit).min()?;
+        Some(moment.saturating_duration_since(Instant::now()))
+    }
+
+    fn is_over(&self) -> bool {
+        let departed =
+            |leaving: &Leaving| leaving.departure.as_ref().is_none_or(Departure::is_over);
+        let engine = &self.life.engine;
+        engine.active() == 0 && engine.parked() == 0 && self.leaving.as_ref().is_some_and(departed)
+    }
+}
+
+/// Raises the flag while the descriptor is readable.
+fn watch(source: &impl AsFd, stirred: &Rc<Cell<bool>>) -> io::Result<Watch> {
+    let stirred = Rc::clone(stirred);
+    Watch::new(source.as_fd().try_clone_to_owned()?, move || {
+        stirred.set(true)
+    })
+}
+
+fn departing(connection: &Connection, listening: &Listening, shutdown: Option<Duration>) -> Record {
+    let peer = connection
+        .peer
+        .ip()
+        .zip(connection.peer.port())
+        .map(SocketAddr::from);
+    let partial = connection.partial.as_deref();
+    Record {
+        listener: listening.spec.address.clone(),
+        peer,
+        number: connection.number,
+        requests: connection.requests,
+        age: Duration::from_millis(now().saturating_sub(connection.started)),
+        reason: connection.waited,
+        remaining: partial.map_or(Duration::MAX, |partial| partial.until.remaining()),
+        shutdown,
+        partial: partial
+            .map(|partial| partial.bytes.clone())
+            .unwrap_or_default(),
+    }
+}
+
+fn arrived(stream: Stream, record: &Record, listener: u16) -> Connection {
+    let until = Deadline::after(record.remaining);
+    let bytes = record.partial.clone();
+    let partial = (record.reason == Reason::Head).then(|| Box::new(Partial { bytes, until }));
+    Connection {
+        stream,
+        peer: record.peer.map_or(Peer::Unix, Peer::from),
+        listener,
+        waited: record.reason,
+        requests: record.requests,
+        number: record.number,
+        started: now().saturating_sub(u64::try_from(record.age.as_millis()).unwrap_or(u64::MAX)),
+        partial,
+    }
+}
