@@ -1,5 +1,6 @@
 //! The loader: walks a parsed configuration, finds each directive's row, checks it and lets it record its value.
 
+use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -136,6 +137,7 @@ pub struct Loader<'a> {
     pub diagnostics: &'a mut Diagnostics,
     registry: &'a Registry,
     open: Vec<Block>,
+    notes: HashMap<TypeId, Box<dyn Any>>,
 }
 
 impl<'a> Loader<'a> {
@@ -158,6 +160,7 @@ impl<'a> Loader<'a> {
             diagnostics,
             registry,
             open: vec![main],
+            notes: HashMap::new(),
         }
     }
 
@@ -166,6 +169,13 @@ impl<'a> Loader<'a> {
         self.read_all(directives);
         let main = self.open.pop().expect("the outermost block stays open");
         (main, self.variables)
+    }
+
+    /// What a module notes down for the whole configuration, whichever block is being read; a type each.
+    pub fn notes<T: Default + 'static>(&mut self) -> &mut T {
+        let notes = self.notes.entry(TypeId::of::<T>());
+        let notes = notes.or_insert_with(|| Box::new(T::default()));
+        notes.downcast_mut().expect("notes of their own type")
     }
 
     /// Whether a module of that name is built in.

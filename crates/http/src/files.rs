@@ -1,6 +1,6 @@
 //! From a URI to a file: mapping, opening, and what `disable_symlinks` forbids on the way.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
@@ -11,6 +11,7 @@ use daemun_core::log;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 
 use crate::core::files::{DisableSymlinks, Root, SETTINGS};
+use crate::file_cache;
 use crate::request::{Request, Text};
 use crate::status::Status;
 
@@ -18,27 +19,23 @@ use crate::status::Status;
 pub fn map_uri(request: &mut Request, path: &mut Vec<u8>) -> usize {
     let setting = &request.settings(&SETTINGS).root;
     let start = path.len();
-    let uri = std::mem::take(&mut request.uri);
-    let rest = match &setting.root {
+    let mut skipped = 0;
+    match &setting.root {
         Some(Root::Alias(root)) => {
             root.append(request, path);
-            match setting.alias_of {
-                Some(name) => uri.get(name..).unwrap_or_default(),
-                None => &[],
-            }
+            let whole = if request.adds_uri_to_alias { 0 } else { request.uri.len() };
+            skipped = setting.alias_of.unwrap_or(whole);
         }
         Some(Root::Root(root)) => {
             root.append(request, path);
             if path.last() == Some(&b'/') {
                 path.pop();
             }
-            &uri[..]
         }
-        None => &uri[..],
-    };
+        None => {}
+    }
     let root = path.len() - start;
-    path.extend_from_slice(rest);
-    request.uri = uri;
+    path.extend_from_slice(request.uri.get(skipped..).unwrap_or_default());
     root
 }
 
@@ -100,17 +97,16 @@ pub struct FileInfo {
     pub inode: u64,
 }
 
-impl FileInfo {
-    fn of(file: &File) -> io::Result<FileInfo> {
-        let metadata = file.metadata()?;
-        Ok(FileInfo {
+impl From<Metadata> for FileInfo {
+    fn from(metadata: Metadata) -> FileInfo {
+        FileInfo {
             is_directory: metadata.is_dir(),
             is_file: metadata.is_file(),
             size: metadata.len(),
             modified: metadata.mtime(),
             device: metadata.dev(),
             inode: metadata.ino(),
-        })
+        }
     }
 }
 
@@ -140,11 +136,29 @@ pub fn open(request: &mut Request, path: &[u8], root: usize) -> io::Result<Opene
         }
     };
     let file = File::from(file);
-    let info = FileInfo::of(&file)?;
+    let info = FileInfo::from(file.metadata()?);
     Ok(Opened {
         file: Arc::new(file),
         info,
     })
+}
+
+/// What is at `path`, whose first `root` bytes are the root's; opened only where the location's settings ask for it.
+pub fn test(request: &mut Request, path: &[u8], root: usize) -> io::Result<FileInfo> {
+    let settings = request.settings(&SETTINGS);
+    if settings.open_file_cache.is_some() {
+        return Ok(file_cache::find(request, path, root)?.info);
+    }
+    match *settings.disable_symlinks {
+        DisableSymlinks::Off => Ok(FileInfo::from(std::fs::metadata(as_path(path))?)),
+        _ => Ok(open(request, path, root)?.info),
+    }
+}
+
+/// Whether a symbolic link in the way is what `disable_symlinks` forbids.
+pub fn is_forbidden_link(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(Errno::from_io_error(error), Some(Errno::LOOP | Errno::MLINK))
 }
 
 /// Without waiting where the path is a FIFO.

@@ -128,6 +128,7 @@ async fn in_named_location(request: &mut Request, name: &[u8]) -> Step {
         return Step::Status(Status::INTERNAL_SERVER_ERROR);
     };
     request.internal = true;
+    request.adds_uri_to_alias = false;
     request.clear_contexts();
     request.location = location;
     in_location(request).await
@@ -296,6 +297,7 @@ impl Request {
         self.args.clear();
         self.args.extend_from_slice(args);
         self.internal = true;
+        self.adds_uri_to_alias = false;
         self.location = &server.location;
         self.clear_contexts();
         Step::Redirected

@@ -64,6 +64,8 @@ pub struct Request {
     pub lingers: bool,
     /// An internal redirect, `error_page` or `try_files` led here.
     pub internal: bool,
+    /// `try_files` found a file below an alias that stands for the whole URI.
+    pub adds_uri_to_alias: bool,
     /// The status to send whatever the handler says, 0 where there is none.
     pub error_status: u16,
     /// An error page is being made: it has no error page of its own.
@@ -121,6 +123,7 @@ impl Request {
             keepalive: false,
             lingers: false,
             internal: false,
+            adds_uri_to_alias: false,
             error_status: 0,
             in_error_page: false,
             uri_changes_left: MAX_URI_CHANGES,
@@ -177,6 +180,7 @@ impl Request {
         self.keepalive = false;
         self.lingers = false;
         self.internal = false;
+        self.adds_uri_to_alias = false;
         self.error_status = 0;
         self.in_error_page = false;
         self.uri_changes_left = MAX_URI_CHANGES;
@@ -276,6 +280,16 @@ impl Request {
     /// The client has sent more behind this request already.
     pub fn is_pipelined(&self) -> bool {
         self.connection().requests > 1 && self.consumed < self.head.bytes.len()
+    }
+
+    /// The first value of an argument, as it stands in the query.
+    pub fn argument(&self, name: &[u8]) -> Option<&[u8]> {
+        self.args.split(|byte| *byte == b'&').find_map(|pair| {
+            let sign = memchr::memchr(b'=', pair)?;
+            pair[..sign]
+                .eq_ignore_ascii_case(name)
+                .then_some(&pair[sign + 1..])
+        })
     }
 
     pub fn log(&self) -> &'static Log {

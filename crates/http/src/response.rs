@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use daemun_core::script::Script;
 
 use crate::status::Status;
 
@@ -11,6 +12,15 @@ use crate::status::Status;
 pub struct Header {
     pub name: Bytes,
     pub value: Bytes,
+}
+
+/// A field behind the body, whose value is known once the body is sent.
+#[derive(Clone, Debug)]
+pub struct Trailer {
+    pub name: Bytes,
+    pub value: Script,
+    /// Errors have it too.
+    pub always: bool,
 }
 
 /// Fields with places of their own are sent in nginx's order; the others follow in the order they were added.
@@ -28,6 +38,8 @@ pub struct ResponseHead {
     /// Relative ones are completed when they are sent.
     pub location: Option<Bytes>,
     pub headers: Vec<Header>,
+    /// Only a body in chunks can have them, and so it is sent in chunks where the client understands that.
+    pub trailers: Vec<&'static Trailer>,
     /// The body can be cut into ranges.
     pub allows_ranges: bool,
     /// The head alone is sent: HEAD, 204, 304.

@@ -65,6 +65,11 @@ impl Definitions {
     }
 }
 
+/// One of the core's variables, with the member's name where it is one of a family.
+pub fn core_variable(name: &str) -> Option<(&'static Variable, &str)> {
+    built_in(name, &[])
+}
+
 /// A single variable of that name, else the family that it is a member of.
 fn built_in<'n>(
     name: &'n str,
@@ -156,7 +161,7 @@ const fn variable(
 /// The core's variables, in the order of nginx's documentation of the request's life.
 static CORE: &[Variable] = &[
     variable("arg_", |r, name, out| {
-        arguments(&r.args, name.as_bytes(), out)
+        append_option(r.argument(name.as_bytes()), out)
     }),
     variable("args", |r, _, out| {
         !r.args.is_empty() && append(&r.args, out)
@@ -287,15 +292,6 @@ static CORE: &[Variable] = &[
     }),
     variable("uri", |r, _, out| append(&r.uri, out)),
 ];
-
-/// The first value of an argument, as it stands in the query.
-fn arguments(args: &[u8], name: &[u8], out: &mut Vec<u8>) -> bool {
-    args.split(|byte| *byte == b'&')
-        .any(|pair| match memchr::memchr(b'=', pair) {
-            Some(sign) if pair[..sign].eq_ignore_ascii_case(name) => append(&pair[sign + 1..], out),
-            _ => false,
-        })
-}
 
 fn binary_remote_addr(request: &mut Request, _: &str, out: &mut Vec<u8>) -> bool {
     match request.peer().ip() {

@@ -35,6 +35,20 @@ pub fn local(seconds: i64) -> LocalTime {
     let mut tm: libc::tm = unsafe { std::mem::zeroed() };
     // SAFETY: both pointers are valid for the call, and `localtime_r` keeps neither.
     unsafe { libc::localtime_r(&seconds, &mut tm) };
+    fields(&tm)
+}
+
+/// The fields of `seconds` since 1970 in UTC.
+pub fn utc(seconds: i64) -> LocalTime {
+    let seconds: libc::time_t = seconds;
+    // SAFETY: `tm` is a plain C struct for which all zeroes is a valid value.
+    let mut tm: libc::tm = unsafe { std::mem::zeroed() };
+    // SAFETY: both pointers are valid for the call, and `gmtime_r` keeps neither.
+    unsafe { libc::gmtime_r(&seconds, &mut tm) };
+    fields(&tm)
+}
+
+fn fields(tm: &libc::tm) -> LocalTime {
     LocalTime {
         year: tm.tm_year + 1900,
         month: (tm.tm_mon + 1) as u8,
@@ -62,5 +76,12 @@ mod tests {
             of_day
         );
         assert_eq!((time.year, time.month), (2026, 11));
+    }
+
+    #[test]
+    fn utc_has_no_offset() {
+        let time = utc(23_349_600);
+        assert_eq!((time.year, time.month, time.day), (1970, 9, 28));
+        assert_eq!((time.hour, time.offset), (6, 0));
     }
 }

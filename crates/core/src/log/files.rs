@@ -34,10 +34,18 @@ impl OpenFile {
         self.file.get().map(AsFd::as_fd)
     }
 
-    /// Appends in one write(2). A full disk is left alone for the rest of the second.
+    /// Appends in one write(2), or fails. A full disk is left alone for the rest of the second.
     pub fn append(&self, bytes: &[u8]) -> io::Result<()> {
+        match self.append_some(bytes)? {
+            length if length < bytes.len() => Err(io::ErrorKind::WriteZero.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// As [`OpenFile::append`]; the number of bytes that were taken.
+    pub fn append_some(&self, bytes: &[u8]) -> io::Result<usize> {
         let Some(mut file) = self.file.get() else {
-            return Ok(());
+            return Ok(bytes.len());
         };
         if self.full_at.load(Ordering::Relaxed) == clock::now() {
             return Err(io::ErrorKind::StorageFull.into());
@@ -48,11 +56,7 @@ impl OpenFile {
         {
             self.full_at.store(clock::now(), Ordering::Relaxed);
         }
-        match written {
-            Ok(length) if length < bytes.len() => Err(io::ErrorKind::WriteZero.into()),
-            Ok(_) => Ok(()),
-            Err(error) => Err(error),
-        }
+        written
     }
 
     fn open(&self) -> io::Result<()> {

@@ -83,17 +83,21 @@ impl Syslog {
         })
     }
 
-    /// Sends a message with the configured severity, as an access log does.
+    /// Sends a whole message with the configured severity, as an access log does.
     pub fn send_plain(&self, message: &[u8]) {
-        self.send(self.severity, message);
+        self.send_packet(self.severity, message, usize::MAX);
     }
 
     /// Sends a message, or loses it: a log waits for nobody.
     pub fn send(&self, severity: Severity, message: &[u8]) {
+        self.send_packet(severity, message, Self::LIMIT);
+    }
+
+    fn send_packet(&self, severity: Severity, message: &[u8], limit: usize) {
         let mut packet = self
             .header(severity, clock::local(clock::now()))
             .into_bytes();
-        packet.extend_from_slice(&message[..message.len().min(Self::LIMIT - packet.len())]);
+        packet.extend_from_slice(&message[..message.len().min(limit - packet.len())]);
         let mut socket = self
             .socket
             .lock()

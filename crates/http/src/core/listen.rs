@@ -38,7 +38,7 @@ pub static MODULE: HttpModule = HttpModule {
         name: "http_core",
         settings: Some(&SETTINGS),
         directives: directives! {
-            "listen" in SERVER, AtLeast(1), "*:80 | *:8000", Action::Set(listen),
+            "listen" in SERVER, AtLeast(1), "*:80", Action::Set(listen),
                 "An address, port or UNIX socket on which the server takes requests.";
         },
     },

@@ -58,7 +58,7 @@ fn send_at_once(request: &mut Request, body: Body) -> io::Result<Option<Rest>> {
             *out = Vec::with_capacity(COPIED);
         }
         match body {
-            Body::Empty => Ok(None),
+            Body::Empty if !framing.is_chunked => Ok(None),
             Body::One(Chunk::File(range)) if may_sendfile(request) => {
                 send_file_at_once(request, range)
             }
@@ -81,11 +81,15 @@ fn prepare(request: &mut Request, body: Body, out: &mut Vec<u8>) -> (Body, Frami
     } else if request.response.content_length.is_none() {
         request.response.content_length = body.len();
     }
-    let is_open_ended = !has_no_body && request.response.content_length.is_none();
     let may_chunk = *request
         .settings(&sending::SETTINGS)
         .chunked_transfer_encoding
         && request.is_http11();
+    if may_chunk && !request.response.trailers.is_empty() {
+        request.response.content_length = None;
+    }
+    let head_only = has_no_body || request.head.method_name() == b"HEAD";
+    let is_open_ended = !head_only && request.response.content_length.is_none();
     let framing = Framing {
         is_chunked: is_open_ended && may_chunk,
     };
@@ -99,7 +103,6 @@ fn prepare(request: &mut Request, body: Body, out: &mut Vec<u8>) -> (Body, Frami
     } else {
         write_head::write(request, framing, out);
     }
-    let head_only = has_no_body || request.head.method_name() == b"HEAD";
     debug!(
         request.log(),
         Http, *request, "http response {} keepalive: {}", status.0, request.keepalive
@@ -231,9 +234,26 @@ async fn send_rest(request: &mut Request, rest: Rest) -> io::Result<()> {
         }
     }
     if framing.is_chunked {
-        send_bytes(request, &mut pace, b"0\r\n\r\n", false).await?;
+        let end = last_chunk(request);
+        send_bytes(request, &mut pace, &end, false).await?;
     }
     Ok(())
+}
+
+/// The end of a body in chunks, with the trailers that have a value.
+fn last_chunk(request: &mut Request) -> Vec<u8> {
+    let mut out = b"0\r\n".to_vec();
+    for trailer in std::mem::take(&mut request.response.trailers) {
+        let value = trailer.value.value(request);
+        if !value.is_empty() {
+            out.extend_from_slice(&trailer.name);
+            out.extend_from_slice(b": ");
+            out.extend_from_slice(&value);
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+    out.extend_from_slice(b"\r\n");
+    out
 }
 
 async fn send_bytes(

@@ -1,16 +1,98 @@
 //! The HTTP modules, in the order in which they act.
 
-mod not_modified;
-mod range;
-mod static_files;
+pub mod access;
+pub mod autoindex;
+pub mod empty_gif;
+pub mod headers;
+pub mod index;
+pub mod not_modified;
+pub mod range;
+pub mod return_;
+pub mod static_files;
+pub mod stub_status;
+pub mod try_files;
 
 use daemun_http::module::HttpModule;
+use daemun_http::request::Request;
+use daemun_proto::http1::Method;
 
-/// Content handlers and filters act in this order.
+/// Handlers of a phase, and filters, act in this order.
 pub static MODULES: &[&HttpModule] = &[
+    &return_::MODULE,
+    &access::MODULE,
+    &try_files::MODULE,
+    // Content: what a location is dedicated to goes before what looks at the URI.
+    &stub_status::MODULE,
+    &empty_gif::MODULE,
+    // A folder is listed only where it has no index.
+    &index::MODULE,
+    &autoindex::MODULE,
     // Last of the content handlers: it takes whatever is left.
     &static_files::MODULE,
-    // Conditions before ranges: a body that is not sent is not cut.
+    // Conditions before what is added and cut: a body that is not sent needs neither.
     &not_modified::MODULE,
+    // Added fields before ranges: an added entity tag counts for If-Range.
+    &headers::MODULE,
     &range::MODULE,
 ];
+
+/// GET and HEAD.
+fn reads_only(request: &Request) -> bool {
+    matches!(request.head.method(), Method::Get | Method::Head)
+}
+
+#[cfg(test)]
+mod tests {
+    use daemun_core::main_context;
+    use daemun_core::module::Module;
+    use daemun_core::tables;
+    use daemun_http::core;
+
+    use super::MODULES;
+
+    fn all() -> Vec<&'static Module> {
+        let http = core::PARTS.iter().chain(MODULES).map(|module| &module.base);
+        main_context::MODULES.iter().copied().chain(http).collect()
+    }
+
+    #[test]
+    fn tables_are_sound() {
+        assert_eq!(tables::mistakes(&all()), Vec::<String>::new());
+    }
+
+    #[test]
+    fn mistakes_are_told_in_nginx_words() {
+        for (text, sentence) in [
+            ("return 1000;", "invalid return code \"1000\""),
+            ("return /path;", "invalid return code \"/path\""),
+            ("allow 10.0.0;", "invalid parameter \"10.0.0\""),
+            (
+                "deny 10.1.0.0/8;",
+                "low address bits of 10.1.0.0/8 are meaningless",
+            ),
+            ("try_files $uri =1000;", "invalid code \"=1000\""),
+            (
+                "try_files a b; try_files a b;",
+                "\"try_files\" directive is duplicate",
+            ),
+            (
+                "index \"\";",
+                "index \"\" in \"index\" directive is invalid",
+            ),
+            ("add_header A b never;", "invalid parameter \"never\""),
+            (
+                "expires @1h; expires 1h;",
+                "\"expires\" directive is duplicate",
+            ),
+            (
+                "expires @25h;",
+                "\"expires\" directive daily time value must be less than 24 hours",
+            ),
+            ("expires changed 1h;", "\"expires\" directive invalid value"),
+        ] {
+            let text = format!("http {{ server {{ {text} }} }}");
+            let messages = tables::load(&all(), &text).err().unwrap_or_default();
+            assert_eq!(messages, [sentence], "{text}");
+        }
+    }
+}
