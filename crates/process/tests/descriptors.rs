@@ -61,7 +61,11 @@ fn a_shortage_closes_idle_connections_then_pauses_and_ends() {
         multi_accept: true,
     };
     let counters = Scoreboard::new().unwrap().claim(1).unwrap();
-    let sockets = vec![Socket { descriptor: Arc::new(listener.into()), listener: 0, shared: false }];
+    let sockets = vec![Socket {
+        descriptor: Arc::new(listener.into()),
+        listener: 0,
+        shared: false,
+    }];
     let mut engine = Engine::new(
         &reactor,
         Rc::new(Hold),
