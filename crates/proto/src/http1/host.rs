@@ -16,7 +16,6 @@ pub struct Host<'h> {
 /// Checks a host against RFC 3986 as nginx does, with no two dots in a row and a port up to 65535.
 pub fn parse_host(text: &[u8]) -> Result<Host<'_>, Invalid> {
     let (name, port) = split_port(text)?;
-    let name = name.strip_suffix(b".").unwrap_or(name);
     let inner = name
         .strip_prefix(b"[")
         .and_then(|name| name.strip_suffix(b"]"));
