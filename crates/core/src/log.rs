@@ -1,7 +1,8 @@
 //! The error log: nginx's line format, levels, debug masks and targets.
 //!
-//! A [`Log`] is an immutable list of targets, cheap to clone and to ask. The macros [`log!`](crate::log!) and
-//! [`debug!`](crate::debug!) check the level first and format into one buffer, which reaches each file by one write(2):
+//! A [`Log`] is an immutable list of targets, cheap to clone and to ask. The macros
+//! [`log!`](crate::log!) and [`debug!`](crate::debug!) check the level first and format into one
+//! buffer, which reaches each file by one write(2):
 //!
 //! ```
 //! use daemun_core::log::{Log, Level};
@@ -37,7 +38,8 @@ pub enum Target {
     Memory(Arc<Memory>),
 }
 
-/// Whom a line is about: a connection's number, and what nginx adds to the message (`, client: ..., request: ...`).
+/// Whom a line is about: a connection's number, and what nginx adds to the message (`, client: ...,
+/// request: ...`).
 pub trait Origin {
     /// The number after the star; 0 leaves it out.
     fn connection(&self) -> u64;
@@ -94,7 +96,8 @@ impl Log {
         Log::new(vec![(Target::Stderr, Threshold::of(level))])
     }
 
-    /// The same targets, with every line going to each: for the connections that `debug_connection` names.
+    /// The same targets, with every line going to each: for the connections that `debug_connection`
+    /// names.
     pub fn debugging(&self) -> Log {
         Log {
             threshold: Threshold::EVERYTHING,
@@ -151,7 +154,8 @@ impl Log {
         }
     }
 
-    /// Sends the process's standard error to the first file, unless a target is the standard error itself.
+    /// Sends the process's standard error to the first file, unless a target is the standard error
+    /// itself.
     pub fn redirect_stderr(&self) -> std::io::Result<()> {
         let mut file = None;
         for (target, _) in self.targets.iter() {
@@ -272,7 +276,8 @@ macro_rules! log {
     };
 }
 
-/// `debug!(log, Http, origin, "format", arguments...)`: a line for a part of the program, see [`Debug`].
+/// `debug!(log, Http, origin, "format", arguments...)`: a line for a part of the program, see
+/// [`Debug`].
 #[macro_export]
 macro_rules! debug {
     ($log:expr, $part:ident, $origin:expr, $format:literal $(, $argument:expr)* $(,)?) => {

@@ -1,4 +1,5 @@
-//! The command line, in nginx's grammar: single letters, together or apart, values attached or in the next word.
+//! The command line, in nginx's grammar: single letters, together or apart, values attached or in
+//! the next word.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -68,7 +69,8 @@ impl Options {
         self.version && !self.test
     }
 
-    /// What `-v`, `-V` and `-h` print on the standard error. `works` is as in [`configure::arguments`].
+    /// What `-v`, `-V` and `-h` print on the standard error. `works` is as in
+    /// [`configure::arguments`].
     pub fn about(&self, identity: &Identity, works: &[&str]) -> String {
         let mut text = format!("{} version: {}\n", identity.name, identity.version);
         if self.help {

@@ -1,12 +1,14 @@
-//! `configure arguments:` of `-V`, in nginx's grammar: test suites and packages parse it to learn what a server can do.
+//! `configure arguments:` of `-V`, in nginx's grammar: test suites and packages parse it to learn
+//! what a server can do.
 
 use crate::identity::Identity;
 
-/// The line after `configure arguments:`. `works` holds the modules that work, by nginx's names without `_module`:
-/// `http_access`, `stream_map`; and `http`, `mail`, `stream`, `http-cache`, `pcre` for what is no module.
+/// The line after `configure arguments:`. `works` holds the modules that work, by nginx's names
+/// without `_module`: `http_access`, `stream_map`; and `http`, `mail`, `stream`, `http-cache`,
+/// `pcre` for what is no module.
 ///
-/// What nginx builds unless told otherwise is named where it is missing, the rest where it is there. What belongs to
-/// `mail` or `stream` goes without saying where these are missing.
+/// What nginx builds unless told otherwise is named where it is missing, the rest where it is
+/// there. What belongs to `mail` or `stream` goes without saying where these are missing.
 pub fn arguments(identity: &Identity, works: &[&str]) -> String {
     let has = |name: &str| works.contains(&name);
     let mut arguments = vec![

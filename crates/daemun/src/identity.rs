@@ -1,4 +1,5 @@
-//! Who the program is. Called `nginx`, by a link or a copy, it is nginx to every user and program; else it is daemun.
+//! Who the program is. Called `nginx`, by a link or a copy, it is nginx to every user and program;
+//! else it is daemun.
 
 use std::ffi::OsStr;
 use std::path::Path;

@@ -11,9 +11,11 @@ use daemun::program::Server;
 use daemun::startup;
 use daemun_core::log::{self, Log};
 use daemun_process::{Cycle, Program, signaller};
+use daemun_sys::title;
 
 fn main() -> ExitCode {
-    let arguments: Vec<OsString> = std::env::args_os().collect();
+    // Without the place for titles everything else works.
+    let arguments = title::claim().unwrap_or_else(|_| std::env::args_os().collect());
     let name = arguments
         .first()
         .map(OsString::as_os_str)

@@ -8,8 +8,9 @@ use daemun_core::log::{self, Level, Log, Memory, OpenFiles, Target, Threshold};
 use crate::cli::{Options, Places};
 use crate::identity::Identity;
 
-/// Opens the log that `-e` or the identity names, makes it current, and lets warnings and worse reach the standard
-/// error as well. Where it cannot be opened, the standard error is the log. `-t` creates no file.
+/// Opens the log that `-e` or the identity names, makes it current, and lets warnings and worse
+/// reach the standard error as well. Where it cannot be opened, the standard error is the log. `-t`
+/// creates no file.
 pub fn open_log(options: &Options, identity: &'static Identity, places: &Places) {
     log::name_program(identity.name);
     log::echo_to_stderr(true);

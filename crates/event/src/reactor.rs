@@ -44,7 +44,10 @@ pub trait Handler {
 /// tasks use; there can be one a thread at a time.
 pub struct Reactor {
     inner: Rc<Inner>,
+    /// The turn's events.
     events: Vec<Event>,
+    /// The turn's share of [`Inner::posted`].
+    posted: Vec<Key>,
 }
 
 impl Reactor {
@@ -75,6 +78,7 @@ impl Reactor {
         Ok(Reactor {
             inner,
             events: Vec::new(),
+            posted: Vec::new(),
         })
     }
 
@@ -162,7 +166,8 @@ impl Reactor {
     }
 
     fn dispatch_posted(&mut self, handler: &mut impl Handler) {
-        for key in self.inner.posted.take() {
+        std::mem::swap(&mut *self.inner.posted.borrow_mut(), &mut self.posted);
+        for key in self.posted.drain(..) {
             if let Told::Parked(token) = self.inner.told(Event { key, ready: 0 }) {
                 handler.parked_ready(token);
             }
@@ -280,7 +285,7 @@ pub(crate) struct Inner {
     pool: RefCell<Pool>,
     watches: RefCell<Watches>,
     /// Parked streams that were ready when they were parked.
-    posted: Cell<Vec<Key>>,
+    posted: RefCell<Vec<Key>>,
     hooks: RefCell<Vec<Box<dyn FnMut()>>>,
     on_panic: RefCell<Rc<PanicReport>>,
     outer_woken: Cell<bool>,
@@ -311,7 +316,7 @@ impl Inner {
             foreign: RefCell::default(),
             pool: RefCell::default(),
             watches: RefCell::default(),
-            posted: Cell::default(),
+            posted: RefCell::default(),
             hooks: RefCell::default(),
             on_panic: RefCell::new(Rc::new(|_| {})),
             outer_woken: Cell::new(false),
@@ -365,9 +370,7 @@ impl Inner {
 
     /// Has a parked stream told of in the next turn.
     pub(crate) fn post(&self, key: Key) {
-        let mut posted = self.posted.take();
-        posted.push(key);
-        self.posted.set(posted);
+        self.posted.borrow_mut().push(key);
     }
 
     /// The task or the waker behind `cx`. What is returned is told once and then gone.
@@ -425,10 +428,7 @@ impl Inner {
     }
 
     fn is_busy(&self) -> bool {
-        let posted = self.posted.take();
-        let busy = !posted.is_empty() || self.tasks().ready() > 0;
-        self.posted.set(posted);
-        busy
+        !self.posted.borrow().is_empty() || self.tasks().ready() > 0
     }
 
     fn leap(&self, limit: Option<Duration>) {

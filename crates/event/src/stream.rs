@@ -236,10 +236,9 @@ impl Stream {
 
     /// Gives readiness back to tasks. No system call, and the timer is left to be moved.
     pub fn unpark(&self) {
-        let slot = self.registration.slot.get();
-        if slot == NONE {
+        let Some(slot) = self.registration.slot() else {
             return;
-        }
+        };
         reactor::with(|inner| {
             let mut sources = inner.sources();
             let source = sources.at(slot);
@@ -356,10 +355,14 @@ impl Interest {
 
 /// A stream's place among the sources, if it ever had to wait.
 struct Registration {
+    /// `NONE` and `DRY` are no slots.
     slot: Cell<u32>,
     /// The slot belongs to this thread's reactor.
     not_send: PhantomData<*const ()>,
 }
+
+/// Not registered, and nothing to receive when last looked at. Registering tells if that changed.
+const DRY: u32 = NONE - 1;
 
 impl Registration {
     fn none() -> Registration {
@@ -373,8 +376,8 @@ impl Registration {
     /// other direction may be, as far as is known.
     #[inline]
     fn enter(&self, inner: &Inner, fd: BorrowedFd<'_>, wanted: Interest) -> io::Result<u32> {
-        if self.slot.get() != NONE {
-            return Ok(self.slot.get());
+        if let Some(slot) = self.slot() {
+            return Ok(slot);
         }
         let mut sources = inner.sources();
         let key = sources.insert(Owner::Tasks, NONE);
@@ -387,29 +390,34 @@ impl Registration {
         Ok(key.slot())
     }
 
-    /// What is known about the readiness: nothing before the stream is registered.
+    fn slot(&self) -> Option<u32> {
+        let slot = self.slot.get();
+        (slot < DRY).then_some(slot)
+    }
+
+    /// What is known about the readiness; nothing of a stream that is new.
     #[inline]
     fn ready(&self) -> Option<u8> {
         match self.slot.get() {
             NONE => None,
+            DRY => Some(WRITE),
             slot => Some(reactor::with(|inner| inner.sources().at(slot).ready)),
         }
     }
 
     #[inline]
     fn dry(&self, direction: u8) {
-        let slot = self.slot.get();
-        if slot != NONE {
-            reactor::with(|inner| inner.sources().at(slot).ready &= !direction);
+        match self.slot.get() {
+            NONE | DRY if direction == READ => self.slot.set(DRY),
+            NONE | DRY => {}
+            slot => reactor::with(|inner| inner.sources().at(slot).ready &= !direction),
         }
     }
 
     /// Ends the watch on a descriptor that lives on.
     fn leave(self, fd: BorrowedFd<'_>) {
-        let slot = self.slot.replace(NONE);
-        if slot == NONE {
-            return;
-        }
+        let Some(slot) = self.slot() else { return };
+        self.slot.set(NONE);
         reactor::try_with(|inner| {
             let key = inner.sources().key(slot);
             // it can only fail for a descriptor that is not watched, which is what we want
@@ -421,10 +429,7 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        let slot = self.slot.get();
-        if slot == NONE {
-            return;
-        }
+        let Some(slot) = self.slot() else { return };
         reactor::try_with(|inner| {
             let key = inner.sources().key(slot);
             inner.backend().forget(key);

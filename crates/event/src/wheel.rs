@@ -134,8 +134,9 @@ impl Wheel {
     /// Moves the armed timer at `index` to `deadline`. Later is only a note on the timer.
     pub(crate) fn set(&mut self, index: u32, deadline: Millis) {
         let node = &mut self.nodes[index as usize];
-        if let Some(later) = deadline.checked_sub(node.when()) {
-            node.later = u32::try_from(later).unwrap_or(u32::MAX);
+        let later = deadline.checked_sub(node.when()).map(u32::try_from);
+        if let Some(Ok(later)) = later {
+            node.later = later;
             return;
         }
         self.unlink(index);
@@ -428,6 +429,16 @@ mod tests {
             wheel.cancel(key);
         }
         assert_eq!(wheel.nodes.len(), 1);
+    }
+
+    #[test]
+    fn a_deadline_moves_by_months_as_well() {
+        const DAY: Millis = 86_400_000;
+        let mut wheel = Wheel::new();
+        let key = wheel.insert(DAY, Target::Token(1));
+        wheel.set(key.index, 100 * DAY);
+        assert_eq!(wheel.pop(100 * DAY - 1), None);
+        assert_eq!(wheel.pop(100 * DAY), Some(Target::Token(1)));
     }
 
     #[test]

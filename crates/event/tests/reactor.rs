@@ -214,6 +214,26 @@ fn what_was_left_unread_is_told_of_at_once() {
 }
 
 #[test]
+fn what_comes_after_a_short_read_is_told_of_when_it_is_parked() {
+    each_backend(|reactor| {
+        let mut notes = Notes::default();
+        let (near, far) = pair();
+        far.try_send(b"first", false).unwrap();
+        assert_eq!(near.try_recv(&mut [0; 10]).unwrap(), 5);
+        far.try_send(b"second", false).unwrap();
+        assert!(
+            !near.may_be_readable(),
+            "it ran dry, and nobody told otherwise"
+        );
+        near.park(1, Deadline::NEVER).unwrap();
+        reactor.turn(&mut notes, None).unwrap();
+        assert_eq!(notes.ready, [1]);
+        near.unpark();
+        assert_eq!(near.try_recv(&mut [0; 10]).unwrap(), 6);
+    });
+}
+
+#[test]
 fn the_end_of_a_parked_peer_is_told_and_seen() {
     each_backend(|reactor| {
         let mut notes = Notes::default();

@@ -2,7 +2,8 @@
 
 use daemun_core::settings::CpuAffinity;
 
-/// The processors for the worker of that index, among `processors`; `None` leaves the choice to the kernel.
+/// The processors for the worker of that index, among `processors`; `None` leaves the choice to the
+/// kernel.
 pub fn for_worker(affinity: &CpuAffinity, index: usize, processors: usize) -> Option<Vec<usize>> {
     match affinity {
         CpuAffinity::Unset => None,

@@ -1,8 +1,9 @@
 //! The control socket: how `-s reload` learns what became of a reload.
 //!
-//! Each master listens on an abstract UNIX socket of sequenced packets that is named by its process number. A client
-//! sends one word; the answer is `ok`, or `failed: ` and the reason. Only root and the master's own user are heard,
-//! and the client believes only the process that it asked for: abstract names belong to whoever comes first.
+//! Each master listens on an abstract UNIX socket of sequenced packets that is named by its process
+//! number. A client sends one word; the answer is `ok`, or `failed: ` and the reason. Only root and
+//! the master's own user are heard, and the client believes only the process that it asked for:
+//! abstract names belong to whoever comes first.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -14,8 +15,8 @@ use daemun_sys::packet::PacketSocket;
 /// What a reload led to, as the master tells whoever waits.
 pub type Outcome = Result<(), String>;
 
-/// Asks the master `pid` to reload and waits for what comes of it, at most `limit`. `None` where that process has no
-/// control socket, which is what another server looks like.
+/// Asks the master `pid` to reload and waits for what comes of it, at most `limit`. `None` where
+/// that process has no control socket, which is what another server looks like.
 pub fn reload(pid: i32, limit: Duration) -> Option<Outcome> {
     let socket = PacketSocket::connect(&name_of(pid)).ok()?;
     let peer = socket.peer().ok()?;

@@ -38,8 +38,8 @@ impl<C> Generation<C> {
         })
     }
 
-    /// Loads and opens everything that the next generation needs. On failure nothing has changed, and the reason is
-    /// logged and returned.
+    /// Loads and opens everything that the next generation needs. On failure nothing has changed,
+    /// and the reason is logged and returned.
     pub fn next<P: Program<Configuration = C>>(&self, program: &P) -> Result<Self, String> {
         let log = &self.cycle.log;
         let cycle = open_files(program.load()?, log)?;
@@ -62,7 +62,8 @@ impl<C> Generation<C> {
         })
     }
 
-    /// Takes the place of `self`: logs go to the new targets, and what is not needed any more is let go.
+    /// Takes the place of `self`: logs go to the new targets, and what is not needed any more is
+    /// let go.
     pub fn give_way_to(&mut self, next: Self) {
         let old = std::mem::replace(self, next);
         self.cycle.log.make_current();

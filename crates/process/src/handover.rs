@@ -1,7 +1,8 @@
 //! Parked connections pass to the next generation.
 //!
-//! A listening socket of sequenced packets joins the generations of one instance. It is inherited over fork and exec
-//! like any other: workers that serve accept from it, workers that leave connect to it. On each connection:
+//! A listening socket of sequenced packets joins the generations of one instance. It is inherited
+//! over fork and exec like any other: workers that serve accept from it, workers that leave connect
+//! to it. On each connection:
 //!
 //! ```text
 //! receiver                          sender
@@ -12,9 +13,10 @@
 //!    │ ── answer 2: refused ────────▶ │   closes the connection, as without a successor
 //! ```
 //!
-//! Nothing gets lost: until the answer the sender owns the connection, and gets it back where the receiver ends
-//! first; from the answer on the receiver does, and serves it. A message that nobody read dies with its socket, and
-//! takes only a duplicate along. Bytes that wait in the connection need no care: they are in the kernel.
+//! Nothing gets lost: until the answer the sender owns the connection, and gets it back where the
+//! receiver ends first; from the answer on the receiver does, and serves it. A message that nobody
+//! read dies with its socket, and takes only a duplicate along. Bytes that wait in the connection
+//! need no care: they are in the kernel.
 
 mod departure;
 mod record;
@@ -68,7 +70,8 @@ impl Channel {
 
     /// The next worker that leaves and has connections to pass; `None` where none waits.
     ///
-    /// To be called when the channel is readable. `credits` is how many connections this worker has room for now.
+    /// To be called when the channel is readable. `credits` is how many connections this worker has
+    /// room for now.
     pub fn accept(&self, credits: u16) -> io::Result<Option<Receiver>> {
         let lane = match self.listener.accept() {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
@@ -88,7 +91,8 @@ impl Channel {
         }))
     }
 
-    /// Starts to pass connections on. Nobody may ever accept: the caller waits for a hello no longer than it likes to.
+    /// Starts to pass connections on. Nobody may ever accept: the caller waits for a hello no
+    /// longer than it likes to.
     pub fn connect<C: AsFd>(&self) -> io::Result<Sender<C>> {
         let lane = PacketSocket::connect_to(&self.listener)?;
         Ok(Sender {
@@ -109,7 +113,8 @@ impl Channel {
         }
     }
 
-    /// Whoever could pass a connection on could also tell lies about its peer: strangers are not heard.
+    /// Whoever could pass a connection on could also tell lies about its peer: strangers are not
+    /// heard.
     fn is_kin(&self, uid: u32) -> bool {
         let known = self.kin.lock().unwrap_or_else(PoisonError::into_inner);
         uid == 0 || uid == identity::effective_uid() || known.contains(&uid)
@@ -122,7 +127,8 @@ impl AsFd for Channel {
     }
 }
 
-/// The end of a worker that leaves. `C` is its connection, taken off its event set before it is offered.
+/// The end of a worker that leaves. `C` is its connection, taken off its event set before it is
+/// offered.
 pub struct Sender<C> {
     lane: PacketSocket,
     /// The hello came, with a version that is ours.
@@ -157,7 +163,8 @@ impl<C: AsFd> Sender<C> {
         self.in_flight.len()
     }
 
-    /// Offers a connection; hands it back where there is no credit, or where it cannot be sent at present.
+    /// Offers a connection; hands it back where there is no credit, or where it cannot be sent at
+    /// present.
     pub fn offer(&mut self, connection: C, record: &Record) -> Result<(), C> {
         if self.credits == 0 {
             return Err(connection);
@@ -176,14 +183,16 @@ impl<C: AsFd> Sender<C> {
         Ok(())
     }
 
-    /// The next answer, when the lane is readable; `None` where no more came. An error ends the lane: the receiver is
-    /// gone or of another version, and [`reclaim`](Self::reclaim) gives back what it did not take.
+    /// The next answer, when the lane is readable; `None` where no more came. An error ends the
+    /// lane: the receiver is gone or of another version, and [`reclaim`](Self::reclaim) gives back
+    /// what it did not take.
     pub fn next_answer(&mut self) -> io::Result<Option<Answer<C>>> {
         loop {
             let mut message = [0; HELLO];
             let length = match self.lane.receive(&mut message) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-                // A receiver that ends with unread offers resets the lane; the answers before that still wait.
+                // A receiver that ends with unread offers resets the lane; the answers before that
+                // still wait.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset => continue,
                 other => other?.0,
             };
@@ -247,8 +256,8 @@ pub struct Offer {
 }
 
 impl Receiver {
-    /// The next offer, when the lane is readable; `None` where no more came. An error ends the lane: the sender is
-    /// done, or speaks nonsense.
+    /// The next offer, when the lane is readable; `None` where no more came. An error ends the
+    /// lane: the sender is done, or speaks nonsense.
     pub fn next_offer(&mut self) -> io::Result<Option<Offer>> {
         let (length, mut descriptors) = match self.lane.receive(&mut self.buffer) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
@@ -268,8 +277,9 @@ impl Receiver {
         }))
     }
 
-    /// Takes the connection, and grants a credit in its place where there is `room`. An error says that the sender
-    /// ended without hearing it, and so closed its side: the connection is the receiver's all the same.
+    /// Takes the connection, and grants a credit in its place where there is `room`. An error says
+    /// that the sender ended without hearing it, and so closed its side: the connection is the
+    /// receiver's all the same.
     pub fn take(&mut self, offer: Offer, room: bool) -> (OwnedFd, Record, io::Result<()>) {
         let told = self.answer(offer.sequence, TAKEN, room);
         (offer.socket, offer.record, told)
@@ -295,7 +305,8 @@ impl AsFd for Receiver {
     }
 }
 
-/// Credits to start with: each may cost the machine a descriptor in flight, of which a user has RLIMIT_NOFILE.
+/// Credits to start with: each may cost the machine a descriptor in flight, of which a user has
+/// RLIMIT_NOFILE.
 pub const CREDITS: u16 = 64;
 
 const MAGIC: [u8; 4] = *b"dmnh";

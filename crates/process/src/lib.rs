@@ -1,7 +1,8 @@
 //! Masters, workers and what passes between generations of them.
 //!
-//! The program crate implements [`Program`]: how to load a configuration, and what a worker does with it. This crate
-//! starts the processes, watches and replaces them, reloads, upgrades the binary and hands parked connections on:
+//! The program crate implements [`Program`]: how to load a configuration, and what a worker does
+//! with it. This crate starts the processes, watches and replaces them, reloads, upgrades the
+//! binary and hands parked connections on:
 //!
 //! ```text
 //! start ─ load, bind, detach, pid file ─┬─ master ─┬─ worker (generation 1, on its way out)
@@ -10,8 +11,8 @@
 //!                                       └─ single: one process, a generation is a thread
 //! ```
 //!
-//! The master has one thread, never serves and never waits for anything but its poll(2), so that `fork` is safe and
-//! signals are heard at once. This crate knows no protocol and no engine.
+//! The master has one thread, never serves and never waits for anything but its poll(2), so that
+//! `fork` is safe and signals are heard at once. This crate knows no protocol and no engine.
 
 pub mod control;
 pub mod engines;

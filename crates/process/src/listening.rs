@@ -1,4 +1,5 @@
-//! Listening sockets: opened once, kept across generations, passed over exec, shared out among workers.
+//! Listening sockets: opened once, kept across generations, passed over exec, shared out among
+//! workers.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -20,7 +21,8 @@ use daemun_sys::socket::{self, Name, Setting};
 #[derive(Clone)]
 pub struct Listening {
     pub spec: ListenSpec,
-    /// One, or with `reuseport` this worker's share, which may hold several where workers became fewer.
+    /// One, or with `reuseport` this worker's share, which may hold several where workers became
+    /// fewer.
     pub sockets: Vec<Arc<OwnedFd>>,
     /// Other workers accept from the same sockets.
     pub shared: bool,
@@ -35,7 +37,8 @@ pub(crate) struct Sockets {
 #[derive(Clone)]
 struct Entry {
     spec: ListenSpec,
-    /// With `reuseport` at least one a worker. A surplus is kept: closing a socket resets what queues in it.
+    /// With `reuseport` at least one a worker. A surplus is kept: closing a socket resets what
+    /// queues in it.
     sockets: Vec<Arc<OwnedFd>>,
     /// Came with the environment, not from a configuration.
     inherited: bool,
@@ -59,7 +62,8 @@ impl Sockets {
     const TRIES: usize = 5;
     const PAUSE: Duration = Duration::from_millis(500);
 
-    /// Opens what `specs` ask for and `previous` does not have. On failure all is as it was; the sentence is logged.
+    /// Opens what `specs` ask for and `previous` does not have. On failure all is as it was; the
+    /// sentence is logged.
     pub fn open(
         specs: &[ListenSpec],
         previous: &Sockets,
@@ -88,7 +92,8 @@ impl Sockets {
         Ok(next)
     }
 
-    /// `-t`: binds and closes at once, and creates no path. An address in use may well be our own server's.
+    /// `-t`: binds and closes at once, and creates no path. An address in use may well be our own
+    /// server's.
     pub fn test(specs: &[ListenSpec], log: &Log) -> Result<(), String> {
         for spec in specs {
             let tested = match &spec.address {
@@ -177,7 +182,8 @@ impl Sockets {
         }
     }
 
-    /// Closes all. `last` says that no other process serves these addresses, so that the paths go too.
+    /// Closes all. `last` says that no other process serves these addresses, so that the paths go
+    /// too.
     pub fn close(&mut self, last: bool, log: &Log) {
         for entry in std::mem::take(&mut self.entries) {
             if let Address::Unix(path) = &entry.spec.address
@@ -287,7 +293,8 @@ impl Sockets {
 }
 
 impl Entry {
-    /// A socket without SO_REUSEPORT refuses others beside it, so it gets the option before they are opened.
+    /// A socket without SO_REUSEPORT refuses others beside it, so it gets the option before they
+    /// are opened.
     fn allow_siblings(&self, wanted: usize, log: &Log) {
         if wanted <= self.sockets.len() || !self.spec.reuseport {
             return;

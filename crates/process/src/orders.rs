@@ -14,7 +14,8 @@ use crate::worker::set_title;
 /// An order to a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// Finish what is in hand, then end. With `hand_over`, a successor may be waiting for the parked connections.
+    /// Finish what is in hand, then end. With `hand_over`, a successor may be waiting for the
+    /// parked connections.
     Quit { hand_over: bool },
     /// End now.
     Terminate,

@@ -1,4 +1,5 @@
-//! The pid file: written when the server has started, renamed while two binaries run, removed at the end.
+//! The pid file: written when the server has started, renamed while two binaries run, removed at
+//! the end.
 
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions};

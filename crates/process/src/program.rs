@@ -22,11 +22,12 @@ pub struct Cycle<C> {
 pub trait Program: Sync {
     type Configuration: Send + Sync;
 
-    /// Reads and checks the configuration; opens and changes nothing. Whoever fails has logged every error to the
-    /// current log, and returns the first, for `-s reload` to print.
+    /// Reads and checks the configuration; opens and changes nothing. Whoever fails has logged
+    /// every error to the current log, and returns the first, for `-s reload` to print.
     fn load(&self) -> Result<Cycle<Self::Configuration>, String>;
 
-    /// Makes what `cycle` needs besides files and sockets: folders, shared zones. In the master, before its workers.
+    /// Makes what `cycle` needs besides files and sockets: folders, shared zones. In the master,
+    /// before its workers.
     fn prepare(
         &self,
         _cycle: &Cycle<Self::Configuration>,
@@ -35,7 +36,7 @@ pub trait Program: Sync {
         Ok(())
     }
 
-    /// Serves until ordered to stop, and returns the exit code. In a worker process, with its user and limits; in a
-    /// thread of its own where there is a single process.
+    /// Serves until ordered to stop, and returns the exit code. In a worker process, with its user
+    /// and limits; in a thread of its own where there is a single process.
     fn work(&self, cycle: &Cycle<Self::Configuration>, context: WorkerContext) -> i32;
 }

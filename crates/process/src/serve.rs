@@ -1,6 +1,8 @@
-//! The life of a worker with the native engine: it serves, obeys, takes parked connections over, and passes its own on.
+//! The life of a worker with the native engine: it serves, obeys, takes parked connections over,
+//! and passes its own on.
 //!
-//! Nothing here is on a request's path: a turn of the reactor looks at one flag, which watched descriptors raise.
+//! Nothing here is on a request's path: a turn of the reactor looks at one flag, which watched
+//! descriptors raise.
 
 use std::cell::Cell;
 use std::io;
@@ -29,7 +31,8 @@ pub struct Life<P: Protocol> {
     pub wait: Box<dyn Fn(&Connection) -> Wait>,
     /// Opens the log files anew, after what is buffered for the old ones was written.
     pub reopen: Box<dyn FnMut()>,
-    /// Set once nobody would take parked connections over: the protocol then keeps none after a response.
+    /// Set once nobody would take parked connections over: the protocol then keeps none after a
+    /// response.
     pub closing: Rc<Cell<bool>>,
     /// `worker_shutdown_timeout`.
     pub shutdown_timeout: Option<Duration>,
@@ -262,7 +265,8 @@ impl<P: Protocol> Worker<P> {
         Ok(())
     }
 
-    /// Without a successor: nginx's way, which closes what waits for another request and serves what has begun.
+    /// Without a successor: nginx's way, which closes what waits for another request and serves
+    /// what has begun.
     fn close_idle(&mut self) {
         self.life.closing.set(true);
         let parked: Vec<Connection> = self.life.engine.drain_parked().collect();
@@ -315,7 +319,8 @@ impl<P: Protocol> Worker<P> {
             Departed::Left(Passing(connection)) => Some(connection),
         });
         let left: Vec<Connection> = left.collect();
-        // The successor does not want these, or there is none: whatever else there is goes nginx's way, too.
+        // The successor does not want these, or there is none: whatever else there is goes nginx's
+        // way, too.
         if !left.is_empty() && is_over {
             leaving.departure = None;
             leaving.watch = None;

@@ -1,4 +1,5 @@
-//! From the command line to a running server, in nginx's order: load, bind and listen, detach, pid file, workers.
+//! From the command line to a running server, in nginx's order: load, bind and listen, detach, pid
+//! file, workers.
 
 use std::ffi::OsString;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
@@ -19,8 +20,9 @@ use crate::{Cycle, Program, master, pid_file, single, upgrade};
 
 /// Starts the server and, in the process that stays, runs it to its end; returns the exit code.
 ///
-/// `arguments` are those that an upgrade executes. The current log is where errors go until the configuration's own
-/// stands; [`log::echo_to_stderr`] may be on, and is turned off here once the server has started.
+/// `arguments` are those that an upgrade executes. The current log is where errors go until the
+/// configuration's own stands; [`log::echo_to_stderr`] may be on, and is turned off here once the
+/// server has started.
 pub fn run<P: Program>(program: &P, arguments: Vec<OsString>) -> i32 {
     match start(program, arguments) {
         Ok(started) if started.generation.cycle.settings.master_process => master::run(started),
@@ -29,7 +31,8 @@ pub fn run<P: Program>(program: &P, arguments: Vec<OsString>) -> i32 {
     }
 }
 
-/// `-t`: everything that a start would do which could fail, leaving no trace. Errors are logged, the first returned.
+/// `-t`: everything that a start would do which could fail, leaving no trace. Errors are logged,
+/// the first returned.
 pub fn test<P: Program>(program: &P) -> Result<Cycle<P::Configuration>, String> {
     let log = Log::current();
     let say = |failure: Failure| {
@@ -160,7 +163,8 @@ impl Starter {
     }
 }
 
-/// Goes on in a child without a terminal; the process that was started waits for the child's word, and ends.
+/// Goes on in a child without a terminal; the process that was started waits for the child's word,
+/// and ends.
 fn detach(log: &Log) -> Result<Starter, Refused> {
     let (reader, pipe) = io::pipe().map_err(|error| fail(log, "pipe()", error))?;
     match process::fork().map_err(|error| fail(log, "fork()", error))? {
@@ -183,7 +187,8 @@ fn wait_for(mut reader: PipeReader) -> i32 {
     }
 }
 
-/// The one that came with the environment, or a new one. Without, parked connections are closed as nginx does.
+/// The one that came with the environment, or a new one. Without, parked connections are closed as
+/// nginx does.
 fn open_channel(log: &Log) -> Option<Arc<Channel>> {
     let number = std::env::var(upgrade::CHANNEL)
         .ok()

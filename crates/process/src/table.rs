@@ -99,7 +99,8 @@ impl Table {
         self.workers.iter().any(|worker| worker.pid().is_some())
     }
 
-    /// Whether all workers of the generation that are meant to run say that they serve, and there is one.
+    /// Whether all workers of the generation that are meant to run say that they serve, and there
+    /// is one.
     pub fn serves(&self, generation: u64) -> bool {
         let mut own = self
             .workers

@@ -19,8 +19,8 @@ pub(crate) const SOCKETS: &str = "NGINX";
 /// Ours, for the channel that parked connections pass through.
 pub(crate) const CHANNEL: &str = "DAEMUN_HANDOVER";
 
-/// Executes the first argument with the rest, and returns the new master's number. The pid file is renamed before,
-/// and back where that fails. What failed is logged.
+/// Executes the first argument with the rest, and returns the new master's number. The pid file is
+/// renamed before, and back where that fails. What failed is logged.
 pub(crate) fn execute(
     arguments: &[OsString],
     settings: &ProcessSettings,

@@ -46,7 +46,8 @@ impl WorkerContext {
     }
 }
 
-/// Tells the master that this worker serves now: older generations may end. Dropped, it tells that the worker ended.
+/// Tells the master that this worker serves now: older generations may end. Dropped, it tells that
+/// the worker ended.
 pub struct Ready {
     pipe: PipeWriter,
 }
@@ -65,7 +66,8 @@ impl Ready {
 /// Why a worker cannot start, logged already; starting it again would not help.
 pub(crate) struct Unfit;
 
-/// Makes this process a worker: in nginx's order, since each step may need the rights that the next one drops.
+/// Makes this process a worker: in nginx's order, since each step may need the rights that the next
+/// one drops.
 pub(crate) fn become_worker(
     settings: &ProcessSettings,
     index: usize,

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use daemun_core::connection::{Connection, Outcome, Protocol, Wait};
 use daemun_event::{Deadline, Reactor};
-use daemun_process::engines::Notice;
 use daemun_process::engines::native::{Engine, Limits};
+use daemun_process::engines::{Notice, Socket};
 use daemun_shm::Scoreboard;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -58,10 +58,13 @@ fn a_shortage_closes_idle_connections_then_pauses_and_ends() {
     let limits = Limits {
         connections: 100,
         multi_accept: true,
-        shared_listeners: false,
     };
     let counters = Scoreboard::new().unwrap().claim(1).unwrap();
-    let sockets = vec![Arc::new(listener.into())];
+    let sockets = vec![Socket {
+        descriptor: Arc::new(listener.into()),
+        listener: 0,
+        shared: false,
+    }];
     let mut engine = Engine::new(
         &reactor,
         Rc::new(Hold),

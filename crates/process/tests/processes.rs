@@ -1,20 +1,27 @@
 //! The processes, with real ones: start, reload, respawn, upgrade, reopen, the end.
 //!
-//! This program is the server under test, too: `processes toy FOLDER`. Any other argument picks tests by name.
+//! This program is the server under test, too: `processes toy FOLDER`. `processes soak` runs the
+//! long tests; any other argument picks tests by name.
 
 #[path = "processes/server.rs"]
 mod server;
+#[path = "processes/soak.rs"]
+mod soak;
 #[path = "processes/toy.rs"]
 mod toy;
 
 use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
+use daemun_core::log::Log;
+use daemun_process::signaller::{self, Request};
 use daemun_sys::signals;
 
-use server::{Server, children, eventually, is_running, title};
+use server::{Server, begin_upgrade, children, eventually, is_running, title, under_load};
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
@@ -23,8 +30,12 @@ fn main() {
         let arguments = daemun_sys::title::claim().unwrap();
         std::process::exit(toy::run(arguments));
     }
-    for (name, test) in TESTS {
-        if wanted.starts_with('-') || name.contains(&wanted) {
+    let (tests, wanted) = match &*wanted {
+        "soak" => (&soak::TESTS[..], ""),
+        wanted => (&TESTS[..], wanted),
+    };
+    for (name, test) in tests {
+        if wanted.starts_with('-') || name.contains(wanted) {
             let start = Instant::now();
             test();
             println!("test {name} ... ok ({} ms)", start.elapsed().as_millis());
@@ -32,7 +43,7 @@ fn main() {
     }
 }
 
-const TESTS: [(&str, fn()); 11] = [
+const TESTS: [(&str, fn()); 15] = [
     (
         "a_start_is_over_when_the_pid_file_stands",
         a_start_is_over_when_the_pid_file_stands,
@@ -77,6 +88,22 @@ const TESTS: [(&str, fn()); 11] = [
         "a_single_process_reloads_in_place",
         a_single_process_reloads_in_place,
     ),
+    (
+        "a_thousand_idle_connections_pass_on",
+        a_thousand_idle_connections_pass_on,
+    ),
+    (
+        "an_old_worker_leaves_with_its_shutdown_timeout",
+        an_old_worker_leaves_with_its_shutdown_timeout,
+    ),
+    (
+        "root_gives_workers_a_user_and_limits",
+        root_gives_workers_a_user_and_limits,
+    ),
+    (
+        "an_nginx_is_upgraded_and_taken_back",
+        an_nginx_is_upgraded_and_taken_back,
+    ),
 ];
 
 fn a_start_is_over_when_the_pid_file_stands() {
@@ -112,34 +139,6 @@ fn an_address_in_use_is_tried_again_and_then_given_up() {
     assert!(text.contains("still could not bind()"));
     assert!(!server.folder.join("toy.pid").exists());
     fs::remove_dir_all(&server.folder).unwrap();
-}
-
-/// Clients of both kinds, kept and new connections, while `work` goes on; returns how many answers they got.
-fn under_load(server: &Server, work: impl FnOnce()) -> usize {
-    let over = AtomicBool::new(false);
-    let answers = AtomicUsize::new(0);
-    std::thread::scope(|scope| {
-        for kept in [true, true, false, false] {
-            let (over, answers) = (&over, &answers);
-            scope.spawn(move || {
-                let mut client = server.client();
-                let mut count = 0;
-                while !over.load(Ordering::Relaxed) {
-                    if !kept {
-                        client = server.client();
-                        count = 0;
-                    }
-                    let (_, _, counted) = client.ask().expect("a request was lost");
-                    count += 1;
-                    assert_eq!(counted, count, "the connection's record passes with it");
-                    answers.fetch_add(1, Ordering::Relaxed);
-                }
-            });
-        }
-        work();
-        over.store(true, Ordering::Relaxed);
-    });
-    answers.into_inner()
 }
 
 fn reloads_under_load_lose_nothing() {
@@ -281,19 +280,6 @@ fn an_upgrade_and_the_way_back_cut_no_connection() {
     assert!(!path.exists());
 }
 
-fn begin_upgrade(server: &Server, old: i32) -> i32 {
-    signals::send(old, signals::SIGUSR2).unwrap();
-    eventually("the old pid file is renamed", || {
-        server.pid_in("toy.pid.oldbin") == Some(old)
-    });
-    eventually("the new binary stands", || {
-        server.pid_in("toy.pid").is_some_and(|pid| pid != old)
-    });
-    let new = server.pid();
-    eventually("the new binary has workers", || children(new).len() == 2);
-    new
-}
-
 fn logs_are_reopened_by_master_and_workers() {
     let server = Server::start("reopen", "listen 127.0.0.1:PORT\nworkers 2\ntext one\n");
     eventually("both workers run", || children(server.pid()).len() == 2);
@@ -357,5 +343,164 @@ fn a_single_process_reloads_in_place() {
         }
     });
     assert_eq!(kept.ask().unwrap(), ("5".to_owned(), pid, 2));
+    server.stop();
+}
+
+fn a_thousand_idle_connections_pass_on() {
+    let server = Server::start("idle", "listen 127.0.0.1:PORT\nworkers 4\ntext one\n");
+    let pid = server.pid();
+    let mut clients: Vec<_> = (0..1000).map(|_| server.client()).collect();
+    clients
+        .iter_mut()
+        .for_each(|client| assert_eq!(client.ask().unwrap().2, 1));
+    for round in 2..6 {
+        let start = Instant::now();
+        server.reload().unwrap();
+        eventually("the old workers end", || children(pid).len() == 4);
+        assert!(
+            start.elapsed() < Duration::from_secs(5),
+            "{:?}",
+            start.elapsed()
+        );
+        clients
+            .iter_mut()
+            .for_each(|client| assert_eq!(client.ask().unwrap().2, round));
+    }
+    server.stop();
+}
+
+fn an_old_worker_leaves_with_its_shutdown_timeout() {
+    let server = Server::start(
+        "timeout",
+        "listen 127.0.0.1:PORT\ntext one\nshutdown_timeout 100\n",
+    );
+    let pid = server.pid();
+    let mut client = server.client();
+    client.ask().unwrap();
+    client.send(b"half").unwrap();
+    eventually("the half line is there", || server.client().ask().is_ok());
+    server.signal(signals::SIGQUIT);
+    eventually("the server ends in spite of it", || !is_running(pid));
+    fs::remove_dir_all(&server.folder).unwrap();
+}
+
+fn root_gives_workers_a_user_and_limits() {
+    if daemun_sys::identity::effective_uid() != 0 {
+        println!("  (needs root: nothing was checked)");
+        return;
+    }
+    let server = Server::start(
+        "user",
+        "listen 127.0.0.1:PORT\ntext one\nuser nobody\nnofile 777\npriority 5\n",
+    );
+    let (_, worker, _) = server.client().ask().unwrap();
+    let (uid, gid) = daemun_sys::credentials::user("nobody").unwrap().unwrap();
+    let status = fs::read_to_string(format!("/proc/{worker}/status")).unwrap();
+    assert!(
+        status.contains(&format!("Uid:\t{uid}\t{uid}\t{uid}\t{uid}\n")),
+        "{status}"
+    );
+    assert!(
+        status.contains(&format!("Gid:\t{gid}\t{gid}\t{gid}\t{gid}\n")),
+        "{status}"
+    );
+    let limits = fs::read_to_string(format!("/proc/{worker}/limits")).unwrap();
+    let files = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"))
+        .unwrap();
+    assert_eq!(
+        files
+            .split_whitespace()
+            .filter(|word| *word == "777")
+            .count(),
+        2,
+        "{files}"
+    );
+    let stat = fs::read_to_string(format!("/proc/{worker}/stat")).unwrap();
+    assert_eq!(
+        stat.rsplit_once(')').unwrap().1.split_whitespace().nth(16),
+        Some("5"),
+        "{stat}"
+    );
+
+    let log = server.folder.join("toy.log");
+    fs::rename(&log, server.folder.join("toy.log.1")).unwrap();
+    server.signal(signals::SIGUSR1);
+    eventually("the log is the workers' to reopen", || {
+        fs::metadata(&log)
+            .is_ok_and(|metadata| std::os::unix::fs::MetadataExt::uid(&metadata) == uid)
+    });
+    server.stop();
+}
+
+/// nginx executes its own path: there stands a script by then, which becomes the toy with all that
+/// it inherited.
+fn an_nginx_is_upgraded_and_taken_back() {
+    let server = Server::prepare("nginx", "listen 127.0.0.1:PORT\ntext toy\n");
+    let folder = server.folder.display();
+    let binary = server.folder.join("server");
+    let nginx = ["/usr/sbin/nginx", "/usr/local/sbin/nginx"]
+        .into_iter()
+        .find(|path| fs::exists(path).unwrap());
+    fs::copy(nginx.expect("the Debian package nginx-light"), &binary).unwrap();
+    let port = server.port;
+    let configuration = format!(
+        "pid {folder}/toy.pid; error_log {folder}/nginx.log notice; events {{}}
+         http {{ access_log off; server {{ listen 127.0.0.1:{port}; return 200 nginx; }} }}"
+    );
+    fs::write(server.folder.join("nginx.conf"), configuration).unwrap();
+    let start = Command::new(&binary)
+        .arg("-c")
+        .arg(server.folder.join("nginx.conf"))
+        .arg("-e")
+        .arg("stderr")
+        .status();
+    assert!(start.unwrap().success());
+    let old = server.pid();
+    eventually("nginx listens to signals", || !children(old).is_empty());
+
+    let script = server.folder.join("script");
+    let toy = std::env::current_exe().unwrap();
+    fs::write(
+        &script,
+        format!("#!/bin/sh\nexec {} toy {folder}\n", toy.display()),
+    )
+    .unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::rename(&script, &binary).unwrap();
+    signals::send(old, signals::SIGUSR2).unwrap();
+    eventually("daemun stands", || {
+        server.pid_in("toy.pid").is_some_and(|pid| pid != old)
+    });
+    let new = server.pid();
+    signals::send(old, signals::SIGWINCH).unwrap();
+    eventually("nginx has no worker left", || children(old) == [new]);
+    assert_eq!(server.client().ask().unwrap().0, "toy");
+
+    signals::send(old, signals::SIGHUP).unwrap();
+    eventually("nginx has workers again", || children(old).len() > 1);
+    signals::send(new, signals::SIGQUIT).unwrap();
+    eventually("nginx is alone", || server.pid_in("toy.pid") == Some(old));
+    let mut client = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    client.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    assert!(answer.ends_with("nginx"), "{answer}");
+
+    let reload = signaller::signal(
+        Request::Reload,
+        &server.folder.join("toy.pid"),
+        &Log::silent(),
+    );
+    assert_eq!(
+        reload, 0,
+        "a server that cannot tell the outcome gets the signal"
+    );
+    eventually("nginx reloads", || {
+        fs::read_to_string(server.folder.join("nginx.log"))
+            .unwrap()
+            .contains("reconfiguring")
+    });
     server.stop();
 }

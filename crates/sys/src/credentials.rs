@@ -11,7 +11,8 @@ pub fn user(name: &str) -> io::Result<Option<(u32, u32)>> {
     let name = CString::new(name)?;
     let mut entry = MaybeUninit::<libc::passwd>::uninit();
     let found = look_up(|buffer, result| {
-        // SAFETY: name, entry and buffer are valid for the call; on success `result` is null or `entry`.
+        // SAFETY: name, entry and buffer are valid for the call; on success `result` is null or
+        // `entry`.
         unsafe {
             libc::getpwnam_r(
                 name.as_ptr(),
@@ -36,7 +37,8 @@ pub fn group(name: &str) -> io::Result<Option<u32>> {
     let name = CString::new(name)?;
     let mut entry = MaybeUninit::<libc::group>::uninit();
     let found = look_up(|buffer, result| {
-        // SAFETY: name, entry and buffer are valid for the call; on success `result` is null or `entry`.
+        // SAFETY: name, entry and buffer are valid for the call; on success `result` is null or
+        // `entry`.
         unsafe {
             libc::getgrnam_r(
                 name.as_ptr(),

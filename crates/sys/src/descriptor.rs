@@ -6,9 +6,11 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// Makes `target` name what `source` names, in one step and under `target`'s old number, close-on-exec.
+/// Makes `target` name what `source` names, in one step and under `target`'s old number,
+/// close-on-exec.
 ///
-/// Whoever writes to `target` meanwhile reaches one file or the other, never neither: that is how a log is reopened.
+/// Whoever writes to `target` meanwhile reaches one file or the other, never neither: that is how a
+/// log is reopened.
 pub fn redirect(target: BorrowedFd<'_>, source: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: both descriptors are open for the call; `target` stays open and owned by its holder.
     check(unsafe { libc::dup3(source.as_raw_fd(), target.as_raw_fd(), libc::O_CLOEXEC) })?;
@@ -17,7 +19,8 @@ pub fn redirect(target: BorrowedFd<'_>, source: BorrowedFd<'_>) -> io::Result<()
 
 /// Makes the standard error of this process, and of what it executes, go to `source`.
 pub fn redirect_stderr(source: BorrowedFd<'_>) -> io::Result<()> {
-    // SAFETY: `source` is open for the call; descriptor 2 belongs to the whole process and nobody owns it.
+    // SAFETY: `source` is open for the call; descriptor 2 belongs to the whole process and nobody
+    // owns it.
     check(unsafe { libc::dup2(source.as_raw_fd(), libc::STDERR_FILENO) })?;
     Ok(())
 }
@@ -34,7 +37,8 @@ pub fn check_writable(folder: &Path) -> io::Result<()> {
 /// Owns what a call that makes a descriptor returned: socket(2), accept(2), signalfd(2).
 pub(crate) fn fresh(result: libc::c_int) -> io::Result<OwnedFd> {
     let number = check(result)?;
-    // SAFETY: callers pass nothing but the result of such a call, so the number is new and nobody else's.
+    // SAFETY: callers pass nothing but the result of such a call, so the number is new and nobody
+    // else's.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 

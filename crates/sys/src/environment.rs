@@ -6,7 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 
 use crate::descriptor::check;
 
-/// Replaces the whole environment. For a process before it starts threads: readers in others would race.
+/// Replaces the whole environment. For a process before it starts threads: readers in others would
+/// race.
 pub fn replace(variables: &[(OsString, OsString)]) -> io::Result<()> {
     let mut pairs = Vec::with_capacity(variables.len());
     for (name, value) in variables {
@@ -16,7 +17,8 @@ pub fn replace(variables: &[(OsString, OsString)]) -> io::Result<()> {
         ));
     }
     crate::process::require_one_thread()?;
-    // SAFETY: this is the only thread, so nobody reads the environment meanwhile; `setenv` copies both strings.
+    // SAFETY: this is the only thread, so nobody reads the environment meanwhile; `setenv` copies
+    // both strings.
     unsafe {
         check(libc::clearenv())?;
         for (name, value) in &pairs {

@@ -1,4 +1,5 @@
-//! The unsafe address of the processes: what the kernel offers, behind signatures that cannot be misused.
+//! The unsafe address of the processes: what the kernel offers, behind signatures that cannot be
+//! misused.
 
 pub mod clock;
 pub mod credentials;

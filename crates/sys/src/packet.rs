@@ -1,4 +1,5 @@
-//! UNIX sockets of sequenced packets: whole messages, with descriptors, between processes of one machine.
+//! UNIX sockets of sequenced packets: whole messages, with descriptors, between processes of one
+//! machine.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -260,7 +261,8 @@ impl Control {
 
     fn put(&mut self, message: &mut libc::msghdr, descriptor: BorrowedFd<'_>) {
         let size = size_of::<libc::c_int>() as libc::c_uint;
-        // SAFETY: `CMSG_LEN` and `CMSG_SPACE` only compute; the space for one descriptor is within the record.
+        // SAFETY: `CMSG_LEN` and `CMSG_SPACE` only compute; the space for one descriptor is within
+        // the record.
         let (length, space) = unsafe { (libc::CMSG_LEN(size), libc::CMSG_SPACE(size)) };
         debug_assert!(space as usize <= size_of::<Control>());
         self.header.write(libc::cmsghdr {
@@ -282,11 +284,13 @@ fn message_of(part: &mut libc::iovec) -> libc::msghdr {
     message
 }
 
-/// Takes what the kernel put into this process's table: whatever else happens to the message, it is ours to close.
+/// Takes what the kernel put into this process's table: whatever else happens to the message, it is
+/// ours to close.
 fn descriptors_of(message: &libc::msghdr) -> Vec<OwnedFd> {
     let mut descriptors = Vec::new();
-    // SAFETY: the kernel filled the control buffer that the message points to and set its length; `CMSG_FIRSTHDR`
-    // and `CMSG_NXTHDR` stay within it, and each number in an SCM_RIGHTS record is a new descriptor of ours.
+    // SAFETY: the kernel filled the control buffer that the message points to and set its length;
+    // `CMSG_FIRSTHDR` and `CMSG_NXTHDR` stay within it, and each number in an SCM_RIGHTS record is
+    // a new descriptor of ours.
     unsafe {
         let mut header = libc::CMSG_FIRSTHDR(message);
         while let Some(record) = header.as_ref() {

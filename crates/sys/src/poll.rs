@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use crate::descriptor::check;
 
-/// Waits until one can be read (or has ended), or `limit` passed; says which. An interruption is an empty answer.
+/// Waits until one can be read (or has ended), or `limit` passed; says which. An interruption is an
+/// empty answer.
 pub fn readable(descriptors: &[BorrowedFd<'_>], limit: Option<Duration>) -> io::Result<Vec<bool>> {
     let mut polled: Vec<libc::pollfd> = descriptors
         .iter()

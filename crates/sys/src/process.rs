@@ -27,10 +27,12 @@ pub enum Exit {
 /// The code of a child that panicked.
 pub const PANICKED: i32 = 101;
 
-/// Forks. Refused where there are other threads: the child would inherit their locks, and nobody to open them.
+/// Forks. Refused where there are other threads: the child would inherit their locks, and nobody to
+/// open them.
 pub fn fork() -> io::Result<Fork> {
     require_one_thread()?;
-    // SAFETY: this is the only thread, so every lock and allocation is in a state that the child can go on from.
+    // SAFETY: this is the only thread, so every lock and allocation is in a state that the child
+    // can go on from.
     match check(unsafe { libc::fork() })? {
         0 => Ok(Fork::Child),
         pid => Ok(Fork::Parent(pid)),
@@ -63,7 +65,8 @@ pub fn reap() -> io::Result<Option<(i32, Exit)>> {
     }
 }
 
-/// Leaves the terminal: a session of its own, no mask on new files, nothing on standard input and output.
+/// Leaves the terminal: a session of its own, no mask on new files, nothing on standard input and
+/// output.
 pub fn detach() -> io::Result<()> {
     // SAFETY: `setsid` takes nothing; it fails for a group leader only.
     check(unsafe { libc::setsid() })?;
@@ -81,10 +84,12 @@ fn clear_umask() {
     unsafe { libc::umask(0) };
 }
 
-/// Executes `path` (looked up in PATH where it has no slash) as a new process, whatever this one's size.
+/// Executes `path` (looked up in PATH where it has no slash) as a new process, whatever this one's
+/// size.
 ///
-/// It inherits the standard descriptors and those of `inherit` under their numbers, no blocked signal, and
-/// exactly `environment`. The result is the process's number; the error says why it did not start.
+/// It inherits the standard descriptors and those of `inherit` under their numbers, no blocked
+/// signal, and exactly `environment`. The result is the process's number; the error says why it did
+/// not start.
 pub fn execute(
     path: &OsStr,
     arguments: &[OsString],
@@ -97,8 +102,8 @@ pub fn execute(
     let actions = FileActions::inheriting(inherit)?;
     let attributes = Attributes::with_default_signals()?;
     let mut pid = 0;
-    // SAFETY: every pointer comes from a value that lives through the call; the string lists end with a null
-    // pointer; actions and attributes were initialised by their constructors.
+    // SAFETY: every pointer comes from a value that lives through the call; the string lists end
+    // with a null pointer; actions and attributes were initialised by their constructors.
     let error = unsafe {
         libc::posix_spawnp(
             &mut pid,
@@ -174,7 +179,8 @@ impl Attributes {
             crate::signals::set_of(&[libc::SIGPIPE]),
         );
         let flags = libc::POSIX_SPAWN_SETSIGMASK | libc::POSIX_SPAWN_SETSIGDEF;
-        // SAFETY: the first call initialises the value; the others get it initialised, and sets that live.
+        // SAFETY: the first call initialises the value; the others get it initialised, and sets
+        // that live.
         unsafe {
             refuse(libc::posix_spawnattr_init(attributes.0.as_mut_ptr()))?;
             refuse(libc::posix_spawnattr_setsigmask(

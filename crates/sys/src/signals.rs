@@ -27,7 +27,8 @@ pub struct SignalQueue {
 }
 
 impl SignalQueue {
-    /// Blocks `signals` in this thread (and those started from it) and queues them. Others are let through.
+    /// Blocks `signals` in this thread (and those started from it) and queues them. Others are let
+    /// through.
     pub fn of(signals: &[i32]) -> io::Result<SignalQueue> {
         let set = set_of(signals);
         // SAFETY: the set is initialised, and the call keeps no pointer.
@@ -88,7 +89,8 @@ pub fn send_with(pid: i32, signal: i32, value: i32) -> io::Result<()> {
     Ok(())
 }
 
-/// Lets signals pass that would end the process for nothing: SIGPIPE (writes report the error) and SIGSYS.
+/// Lets signals pass that would end the process for nothing: SIGPIPE (writes report the error) and
+/// SIGSYS.
 pub fn ignore_harmless() {
     for signal in [libc::SIGPIPE, libc::SIGSYS] {
         // SAFETY: ignoring a signal runs no handler.
@@ -127,7 +129,8 @@ mod tests {
         let own = crate::identity::pid();
         // To this thread only: the harness's other threads do not block it.
         let thread = crate::identity::thread_id();
-        // SAFETY: the record is zeroed plain data, and the signal goes to this very thread, which blocks it.
+        // SAFETY: the record is zeroed plain data, and the signal goes to this very thread, which
+        // blocks it.
         unsafe {
             let mut info: libc::siginfo_t = std::mem::zeroed();
             info.si_signo = SIGUSR2;

@@ -134,15 +134,16 @@ pub fn local_name(socket: BorrowedFd<'_>) -> io::Result<Name> {
     decode(&storage, length as usize)
 }
 
-/// Takes a descriptor that the process was started with, and marks it close-on-exec. `None` where nothing is open.
+/// Takes a descriptor that the process was started with, and marks it close-on-exec. `None` where
+/// nothing is open.
 pub fn adopt(number: i32) -> Option<OwnedFd> {
     if number <= libc::STDERR_FILENO {
         return None;
     }
     // SAFETY: takes numbers only, and fails where the descriptor is not open.
     check(unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) }).ok()?;
-    // SAFETY: the descriptor is open, and whoever names it in the environment gives it to this process; the caller
-    // takes each number once.
+    // SAFETY: the descriptor is open, and whoever names it in the environment gives it to this
+    // process; the caller takes each number once.
     Some(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
@@ -157,7 +158,8 @@ fn encode(name: &Name) -> io::Result<(libc::sockaddr_storage, libc::socklen_t)> 
     let pointer = &raw mut storage;
     let length = match name {
         Name::Ip(SocketAddr::V4(address)) => {
-            // SAFETY: storage is large enough and aligned for every family's address, and nothing else refers to it.
+            // SAFETY: storage is large enough and aligned for every family's address, and nothing
+            // else refers to it.
             let v4 = unsafe { &mut *pointer.cast::<libc::sockaddr_in>() };
             v4.sin_family = libc::AF_INET as libc::sa_family_t;
             v4.sin_port = address.port().to_be();

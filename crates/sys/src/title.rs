@@ -4,20 +4,24 @@ use std::ffi::OsString;
 use std::io;
 use std::sync::Mutex;
 
-/// Where the kernel looks for the command line: it reads on past the arguments when their last byte is not zero.
+/// Where the kernel looks for the command line: it reads on past the arguments when their last byte
+/// is not zero.
 struct Area {
     start: *mut u8,
     length: usize,
 }
 
-// SAFETY: the area belongs to the process for its whole life, and the mutex below admits one writer at a time.
+// SAFETY: the area belongs to the process for its whole life, and the mutex below admits one writer
+// at a time.
 unsafe impl Send for Area {}
 
 static AREA: Mutex<Option<Area>> = Mutex::new(None);
 
-/// Takes the area for titles and returns the arguments, which `std::env::args` cannot tell afterwards.
+/// Takes the area for titles and returns the arguments, which `std::env::args` cannot tell
+/// afterwards.
 ///
-/// The environment moves elsewhere first. Call it before there are threads; without it, [`set`] does nothing.
+/// The environment moves elsewhere first. Call it before there are threads; without it, [`set`]
+/// does nothing.
 pub fn claim() -> io::Result<Vec<OsString>> {
     let arguments = std::env::args_os().collect();
     crate::environment::replace(&std::env::vars_os().collect::<Vec<_>>())?;
@@ -33,8 +37,9 @@ pub fn set(title: &str) {
     let Some(area) = area.as_mut() else {
         return;
     };
-    // SAFETY: `find_area` got the bounds of the process's own writable stack from the kernel. After `claim` nobody
-    // reads it but the kernel and `std::env::args`, which finds terminated strings: the last byte stays zero.
+    // SAFETY: `find_area` got the bounds of the process's own writable stack from the kernel. After
+    // `claim` nobody reads it but the kernel and `std::env::args`, which finds terminated strings:
+    // the last byte stays zero.
     let bytes = unsafe { std::slice::from_raw_parts_mut(area.start, area.length) };
     let length = title.len().min(bytes.len() - 1);
     bytes[..length].copy_from_slice(&title.as_bytes()[..length]);

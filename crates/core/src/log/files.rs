@@ -1,4 +1,5 @@
-//! Log files: each path opened once for a configuration, shared by error and access logs, reopened as one.
+//! Log files: each path opened once for a configuration, shared by error and access logs, reopened
+//! as one.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io;
@@ -13,7 +14,8 @@ use daemun_sys::{clock, descriptor};
 use super::Log;
 use crate::log;
 
-/// A file that is only ever appended to. It has a path from the start and a descriptor once [`OpenFiles::open`] ran.
+/// A file that is only ever appended to. It has a path from the start and a descriptor once
+/// [`OpenFiles::open`] ran.
 #[derive(Debug)]
 pub struct OpenFile {
     path: PathBuf,
@@ -137,7 +139,8 @@ impl OpenFiles {
     }
 }
 
-/// A call on a path that failed, in nginx's words: `open() "/a" failed (2: No such file or directory)`.
+/// A call on a path that failed, in nginx's words: `open() "/a" failed (2: No such file or
+/// directory)`.
 #[derive(Debug)]
 pub struct Failure {
     call: &'static str,
@@ -188,7 +191,8 @@ fn check_appendable(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes `uid` the owner, who may then read and write: workers reopen logs without the master's rights.
+/// Makes `uid` the owner, who may then read and write: workers reopen logs without the master's
+/// rights.
 fn give(file: &File, uid: u32) -> io::Result<()> {
     let metadata = file.metadata()?;
     if metadata.uid() != uid {

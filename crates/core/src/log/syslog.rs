@@ -21,7 +21,8 @@ impl Severity {
     }
 }
 
-/// A syslog server, as `syslog:server=...,facility=...,tag=...,severity=...,nohostname` describes it.
+/// A syslog server, as `syslog:server=...,facility=...,tag=...,severity=...,nohostname` describes
+/// it.
 #[derive(Debug)]
 pub struct Syslog {
     server: Server,

@@ -1,4 +1,5 @@
-//! The whole way of a leaving worker's connections: find a receiver, offer, hear answers, try another one.
+//! The whole way of a leaving worker's connections: find a receiver, offer, hear answers, try
+//! another one.
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -9,8 +10,8 @@ use super::{Answer, Channel, Record, Sender};
 
 /// Connections on their way to a successor.
 ///
-/// The engine takes each off its event set before it [`add`](Self::add)s it, and calls [`pump`](Self::pump) after
-/// that, when the descriptor is readable and at the next moment.
+/// The engine takes each off its event set before it [`add`](Self::add)s it, and calls
+/// [`pump`](Self::pump) after that, when the descriptor is readable and at the next moment.
 pub struct Departure<C> {
     channel: Arc<Channel>,
     waiting: VecDeque<Passenger<C>>,
@@ -73,7 +74,8 @@ impl<C: AsFd> Departure<C> {
         self.waiting.is_empty() && self.in_flight() == 0
     }
 
-    /// What to watch for readability, and a number that changes with it: each pump may open another lane.
+    /// What to watch for readability, and a number that changes with it: each pump may open another
+    /// lane.
     pub fn lane(&self) -> Option<(u32, BorrowedFd<'_>)> {
         match &self.lane {
             Lane::Open(sender, _) => Some((self.opened, sender.as_fd())),

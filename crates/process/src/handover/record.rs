@@ -1,4 +1,5 @@
-//! What is known of a parked connection, as plain bytes. Layout, little-endian, lengths before texts:
+//! What is known of a parked connection, as plain bytes. Layout, little-endian, lengths before
+//! texts:
 //!
 //! ```text
 //! sequence u32 │ reason u8 │ number u64 │ requests u32 │ age ms u64 │ remaining ms u64 │ shutdown ms u64

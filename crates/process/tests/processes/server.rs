@@ -5,6 +5,7 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use daemun_sys::signals;
@@ -127,6 +128,49 @@ impl Client {
             _ => Err(io::Error::other(format!("cut: {line:?}"))),
         }
     }
+}
+
+/// Clients of both kinds, kept and new connections, while `work` goes on; returns how many answers
+/// they got.
+pub fn under_load(server: &Server, work: impl FnOnce()) -> usize {
+    let over = AtomicBool::new(false);
+    let answers = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for kept in [true, true, false, false] {
+            let (over, answers) = (&over, &answers);
+            scope.spawn(move || {
+                let mut client = server.client();
+                let mut count = 0;
+                while !over.load(Ordering::Relaxed) {
+                    if !kept {
+                        client = server.client();
+                        count = 0;
+                    }
+                    let (_, _, counted) = client.ask().expect("a request was lost");
+                    count += 1;
+                    assert_eq!(counted, count, "the connection's record passes with it");
+                    answers.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        work();
+        over.store(true, Ordering::Relaxed);
+    });
+    answers.into_inner()
+}
+
+/// USR2: returns the new master's number once it has its workers.
+pub fn begin_upgrade(server: &Server, old: i32) -> i32 {
+    signals::send(old, signals::SIGUSR2).unwrap();
+    eventually("the old pid file is renamed", || {
+        server.pid_in("toy.pid.oldbin") == Some(old)
+    });
+    eventually("the new binary stands", || {
+        server.pid_in("toy.pid").is_some_and(|pid| pid != old)
+    });
+    let new = server.pid();
+    eventually("the new binary has workers", || children(new).len() == 2);
+    new
 }
 
 /// Waits for something that other processes bring about.

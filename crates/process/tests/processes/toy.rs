@@ -1,8 +1,9 @@
-//! The smallest server that shows everything the processes do: it answers each line with its text and process number,
-//! keeps connections open, and hands them over.
+//! The smallest server that shows everything the processes do: it answers each line with its text
+//! and process number, keeps connections open, and hands them over.
 //!
-//! Its configuration is one `name value` a line: `listen ADDRESS [reuseport]`, `workers N`, `text WORD`, `daemon off`,
-//! `master_process off`, `dies` (workers end before they serve).
+//! Its configuration is one `name value` a line: `listen ADDRESS [reuseport]`, `workers N`, `text
+//! WORD`, `daemon off`, `master_process off`, `user NAME`, `nofile N`, `priority N`,
+//! `shutdown_timeout MILLISECONDS`, `dies` (workers end before they serve).
 
 use std::cell::Cell;
 use std::fs;
@@ -15,12 +16,13 @@ use std::time::Duration;
 use daemun_core::connection::{Connection, Outcome, Partial, Protocol, Wait};
 use daemun_core::listen::{Address, ListenSpec};
 use daemun_core::log::{self, Level, Log, OpenFiles, Target, Threshold};
-use daemun_core::settings::ProcessSettings;
+use daemun_core::settings::{Identity, ProcessSettings};
 use daemun_event::{Deadline, Reactor};
 use daemun_process::engines::Notice;
 use daemun_process::engines::native::{Engine, Limits};
 use daemun_process::serve::Life;
 use daemun_process::{Cycle, Program, WorkerContext};
+use daemun_sys::credentials;
 
 /// `toy FOLDER`: serves what `FOLDER/toy.conf` says, and returns the exit code.
 pub fn run(arguments: Vec<std::ffi::OsString>) -> i32 {
@@ -65,6 +67,20 @@ impl Program for Toy {
                 ["text", word] => configuration.text = word.to_owned(),
                 ["daemon", "off"] => settings.daemon = false,
                 ["master_process", "off"] => settings.master_process = false,
+                ["user", name] => {
+                    let (uid, gid) = credentials::user(name).unwrap().expect("a user");
+                    settings.user = Some(Identity {
+                        name: name.to_owned(),
+                        uid,
+                        gid,
+                    });
+                }
+                ["nofile", count] => settings.worker_rlimit_nofile = count.parse().ok(),
+                ["priority", nice] => settings.worker_priority = nice.parse().unwrap(),
+                ["shutdown_timeout", millis] => {
+                    settings.worker_shutdown_timeout =
+                        millis.parse().ok().map(Duration::from_millis);
+                }
                 ["dies"] => configuration.dies = true,
                 _ => return Err(format!("unknown directive \"{line}\"")),
             }
@@ -190,7 +206,7 @@ fn serve(cycle: &Cycle<Answers>, context: WorkerContext) -> i32 {
         wait: Box::new(wait_of),
         reopen: Box::new(move || files.reopen(None, &log)),
         closing,
-        shutdown_timeout: None,
+        shutdown_timeout: cycle.settings.worker_shutdown_timeout,
         log: cycle.log.clone(),
     };
     daemun_process::serve::serve(reactor, life, context)

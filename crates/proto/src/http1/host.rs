@@ -32,6 +32,7 @@ pub fn parse_host(text: &[u8]) -> Result<Host<'_>, Invalid> {
         }
         previous = byte;
     }
+    let name = name.strip_suffix(b".").unwrap_or(name);
     match name.is_empty() {
         true => Err(Invalid),
         false => Ok(Host {
@@ -88,7 +89,7 @@ mod tests {
     #[test]
     fn no_hosts() {
         for text in [
-            "", ".", "a..b", "a/b", "a b", "[::1", "[a]b", "a:b", "a:65536", "[a/b]", ":80", "a@b",
+            "", ".", "a..b", "a/b", "a b", "[::1", "[a]b", "a:b", "a:65536", "[a/b]", "[::1].", "a..", ":80", "a@b",
         ] {
             assert_eq!(parse_host(text.as_bytes()), Err(Invalid), "{text:?}");
         }
