@@ -159,6 +159,14 @@ pub fn test(request: &mut Request, path: &[u8], root: usize) -> io::Result<FileI
     }
 }
 
+/// Fails unless there is a folder at `path`.
+pub fn test_folder(request: &mut Request, path: &[u8]) -> io::Result<()> {
+    match test(request, path, path.len())?.is_directory {
+        true => Ok(()),
+        false => Err(rustix::io::Errno::NOTDIR.into()),
+    }
+}
+
 /// Whether a symbolic link in the way is what `disable_symlinks` forbids.
 pub fn is_forbidden_link(error: &io::Error) -> bool {
     use rustix::io::Errno;
