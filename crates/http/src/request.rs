@@ -60,6 +60,8 @@ pub struct Request {
     pub body: RequestBody,
     pub response: ResponseHead,
     pub keepalive: bool,
+    /// It had come before the request before it was answered.
+    pub is_pipelined: bool,
     /// The client may still be sending: its connection is read empty before it is closed.
     pub lingers: bool,
     /// An internal redirect, `error_page` or `try_files` led here.
@@ -121,6 +123,7 @@ impl Request {
             body: RequestBody::default(),
             response: ResponseHead::default(),
             keepalive: false,
+            is_pipelined: false,
             lingers: false,
             internal: false,
             adds_uri_to_alias: false,
@@ -178,6 +181,7 @@ impl Request {
         self.body = RequestBody::default();
         self.response.reset();
         self.keepalive = false;
+        self.is_pipelined = false;
         self.lingers = false;
         self.internal = false;
         self.adds_uri_to_alias = false;
@@ -275,11 +279,6 @@ impl Request {
     /// Bytes of the request: line, head and what came of the body.
     pub fn length(&self) -> u64 {
         self.head_end as u64 + self.body.received()
-    }
-
-    /// The client has sent more behind this request already.
-    pub fn is_pipelined(&self) -> bool {
-        self.connection().requests > 1 && self.consumed < self.head.bytes.len()
     }
 
     /// The first value of an argument, as it stands in the query.
