@@ -281,6 +281,12 @@ impl<'a> Loader<'a> {
             Action::Set(set) => set(self, directive),
             Action::Accepted(_) => Ok(()),
             Action::Checked(check, _) => check(directive),
+            Action::Noted(check, reason) => {
+                check(directive)?;
+                let message = format!("the \"{}\" directive has no effect: {reason}", row.name);
+                self.diagnostics.notice(message, directive.name.span);
+                Ok(())
+            }
         }
     }
 

@@ -10,7 +10,6 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use daemun_core::connection::Connection;
-use daemun_core::error_log;
 use daemun_core::listen::Address;
 use daemun_core::log::{Log, Origin};
 use daemun_core::module::SettingsKey;
@@ -41,6 +40,8 @@ pub struct Request {
     pub server: &'static Server,
     pub location: &'static Location,
     connection: Option<Connection>,
+    /// `debug_connection` names the client.
+    is_debugged: bool,
     scoreboard: Arc<Scoreboard>,
     /// The address that the client connected to, once somebody asked.
     local: Option<SocketAddr>,
@@ -111,6 +112,7 @@ impl Request {
             server,
             location: &server.location,
             connection: None,
+            is_debugged: false,
             scoreboard,
             local: None,
             head: RequestHead::default(),
@@ -147,6 +149,7 @@ impl Request {
     /// Gives the request to a connection, whose default server speaks for it until its host is known.
     pub fn begin(&mut self, connection: Connection, server: &'static Server) {
         self.connection = Some(connection);
+        self.is_debugged = self.config.debugs(self.peer());
         self.begin_again(server);
     }
 
@@ -292,7 +295,7 @@ impl Request {
     }
 
     pub fn log(&self) -> &'static Log {
-        &self.settings(&error_log::SETTINGS).log
+        self.location.log(self.is_debugged)
     }
 
     pub fn header(&self, known: Known) -> Option<&[u8]> {

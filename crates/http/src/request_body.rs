@@ -289,7 +289,7 @@ impl Request {
             let folder = settings
                 .body_temp_path
                 .as_ref()
-                .unwrap_or(&self.config.body_temp_path);
+                .unwrap_or(&self.config.surroundings.body_temp_path);
             let mut file = create_temporary(folder, keep)?;
             file.file.write_all(&self.body.memory)?;
             self.body.memory = Vec::new();

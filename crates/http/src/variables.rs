@@ -211,6 +211,7 @@ static CORE: &[Variable] = &[
     variable("nginx_version", |r, _, out| {
         let version = r
             .config
+            .surroundings
             .server_header
             .version
             .split('/')
