@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use daemun_http::config::{self as http_config, HttpConfig, ServerHeader};
 use daemun_http::core::client::TempPath;
 use daemun_http::core::connection as keeping;
 use daemun_http::h1::Http;
-use daemun_modules::http::MODULES as HTTP_MODULES;
+use daemun_modules::http::{MODULES as HTTP_MODULES, log as access_log};
 use daemun_process::engines::native::{Engine, Limits};
 use daemun_process::serve::{Life, serve};
 use daemun_process::{Cycle, Program, WorkerContext};
@@ -122,7 +123,7 @@ impl Server {
         };
         let settings = main_context::process_settings(&main, &paths, &defaults, diagnostics);
         let log = main.settings.of(&error_log::SETTINGS).log.clone();
-        let http = self.build_http(&mut main, &variables, &paths, diagnostics);
+        let http = self.build_http(&mut main, &variables, &paths, log_files, diagnostics);
         let listen = http
             .sockets
             .iter()
@@ -171,6 +172,7 @@ impl Server {
         main: &mut Block,
         variables: &daemun_core::script::Variables,
         paths: &Paths,
+        log_files: &OpenFiles,
         diagnostics: &mut Diagnostics,
     ) -> HttpConfig {
         let server_header = ServerHeader {
@@ -191,6 +193,7 @@ impl Server {
             return HttpConfig::without_servers(settings, server_header, body_temp_path);
         };
         let mut http = main.children.swap_remove(place);
+        access_log::add_default_log(&mut http, log_files, Path::new(self.identity.access_log));
         http.settings.inherit(&main.settings);
         http_config::build(
             http,
@@ -299,7 +302,10 @@ fn work(cycle: &Cycle<Configuration>, context: WorkerContext) -> i32 {
         engine,
         connections: limits.connections,
         wait: Box::new(move |connection| wait_of(config, connection)),
-        reopen: Box::new(move || files.reopen(None, &Log::current())),
+        reopen: Box::new(move || {
+            access_log::flush();
+            files.reopen(None, &Log::current());
+        }),
         closing,
         shutdown_timeout: cycle.settings.worker_shutdown_timeout,
         log,

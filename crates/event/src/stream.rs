@@ -191,6 +191,14 @@ impl Stream {
         }
     }
 
+    /// Waits until the peer has closed its side, or the connection failed.
+    pub fn closed(&self, deadline: Deadline) -> Closed<'_> {
+        Closed {
+            stream: self,
+            deadline,
+        }
+    }
+
     /// Whether the peer is known to have closed its side; what it sent before may still wait.
     pub fn peer_closed(&self) -> bool {
         self.registration
@@ -339,6 +347,35 @@ impl Future for Ready<'_> {
             inner.set_waiter(slot, interest, inner.waiter(cx));
             inner.limit_timer(slot, deadline);
             inner.rearm(slot, stream.fd.as_fd(), interest)?;
+            Poll::Pending
+        })
+    }
+}
+
+/// The future of [`Stream::closed`].
+pub struct Closed<'a> {
+    stream: &'a Stream,
+    deadline: Deadline,
+}
+
+impl Future for Closed<'_> {
+    type Output = io::Result<()>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Closed { stream, deadline } = *self;
+        reactor::with(|inner| {
+            let slot = stream
+                .registration
+                .enter(inner, stream.fd.as_fd(), Interest::Read)?;
+            if inner.sources().at(slot).ready & HUP != 0 {
+                return Poll::Ready(Ok(()));
+            }
+            if deadline.0 <= inner.now() {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            inner.set_waiter(slot, Interest::Read, inner.waiter(cx));
+            inner.limit_timer(slot, deadline);
+            inner.rearm(slot, stream.fd.as_fd(), Interest::Read)?;
             Poll::Pending
         })
     }

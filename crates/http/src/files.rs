@@ -23,7 +23,11 @@ pub fn map_uri(request: &mut Request, path: &mut Vec<u8>) -> usize {
     match &setting.root {
         Some(Root::Alias(root)) => {
             root.append(request, path);
-            let whole = if request.adds_uri_to_alias { 0 } else { request.uri.len() };
+            let whole = if request.adds_uri_to_alias {
+                0
+            } else {
+                request.uri.len()
+            };
             skipped = setting.alias_of.unwrap_or(whole);
         }
         Some(Root::Root(root)) => {
@@ -155,10 +159,21 @@ pub fn test(request: &mut Request, path: &[u8], root: usize) -> io::Result<FileI
     }
 }
 
+/// Fails unless there is a folder at `path`.
+pub fn test_folder(request: &mut Request, path: &[u8]) -> io::Result<()> {
+    match test(request, path, path.len())?.is_directory {
+        true => Ok(()),
+        false => Err(rustix::io::Errno::NOTDIR.into()),
+    }
+}
+
 /// Whether a symbolic link in the way is what `disable_symlinks` forbids.
 pub fn is_forbidden_link(error: &io::Error) -> bool {
     use rustix::io::Errno;
-    matches!(Errno::from_io_error(error), Some(Errno::LOOP | Errno::MLINK))
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::LOOP | Errno::MLINK)
+    )
 }
 
 /// Without waiting where the path is a FIFO.

@@ -3,6 +3,7 @@
 use crate::byte_set::{ByteSet, digits, horizontal_spaces, spaces, vertical_spaces, word_bytes};
 use crate::cursor::Cursor;
 use crate::error::Fault;
+use crate::property::property;
 
 /// An escape that means the same in and out of classes, or one that the caller has to place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +46,7 @@ pub(crate) fn escape(cursor: &mut Cursor<'_>, groups: Option<usize>) -> Result<E
         b'o' => Escape::Byte(braced_octal(cursor)?),
         b'0' => Escape::Byte(octal(cursor, 0, 2)?),
         b'1'..=b'9' => number(cursor, byte, groups)?,
-        b'p' | b'P' => return Fault::unsupported("a Unicode property (\\p)"),
+        b'p' | b'P' => Escape::Set(property(cursor, byte == b'P')?),
         b'L' | b'l' | b'U' | b'u' => {
             return Fault::syntax(
                 "PCRE2 does not support \\F, \\L, \\l, \\N{name}, \\U, or \\u",

@@ -27,6 +27,7 @@ pub mod fuzz;
 mod matcher;
 mod parse;
 mod print;
+mod property;
 
 pub use error::{Error, StepLimit};
 pub use matcher::{Pattern, Slot};

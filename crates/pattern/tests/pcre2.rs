@@ -146,7 +146,7 @@ fn what_cannot_be_expressed_is_refused_by_name() {
         ("(?(1)a|b)", "a conditional group (?(...)...)"),
         ("(*UTF8)é", "the verb (*UTF8)"),
         ("a(*SKIP)b", "the verb (*SKIP)"),
-        ("\\p{L}", "a Unicode property (\\p)"),
+        ("\\p{Greek}", "the Unicode property \"greek\""),
         ("(?|(a)|(b))", "a branch reset group (?|...)"),
         ("(?<n>a)(?&n)", "a subroutine call (?&...)"),
         ("(a)\\g<1>", "a subroutine call (\\g<...>)"),

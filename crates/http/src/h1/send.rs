@@ -3,11 +3,13 @@
 use std::cell::RefCell;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
+use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
 use daemun_core::debug;
-use daemun_event::{Deadline, sleep};
+use daemun_event::Deadline;
 
 use super::write_head::{self, Framing};
 use crate::body::{Body, Chunk, FileRange};
@@ -263,7 +265,7 @@ async fn send_bytes(
     more: bool,
 ) -> io::Result<()> {
     while !bytes.is_empty() {
-        let allowed = pace.allow(request).await.min(bytes.len());
+        let allowed = pace.allow(request).await?.min(bytes.len());
         let sent = try_send(request, &bytes[..allowed], more)?;
         if sent == 0 {
             wait_for_client(request).await?;
@@ -280,7 +282,7 @@ async fn send_file(request: &mut Request, pace: &mut Pace, mut range: FileRange)
     }
     let most = chunk_size(*settings.sendfile_max_chunk);
     while range.length > 0 {
-        let allowed = pace.allow(request).await.min(most);
+        let allowed = pace.allow(request).await?.min(most);
         match try_send_file(request, &mut range, allowed) {
             Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => wait_for_client(request).await?,
@@ -313,13 +315,25 @@ async fn copy_file(request: &mut Request, pace: &mut Pace, mut range: FileRange)
     Ok(())
 }
 
+/// Waits until the client takes more; one that has closed its side will not.
 async fn wait_for_client(request: &mut Request) -> io::Result<()> {
     let timeout = *request.settings(&sending::SETTINGS).send_timeout;
-    request
-        .connection()
-        .stream
-        .writable(Deadline::after(timeout))
-        .await
+    let stream = &request.connection().stream;
+    let deadline = Deadline::after(timeout);
+    let (mut writable, mut closed) = (stream.writable(deadline), stream.closed(deadline));
+    std::future::poll_fn(|cx| match Pin::new(&mut writable).poll(cx) {
+        Poll::Pending => Pin::new(&mut closed).poll(cx).map(|_| Err(left())),
+        ready => ready,
+    })
+    .await
+}
+
+/// The client went away while its response was being sent.
+fn left() -> io::Error {
+    io::Error::new(
+        ErrorKind::ConnectionAborted,
+        "client prematurely closed connection",
+    )
 }
 
 /// `limit_rate`: how much may be sent by now.
@@ -351,18 +365,26 @@ impl Pace {
     }
 
     /// Waits until something may be sent; how much that is.
-    async fn allow(&mut self, request: &Request) -> usize {
+    async fn allow(&mut self, request: &Request) -> io::Result<usize> {
         if self.rate == 0 {
-            return usize::MAX;
+            return Ok(usize::MAX);
         }
         loop {
             let seconds = daemun_event::now().saturating_sub(self.started) / 1000 + 1;
-            let allowed = (self.rate * seconds + self.after).saturating_sub(request.sent);
-            if allowed > 0 {
-                return usize::try_from(allowed).unwrap_or(usize::MAX);
+            let due = self.rate.saturating_mul(seconds).saturating_add(self.after);
+            if due > request.sent {
+                return Ok(usize::try_from(due - request.sent).unwrap_or(usize::MAX));
             }
-            let excess = request.sent - (self.rate * seconds + self.after);
-            sleep(Duration::from_millis(excess * 1000 / self.rate + 1)).await;
+            let pause = Duration::from_millis((request.sent - due) * 1000 / self.rate + 1);
+            if request
+                .connection()
+                .stream
+                .closed(Deadline::after(pause))
+                .await
+                .is_ok()
+            {
+                return Err(left());
+            }
         }
     }
 }

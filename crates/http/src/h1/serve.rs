@@ -258,6 +258,9 @@ fn log_send_error(request: &Request, error: &io::Error) {
                 let _ = request.connection().stream.reset_on_close();
             }
         }
+        io::ErrorKind::ConnectionAborted if error.raw_os_error().is_none() => {
+            log!(request.log(), Info, *request, "{}", error);
+        }
         io::ErrorKind::UnexpectedEof => log!(request.log(), Alert, *request, "{}", error),
         _ => log!(request.log(), Info, *request, "send() failed"; error),
     }

@@ -5,6 +5,7 @@ pub mod autoindex;
 pub mod empty_gif;
 pub mod headers;
 pub mod index;
+pub mod log;
 pub mod not_modified;
 pub mod range;
 pub mod return_;
@@ -34,6 +35,7 @@ pub static MODULES: &[&HttpModule] = &[
     // Added fields before ranges: an added entity tag counts for If-Range.
     &headers::MODULE,
     &range::MODULE,
+    &log::MODULE,
 ];
 
 /// GET and HEAD.
@@ -87,6 +89,24 @@ mod tests {
             (
                 "expires @25h;",
                 "\"expires\" directive daily time value must be less than 24 hours",
+            ),
+            ("access_log off combined;", "invalid parameter \"combined\""),
+            ("access_log a.log main;", "unknown log format \"main\""),
+            (
+                "access_log a.log combined flush=5s;",
+                "no buffer is defined for access_log \"a.log\"",
+            ),
+            (
+                "access_log a$host combined gzip;",
+                "buffered logs cannot have variables in name",
+            ),
+            (
+                "access_log a.log combined gzip; access_log a.log combined buffer=1k;",
+                "access_log \"a.log\" already defined with conflicting parameters",
+            ),
+            (
+                "open_log_file_cache valid=1m;",
+                "\"open_log_file_cache\" must have \"max\" parameter",
             ),
             ("expires changed 1h;", "\"expires\" directive invalid value"),
         ] {

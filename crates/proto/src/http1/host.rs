@@ -16,7 +16,6 @@ pub struct Host<'h> {
 /// Checks a host against RFC 3986 as nginx does, with no two dots in a row and a port up to 65535.
 pub fn parse_host(text: &[u8]) -> Result<Host<'_>, Invalid> {
     let (name, port) = split_port(text)?;
-    let name = name.strip_suffix(b".").unwrap_or(name);
     let inner = name
         .strip_prefix(b"[")
         .and_then(|name| name.strip_suffix(b"]"));
@@ -32,6 +31,7 @@ pub fn parse_host(text: &[u8]) -> Result<Host<'_>, Invalid> {
         }
         previous = byte;
     }
+    let name = name.strip_suffix(b".").unwrap_or(name);
     match name.is_empty() {
         true => Err(Invalid),
         false => Ok(Host {
@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn no_hosts() {
         for text in [
-            "", ".", "a..b", "a/b", "a b", "[::1", "[a]b", "a:b", "a:65536", "[a/b]", ":80", "a@b",
+            "", ".", "a..b", "a/b", "a b", "[::1", "[a]b", "a:b", "a:65536", "[a/b]", "[::1].", "a..", ":80", "a@b",
         ] {
             assert_eq!(parse_host(text.as_bytes()), Err(Invalid), "{text:?}");
         }
