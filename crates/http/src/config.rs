@@ -193,9 +193,8 @@ impl Builder<'_> {
         match child.context {
             Contexts::LOCATION => {
                 let inner = self.location(child);
-                if let Err(inner) = location.nested.add(inner) {
-                    let name = inner.matching().map_or(&b""[..], Match::name);
-                    let name = String::from_utf8_lossy(name);
+                if let Err(name) = location.nested.add(inner) {
+                    let name = String::from_utf8_lossy(&name);
                     self.diagnostics
                         .emerg(format!("duplicate location \"{name}\""), span);
                 }

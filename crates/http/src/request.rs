@@ -11,11 +11,12 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use daemun_core::connection::Connection;
 use daemun_core::listen::Address;
+use daemun_core::log;
 use daemun_core::log::{Log, Origin};
 use daemun_core::module::SettingsKey;
+use daemun_core::named_pattern::NamedPattern;
 use daemun_core::script::{Session, VariableId};
 use daemun_event::{Millis, Peer};
-use daemun_pattern::Pattern;
 use daemun_shm::Scoreboard;
 
 use crate::config::{HttpConfig, Location, Server};
@@ -30,6 +31,8 @@ use crate::variables;
 pub struct Captures {
     subject: Vec<u8>,
     groups: Vec<Option<(usize, usize)>>,
+    /// Filled by each attempt; a failed one leaves the last match in force.
+    trial: Vec<Option<(usize, usize)>>,
 }
 
 /// A request, its response's head, and what the modules keep about both.
@@ -281,7 +284,7 @@ impl Request {
 
     /// Bytes of the request: line, head and what came of the body.
     pub fn length(&self) -> u64 {
-        self.head_end as u64 + self.body.received()
+        self.head_end as u64 + self.body.taken()
     }
 
     /// The first value of an argument, as it stands in the query.
@@ -305,20 +308,16 @@ impl Request {
     /// Matches and remembers the groups for `$1` to `$9` and for the pattern's named variables.
     ///
     /// A pattern that runs into its step limit is logged and does not match.
-    pub fn matches(
-        &mut self,
-        pattern: &Pattern,
-        subject: &[u8],
-        names: &[(VariableId, usize)],
-    ) -> bool {
-        let matched = pattern.captures(subject, &mut self.captures.groups);
-        let matched = matched.unwrap_or_else(|error| {
-            daemun_core::log!(
+    pub fn matches(&mut self, pattern: &NamedPattern, subject: &[u8]) -> bool {
+        let found = pattern.pattern.captures(subject, &mut self.captures.trial);
+        let matched = found.unwrap_or_else(|error| {
+            let subject = Text(subject);
+            log!(
                 self.log(),
                 Alert,
                 *self,
                 "matching \"{}\" failed: {}",
-                Text(subject),
+                subject,
                 error
             );
             false
@@ -326,9 +325,8 @@ impl Request {
         if !matched {
             return false;
         }
-        self.captures.subject.clear();
-        self.captures.subject.extend_from_slice(subject);
-        for (id, group) in names {
+        self.captures.keep_trial(subject);
+        for (id, group) in &pattern.names {
             let value = self.captures.group(*group).map(Bytes::copy_from_slice);
             self.store(*id, value);
         }
@@ -365,6 +363,12 @@ impl Request {
 }
 
 impl Captures {
+    fn keep_trial(&mut self, subject: &[u8]) {
+        std::mem::swap(&mut self.groups, &mut self.trial);
+        self.subject.clear();
+        self.subject.extend_from_slice(subject);
+    }
+
     pub fn group(&self, group: usize) -> Option<&[u8]> {
         let (start, end) = (*self.groups.get(group)?)?;
         Some(&self.subject[start..end])

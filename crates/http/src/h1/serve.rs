@@ -26,6 +26,10 @@ pub struct Http {
     counters: WorkerSlot,
     closing: Rc<Cell<bool>>,
     /// Requests between uses: their storage makes a request free of allocations.
+    #[expect(
+        clippy::vec_box,
+        reason = "requests stay in their boxes: moving one is moving a pointer"
+    )]
     spare: RefCell<Vec<Box<Request>>>,
 }
 
