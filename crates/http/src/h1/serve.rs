@@ -297,3 +297,19 @@ fn prepare_next(request: &mut Request) {
     let server = request.config.default_server(connection);
     request.begin_again(server);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn future_size<F: Future>(_: impl Fn(Rc<Http>, Connection) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_session_is_small() {
+        let size = future_size(serve);
+        println!("a session's future takes {size} bytes");
+        assert!(size <= 2048, "{size} bytes");
+    }
+}
