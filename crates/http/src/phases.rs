@@ -22,6 +22,7 @@ pub enum Answer {
 
 /// Walks the request through its phases to an answer, filters applied.
 pub async fn respond(request: &mut Request) -> Answer {
+    request.doing = "";
     let server = request.server;
     let first = match run(request, server.post_read()).await {
         Step::Declined | Step::Allowed => from_server_rewrite(request).await,
