@@ -1,1 +1,37 @@
+//! The harness of the end-to-end tests: a real server in a folder of its own, and clients that speak bytes.
+//!
+//! ```no_run
+//! use daemun_tests::Server;
+//!
+//! let server = Server::http("server { listen 127.0.0.1:{port}; return 200 hello; }");
+//! assert_eq!(server.get("/").text(), "hello");
+//! ```
+//!
+//! When a `Server` goes out of scope it is stopped, and the test fails where it did not end well or its error
+//! log tells of an `[alert]`, an `[emerg]` or a panic that the test did not expect.
 
+mod answer;
+mod binary;
+mod client;
+mod command;
+mod engine;
+mod folder;
+mod ports;
+mod server;
+mod wait;
+
+pub use answer::Answer;
+pub use binary::{binary, named};
+pub use client::Client;
+pub use command::Output;
+pub use daemun_sys::signals;
+pub use engine::{ENGINES, Engine};
+pub use folder::Folder;
+pub use ports::free_port;
+pub use server::{Server, Setup};
+pub use wait::{children, eventually, is_running, title};
+
+use std::time::Duration;
+
+/// Nothing that a test waits for takes so long unless it never happens.
+pub const PATIENCE: Duration = Duration::from_secs(20);

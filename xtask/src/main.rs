@@ -1,1 +1,43 @@
-fn main() {}
+//! The project's commands: `cargo xtask COMMAND`.
+
+mod directives;
+mod packages;
+mod shown;
+mod tables;
+mod test;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+cargo xtask test [--all]   every check that a change must pass; --all adds the long soaks
+cargo xtask directives     every directive of nginx: works, accepted without effect, or refused
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let outcome = match &words[..] {
+        ["test"] => test::run(false),
+        ["test", "--all"] => test::run(true),
+        ["directives"] => {
+            print!("{}", directives::report());
+            Ok(())
+        }
+        _ => Err(USAGE.to_owned()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The workspace's folder.
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("xtask has a folder above it")
+}

@@ -1,0 +1,24 @@
+//! Ports that nobody else uses.
+
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+/// Below the ports that the kernel gives to clients, so that no connection takes one between here and the server.
+const FIRST: u16 = 12_000;
+const COUNT: u16 = 20_000;
+
+static NEXT: AtomicU16 = AtomicU16::new(0);
+
+/// A port of 127.0.0.1 that is free now and that no other test of this program gets.
+pub fn free_port() -> u16 {
+    // Programs that run side by side begin at different places.
+    let start = (std::process::id() as u16).wrapping_mul(97);
+    for _ in 0..COUNT {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = FIRST + start.wrapping_add(step) % COUNT;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no port is free");
+}

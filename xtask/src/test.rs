@@ -1,0 +1,100 @@
+//! `cargo xtask test`: the stages that a change must pass. The first that fails ends it.
+
+use std::process::Command;
+use std::time::Instant;
+
+use daemun_tests::ENGINES;
+
+use crate::{directives, packages, root};
+
+pub fn run(all: bool) -> Result<(), String> {
+    let start = Instant::now();
+    stage("packages", packages::install)?;
+    stage("format", || cargo(&["fmt", "--all", "--check"]))?;
+    stage("clippy", || {
+        let arguments = [
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ];
+        cargo(&arguments)
+    })?;
+    stage("unit and documentation tests", || {
+        cargo(&["test", "--workspace", "--exclude", "daemun-tests"])?;
+        cargo(&["test", "--package", "daemun-tests", "--doc"])
+    })?;
+    stage("the program", || cargo(&["build", "--package", "daemun"]))?;
+    end_to_end(&[])?;
+    stage(
+        "every directive that works is shown by a test",
+        directives::check,
+    )?;
+    if all {
+        soak()?;
+    }
+    println!("\nall stages passed in {} s", start.elapsed().as_secs());
+    Ok(())
+}
+
+fn end_to_end(arguments: &[&str]) -> Result<(), String> {
+    let program = root().join("target/debug/daemun");
+    for engine in ENGINES {
+        stage(&format!("end-to-end tests, {}", engine.name), || {
+            let mut command = command(&["test", "--package", "daemun-tests", "--tests"]);
+            command.arg("--").args(arguments);
+            command.env("DAEMUN_TEST_ENGINE", engine.name);
+            command.env("DAEMUN_BINARY", &program);
+            run_it(command)
+        })?;
+    }
+    Ok(())
+}
+
+/// The long tests: those that are ignored and called `soak_`, and those of the processes.
+fn soak() -> Result<(), String> {
+    stage("soaks of the processes", || {
+        cargo(&[
+            "test",
+            "--package",
+            "daemun-process",
+            "--test",
+            "processes",
+            "--",
+            "soak",
+        ])
+    })?;
+    end_to_end(&["--ignored", "soak_", "--nocapture"])
+}
+
+fn stage(name: &str, work: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
+    println!("\n=== {name}");
+    let start = Instant::now();
+    match work() {
+        Ok(()) => {
+            println!("=== {name}: passed in {} s", start.elapsed().as_secs());
+            Ok(())
+        }
+        Err(reason) => Err(format!("\n=== {name}: FAILED\n{reason}")),
+    }
+}
+
+fn cargo(arguments: &[&str]) -> Result<(), String> {
+    run_it(command(arguments))
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO"));
+    command.args(arguments).current_dir(root());
+    command
+}
+
+fn run_it(mut command: Command) -> Result<(), String> {
+    match command.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("{command:?} ended with {status}")),
+        Err(error) => Err(format!("{command:?} cannot be run: {error}")),
+    }
+}
