@@ -277,6 +277,7 @@ fn log_send_error(request: &Request, error: &io::Error) {
 }
 
 async fn write_access_log(request: &mut Request) {
+    request.doing = "logging request";
     let handlers = &request.location.handlers.log;
     for handler in handlers {
         match handler {

@@ -38,12 +38,15 @@ pub fn write(request: &mut Request, framing: Framing, out: &mut Vec<u8>) {
     if let Some(modified) = &response.last_modified {
         field(out, b"Last-Modified", &modified.text);
     }
-    write_location(request, out);
+    let has_location = write_absolute_location(request, out);
     if framing.is_chunked {
         out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
     }
     write_connection(request, out);
     let response = &request.response;
+    if let Some(location) = response.location.as_ref().filter(|_| !has_location) {
+        field(out, b"Location", location);
+    }
     if let Some(etag) = &response.etag {
         field(out, b"ETag", etag);
     }
@@ -91,14 +94,15 @@ fn write_connection(request: &Request, out: &mut Vec<u8>) {
     }
 }
 
-/// A path becomes an absolute URL, unless `absolute_redirect` is off.
-fn write_location(request: &mut Request, out: &mut Vec<u8>) {
-    let Some(location) = request.response.location.clone() else {
-        return;
-    };
+/// A path becomes an absolute URL, unless `absolute_redirect` is off; `false` where there is none or it stays as it is.
+fn write_absolute_location(request: &mut Request, out: &mut Vec<u8>) -> bool {
     let settings = request.settings(&redirects::SETTINGS);
-    if !location.starts_with(b"/") || !*settings.absolute_redirect {
-        return field(out, b"Location", &location);
+    let location = request.response.location.clone();
+    let Some(location) = location.filter(|location| location.starts_with(b"/")) else {
+        return false;
+    };
+    if !*settings.absolute_redirect {
+        return false;
     }
     out.extend_from_slice(b"Location: http://");
     let local = request.local_address();
@@ -117,4 +121,5 @@ fn write_location(request: &mut Request, out: &mut Vec<u8>) {
     }
     out.extend_from_slice(&location);
     out.extend_from_slice(b"\r\n");
+    true
 }

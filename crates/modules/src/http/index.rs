@@ -99,7 +99,7 @@ fn refusal(
         _ if files::is_forbidden_link(&error) => Some(Status::FORBIDDEN),
         NotADirectory | InvalidFilename | PermissionDenied => Some(missing(request, path, &error)),
         kind => {
-            if let Some(status) = check_folder(request, &path[..folder], root) {
+            if let Some(status) = check_folder(request, path, folder, root) {
                 return Some(status);
             }
             if kind == NotFound {
@@ -112,8 +112,8 @@ fn refusal(
 }
 
 /// A folder that is missing is told apart from one without an index.
-fn check_folder(request: &mut Request, folder: &[u8], root: usize) -> Option<Status> {
-    let folder = match folder {
+fn check_folder(request: &mut Request, path: &[u8], folder: usize, root: usize) -> Option<Status> {
+    let folder = match &path[..folder] {
         [path @ .., b'/'] if !path.is_empty() => path,
         path => path,
     };
@@ -131,7 +131,7 @@ fn check_folder(request: &mut Request, folder: &[u8], root: usize) -> Option<Sta
         }
         Err(error) if files::is_forbidden_link(&error) => Some(Status::FORBIDDEN),
         Err(error) => match error.kind() {
-            io::ErrorKind::NotFound => Some(missing(request, folder, &error)),
+            io::ErrorKind::NotFound => Some(missing(request, path, &error)),
             io::ErrorKind::PermissionDenied => None,
             _ => {
                 log!(request.log(), Crit, *request, "stat() \"{}\" failed", Text(folder); error);

@@ -51,7 +51,10 @@ fn serve(request: &mut Request) -> Step {
         path.clear();
         let root = files::map_uri(request, path);
         match file_cache::find(request, path, root) {
-            Ok(known) => answer(request, path, &known),
+            Ok(known) => {
+                request.root_tested = request.error_status == 0;
+                answer(request, path, &known)
+            }
             Err(error) => Step::Status(files::refuse(request, path, &error)),
         }
     })
