@@ -1,6 +1,7 @@
 //! A request's way: the phases in order, redirects and error pages, until there is a response.
 
 use daemun_core::log;
+use daemun_core::script::Script;
 
 use crate::body::Body;
 use crate::core::client;
@@ -23,11 +24,31 @@ pub enum Answer {
 /// Walks the request through its phases to an answer, filters applied.
 pub async fn respond(request: &mut Request) -> Answer {
     let server = request.server;
+    let early = &server.settings().of(&client::SETTINGS).body_early_read;
+    if !early.is_empty()
+        && let Err(status) = Box::pin(read_early(request, early)).await
+    {
+        return refuse(request, status).await;
+    }
     let first = match run(request, server.post_read()).await {
         Step::Declined | Step::Allowed => from_server_rewrite(request).await,
         step => step,
     };
     finish(request, first).await
+}
+
+/// `client_body_early_read`: the body, where a predicate wants it.
+async fn read_early(request: &mut Request, predicates: &'static [Script]) -> Result<(), Status> {
+    let is_wanted = predicates
+        .iter()
+        .any(|predicate| !matches!(&*predicate.value(request), b"" | b"0"));
+    if !is_wanted {
+        return Ok(());
+    }
+    match check_body_size(request) {
+        Some(status) => Err(status),
+        None => request.read_body().await,
+    }
 }
 
 /// Answers a request that could not be read with a status, by way of `error_page`.

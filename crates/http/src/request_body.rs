@@ -36,6 +36,8 @@ pub struct RequestBody {
     memory: Vec<u8>,
     file: Option<BodyFile>,
     received: u64,
+    /// The same with the framing of chunks.
+    taken: u64,
 }
 
 /// A body on disk.
@@ -98,6 +100,11 @@ impl RequestBody {
     pub fn refuse(&mut self) {
         self.is_discarded = true;
         self.is_continued = true;
+    }
+
+    /// Bytes of the body that have come, framing included.
+    pub fn taken(&self) -> u64 {
+        self.taken
     }
 
     /// Bytes of the body that have come, without framing.
@@ -166,6 +173,7 @@ impl Request {
                 break;
             }
             self.consumed += taken.consumed;
+            self.body.taken += taken.consumed as u64;
             self.body.received += (taken.data.1 - taken.data.0) as u64;
         }
         Ok(())
@@ -220,6 +228,7 @@ impl Request {
             }
             self.keep_data(data)?;
             self.consumed += taken.consumed;
+            self.body.taken += taken.consumed as u64;
             if self.body.is_complete() {
                 return self.settle_file();
             }
@@ -289,7 +298,7 @@ impl Request {
             let folder = settings
                 .body_temp_path
                 .as_ref()
-                .unwrap_or(&self.config.body_temp_path);
+                .unwrap_or(&self.config.surroundings.body_temp_path);
             let mut file = create_temporary(folder, keep)?;
             file.file.write_all(&self.body.memory)?;
             self.body.memory = Vec::new();

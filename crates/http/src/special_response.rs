@@ -25,7 +25,10 @@ pub fn build(request: &mut Request, status: Status) -> Body {
         return Body::Empty;
     };
     let settings = request.settings(&sending::SETTINGS);
-    let foot = foot(&request.config.server_header, *settings.server_tokens);
+    let foot = foot(
+        &request.config.surroundings.server_header,
+        *settings.server_tokens,
+    );
     let mut html = format!(
         "<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><h1>{}</h1></center>\r\n",
         text.heading

@@ -211,6 +211,7 @@ static CORE: &[Variable] = &[
     variable("nginx_version", |r, _, out| {
         let version = r
             .config
+            .surroundings
             .server_header
             .version
             .split('/')
@@ -220,7 +221,7 @@ static CORE: &[Variable] = &[
     }),
     variable("pid", |_, _, out| append_number(std::process::id(), out)),
     variable("pipe", |r, _, out| {
-        append(if r.is_pipelined() { b"p" } else { b"." }, out)
+        append(if r.is_pipelined { b"p" } else { b"." }, out)
     }),
     variable("proxy_protocol_", |_, _, _| false),
     variable("query_string", |r, _, out| {

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use daemun_core::debug;
 use daemun_event::Deadline;
 
+use super::validate;
 use super::write_head::{self, Framing};
 use crate::body::{Body, Chunk, FileRange};
 use crate::core::{connection, sending};
@@ -119,7 +120,8 @@ fn settle_keepalive(request: &mut Request) {
     let age = Duration::from_millis(daemun_event::now().saturating_sub(connection.started));
     request.keepalive &= !settings.keepalive_timeout.is_zero()
         && connection.requests < *settings.keepalive_requests
-        && age <= *settings.keepalive_time;
+        && age <= *settings.keepalive_time
+        && !validate::is_disabled_for_browser(request);
 }
 
 /// Copies a short body behind the head; the rest of it, or all of a long one, is returned.

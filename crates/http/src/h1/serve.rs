@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use daemun_core::connection::{Connection, Outcome, Partial, Protocol, Reason, Wait};
 use daemun_core::{debug, log};
@@ -25,6 +26,10 @@ pub struct Http {
     counters: WorkerSlot,
     closing: Rc<Cell<bool>>,
     /// Requests between uses: their storage makes a request free of allocations.
+    #[expect(
+        clippy::vec_box,
+        reason = "requests stay in their boxes: moving one is moving a pointer"
+    )]
     spare: RefCell<Vec<Box<Request>>>,
 }
 
@@ -96,8 +101,8 @@ impl Http {
 
 /// What follows an exchange.
 enum Next {
-    /// The client may send another request, or has.
-    KeepAlive,
+    /// The client may send another request within so long, or has.
+    KeepAlive(Duration),
     Close,
 }
 
@@ -107,13 +112,15 @@ async fn serve(http: Rc<Http>, mut connection: Connection) -> Outcome {
     let mut request = http.take_request();
     request.begin(connection, server);
     let mut deadline = None;
+    // Where the last request was answered: its location's. A connection that was woken for nothing has none.
+    let mut keepalive_timeout = *request.settings(&keeping::SETTINGS).keepalive_timeout;
     if let Some(partial) = partial {
         request.head.bytes = partial.bytes;
         deadline = Some(partial.until);
     }
     loop {
         let head = match receive_head(&mut request, &mut deadline) {
-            Ok(Head::Incomplete) => return park(&http, request, deadline),
+            Ok(Head::Incomplete) => return park(&http, request, deadline, keepalive_timeout),
             Ok(head) => head,
             Err(_) => return Outcome::Close(http.put_back(request)),
         };
@@ -122,11 +129,9 @@ async fn serve(http: Rc<Http>, mut connection: Connection) -> Outcome {
         http.counters.writing(1);
         let next = exchange(&mut request, head).await;
         http.counters.writing(-1);
-        if let Next::Close = next {
-            return Outcome::Close(http.put_back(request));
-        }
-        if http.closing.get() {
-            return Outcome::Close(http.put_back(request));
+        match next {
+            Next::KeepAlive(timeout) if !http.closing.get() => keepalive_timeout = timeout,
+            _ => return Outcome::Close(http.put_back(request)),
         }
         prepare_next(&mut request);
     }
@@ -176,7 +181,12 @@ fn receive(request: &mut Request) -> io::Result<bool> {
 }
 
 /// Nothing more is there: the connection waits without a task for a request, or for the rest of its head.
-fn park(http: &Http, mut request: Box<Request>, deadline: Option<Deadline>) -> Outcome {
+fn park(
+    http: &Http,
+    mut request: Box<Request>,
+    deadline: Option<Deadline>,
+    keepalive: Duration,
+) -> Outcome {
     let wait = match deadline {
         Some(until) => {
             let bytes = std::mem::take(&mut request.head.bytes);
@@ -186,7 +196,7 @@ fn park(http: &Http, mut request: Box<Request>, deadline: Option<Deadline>) -> O
         None if request.connection().requests == 0 => {
             Wait::first_byte(*request.settings(&client::SETTINGS).header_timeout)
         }
-        None => Wait::keep_alive(*request.settings(&keeping::SETTINGS).keepalive_timeout),
+        None => Wait::keep_alive(keepalive),
     };
     Outcome::Park {
         connection: http.put_back(request),
@@ -230,7 +240,7 @@ async fn exchange(request: &mut Request, head: Head) -> Next {
         request.keepalive = false;
     }
     if request.keepalive {
-        return Next::KeepAlive;
+        return Next::KeepAlive(*request.settings(&keeping::SETTINGS).keepalive_timeout);
     }
     close::linger(request).await;
     Next::Close
@@ -281,6 +291,7 @@ fn prepare_next(request: &mut Request) {
     let mut bytes = std::mem::take(&mut request.head.bytes);
     bytes.drain(..request.consumed);
     request.reset();
+    request.is_pipelined = !bytes.is_empty();
     request.head.bytes = bytes;
     let connection = request.connection();
     let server = request.config.default_server(connection);

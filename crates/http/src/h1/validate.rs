@@ -231,14 +231,11 @@ fn wants_keepalive(request: &Request) -> bool {
     if says(b"close") {
         return false;
     }
-    if !by_default && !says(b"keep-alive") {
-        return false;
-    }
-    !is_disabled_for_browser(request)
+    by_default || says(b"keep-alive")
 }
 
 /// Old browsers that can't have a request after a POST on one connection.
-fn is_disabled_for_browser(request: &Request) -> bool {
+pub fn is_disabled_for_browser(request: &Request) -> bool {
     let disable = *request.settings(&connection::SETTINGS).keepalive_disable;
     if !disable.msie6 && !disable.safari {
         return false;

@@ -71,7 +71,7 @@ fn write_server(request: &Request, out: &mut Vec<u8>) {
     if request.response.values(b"Server").next().is_some() {
         return;
     }
-    let server = &request.config.server_header;
+    let server = &request.config.surroundings.server_header;
     let name = match *request.settings(&sending::SETTINGS).server_tokens {
         ServerTokens::Off => server.name,
         ServerTokens::On => &server.version,

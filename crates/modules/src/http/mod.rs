@@ -9,6 +9,7 @@ pub mod log;
 pub mod not_modified;
 pub mod range;
 pub mod return_;
+pub mod ssl;
 pub mod static_files;
 pub mod stub_status;
 pub mod try_files;
@@ -19,6 +20,7 @@ use daemun_proto::http1::Method;
 
 /// Handlers of a phase, and filters, act in this order.
 pub static MODULES: &[&HttpModule] = &[
+    &ssl::MODULE,
     &return_::MODULE,
     &access::MODULE,
     &try_files::MODULE,
