@@ -56,7 +56,7 @@ impl Bounds {
 /// Reads the head at the front of the request's bytes and finds its server. An incomplete head is read again from
 /// its beginning once more has come.
 pub fn parse(request: &mut Request) -> Head {
-    request.head.fields.clear();
+    request.head.clear_fields();
     let settings = request.settings(&client::SETTINGS);
     let mut bounds = Bounds::new(settings);
     let (line, end) = match parse_request_line(&request.head.bytes, 0) {
@@ -122,6 +122,9 @@ fn refuse_request_line(request: &mut Request, invalid: Invalid) -> Head {
         reason,
         Text(line.trim_ascii_end())
     );
+    if matches!(invalid, Invalid::Method09) {
+        request.head.line.version = Version::HTTP_09;
+    }
     Head::Refused(match invalid {
         Invalid::Version => Status::VERSION_NOT_SUPPORTED,
         _ => Status::BAD_REQUEST,

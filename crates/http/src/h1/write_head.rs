@@ -35,15 +35,22 @@ pub fn write(request: &mut Request, framing: Framing, out: &mut Vec<u8>) {
             itoa::Buffer::new().format(length).as_bytes(),
         );
     }
-    if let Some(modified) = &response.last_modified {
+    if let Some(modified) = &response.last_modified
+        && matches!(response.status.0, 200 | 206 | 304)
+    {
         field(out, b"Last-Modified", &modified.text);
     }
-    write_location(request, out);
+    write_absolute_location(request, out);
     if framing.is_chunked {
         out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
     }
     write_connection(request, out);
     let response = &request.response;
+    if let Some(location) = &response.location
+        && !is_made_absolute(request, location)
+    {
+        field(out, b"Location", location);
+    }
     if let Some(etag) = &response.etag {
         field(out, b"ETag", etag);
     }
@@ -92,14 +99,19 @@ fn write_connection(request: &Request, out: &mut Vec<u8>) {
 }
 
 /// A path becomes an absolute URL, unless `absolute_redirect` is off.
-fn write_location(request: &mut Request, out: &mut Vec<u8>) {
+fn is_made_absolute(request: &Request, location: &[u8]) -> bool {
+    location.starts_with(b"/") && *request.settings(&redirects::SETTINGS).absolute_redirect
+}
+
+/// nginx has the URL that it made before the field `Connection`, and one that was given behind it.
+fn write_absolute_location(request: &mut Request, out: &mut Vec<u8>) {
     let Some(location) = request.response.location.clone() else {
         return;
     };
-    let settings = request.settings(&redirects::SETTINGS);
-    if !location.starts_with(b"/") || !*settings.absolute_redirect {
-        return field(out, b"Location", &location);
+    if !is_made_absolute(request, &location) {
+        return;
     }
+    let settings = request.settings(&redirects::SETTINGS);
     out.extend_from_slice(b"Location: http://");
     let local = request.local_address();
     if *settings.server_name_in_redirect {
