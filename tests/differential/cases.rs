@@ -55,7 +55,7 @@ pub fn limits() -> Vec<Case> {
         cases.push(get(format!("long field {length}"), "/echo", &field));
         let name = format!("{long}: x\r\n");
         cases.push(get(format!("long name {length}"), "/echo", &name));
-        let fields = format!("X: {}\r\n", "y".repeat(90)).repeat(length / 100);
+        let fields = format!("Y: {}\r\n", "y".repeat(90)).repeat(length / 100);
         cases.push(get(format!("many fields {length}"), "/echo", &fields));
     }
     cases.extend(bodies("/echo"));
