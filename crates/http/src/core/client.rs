@@ -43,7 +43,6 @@ settings! {
         /// `None`: the built-in folder.
         body_temp_path: Option<TempPath> = None,
         body_in_file_only: InFileOnly = InFileOnly::Off,
-        body_in_single_buffer: bool = false,
         /// Where one of these has a value other than "0", the body is read before a location is chosen.
         body_early_read: Vec<Script> = Vec::new(),
     }
@@ -92,8 +91,11 @@ pub static MODULE: HttpModule = HttpModule {
                 set!(SETTINGS.body_in_file_only, in_file_only),
                 "Writes every request body to a file, which stays (on) or is removed (clean).";
             "client_body_in_single_buffer" in HTTP_SERVER_LOCATION, Flag, "off",
-                set!(SETTINGS.body_in_single_buffer, values::flag),
-                "Keeps a request body in one buffer.";
+                Action::Checked(
+                    |directive| values::flag(directive).map(drop),
+                    "a request body in memory is always one buffer",
+                ),
+                "Accepted: a request body in memory is always one buffer.";
             "client_body_early_read" in HTTP_SERVER, AtLeast(1), "", Action::Set(body_early_read),
                 "Reads a request's body before its location is chosen, where a value is neither empty nor 0.";
             "connection_pool_size" in HTTP_SERVER, Exactly(1), "512", POOLS,

@@ -229,6 +229,23 @@ fn spelt_type(request: &Request) -> String {
     }
 }
 
+/// The body of a fuzz target: whatever is parsed lies inside of the body.
+#[doc(hidden)]
+pub fn fuzz(data: &[u8]) {
+    let (length, list) = match data.split_first() {
+        Some((length, list)) => (u64::from(*length), list),
+        None => return,
+    };
+    if let Parsed::Parts(parts) = parse(list, length, 10) {
+        assert!(parts.len() <= 10);
+        assert!(
+            parts
+                .iter()
+                .all(|part| part.start < part.end && part.end <= length)
+        );
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -266,5 +283,17 @@ mod tests {
         }
         assert_eq!(parts("0-1,2-3,4-5,6-7"), Parsed::Whole);
         assert_eq!(parts("0-99,0-"), Parsed::Whole);
+    }
+
+    #[test]
+    fn whatever_is_asked_for_lies_inside_the_body() {
+        let digits = ["", "0", "5", "99", "100", "18446744073709551615", "-", "x"];
+        for first in digits {
+            for last in digits {
+                for more in ["", ",", ",0-1", ", -3"] {
+                    fuzz(format!("d{first}-{last}{more}").as_bytes());
+                }
+            }
+        }
     }
 }
