@@ -4,7 +4,7 @@ use std::any::Any;
 use std::fmt;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::Pin;
 use std::task::Poll;
 
 /// What a panic said.
@@ -24,8 +24,7 @@ impl fmt::Display for Panic {
 }
 
 /// Runs a future to its output, or to its panic.
-pub async fn caught<F: Future>(future: F) -> Result<F::Output, Panic> {
-    let mut future = pin!(future);
+pub async fn caught<F: Future>(mut future: Pin<&mut F>) -> Result<F::Output, Panic> {
     poll_fn(|cx| {
         let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
         match polled {
@@ -38,13 +37,15 @@ pub async fn caught<F: Future>(future: F) -> Result<F::Output, Panic> {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
     use std::task::{Context, Waker};
 
     use super::*;
 
     #[test]
     fn a_panic_is_an_output() {
-        let mut future = pin!(caught::<_>(async { panic!("at {}", 7) }));
+        let panicking = pin!(async { panic!("at {}", 7) });
+        let mut future = pin!(caught(panicking));
         let mut cx = Context::from_waker(Waker::noop());
         let Poll::Ready(Err(panic)) = future.as_mut().poll(&mut cx) else {
             panic!("no output");

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -241,7 +242,11 @@ fn park(
 
 /// Answers one request.
 async fn exchange(request: &mut Request, head: Head) -> Next {
-    let answer = match panics::caught(answer_of(request, head)).await {
+    let answered = {
+        let answering = pin!(answer_of(request, head));
+        panics::caught(answering).await
+    };
+    let answer = match answered {
         Ok(answer) => answer,
         Err(panic) => {
             log!(
