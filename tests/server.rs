@@ -17,6 +17,7 @@ const AROUND_HTTP: &str = "\
     error_log {dir}/error.log info;
     events { {events} }
     http {
+        access_log off;
         client_body_temp_path {dir}/body;
         %%
     }";
@@ -47,7 +48,7 @@ impl Setup {
         self
     }
 
-    /// Another name of the program: called `nginx` it is nginx.
+    /// Another name of the program: called `nginx` it is nginx. A path is another program.
     pub fn called(mut self, program: &'static str) -> Setup {
         self.program = program;
         self
@@ -110,7 +111,11 @@ impl Setup {
 
     /// The program with the test's configuration, and messages to standard error until it is read.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(named(&self.folder, self.program));
+        let program = match self.program.starts_with('/') {
+            true => self.program.into(),
+            false => named(&self.folder, self.program),
+        };
+        let mut command = Command::new(program);
         command.arg("-p").arg(self.folder.path(""));
         command.args(["-c", "server.conf", "-e", "error.log"]);
         command.args(&self.arguments).args(arguments);

@@ -64,7 +64,8 @@ async fn finish(request: &mut Request, mut step: Step) -> Answer {
                 Ok(body) => return Answer::Body(body),
                 Err(status) => filtered_status(request, status),
             },
-            Step::Status(Status::CLOSE) | Step::Hangup => return Answer::Hangup,
+            Step::Status(Status::REQUEST_TIMEOUT | Status::CLIENT_CLOSED | Status::CLOSE)
+            | Step::Hangup => return Answer::Hangup,
             Step::Status(status) => answer_status(request, status),
             Step::Redirected => from_server_rewrite(request).await,
             Step::Named(name) => in_named_location(request, &name).await,
@@ -75,7 +76,7 @@ async fn finish(request: &mut Request, mut step: Step) -> Answer {
 
 fn filter(request: &mut Request, mut body: Body) -> Result<Body, Status> {
     if request.error_status != 0 {
-        request.response.status = Status(request.error_status);
+        request.response.status = Status(request.error_status).on_the_wire();
     }
     for filter in &request.location.filters {
         body = (filter.apply)(request, body)?;
@@ -183,10 +184,26 @@ async fn run(request: &mut Request, handlers: &[Handler]) -> Step {
     for handler in handlers {
         match call(request, handler).await {
             Step::Declined => {}
+            Step::Respond(body) => return before_response(request, body).await,
             step => return step,
         }
     }
     Step::Declined
+}
+
+/// A response is given once the request's body, as far as it has come, is known to be well framed, and a client
+/// that waits to send it has been told to.
+async fn before_response(request: &mut Request, body: Body) -> Step {
+    if request.body.is_complete() {
+        return Step::Respond(body);
+    }
+    if Box::pin(request.send_continue()).await.is_err() {
+        return Step::Hangup;
+    }
+    match request.discard_available() {
+        Ok(()) => Step::Respond(body),
+        Err(status) => Step::Status(status),
+    }
 }
 
 async fn call(request: &mut Request, handler: &Handler) -> Step {

@@ -292,7 +292,8 @@ impl Request {
 
     /// Bytes of the request: line, head and what came of the body.
     pub fn length(&self) -> u64 {
-        self.head_end as u64 + self.body.taken()
+        let blank_lines = self.head.line.line.start;
+        self.head_end as u64 - u64::from(blank_lines) + self.body.taken()
     }
 
     /// The first value of an argument, as it stands in the query.

@@ -165,10 +165,10 @@ impl Request {
     /// Takes what is there of a body that nobody reads, without waiting; an error is broken framing.
     pub fn discard_available(&mut self) -> Result<(), Status> {
         while !self.body.is_complete() {
-            let taken = self
-                .body
-                .take(&self.head.bytes[self.consumed..])
-                .map_err(|_| Status::BAD_REQUEST)?;
+            let Ok(taken) = self.body.take(&self.head.bytes[self.consumed..]) else {
+                log!(self.log(), Info, *self, "client sent invalid chunked body");
+                return Err(Status::BAD_REQUEST);
+            };
             if taken.consumed == 0 {
                 break;
             }
@@ -256,7 +256,7 @@ impl Request {
     }
 
     /// Tells a client that waits for it to send the body.
-    async fn send_continue(&mut self) -> Result<(), Status> {
+    pub async fn send_continue(&mut self) -> Result<(), Status> {
         if self.body.is_continued || self.body.is_complete() || !self.is_http11() {
             return Ok(());
         }

@@ -14,7 +14,7 @@ const PADDING: &str = "<!-- a padding to disable MSIE and Chrome friendly error 
 
 /// After these nothing that the client sent, or will send, can be made sense of, or too much of it would follow.
 pub fn ends_connection(status: Status) -> bool {
-    matches!(status.0, 400 | 413 | 414 | 494..=497 | 500 | 501)
+    matches!(status.0, 400 | 413 | 414 | 495..=497 | 500 | 501)
 }
 
 /// Sets the response's head for `status` and makes the page that goes with it.
@@ -57,8 +57,8 @@ fn foot(server: &ServerHeader, tokens: ServerTokens) -> &str {
 
 fn hides_short_pages(request: &Request) -> bool {
     request.header(Known::UserAgent).is_some_and(|agent| {
-        memchr::memmem::find(agent, b"MSIE ").is_some()
-            || memchr::memmem::find(agent, b"Chrome/").is_some()
+        let has = |text: &[u8]| memchr::memmem::find(agent, text).is_some();
+        has(b"MSIE ") && !has(b"Opera") || has(b"Chrome/")
     })
 }
 

@@ -185,7 +185,7 @@ static CORE: &[Variable] = &[
     }),
     variable("content_length", content_length),
     variable("content_type", |r, _, out| {
-        append_option(r.header(Known::ContentType), out)
+        request_header(r, "content_type", out)
     }),
     variable("cookie_", cookie),
     variable("document_root", |r, _, out| files::append_root(r, out)),
@@ -471,7 +471,8 @@ fn server_protocol(request: &mut Request, _: &str, out: &mut Vec<u8>) -> bool {
         return false;
     }
     match request.head.version() {
-        Version::HTTP_09 => append(b"HTTP/0.9", out),
+        // nginx has a value only where the request line has.
+        Version::HTTP_09 => false,
         Version { major, minor } => append_display(format_args!("HTTP/{major}.{minor}"), out),
     }
 }

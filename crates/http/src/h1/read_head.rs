@@ -58,7 +58,7 @@ impl Bounds {
 /// Reads the head at the front of the request's bytes and finds its server. An incomplete head is read again from
 /// its beginning once more has come.
 pub fn parse(request: &mut Request) -> Head {
-    request.head.fields.clear();
+    request.head.clear_fields();
     request.doing = match request.connection().requests {
         0 | 1 => "reading client request line",
         _ => "reading client pipelined request line",
@@ -119,6 +119,9 @@ fn refuse_request_line(request: &mut Request, invalid: Invalid) -> Head {
         .take_while(|byte| !is_line_end(byte))
         .count();
     request.head.line.line = Range::new(start, start + length);
+    if invalid == Invalid::Method09 {
+        request.head.line.version = Version::HTTP_09;
+    }
     log!(request.log(), Info, *request, "{}", reason);
     Head::Refused(match invalid {
         Invalid::Version => Status::VERSION_NOT_SUPPORTED,

@@ -35,7 +35,9 @@ pub fn write(request: &mut Request, framing: Framing, out: &mut Vec<u8>) {
             itoa::Buffer::new().format(length).as_bytes(),
         );
     }
-    if let Some(modified) = &response.last_modified {
+    if let Some(modified) = &response.last_modified
+        && matches!(response.status.0, 200 | 206 | 304)
+    {
         field(out, b"Last-Modified", &modified.text);
     }
     let has_location = write_absolute_location(request, out);
