@@ -145,6 +145,34 @@ pub fn process_settings(
     }
 }
 
+/// Whether a worker's connections suffice for that many listening sockets and fit the limit of open files.
+pub fn check_connections(
+    settings: &ProcessSettings,
+    listening: usize,
+    diagnostics: &mut Diagnostics,
+) {
+    let connections = settings.events.worker_connections;
+    if connections < listening + 1 {
+        diagnostics.emerg(
+            format!(
+                "{connections} worker_connections are not enough for {listening} listening sockets"
+            ),
+            None,
+        );
+    }
+    let Ok((limit, _)) = limits::limit(limits::Resource::Descriptors) else {
+        return;
+    };
+    let limit = settings.worker_rlimit_nofile.unwrap_or(limit).max(limit);
+    if connections as u64 > limit {
+        let limit = settings.worker_rlimit_nofile.unwrap_or(limit);
+        diagnostics.warn(
+            format!("{connections} worker_connections exceed open file resource limit: {limit}"),
+            None,
+        );
+    }
+}
+
 fn warn_of_masks(settings: &Settings, diagnostics: &mut Diagnostics) {
     let CpuAffinity::Masks(masks) = &*settings.worker_cpu_affinity else {
         return;
@@ -411,6 +439,37 @@ mod tests {
         assert_eq!(messages, ["no \"events\" section in configuration"]);
         let (_, messages) = read("worker_processes 3; worker_cpu_affinity 01 10; events {}");
         assert!(messages[0].starts_with("the number of \"worker_processes\" is not equal"));
+    }
+
+    #[test]
+    fn connections_have_to_suffice_and_to_fit() {
+        let told = |connections, nofile| {
+            let mut settings = ProcessSettings {
+                worker_rlimit_nofile: nofile,
+                ..ProcessSettings::default()
+            };
+            settings.events.worker_connections = connections;
+            let mut diagnostics = Diagnostics::default();
+            check_connections(&settings, 2, &mut diagnostics);
+            diagnostics
+                .iter()
+                .map(|one| one.message.clone())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            told(2, None),
+            ["2 worker_connections are not enough for 2 listening sockets"]
+        );
+        assert_eq!(told(3, None), Vec::<String>::new());
+        let (soft, _) = limits::limit(limits::Resource::Descriptors).unwrap();
+        let above = soft as usize + 1;
+        assert_eq!(
+            told(above, Some(8)),
+            [format!(
+                "{above} worker_connections exceed open file resource limit: 8"
+            )]
+        );
+        assert_eq!(told(above, Some(soft + 1)), Vec::<String>::new());
     }
 
     #[test]
