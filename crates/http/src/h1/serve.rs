@@ -232,7 +232,7 @@ async fn exchange(request: &mut Request, head: Head) -> Next {
         write_access_log(request).await;
         return Next::Close;
     };
-    if request.discard_available().is_err() {
+    if !request.body.is_complete() && !Box::pin(begin_discarding(request)).await {
         request.keepalive = false;
     }
     let sent = send::response(request, body).await;
@@ -252,6 +252,15 @@ async fn exchange(request: &mut Request, head: Head) -> Next {
     }
     close::linger(request).await;
     Next::Close
+}
+
+/// Takes what has come of a body that nobody read. A client that waits to be asked for it is asked, unless the answer
+/// is an error. `false`: nothing of sense can follow on this connection.
+async fn begin_discarding(request: &mut Request) -> bool {
+    if request.error_status == 0 && request.send_continue().await.is_err() {
+        return false;
+    }
+    request.discard_available().is_ok()
 }
 
 /// Reads away what the client still sends of the body; `false` where it does not come to an end in time.
