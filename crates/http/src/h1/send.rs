@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use daemun_core::debug;
-use daemun_event::Deadline;
+use daemun_event::{Deadline, next_turn};
 
 use super::validate;
 use super::write_head::{self, Framing};
@@ -328,6 +328,8 @@ async fn send_file(request: &mut Request, pace: &mut Pace, mut range: FileRange)
     while range.length > 0 {
         let allowed = pace.allow(request).await?.min(most);
         match try_send_file(request, &mut range, allowed) {
+            // A client as fast as we are: others first.
+            Ok(sent) if sent == allowed => next_turn().await,
             Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => wait_for_client(request).await?,
             Err(error) => return Err(error),
