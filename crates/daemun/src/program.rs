@@ -75,8 +75,10 @@ impl Program for Server {
         cycle: &Cycle<Configuration>,
         previous: Option<&Cycle<Configuration>>,
     ) -> Result<(), String> {
-        folders::make(&cycle.configuration.http, &cycle.settings)?;
-        if self.places.configuration.is_none() && previous.is_none() {
+        if self.places.configuration.is_some() {
+            return folders::make(&cycle.configuration.http, &cycle.settings);
+        }
+        if previous.is_none() {
             embedded::announce(&cycle.listen);
         }
         Ok(())

@@ -23,6 +23,7 @@ pub enum Answer {
 
 /// Walks the request through its phases to an answer, filters applied.
 pub async fn respond(request: &mut Request) -> Answer {
+    request.doing = "";
     let server = request.server;
     let early = &server.settings().of(&client::SETTINGS).body_early_read;
     if !early.is_empty()

@@ -52,6 +52,8 @@ pub struct Request {
     /// Where the head ends in its bytes, and how much of what follows belongs to this request and has been taken.
     pub head_end: usize,
     pub consumed: usize,
+    /// What the server is doing for the request, as the error log tells it; empty once its handlers run.
+    pub doing: &'static str,
     /// The normalised path, after rewriting.
     pub uri: Vec<u8>,
     /// Without the question mark.
@@ -70,6 +72,8 @@ pub struct Request {
     pub lingers: bool,
     /// An internal redirect, `error_page` or `try_files` led here.
     pub internal: bool,
+    /// The folder of the site is known to exist.
+    pub root_tested: bool,
     /// `try_files` found a file below an alias that stands for the whole URI.
     pub adds_uri_to_alias: bool,
     /// The status to send whatever the handler says, 0 where there is none.
@@ -121,6 +125,7 @@ impl Request {
             head: RequestHead::default(),
             head_end: 0,
             consumed: 0,
+            doing: "",
             uri: Vec::new(),
             args: Vec::new(),
             host: Vec::new(),
@@ -131,6 +136,7 @@ impl Request {
             is_pipelined: false,
             lingers: false,
             internal: false,
+            root_tested: false,
             adds_uri_to_alias: false,
             error_status: 0,
             in_error_page: false,
@@ -180,6 +186,7 @@ impl Request {
         self.head.reset();
         self.head_end = 0;
         self.consumed = 0;
+        self.doing = "";
         self.uri.clear();
         self.args.clear();
         self.host.clear();
@@ -190,6 +197,7 @@ impl Request {
         self.is_pipelined = false;
         self.lingers = false;
         self.internal = false;
+        self.root_tested = false;
         self.adds_uri_to_alias = false;
         self.error_status = 0;
         self.in_error_page = false;
@@ -418,6 +426,9 @@ impl Origin for Request {
         let Some(connection) = &self.connection else {
             return Ok(());
         };
+        if !self.doing.is_empty() {
+            write!(line, " while {}", self.doing)?;
+        }
         write!(line, ", client: {}", connection.peer)?;
         write!(line, ", server: {}", Text(self.server.name()))?;
         let request_line = self.head.request_line();

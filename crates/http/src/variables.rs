@@ -263,7 +263,7 @@ static CORE: &[Variable] = &[
         append_seconds(daemun_event::now().saturating_sub(r.started), out)
     }),
     variable("request_uri", |r, _, out| {
-        !r.head.request_line().is_empty() && append_request_uri(r, out)
+        !r.uri.is_empty() && append_request_uri(r, out)
     }),
     variable("scheme", |_, _, out| append(b"http", out)),
     variable("sent_http_", sent_header),

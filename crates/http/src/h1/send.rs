@@ -94,14 +94,14 @@ fn prepare(request: &mut Request, body: Body, out: &mut Vec<u8>) -> (Body, Frami
     } else if request.response.content_length.is_none() {
         request.response.content_length = body.len();
     }
+    let head_only = has_no_body || request.head.method_name() == b"HEAD";
     let may_chunk = *request
         .settings(&sending::SETTINGS)
         .chunked_transfer_encoding
         && request.is_http11();
-    if may_chunk && !request.response.trailers.is_empty() {
+    if may_chunk && !head_only && !request.response.trailers.is_empty() {
         request.response.content_length = None;
     }
-    let head_only = has_no_body || request.head.method_name() == b"HEAD";
     let is_open_ended = !head_only && request.response.content_length.is_none();
     let framing = Framing {
         is_chunked: is_open_ended && may_chunk,

@@ -53,22 +53,27 @@ impl Protocol for Http {
         serve(self, connection)
     }
 
-    fn timed_out(&self, connection: Connection) {
+    fn timed_out(&self, connection: Connection) -> Outcome {
         let server = self.config.default_server(&connection);
         let settings = server.settings().of(&keeping::SETTINGS);
-        let log = server.log();
         match connection.waited {
-            Reason::KeepAlive => {}
+            Reason::Held if !self.closing.get() => {
+                let timeout = *settings.keepalive_timeout;
+                let rest = timeout.saturating_sub(*settings.keepalive_min_timeout);
+                let wait = Wait::keep_alive(rest);
+                return Outcome::Park { connection, wait };
+            }
+            Reason::Held | Reason::KeepAlive => {}
             Reason::FirstByte | Reason::Head => {
-                let error =
-                    io::Error::from_raw_os_error(rustix::io::Errno::TIMEDOUT.raw_os_error());
-                log!(log, Info, connection.number, "client timed out"; error);
+                let error = io::Error::from(rustix::io::Errno::TIMEDOUT);
+                log!(server.log(), Info, connection.number, "client timed out"; error);
                 if *settings.reset_timedout {
                     // Without it the close is only slower.
                     let _ = connection.stream.reset_on_close();
                 }
             }
         }
+        Outcome::Close(connection)
     }
 
     fn shed(&self, connection: Connection) {
@@ -196,7 +201,10 @@ fn park(
         None if request.connection().requests == 0 => {
             Wait::first_byte(*request.settings(&client::SETTINGS).header_timeout)
         }
-        None => Wait::keep_alive(keepalive),
+        None => match *request.settings(&keeping::SETTINGS).keepalive_min_timeout {
+            Duration::ZERO => Wait::keep_alive(keepalive),
+            least => Wait::held(least.min(keepalive)),
+        },
     };
     Outcome::Park {
         connection: http.put_back(request),
@@ -224,7 +232,7 @@ async fn exchange(request: &mut Request, head: Head) -> Next {
         write_access_log(request).await;
         return Next::Close;
     };
-    if request.discard_available().is_err() {
+    if !request.body.is_complete() && !Box::pin(begin_discarding(request)).await {
         request.keepalive = false;
     }
     let sent = send::response(request, body).await;
@@ -246,6 +254,15 @@ async fn exchange(request: &mut Request, head: Head) -> Next {
     Next::Close
 }
 
+/// Takes what has come of a body that nobody read. A client that waits to be asked for it is asked, unless the answer
+/// is an error. `false`: nothing of sense can follow on this connection.
+async fn begin_discarding(request: &mut Request) -> bool {
+    if request.error_status == 0 && request.send_continue().await.is_err() {
+        return false;
+    }
+    request.discard_available().is_ok()
+}
+
 /// Reads away what the client still sends of the body; `false` where it does not come to an end in time.
 async fn finish_body(request: &mut Request) -> bool {
     if !request.keepalive {
@@ -261,7 +278,7 @@ async fn finish_body(request: &mut Request) -> bool {
 fn log_send_error(request: &Request, error: &io::Error) {
     match error.kind() {
         io::ErrorKind::TimedOut => {
-            let error = io::Error::from_raw_os_error(rustix::io::Errno::TIMEDOUT.raw_os_error());
+            let error = io::Error::from(rustix::io::Errno::TIMEDOUT);
             log!(request.log(), Info, *request, "client timed out"; error);
             if *request.settings(&keeping::SETTINGS).reset_timedout {
                 // Without it the close is only slower.
@@ -277,6 +294,7 @@ fn log_send_error(request: &Request, error: &io::Error) {
 }
 
 async fn write_access_log(request: &mut Request) {
+    request.doing = "logging request";
     let handlers = &request.location.handlers.log;
     for handler in handlers {
         match handler {
@@ -296,4 +314,20 @@ fn prepare_next(request: &mut Request) {
     let connection = request.connection();
     let server = request.config.default_server(connection);
     request.begin_again(server);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn future_size<F: Future>(_: impl Fn(Rc<Http>, Connection) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_session_is_small() {
+        let size = future_size(serve);
+        println!("a session's future takes {size} bytes");
+        assert!(size <= 2048, "{size} bytes");
+    }
 }

@@ -32,13 +32,8 @@ pub fn target(request: &mut Request) -> Result<(), Status> {
     let result = split_target(request, line.target.of(&bytes));
     request.head.bytes = bytes;
     result.map_err(|_| {
-        log!(
-            request.log(),
-            Info,
-            *request,
-            "client sent invalid request: \"{}\"",
-            Text(request.head.request_line())
-        );
+        request.uri.clear();
+        log!(request.log(), Info, *request, "client sent invalid request");
         Status::BAD_REQUEST
     })
 }

@@ -40,15 +40,13 @@ pub fn write(request: &mut Request, framing: Framing, out: &mut Vec<u8>) {
     {
         field(out, b"Last-Modified", &modified.text);
     }
-    write_absolute_location(request, out);
+    let has_location = write_absolute_location(request, out);
     if framing.is_chunked {
         out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
     }
     write_connection(request, out);
     let response = &request.response;
-    if let Some(location) = &response.location
-        && !is_made_absolute(request, location)
-    {
+    if let Some(location) = response.location.as_ref().filter(|_| !has_location) {
         field(out, b"Location", location);
     }
     if let Some(etag) = &response.etag {
@@ -98,20 +96,16 @@ fn write_connection(request: &Request, out: &mut Vec<u8>) {
     }
 }
 
-/// A path becomes an absolute URL, unless `absolute_redirect` is off.
-fn is_made_absolute(request: &Request, location: &[u8]) -> bool {
-    location.starts_with(b"/") && *request.settings(&redirects::SETTINGS).absolute_redirect
-}
-
-/// nginx has the URL that it made before the field `Connection`, and one that was given behind it.
-fn write_absolute_location(request: &mut Request, out: &mut Vec<u8>) {
-    let Some(location) = request.response.location.clone() else {
-        return;
-    };
-    if !is_made_absolute(request, &location) {
-        return;
-    }
+/// A path becomes an absolute URL, unless `absolute_redirect` is off; `false` where there is none or it stays as it is.
+fn write_absolute_location(request: &mut Request, out: &mut Vec<u8>) -> bool {
     let settings = request.settings(&redirects::SETTINGS);
+    let location = request.response.location.clone();
+    let Some(location) = location.filter(|location| location.starts_with(b"/")) else {
+        return false;
+    };
+    if !*settings.absolute_redirect {
+        return false;
+    }
     out.extend_from_slice(b"Location: http://");
     let local = request.local_address();
     if *settings.server_name_in_redirect {
@@ -129,4 +123,5 @@ fn write_absolute_location(request: &mut Request, out: &mut Vec<u8>) {
     }
     out.extend_from_slice(&location);
     out.extend_from_slice(b"\r\n");
+    true
 }

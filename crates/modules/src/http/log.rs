@@ -153,7 +153,7 @@ fn write_to(request: &mut Request, log: &AccessLog) {
             server.send_plain(line);
         }),
         Target::Path(path) => {
-            if root_exists(request) {
+            if request.root_tested || root_exists(request) {
                 let cache = *request.settings(&SETTINGS).file_cache;
                 with_scratch(|name| {
                     path.append(request, name);
