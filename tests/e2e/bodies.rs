@@ -12,9 +12,9 @@ fn post(server: &Server, uri: &str, body: &str) -> String {
 #[test]
 fn a_body_is_kept_in_memory_or_in_a_file() {
     let server = Setup::new().http(
-        "client_body_temp_path {dir}/temporary 1 2;
-         server {
+        "server {
              listen 127.0.0.1:{port};
+             client_body_temp_path {dir}/temporary 1 2;
              client_body_early_read 1;
              client_body_buffer_size 8;
              location / { return 200 \"$request_body|$request_body_file\"; }
@@ -61,7 +61,6 @@ fn too_much_is_refused() {
         "server {
              listen 127.0.0.1:{port};
              client_max_body_size 10;
-             location /early/ { client_body_early_read 1; return 200 $request_body; }
              location /unlimited { client_max_body_size 0; return 200 fine; }
              location / { return 200 fine; }
          }",

@@ -74,7 +74,7 @@ fn included_files_are_read_and_dumped() {
         )
         .file("events.conf", "events { }");
     let output = setup.run(
-        "include events.conf; http { include sites/*.conf; }",
+        "include events.conf; http { access_log off; include sites/*.conf; }",
         &["-T"],
     );
     assert_eq!(output.code, Some(0), "{}", output.stderr);
@@ -107,17 +107,14 @@ fn directives_can_come_from_the_command_line() {
 }
 
 #[test]
-fn an_address_in_use_is_found() {
-    let setup = Setup::new();
-    let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = holder.local_addr().unwrap();
-    let output = setup.run(
-        &format!("events {{ }} http {{ access_log off; server {{ listen {address}; }} }}"),
+fn an_address_of_another_machine_is_found() {
+    let output = Setup::new().run(
+        "events { } http { access_log off; server { listen 192.0.2.1:8080; } }",
         &["-t"],
     );
     assert_eq!(output.code, Some(1));
-    let sentence = format!("bind() to {address} failed (98: Address already in use)");
-    assert!(output.stderr.contains(&sentence), "{}", output.stderr);
+    let sentence = "bind() to 192.0.2.1:8080 failed (99: Cannot assign requested address)";
+    assert!(output.stderr.contains(sentence), "{}", output.stderr);
 }
 
 #[test]

@@ -112,7 +112,7 @@ fn a_body_that_nobody_reads_is_taken_before_the_close() {
              lingering_time 5s;
              lingering_timeout 1s;
              client_max_body_size 1k;
-             return 200 x;
+             location / { return 200 x; }
          }",
     );
     let mut client = server.client();

@@ -57,7 +57,7 @@ fn programs_get_json_and_xml() {
         jsonp.text().starts_with("/* callback */\r\nshow([") || jsonp.text().starts_with("show([")
     );
     let xml = server.get("/xml/");
-    assert_eq!(xml.header("Content-Type"), Some("text/xml"));
+    assert_eq!(xml.header("Content-Type"), Some("text/xml; charset=utf-8"));
     assert!(
         xml.text().contains(">a &amp; b.txt</file>"),
         "{}",

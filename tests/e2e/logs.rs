@@ -9,8 +9,12 @@ use daemun_tests::{Server, Setup, signals};
 #[test]
 fn a_request_leaves_a_line() {
     let server = Server::http(
-        "access_log {dir}/access.log;
-         server { listen 127.0.0.1:{port}; location = /silent { access_log off; return 200 x; } return 200 hello; }",
+        "server {
+             listen 127.0.0.1:{port};
+             access_log {dir}/access.log;
+             location = /silent { access_log off; return 200 x; }
+             location / { return 200 hello; }
+         }",
     );
     server.get_with("/a?b=c", &["User-Agent: tester/1", "Referer: http://here/"]);
     server.get("/silent");
