@@ -99,7 +99,7 @@ pub const DIFFERENCES: &[Difference] = &[
         cases: &[r"/echo with X: a\r\nX: b"],
     },
     Difference {
-        reason: "version: since 1.27 a host that RFC 3986 does not allow is refused",
+        reason: "version: 1.31 refuses a host that RFC 3986 does not allow",
         configuration: "echo",
         cases: &[
             "uri http://localhost:99999/a.txt",
@@ -121,12 +121,12 @@ pub const DIFFERENCES: &[Difference] = &[
         ],
     },
     Difference {
-        reason: "version: since 1.27 a host that RFC 3986 does not allow is refused",
+        reason: "version: 1.31 refuses a host that RFC 3986 does not allow",
         configuration: "site",
         cases: &["uri http://localhost:99999/a.txt"],
     },
     Difference {
-        reason: "version: since 1.29 every line of the chunked coding ends in CRLF",
+        reason: "version: 1.31 wants CRLF behind every line of the chunked coding",
         configuration: "echo",
         cases: &[
             r"body 14 / 1.1: Transfer-Encoding: chunked | 5\nhello\n0\n\n",
@@ -134,7 +134,7 @@ pub const DIFFERENCES: &[Difference] = &[
         ],
     },
     Difference {
-        reason: "version: since 1.29 every line of the chunked coding ends in CRLF",
+        reason: "version: 1.31 wants CRLF behind every line of the chunked coding",
         configuration: "limits",
         cases: &[
             r"body 14 /echo 1.1: Transfer-Encoding: chunked | 5\nhello\n0\n\n",
