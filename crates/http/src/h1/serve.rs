@@ -143,7 +143,7 @@ async fn serve(http: Rc<Http>, mut connection: Connection) -> Outcome {
         }
         prepare_next(&mut request);
         in_a_row += 1;
-        if in_a_row % IN_A_ROW == 0 && !request.head.bytes.is_empty() {
+        if in_a_row.is_multiple_of(IN_A_ROW) && !request.head.bytes.is_empty() {
             next_turn().await;
         }
     }
