@@ -64,6 +64,11 @@ impl Setup {
         self
     }
 
+    /// `{port}`.
+    pub fn port(&self) -> u16 {
+        self.ports[0]
+    }
+
     /// Writes the configuration and starts with it; its `{dir}`, `{port}`, `{port2}`, `{port3}` and `{events}`
     /// are filled in.
     pub fn start(self, configuration: &str) -> Server {
@@ -150,7 +155,7 @@ impl Server {
     }
 
     pub fn port(&self) -> u16 {
-        self.setup.ports[0]
+        self.setup.port()
     }
 
     /// `{port2}`.

@@ -16,4 +16,5 @@ mod redirects;
 mod requests;
 mod sending;
 mod servers;
+mod soak;
 mod static_files;
