@@ -135,11 +135,12 @@ impl Server {
             settings.events.debug_connections.clone(),
             diagnostics,
         );
-        let listen = http
+        let listen: Vec<_> = http
             .sockets
             .iter()
             .map(|socket| socket.spec.clone())
             .collect();
+        main_context::check_connections(&settings, listen.len(), diagnostics);
         Read {
             http: Arc::new(http),
             settings,

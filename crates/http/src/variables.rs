@@ -267,7 +267,7 @@ static CORE: &[Variable] = &[
     }),
     variable("scheme", |_, _, out| append(b"http", out)),
     variable("sent_http_", sent_header),
-    variable("sent_trailer_", |_, _, _| false),
+    variable("sent_trailer_", sent_trailer),
     variable("server_addr", |r, _, out| match r.local_address() {
         Some(address) => append_display(address.ip(), out),
         None => append(r.unix_path().as_bytes(), out),
@@ -375,6 +375,13 @@ fn append_joined<'v>(
         found = true;
     }
     found
+}
+
+/// A field behind the response's body, once it is known.
+fn sent_trailer(request: &mut Request, name: &str, out: &mut Vec<u8>) -> bool {
+    let sent = request.response.sent_trailers.iter();
+    let values = sent.filter(|trailer| names_header(name, &trailer.name));
+    append_joined(values.map(|trailer| &*trailer.value), b", ", out)
 }
 
 /// A response header, those with a place of their own included.

@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use daemun_core::debug;
-use daemun_event::Deadline;
+use daemun_event::{Deadline, next_turn};
 
 use super::validate;
 use super::write_head::{self, Framing};
 use crate::body::{Body, Chunk, FileRange};
 use crate::core::{connection, sending};
 use crate::request::Request;
+use crate::response::Header;
 use crate::status::Status;
 
 thread_local! {
@@ -290,12 +291,11 @@ async fn flush(
 fn last_chunk(request: &mut Request) -> Vec<u8> {
     let mut out = b"0\r\n".to_vec();
     for trailer in std::mem::take(&mut request.response.trailers) {
-        let value = trailer.value.value(request);
+        let value = Bytes::from(trailer.value.value(request));
         if !value.is_empty() {
-            out.extend_from_slice(&trailer.name);
-            out.extend_from_slice(b": ");
-            out.extend_from_slice(&value);
-            out.extend_from_slice(b"\r\n");
+            write_head::field(&mut out, &trailer.name, &value);
+            let name = trailer.name.clone();
+            request.response.sent_trailers.push(Header { name, value });
         }
     }
     out.extend_from_slice(b"\r\n");
@@ -328,6 +328,8 @@ async fn send_file(request: &mut Request, pace: &mut Pace, mut range: FileRange)
     while range.length > 0 {
         let allowed = pace.allow(request).await?.min(most);
         match try_send_file(request, &mut range, allowed) {
+            // A client as fast as we are: others first.
+            Ok(sent) if sent == allowed => next_turn().await,
             Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => wait_for_client(request).await?,
             Err(error) => return Err(error),

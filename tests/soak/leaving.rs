@@ -1,0 +1,141 @@
+//! An old worker ends with its last request, and not much later.
+
+use std::time::{Duration, Instant};
+
+use daemun_tests::{Server, Setup, eventually, is_running, signals};
+
+const CONFIGURATION: &str = "
+    server {
+        listen 127.0.0.1:{port};
+        access_log off;
+        location = /pid { return 200 $pid; }
+        location = /large { root {dir}; }
+        location = /slow { root {dir}; limit_rate 100k; }
+    }";
+
+/// More than the kernel keeps for a client that does not read.
+const LARGE: usize = 32 << 20;
+
+fn server() -> Server {
+    Setup::new()
+        .file("large", vec![b'x'; LARGE])
+        .file("slow", vec![b'x'; 150 << 10])
+        .http(CONFIGURATION)
+}
+
+fn worker(server: &Server) -> i32 {
+    server.get("/pid").text().parse().unwrap()
+}
+
+fn reload(server: &Server) {
+    let output = server.run(&["-s", "reload"]);
+    assert_eq!(output.code, Some(0), "{}", output.stderr);
+}
+
+fn ends_soon(worker: i32, what: &str) {
+    let last = Instant::now();
+    eventually("the old worker ends", || !is_running(worker));
+    let late = last.elapsed();
+    println!("  {what}: the old worker ends {late:?} after it");
+    assert!(late < Duration::from_secs(1), "{late:?}");
+}
+
+#[test]
+fn an_idle_worker_ends_at_once() {
+    let server = server();
+    let mut idle: Vec<_> = (0..50).map(|_| server.client()).collect();
+    let mut begun: Vec<_> = (0..50).map(|_| server.client()).collect();
+    begun.iter_mut().for_each(|client| {
+        client.send("GET /pid HTTP/1.1\r\nHo");
+    });
+    let old = worker(&server);
+    idle.iter_mut()
+        .for_each(|client| assert_eq!(client.get("/pid").text(), old.to_string()));
+    reload(&server);
+    ends_soon(old, "the outcome of the reload");
+    let new = worker(&server).to_string();
+    idle.iter_mut()
+        .for_each(|client| assert_eq!(client.get("/pid").text(), new));
+    begun.iter_mut().for_each(|client| {
+        client.send("st: localhost\r\n\r\n");
+        assert_eq!(client.answer().text(), new);
+    });
+}
+
+#[test]
+fn a_download_ends_where_it_began_and_its_connection_goes_on_elsewhere() {
+    let server = server();
+    let old = worker(&server);
+    let mut client = server.client();
+    client.send("GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let head = client.head();
+    reload(&server);
+    let new = worker(&server);
+    assert_ne!(new, old);
+    assert!(is_running(old), "it has a download in hand");
+    client.exactly(head.content_length().unwrap());
+    ends_soon(old, "a download's last byte");
+    assert_eq!(client.get("/pid").text(), new.to_string());
+}
+
+#[test]
+fn several_generations_of_old_workers_end_with_their_own_downloads() {
+    let server = server();
+    let mut downloads = Vec::new();
+    for _ in 0..3 {
+        let mut client = server.client();
+        client.send("GET /large HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        client.head();
+        downloads.push((client, worker(&server)));
+        reload(&server);
+    }
+    for (mut client, old) in downloads.into_iter().rev() {
+        assert!(is_running(old), "it has a download in hand");
+        client.exactly(LARGE);
+        ends_soon(old, "a download's last byte");
+    }
+}
+
+#[test]
+fn a_limited_download_ends_its_worker_too() {
+    let server = server();
+    let old = worker(&server);
+    let mut client = server.client();
+    client.send("GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let head = client.head();
+    reload(&server);
+    client.exactly(head.content_length().unwrap());
+    ends_soon(old, "a limited download's last byte");
+}
+
+#[test]
+fn a_client_that_never_reads_keeps_no_worker_once_it_leaves() {
+    let server = server();
+    let old = worker(&server);
+    let mut client = server.client();
+    client.send("GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    client.head();
+    reload(&server);
+    drop(client);
+    ends_soon(old, "a client's leave");
+}
+
+#[test]
+fn worker_shutdown_timeout_ends_a_download() {
+    let server = Setup::new()
+        .file("large", vec![b'x'; LARGE])
+        .start(&format!(
+            "daemon off; pid {{dir}}/server.pid; error_log {{dir}}/error.log info;
+            worker_shutdown_timeout 1s;
+            events {{}} http {{ client_body_temp_path {{dir}}/body; {CONFIGURATION} }}"
+        ));
+    let old = worker(&server);
+    let mut client = server.client();
+    client.send("GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    client.head();
+    let start = Instant::now();
+    server.signal(signals::SIGHUP);
+    eventually("the old worker ends", || !is_running(old));
+    assert!(start.elapsed() > Duration::from_millis(900));
+    assert!(start.elapsed() < Duration::from_secs(3));
+}

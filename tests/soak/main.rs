@@ -1,0 +1,11 @@
+//! Nothing gets lost: load that goes on through reloads, upgrades and dying workers.
+//!
+//! Each test comes twice: a short one with every run of the tests, and one called `soak_` that
+//! takes minutes.
+
+mod daemon;
+mod deaths;
+mod leaving;
+mod nginx;
+mod reloads;
+mod upgrades;
