@@ -152,18 +152,18 @@ impl Tally {
 fn go_round(port: u16, mut clients: Vec<Kept>, progress: &Progress) -> Tally {
     let mut tally = Tally::default();
     while !progress.is_over() {
-        for place in 0..clients.len() {
+        for (place, client) in clients.iter_mut().enumerate() {
             // Some send a head in two parts, with a round between them.
             let halved = place % 8 == 0;
             progress.turns.fetch_add(1, Ordering::Relaxed);
-            let Some(outcome) = clients[place].turn(halved) else {
+            let Some(outcome) = client.turn(halved) else {
                 continue;
             };
             let lost = outcome.is_err();
             tally.note(outcome);
             if lost {
                 match Kept::connect(port) {
-                    Ok(client) => clients[place] = client,
+                    Ok(fresh) => *client = fresh,
                     Err(loss) => tally.losses.push(loss),
                 }
             }

@@ -16,5 +16,4 @@ mod redirects;
 mod requests;
 mod sending;
 mod servers;
-mod soak;
 mod static_files;
