@@ -154,15 +154,15 @@ impl Tally {
 fn go_round(port: u16, mut clients: Vec<Kept>, progress: &Progress) -> Tally {
     let mut tally = Tally::default();
     while !progress.is_over() {
-        for place in 0..clients.len() {
+        for (place, client) in clients.iter_mut().enumerate() {
             // Some send a head in two parts, with a round between them.
             let halved = place % 8 == 0;
             progress.turns.fetch_add(1, Ordering::Relaxed);
-            let Some(outcome) = clients[place].turn(halved) else {
+            let Some(outcome) = client.turn(halved) else {
                 continue;
             };
             if outcome.is_err() {
-                clients[place] = replace(port, &mut tally);
+                *client = replace(port, &mut tally);
             }
             tally.note(outcome);
             thread::sleep(Load::PAUSE);

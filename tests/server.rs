@@ -17,6 +17,7 @@ const AROUND_HTTP: &str = "\
     error_log {dir}/error.log info;
     events { {events} }
     http {
+        access_log off;
         client_body_temp_path {dir}/body;
         %%
     }";
@@ -47,7 +48,7 @@ impl Setup {
         self
     }
 
-    /// Another name of the program: called `nginx` it is nginx.
+    /// Another name of the program: called `nginx` it is nginx. A path is another program.
     pub fn called(mut self, program: &'static str) -> Setup {
         self.program = program;
         self
@@ -61,6 +62,11 @@ impl Setup {
     pub fn environment(mut self, name: &'static str, value: &'static str) -> Setup {
         self.environment.push((name, value));
         self
+    }
+
+    /// `{port}`.
+    pub fn port(&self) -> u16 {
+        self.ports[0]
     }
 
     /// Writes the configuration and starts with it; its `{dir}`, `{port}`, `{port2}`, `{port3}` and `{events}`
@@ -110,7 +116,11 @@ impl Setup {
 
     /// The program with the test's configuration, and messages to standard error until it is read.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(named(&self.folder, self.program));
+        let program = match self.program.starts_with('/') {
+            true => self.program.into(),
+            false => named(&self.folder, self.program),
+        };
+        let mut command = Command::new(program);
         command.arg("-p").arg(self.folder.path(""));
         command.args(["-c", "server.conf", "-e", "error.log"]);
         command.args(&self.arguments).args(arguments);
@@ -145,7 +155,7 @@ impl Server {
     }
 
     pub fn port(&self) -> u16 {
-        self.setup.ports[0]
+        self.setup.port()
     }
 
     /// `{port2}`.
@@ -261,7 +271,7 @@ impl Server {
             if let Some(status) = self.process.try_wait().unwrap() {
                 panic!("the server ended with {status}:\n{}", self.messages());
             }
-            if self.pid_file().exists() && TcpStream::connect(("127.0.0.1", self.port())).is_ok() {
+            if self.has_pid_file() && TcpStream::connect(("127.0.0.1", self.port())).is_ok() {
                 return;
             }
             assert!(Instant::now() < until, "never ready:\n{}", self.messages());
@@ -271,6 +281,10 @@ impl Server {
 
     pub fn pid_file(&self) -> PathBuf {
         self.folder().path("server.pid")
+    }
+
+    fn has_pid_file(&self) -> bool {
+        std::fs::metadata(self.pid_file()).is_ok_and(|file| file.len() > 0)
     }
 
     fn messages(&self) -> String {

@@ -1,5 +1,19 @@
 //! End-to-end tests: a configuration as a user would write it, the requests, the expectations.
 
+mod access;
+mod bodies;
+mod configuration;
+mod connections;
+mod errors;
+mod headers;
+mod limits;
+mod listings;
 mod locations;
+mod logs;
 mod processes;
+mod ranges;
+mod redirects;
+mod requests;
+mod sending;
+mod servers;
 mod static_files;

@@ -60,7 +60,9 @@ fn state(rows: &[&'static Directive], name: &str, module: &str) -> State {
         .find(|row| row.name == name && row.contexts.intersects(contexts));
     match row.map(|row| row.action) {
         Some(Action::Set(_)) => State::Works,
-        Some(Action::Accepted(reason) | Action::Checked(_, reason)) => State::Accepted(reason),
+        Some(Action::Accepted(reason) | Action::Checked(_, reason) | Action::Noted(_, reason)) => {
+            State::Accepted(reason)
+        }
         // `events`, `http` and `include` have no row: the program reads them itself.
         None if matches!((name, module), ("include", "conf_file")) => State::Works,
         None => State::Refused,

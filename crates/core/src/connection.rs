@@ -40,6 +40,8 @@ pub enum Reason {
     FirstByte,
     /// The rest of a request head.
     Head,
+    /// The next request, and nobody may close it yet to make room or to end sooner.
+    Held,
     /// The next request.
     KeepAlive,
 }
@@ -67,6 +69,13 @@ impl Wait {
     }
 
     /// The deadline stays where it was when the head began.
+    pub fn held(timeout: Duration) -> Wait {
+        Wait {
+            reason: Reason::Held,
+            until: Deadline::after(timeout),
+        }
+    }
+
     pub fn head(until: Deadline) -> Wait {
         Wait {
             reason: Reason::Head,
@@ -92,8 +101,8 @@ pub trait Protocol: 'static {
     /// receive or ended: a receive that would block then means `Park`.
     fn serve(self: Rc<Self>, connection: Connection) -> impl Future<Output = Outcome> + 'static;
 
-    /// A parked connection's time is up: log it and let it go.
-    fn timed_out(&self, connection: Connection);
+    /// A parked connection's time is up: log it and let it go, or wait for something else.
+    fn timed_out(&self, connection: Connection) -> Outcome;
 
     /// A parked connection has to make room for another: let it go.
     fn shed(&self, connection: Connection);

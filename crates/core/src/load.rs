@@ -11,7 +11,8 @@ use daemun_pattern::Pattern;
 use crate::known;
 use crate::log::OpenFiles;
 use crate::module::{Action, Contexts, Directive, Module, SettingsKey, SettingsKind, SettingsSet};
-use crate::script::{Definition, Script, VariableId, Variables};
+use crate::named_pattern::NamedPattern;
+use crate::script::{Definition, Script, Variables};
 
 /// Why a directive was refused. The place is the directive's, or the argument's where one is named.
 #[derive(Debug)]
@@ -246,20 +247,20 @@ impl<'a> Loader<'a> {
             .map_err(|sentence| Fault::from(sentence).at(word.span))
     }
 
-    /// Compiles a pattern and declares its named groups as variables, each with the group that fills it.
+    /// Compiles a pattern and declares its named groups as variables.
     pub fn pattern(
         &mut self,
         word: &conf::Word,
         text: &[u8],
         caseless: bool,
-    ) -> Result<(Pattern, Vec<(VariableId, usize)>), Fault> {
+    ) -> Result<Box<NamedPattern>, Fault> {
         let pattern = Pattern::compile(text, caseless)
             .map_err(|error| Fault::from(error.to_string()).at(word.span))?;
         let names = pattern.names().iter();
         let names = names
             .map(|(name, group)| (self.variables.define(name, Definition::Stored), *group))
             .collect();
-        Ok((pattern, names))
+        Ok(Box::new(NamedPattern { pattern, names }))
     }
 
     pub fn warn(&mut self, span: Span, message: String) {
@@ -281,6 +282,12 @@ impl<'a> Loader<'a> {
             Action::Set(set) => set(self, directive),
             Action::Accepted(_) => Ok(()),
             Action::Checked(check, _) => check(directive),
+            Action::Noted(check, reason) => {
+                check(directive)?;
+                let message = format!("the \"{}\" directive has no effect: {reason}", row.name);
+                self.diagnostics.notice(message, directive.name.span);
+                Ok(())
+            }
         }
     }
 

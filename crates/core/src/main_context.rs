@@ -1,14 +1,14 @@
 //! The main context: processes, their limits and their identity.
 
+mod setters;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
-use daemun_conf as conf;
 use daemun_conf::Diagnostics;
-use daemun_sys::{credentials, identity, limits};
+use daemun_sys::{identity, limits};
 
-use crate::load::{Block, Fault, Loader};
-use crate::log::Errno;
+use crate::load::{Block, Paths};
 use crate::module::{Module, SettingsKey};
 use crate::setting::Own;
 use crate::settings::{CpuAffinity, Identity, ProcessSettings};
@@ -46,12 +46,12 @@ pub static MODULE: Module = Module {
         "master_process" in MAIN, Flag, "on", set!(SETTINGS.master_process, values::flag),
             "Whether workers are started; off is for development.";
         "worker_processes" in MAIN, Exactly(1), "1",
-            set!(SETTINGS.worker_processes, worker_processes),
+            set!(SETTINGS.worker_processes, setters::worker_processes),
             "How many workers there are; auto is one for each processor.";
         "worker_cpu_affinity" in MAIN, AtLeast(1), "",
-            set!(SETTINGS.worker_cpu_affinity, worker_cpu_affinity),
+            set!(SETTINGS.worker_cpu_affinity, setters::worker_cpu_affinity),
             "The processors that each worker may use, as bit masks, or auto.";
-        "worker_priority" in MAIN, Exactly(1), "0", set!(SETTINGS.worker_priority, worker_priority),
+        "worker_priority" in MAIN, Exactly(1), "0", set!(SETTINGS.worker_priority, setters::worker_priority),
             "The nice value of workers; a negative number is a higher priority.";
         "worker_rlimit_nofile" in MAIN, Exactly(1), "",
             set!(SETTINGS.worker_rlimit_nofile, |directive| values::integer(directive).map(Some)),
@@ -60,21 +60,21 @@ pub static MODULE: Module = Module {
             set!(SETTINGS.worker_rlimit_core, |directive| values::offset(directive).map(Some)),
             "How large a worker's core file may be.";
         "worker_shutdown_timeout" in MAIN, Exactly(1), "",
-            set!(SETTINGS.worker_shutdown_timeout, shutdown_timeout),
+            set!(SETTINGS.worker_shutdown_timeout, setters::shutdown_timeout),
             "How long a worker that was told to finish waits for its connections.";
         "working_directory" in MAIN, Exactly(1), "",
             set!(SETTINGS.working_directory, |directive| values::text(directive).map(|path| Some(path.into()))),
             "The current folder of workers.";
-        "user" in MAIN, Between(1, 2), "", Action::Set(user),
+        "user" in MAIN, Between(1, 2), "", Action::Set(setters::user),
             "The user and group that workers run as.";
-        "pid" in MAIN, Exactly(1), "logs/nginx.pid", Action::Set(pid),
+        "pid" in MAIN, Exactly(1), "logs/nginx.pid", Action::Set(setters::pid),
             "The file that holds the number of the main process.";
-        "env" in MAIN, Exactly(1), "TZ", Action::Set(env),
+        "env" in MAIN, Exactly(1), "TZ", Action::Set(setters::env),
             "A variable of the environment to keep, or to set.";
-        "load_module" in MAIN, Exactly(1), "", Action::Set(load_module),
+        "load_module" in MAIN, Exactly(1), "", Action::Set(setters::load_module),
             "Accepted for modules that are built in; there are no loadable ones.";
         "thread_pool" in MAIN, Between(2, 3), "default threads=32 max_queue=65536",
-            Action::Set(thread_pool),
+            Action::Set(setters::thread_pool),
             "Accepted: files are read by the workers themselves.";
         "lock_file" in MAIN, Exactly(1), "logs/nginx.lock",
             Action::Accepted("locks need no file on this system"),
@@ -118,7 +118,7 @@ pub struct Defaults<'a> {
 /// The main context and its `events` block as values; what is missing or does not fit goes to the diagnostics.
 pub fn process_settings(
     main: &Block,
-    paths: &crate::load::Paths,
+    paths: &Paths,
     defaults: &Defaults<'_>,
     diagnostics: &mut Diagnostics,
 ) -> ProcessSettings {
@@ -145,6 +145,34 @@ pub fn process_settings(
     }
 }
 
+/// Whether a worker's connections suffice for that many listening sockets and fit the limit of open files.
+pub fn check_connections(
+    settings: &ProcessSettings,
+    listening: usize,
+    diagnostics: &mut Diagnostics,
+) {
+    let connections = settings.events.worker_connections;
+    if connections < listening + 1 {
+        diagnostics.emerg(
+            format!(
+                "{connections} worker_connections are not enough for {listening} listening sockets"
+            ),
+            None,
+        );
+    }
+    let Ok((limit, _)) = limits::limit(limits::Resource::Descriptors) else {
+        return;
+    };
+    let limit = settings.worker_rlimit_nofile.unwrap_or(limit).max(limit);
+    if connections as u64 > limit {
+        let limit = settings.worker_rlimit_nofile.unwrap_or(limit);
+        diagnostics.warn(
+            format!("{connections} worker_connections exceed open file resource limit: {limit}"),
+            None,
+        );
+    }
+}
+
 fn warn_of_masks(settings: &Settings, diagnostics: &mut Diagnostics) {
     let CpuAffinity::Masks(masks) = &*settings.worker_cpu_affinity else {
         return;
@@ -162,7 +190,7 @@ fn default_user(defaults: &Defaults<'_>, diagnostics: &mut Diagnostics) -> Optio
     if identity::effective_uid() != 0 {
         return None;
     }
-    match look_up(defaults.user, defaults.group) {
+    match setters::look_up(defaults.user, defaults.group) {
         Ok(identity) => Some(identity),
         Err(sentence) => {
             diagnostics.emerg(sentence, None);
@@ -171,184 +199,9 @@ fn default_user(defaults: &Defaults<'_>, diagnostics: &mut Diagnostics) -> Optio
     }
 }
 
-fn worker_processes(directive: &conf::Directive) -> Result<usize, Fault> {
-    let word = &directive.args[0];
-    if word == "auto" {
-        return Ok(limits::processors());
-    }
-    values::integer(directive).map_err(|_| Fault::from("invalid value").at(word.span))
-}
-
-fn worker_cpu_affinity(directive: &conf::Directive) -> Result<CpuAffinity, Fault> {
-    if directive.args[0] != "auto" {
-        let masks: Result<_, _> = directive.args.iter().map(cpu_mask).collect();
-        return masks.map(CpuAffinity::Masks);
-    }
-    match &directive.args[1..] {
-        [] => Ok(CpuAffinity::Auto(Vec::new())),
-        [mask] => match cpu_mask(mask)? {
-            cpus if cpus.is_empty() => Ok(CpuAffinity::Unset),
-            cpus => Ok(CpuAffinity::Auto(cpus)),
-        },
-        _ => {
-            let sentence = "invalid number of arguments in \"worker_cpu_affinity\" directive";
-            Err(sentence.to_owned().into())
-        }
-    }
-}
-
-/// `0101` names the processors 0 and 2: the last digit is processor 0.
-fn cpu_mask(word: &conf::Word) -> Result<Vec<usize>, Fault> {
-    if word.text.len() > limits::CPU_LIMIT {
-        let sentence = format!(
-            "\"worker_cpu_affinity\" supports up to {} CPUs only",
-            limits::CPU_LIMIT
-        );
-        return Err(Fault::from(sentence).at(word.span));
-    }
-    let digits = word.text.iter().rev().filter(|byte| **byte != b' ');
-    let mut cpus = Vec::new();
-    for (cpu, digit) in digits.enumerate() {
-        match digit {
-            b'0' => {}
-            b'1' => cpus.push(cpu),
-            other => {
-                let other = char::from(*other);
-                let sentence = format!("invalid character \"{other}\" in \"worker_cpu_affinity\"");
-                return Err(Fault::from(sentence).at(word.span));
-            }
-        }
-    }
-    Ok(cpus)
-}
-
-fn worker_priority(directive: &conf::Directive) -> Result<i32, Fault> {
-    let word = &directive.args[0];
-    let (sign, digits) = match &*word.text {
-        [b'-', digits @ ..] => (-1, digits),
-        [b'+', digits @ ..] => (1, digits),
-        digits => (1, digits),
-    };
-    conf::units::integer(digits)
-        .and_then(|number| i32::try_from(number).ok())
-        .map(|number| sign * number)
-        .ok_or_else(|| Fault::from("invalid number").at(word.span))
-}
-
-/// 0 is no limit, as nginx has it.
-fn shutdown_timeout(directive: &conf::Directive) -> Result<Option<Duration>, Fault> {
-    let timeout = values::milliseconds(directive)?;
-    Ok(Some(timeout).filter(|timeout| !timeout.is_zero()))
-}
-
-fn user(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {
-    if identity::effective_uid() != 0 {
-        let message = "the \"user\" directive makes sense only if the master process runs with \
-                       super-user privileges, ignored";
-        loader.warn(directive.name.span, message.to_owned());
-        return Ok(());
-    }
-    let name = values::text(directive)?;
-    let group = directive.args.last().expect("one argument at least");
-    let identity = look_up(&name, &group.to_str_lossy())?;
-    let settings = loader.settings(&SETTINGS);
-    settings.user.set(Some(identity))?;
-    Ok(())
-}
-
-/// The error is nginx's sentence, with the system's reason where it gave one.
-fn look_up(user: &str, group: &str) -> Result<Identity, String> {
-    let failed = |call: &str, name: &str, error: Option<&std::io::Error>| match error {
-        Some(error) => format!("{call}(\"{name}\") failed{}", Errno(error)),
-        None => format!("{call}(\"{name}\") failed"),
-    };
-    let (uid, _) = match credentials::user(user) {
-        Ok(Some(found)) => found,
-        Ok(None) => return Err(failed("getpwnam", user, None)),
-        Err(error) => return Err(failed("getpwnam", user, Some(&error))),
-    };
-    let gid = match credentials::group(group) {
-        Ok(Some(found)) => found,
-        Ok(None) => return Err(failed("getgrnam", group, None)),
-        Err(error) => return Err(failed("getgrnam", group, Some(&error))),
-    };
-    Ok(Identity {
-        name: user.to_owned(),
-        uid,
-        gid,
-    })
-}
-
-fn pid(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {
-    let path = loader.paths.in_prefix(values::text(directive)?);
-    loader.settings(&SETTINGS).pid.set(Some(path))?;
-    Ok(())
-}
-
-fn env(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {
-    let text = values::text(directive)?;
-    let variable = match text.split_once('=') {
-        Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
-        None => (text, None),
-    };
-    let settings = loader.settings(&SETTINGS);
-    settings.environment.0.push(variable);
-    Ok(())
-}
-
-fn load_module(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {
-    if !loader.block().children.is_empty() {
-        return Err("is specified too late".into());
-    }
-    let path = loader.paths.in_prefix(values::text(directive)?);
-    let file = path.file_name().unwrap_or_default().to_string_lossy();
-    let name = file
-        .strip_prefix("ngx_")
-        .and_then(|file| file.strip_suffix(".so"));
-    if name.is_some_and(|name| loader.has_module(name)) {
-        return Ok(());
-    }
-    let path = path.display();
-    let reason = match path.to_string() {
-        path if std::path::Path::new(&path).exists() => "modules are built in, not loaded",
-        _ => "cannot open shared object file: No such file or directory",
-    };
-    Err(format!("dlopen() \"{path}\" failed ({path}: {reason})").into())
-}
-
-fn thread_pool(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {
-    let name = values::text(directive)?;
-    let mut has_threads = false;
-    for word in &directive.args[1..] {
-        let number = |digits| conf::units::integer(digits);
-        let invalid =
-            |what: &str| Fault::from(format!("invalid {what} value \"{word}\"")).at(word.span);
-        if let Some(digits) = word.text.strip_prefix(b"threads=") {
-            has_threads = number(digits).is_some_and(|count| count > 0);
-            if !has_threads {
-                return Err(invalid("threads"));
-            }
-        } else if let Some(digits) = word.text.strip_prefix(b"max_queue=") {
-            number(digits).ok_or_else(|| invalid("max_queue"))?;
-        }
-    }
-    if !has_threads {
-        return Err("\"thread_pool\" must have \"threads\" parameter"
-            .to_owned()
-            .into());
-    }
-    let pools = &mut loader.settings(&SETTINGS).thread_pools.0;
-    if pools.contains(&name) {
-        return Err(format!("duplicate thread pool \"{name}\"").into());
-    }
-    pools.push(name);
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::Paths;
     use crate::tables;
 
     fn read(text: &str) -> (ProcessSettings, Vec<String>) {
@@ -411,6 +264,37 @@ mod tests {
         assert_eq!(messages, ["no \"events\" section in configuration"]);
         let (_, messages) = read("worker_processes 3; worker_cpu_affinity 01 10; events {}");
         assert!(messages[0].starts_with("the number of \"worker_processes\" is not equal"));
+    }
+
+    #[test]
+    fn connections_have_to_suffice_and_to_fit() {
+        let told = |connections, nofile| {
+            let mut settings = ProcessSettings {
+                worker_rlimit_nofile: nofile,
+                ..ProcessSettings::default()
+            };
+            settings.events.worker_connections = connections;
+            let mut diagnostics = Diagnostics::default();
+            check_connections(&settings, 2, &mut diagnostics);
+            diagnostics
+                .iter()
+                .map(|one| one.message.clone())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            told(2, None),
+            ["2 worker_connections are not enough for 2 listening sockets"]
+        );
+        assert_eq!(told(3, None), Vec::<String>::new());
+        let (soft, _) = limits::limit(limits::Resource::Descriptors).unwrap();
+        let above = soft as usize + 1;
+        assert_eq!(
+            told(above, Some(8)),
+            [format!(
+                "{above} worker_connections exceed open file resource limit: 8"
+            )]
+        );
+        assert_eq!(told(above, Some(soft + 1)), Vec::<String>::new());
     }
 
     #[test]

@@ -68,6 +68,8 @@ pub enum Action {
     Accepted(&'static str),
     /// Its arguments are checked and have no effect, for the reason given.
     Checked(fn(&conf::Directive) -> Result<(), Fault>, &'static str),
+    /// As `Checked`, and `-t` says so: the user may count on an effect.
+    Noted(fn(&conf::Directive) -> Result<(), Fault>, &'static str),
 }
 
 /// A row of a module's table: one directive.

@@ -56,9 +56,13 @@ fn load_with(
         conf: "/nowhere".into(),
     };
     let block = read(Loader::new(registry, paths, &files, &mut diagnostics));
-    match diagnostics.is_empty() {
+    let mut serious = diagnostics
+        .iter()
+        .filter(|one| one.severity > conf::Severity::Notice)
+        .peekable();
+    match serious.peek().is_none() {
         true => Ok(block),
-        false => Err(diagnostics.iter().map(|one| one.message.clone()).collect()),
+        false => Err(serious.map(|one| one.message.clone()).collect()),
     }
 }
 

@@ -18,7 +18,13 @@ pub fn root() -> Root {
     static PORT: OnceLock<u16> = OnceLock::new();
     let port = PORT.get_or_init(free_port).to_string();
     let temporary = std::env::temp_dir();
+    // Whoever may read the folder serves it, root included: nobody else can reach this server.
+    let user = match daemun_sys::identity::effective_uid() {
+        0 => "user root root;",
+        _ => "",
+    };
     let text = TEXT
+        .replace("$USER", user)
         .replace("$PORT", &port)
         .replace("$TEMPORARY", &temporary.to_string_lossy())
         .replace(

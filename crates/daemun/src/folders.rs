@@ -13,7 +13,7 @@ use daemun_http::config::HttpConfig;
 /// Makes every folder that is missing. The error is nginx's sentence. Where the built-in folder can't be made, which
 /// is so for a user without rights to the system's, large request bodies will find none.
 pub fn make(http: &HttpConfig, settings: &ProcessSettings) -> Result<(), String> {
-    let built_in = &http.body_temp_path.folder;
+    let built_in = &http.surroundings.body_temp_path.folder;
     if let Err(error) = make_one(built_in, settings) {
         log!(Log::current(), Info, (), "mkdir() \"{}\" failed", built_in.display(); error);
     }

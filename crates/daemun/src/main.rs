@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use daemun::cli::{Options, Places};
 use daemun::identity::Identity;
+use daemun::notices;
 use daemun::program::Server;
 use daemun::startup;
 use daemun_core::log::{self, Log};
@@ -54,6 +55,7 @@ fn act(identity: &'static Identity, options: Options, arguments: Vec<OsString>) 
     };
     let places = Places::of(&options, identity, &current, Path::exists);
     startup::open_log(&options, identity, &places);
+    notices::log_panics();
     let server = Server {
         identity,
         options,

@@ -18,17 +18,18 @@ pub fn reporter(log: Log) -> Report {
         }
         Notice::AcceptFailed { error, .. } => log!(log, Crit, (), "accept4() failed"; error),
         Notice::WatchFailed { error } => log!(log, Alert, (), "epoll_ctl() failed"; error),
-        Notice::Panicked(payload) => {
-            log!(log, Alert, (), "a request panicked: {}", text_of(&*payload));
-        }
+        Notice::Panicked(_) => log!(log, Alert, (), "a connection was closed by a panic"),
     })
 }
 
-fn text_of(payload: &(dyn std::any::Any + Send)) -> &str {
-    match payload.downcast_ref::<&'static str>() {
-        Some(text) => text,
-        None => payload
-            .downcast_ref::<String>()
-            .map_or("without a message", String::as_str),
-    }
+/// Has panics say in the error log where they happened.
+pub fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic
+            .location()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        let text = panic.payload_as_str().unwrap_or("without a message");
+        log!(Log::current(), Alert, (), "panic at {}: {}", place, text);
+    }));
 }

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use daemun_conf::{Diagnostic, Diagnostics, Files, Root, Severity};
+use daemun_core::cidr::Cidr;
 use daemun_core::connection::{Connection, Reason, Wait};
 use daemun_core::load::{Block, Loader, Paths, Registry};
 use daemun_core::log::{self, Log, OpenFiles};
@@ -14,10 +15,11 @@ use daemun_core::main_context::{self, Defaults};
 use daemun_core::module::{Contexts, Module, SettingsSet};
 use daemun_core::{error_log, settings::ProcessSettings};
 use daemun_event::Reactor;
-use daemun_http::config::{self as http_config, HttpConfig, ServerHeader};
+use daemun_http::config::{self as http_config, HttpConfig, ServerHeader, Surroundings};
 use daemun_http::core::client::TempPath;
 use daemun_http::core::connection as keeping;
 use daemun_http::h1::Http;
+use daemun_http::module::HttpModule;
 use daemun_modules::http::{MODULES as HTTP_MODULES, log as access_log};
 use daemun_process::engines::native::{Engine, Limits};
 use daemun_process::serve::{Life, serve};
@@ -73,8 +75,10 @@ impl Program for Server {
         cycle: &Cycle<Configuration>,
         previous: Option<&Cycle<Configuration>>,
     ) -> Result<(), String> {
-        folders::make(&cycle.configuration.http, &cycle.settings)?;
-        if self.places.configuration.is_none() && previous.is_none() {
+        if self.places.configuration.is_some() {
+            return folders::make(&cycle.configuration.http, &cycle.settings);
+        }
+        if previous.is_none() {
             embedded::announce(&cycle.listen);
         }
         Ok(())
@@ -123,12 +127,20 @@ impl Server {
         };
         let settings = main_context::process_settings(&main, &paths, &defaults, diagnostics);
         let log = main.settings.of(&error_log::SETTINGS).log.clone();
-        let http = self.build_http(&mut main, &variables, &paths, log_files, diagnostics);
-        let listen = http
+        let http = self.build_http(
+            &mut main,
+            &variables,
+            &paths,
+            log_files,
+            settings.events.debug_connections.clone(),
+            diagnostics,
+        );
+        let listen: Vec<_> = http
             .sockets
             .iter()
             .map(|socket| socket.spec.clone())
             .collect();
+        main_context::check_connections(&settings, listen.len(), diagnostics);
         Read {
             http: Arc::new(http),
             settings,
@@ -173,24 +185,17 @@ impl Server {
         variables: &daemun_core::script::Variables,
         paths: &Paths,
         log_files: &OpenFiles,
+        debugged: Vec<Cidr>,
         diagnostics: &mut Diagnostics,
     ) -> HttpConfig {
-        let server_header = ServerHeader {
-            name: self.identity.server_without_version,
-            version: self.identity.server.to_owned(),
-            build: format!("{} (daemun)", self.identity.server),
-        };
-        let body_temp_path = TempPath {
-            folder: paths.in_prefix(self.identity.temporary).join("body"),
-            levels: Vec::new(),
-        };
+        let surroundings = self.surroundings(paths, debugged);
         let place = main
             .children
             .iter()
             .position(|block| block.context == Contexts::HTTP);
         let Some(place) = place else {
             let settings = std::mem::replace(&mut main.settings, SettingsSet::new(&[]));
-            return HttpConfig::without_servers(settings, server_header, body_temp_path);
+            return HttpConfig::without_servers(settings, surroundings);
         };
         let mut http = main.children.swap_remove(place);
         access_log::add_default_log(&mut http, log_files, Path::new(self.identity.access_log));
@@ -200,10 +205,24 @@ impl Server {
             variables,
             HTTP_PARTS.get_or_init(http_modules),
             paths,
-            server_header,
-            body_temp_path,
+            surroundings,
             diagnostics,
         )
+    }
+
+    fn surroundings(&self, paths: &Paths, debugged: Vec<Cidr>) -> Surroundings {
+        Surroundings {
+            server_header: ServerHeader {
+                name: self.identity.server_without_version,
+                version: self.identity.server.to_owned(),
+                build: format!("{} (daemun)", self.identity.server),
+            },
+            body_temp_path: TempPath {
+                folder: paths.in_prefix(self.identity.temporary).join("body"),
+                levels: Vec::new(),
+            },
+            debugged,
+        }
     }
 
     /// Every finding goes to the log in nginx's words; the terminal also sees the place.
@@ -233,10 +252,9 @@ impl Server {
     }
 }
 
-static HTTP_PARTS: std::sync::OnceLock<Vec<&'static daemun_http::module::HttpModule>> =
-    std::sync::OnceLock::new();
+static HTTP_PARTS: std::sync::OnceLock<Vec<&'static HttpModule>> = std::sync::OnceLock::new();
 
-fn http_modules() -> Vec<&'static daemun_http::module::HttpModule> {
+fn http_modules() -> Vec<&'static HttpModule> {
     daemun_http::core::PARTS
         .iter()
         .chain(HTTP_MODULES)
@@ -327,9 +345,13 @@ fn wait_of(config: &'static HttpConfig, connection: &Connection) -> Wait {
     }
 }
 
-/// The modules that work, as [`configure`](crate::configure) names them.
+/// The modules that work, as [`configure`](crate::configure) names them: those that do more than accept directives.
 pub fn working_modules() -> Vec<&'static str> {
-    let names = HTTP_MODULES.iter().map(|module| module.base.name);
+    let acts = |module: &&&HttpModule| !module.handlers.is_empty() || !module.filters.is_empty();
+    let names = HTTP_MODULES
+        .iter()
+        .filter(acts)
+        .map(|module| module.base.name);
     let names = names.map(|name| name.strip_suffix("_module").unwrap_or(name));
     ["http", "pcre"].into_iter().chain(names).collect()
 }

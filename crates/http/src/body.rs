@@ -86,15 +86,20 @@ impl Body {
         self.len() == Some(0)
     }
 
-    /// Takes the next piece that is there, or waits for it.
+    /// Takes the next piece, or waits for it.
     pub async fn next(&mut self) -> Option<io::Result<Chunk>> {
+        std::future::poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// The next piece; `None` is the end.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Chunk>>> {
         match self {
-            Body::Stream(stream) => std::future::poll_fn(|cx| stream.poll_next(cx)).await,
-            Body::Many(chunks) => chunks.pop_front().map(Ok),
-            _ => match std::mem::take(self) {
+            Body::Stream(stream) => stream.poll_next(cx),
+            Body::Many(chunks) => Poll::Ready(chunks.pop_front().map(Ok)),
+            Body::One(_) | Body::Empty => Poll::Ready(match std::mem::take(self) {
                 Body::One(chunk) => Some(Ok(chunk)),
                 _ => None,
-            },
+            }),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use daemun_conf::{Diagnostics, Span};
+use daemun_core::cidr::Cidr;
 use daemun_core::connection::Connection;
 use daemun_core::error_log;
 use daemun_core::listen::{Address, ListenSpec};
@@ -11,7 +12,7 @@ use daemun_core::load::{Block, Paths};
 use daemun_core::log::Log;
 use daemun_core::module::{Contexts, SettingsSet};
 use daemun_core::script::{Script, Variables};
-use daemun_event::Stream;
+use daemun_event::{Peer, Stream};
 use daemun_proto::http1::Method;
 
 use crate::core::client::{self, TempPath};
@@ -34,9 +35,16 @@ pub struct HttpConfig {
     pub servers: Vec<Server>,
     pub settings: SettingsSet,
     pub variables: Definitions,
+    pub surroundings: Surroundings,
+}
+
+/// What the rest of the program decides about HTTP.
+pub struct Surroundings {
     pub server_header: ServerHeader,
     /// Where request bodies go that have no `client_body_temp_path`.
     pub body_temp_path: TempPath,
+    /// `debug_connection`: the clients whose debug lines are written.
+    pub debugged: Vec<Cidr>,
 }
 
 /// What the server calls itself.
@@ -79,6 +87,8 @@ pub struct Location {
     pub handlers: Handlers,
     pub filters: Vec<&'static Filter>,
     limit_except: Option<Box<(Vec<Method>, Location)>>,
+    /// The log of debugged connections, where there may be any.
+    debug_log: Option<Log>,
 }
 
 /// Handlers by phase.
@@ -98,8 +108,7 @@ pub fn build(
     variables: &Variables,
     modules: &[&'static HttpModule],
     paths: &Paths,
-    server_header: ServerHeader,
-    body_temp_path: TempPath,
+    surroundings: Surroundings,
     diagnostics: &mut Diagnostics,
 ) -> HttpConfig {
     let root = &mut block.settings.of_mut(&files::SETTINGS).root;
@@ -112,6 +121,7 @@ pub fn build(
     block.inherit();
     let mut builder = Builder {
         modules,
+        debugs: !surroundings.debugged.is_empty(),
         diagnostics,
     };
     let mut spans = Vec::new();
@@ -129,13 +139,14 @@ pub fn build(
         servers,
         settings: block.settings,
         variables,
-        server_header,
-        body_temp_path,
+        surroundings,
     }
 }
 
 struct Builder<'b> {
     modules: &'b [&'static HttpModule],
+    /// Some connections are debugged.
+    debugs: bool,
     diagnostics: &'b mut Diagnostics,
 }
 
@@ -163,6 +174,9 @@ impl Builder<'_> {
                 log: self.handlers(&settings, Phase::Log),
             },
             filters: self.filters(&settings),
+            debug_log: self
+                .debugs
+                .then(|| settings.of(&error_log::SETTINGS).log.debugging()),
             settings,
             nested: Locations::default(),
             limit_except: None,
@@ -179,9 +193,8 @@ impl Builder<'_> {
         match child.context {
             Contexts::LOCATION => {
                 let inner = self.location(child);
-                if let Err(inner) = location.nested.add(inner) {
-                    let name = inner.matching().map_or(&b""[..], Match::name);
-                    let name = String::from_utf8_lossy(name);
+                if let Err(name) = location.nested.add(inner) {
+                    let name = String::from_utf8_lossy(&name);
                     self.diagnostics
                         .emerg(format!("duplicate location \"{name}\""), span);
                 }
@@ -339,18 +352,13 @@ fn name_of(stream: &Stream) -> Option<SocketAddr> {
 
 impl HttpConfig {
     /// For a configuration without an `http` block.
-    pub fn without_servers(
-        settings: SettingsSet,
-        server_header: ServerHeader,
-        body_temp_path: TempPath,
-    ) -> Self {
+    pub fn without_servers(settings: SettingsSet, surroundings: Surroundings) -> Self {
         HttpConfig {
             sockets: Vec::new(),
             servers: Vec::new(),
             settings,
             variables: Definitions::default(),
-            server_header,
-            body_temp_path,
+            surroundings,
         }
     }
 
@@ -368,6 +376,14 @@ impl HttpConfig {
             locations.extend(location.nested.iter());
         }
         folders
+    }
+
+    /// Whether `debug_connection` names the peer.
+    pub fn debugs(&self, peer: Peer) -> bool {
+        self.surroundings
+            .debugged
+            .iter()
+            .any(|cidr| cidr.contains(peer))
     }
 
     /// A server for requests that belong to no connection yet.
@@ -424,7 +440,7 @@ impl Server {
     }
 
     pub fn log(&self) -> &Log {
-        &self.settings().of(&error_log::SETTINGS).log
+        self.location.log(false)
     }
 
     pub fn post_read(&self) -> &[Handler] {
@@ -445,6 +461,14 @@ impl Server {
 }
 
 impl Location {
+    /// The log of a connection here.
+    pub fn log(&self, is_debugged: bool) -> &Log {
+        match &self.debug_log {
+            Some(log) if is_debugged => log,
+            _ => &self.settings.of(&error_log::SETTINGS).log,
+        }
+    }
+
     /// What its header says; `None` for a server and for `limit_except`.
     pub fn matching(&self) -> Option<&Match> {
         self.settings.of(&routing::SETTINGS).location.0.as_ref()

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::thread::LocalKey;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use daemun_sys::clock::{LocalTime, local};
+use daemun_sys::clock::{LocalTime, MONTHS, local};
 
 /// A spelling of the second it was made for.
 struct Spelt {
@@ -58,13 +58,68 @@ fn with<R>(
     })
 }
 
+/// Seconds since 1970 of a date in any of HTTP's three spellings (RFC 9110, section 5.6.7). As in nginx, neither the
+/// day of the week nor the zone is looked at.
+pub fn parse(text: &[u8]) -> Option<i64> {
+    let text = std::str::from_utf8(text).ok()?;
+    let end_of_weekday = text.find([',', ' '])?;
+    let rest = text[end_of_weekday + 1..].trim_start_matches(' ');
+    if text[end_of_weekday..].starts_with(' ') {
+        return parse_asctime(rest);
+    }
+    let separator = rest.get(2..3).filter(|next| matches!(*next, " " | "-"))?;
+    let (day, rest) = (digits(rest.get(..2)?)?, &rest[3..]);
+    let (month, rest) = rest.split_once(separator)?;
+    let (year, time) = rest.split_once(' ')?;
+    let year = match (separator, digits(year)?) {
+        (" ", year) => year,
+        (_, year @ 0..70) => year + 2000,
+        (_, year) => year + 1900,
+    };
+    timestamp(year, month, day, time.get(..8)?)
+}
+
+/// `Nov  6 08:49:37 1994`, the weekday taken off.
+fn parse_asctime(text: &str) -> Option<i64> {
+    let (month, rest) = text.split_once(' ')?;
+    let (day, rest) = rest.trim_start_matches(' ').split_once(' ')?;
+    let (time, year) = rest.split_once(' ')?;
+    timestamp(digits(year.get(..4)?)?, month, digits(day)?, time)
+}
+
+fn timestamp(year: i64, month: &str, day: i64, time: &str) -> Option<i64> {
+    let month = MONTHS.iter().position(|name| *name == month)? as i64;
+    let mut parts = time.split(':').map(digits);
+    let (hour, minute, second) = (parts.next()??, parts.next()??, parts.next()??);
+    if hour > 23 || minute > 59 || second > 59 || day < 1 || day > days_of(year, month) {
+        return None;
+    }
+    let days_before = (0..month).map(|month| days_of(year, month)).sum::<i64>();
+    let last = year - 1;
+    let days = 365 * last + last / 4 - last / 100 + last / 400 + days_before + day - 1;
+    const DAYS_TO_1970: i64 = 719_162;
+    Some((days - DAYS_TO_1970) * 86_400 + hour * 3600 + minute * 60 + second)
+}
+
+fn days_of(year: i64, month: i64) -> i64 {
+    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    match month {
+        1 => 28 + i64::from(is_leap),
+        3 | 5 | 8 | 10 => 30,
+        _ => 31,
+    }
+}
+
+fn digits(text: &str) -> Option<i64> {
+    let only =
+        !text.is_empty() && text.len() <= 4 && text.bytes().all(|byte| byte.is_ascii_digit());
+    only.then(|| text.parse().ok())?
+}
+
 fn log_date(time: LocalTime) -> String {
-    const MONTHS: [&str; 12] = [
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-    ];
+    let month = time.month_name();
     let LocalTime {
         year,
-        month,
         day,
         hour,
         minute,
@@ -72,7 +127,6 @@ fn log_date(time: LocalTime) -> String {
         offset,
         ..
     } = time;
-    let month = MONTHS[usize::from(month) - 1];
     let (sign, offset) = signed(offset);
     format!(
         "{day:02}/{month}/{year}:{hour:02}:{minute:02}:{second:02} {sign}{:02}{:02}",
@@ -114,4 +168,40 @@ pub fn seconds(time: SystemTime) -> u64 {
 pub fn milliseconds(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_in_three_spellings() {
+        for text in [
+            "Sun, 06 Nov 1994 08:49:37 GMT",
+            "Sunday, 06-Nov-94 08:49:37 GMT",
+            "Sun Nov  6 08:49:37 1994",
+            "Mon, 06 Nov 1994 08:49:37",
+        ] {
+            assert_eq!(parse(text.as_bytes()), Some(784_111_777), "{text}");
+        }
+        assert_eq!(parse(b"Thu, 29 Feb 2024 00:00:00 GMT"), Some(1_709_164_800));
+        assert_eq!(parse(b"Thu, 01 Jan 1970 00:00:00 GMT"), Some(0));
+    }
+
+    #[test]
+    fn what_is_no_date() {
+        for text in [
+            "",
+            "nonsense",
+            "06 Nov 1994 08:49:37 GMT",
+            "Sun, 31 Feb 2020 12:26:40 GMT",
+            "Wed, 29 Feb 2023 00:00:00 GMT",
+            "Sun, 06 Nov 1994 24:49:37 GMT",
+            "Sun, 06 Nov 1994 08:49",
+            "Sun, 6 Nov 1994 08:49:37 GMT",
+            "Sun Nov  6 08:49:37",
+        ] {
+            assert_eq!(parse(text.as_bytes()), None, "{text}");
+        }
+    }
 }

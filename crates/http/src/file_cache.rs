@@ -170,18 +170,18 @@ impl Policy {
     }
 }
 
-/// The file at `path`, whose first `root` bytes are the root's: remembered, or opened.
-pub fn find(request: &mut Request, path: &[u8], root: usize) -> io::Result<Rc<Known>> {
+/// The file at `path`: remembered, or opened.
+pub fn find(request: &mut Request, path: &[u8]) -> io::Result<Rc<Known>> {
     let policy = Policy::of(request);
     if policy.memory == 0 && policy.open.is_none() {
-        let Opened { file, info } = files::open(request, path, root)?;
+        let Opened { file, info } = files::open(request, path)?;
         return Ok(Rc::new(Known::new(info, Content::Open(file))));
     }
     let remembered = CACHE.with_borrow_mut(|cache| cache.find(path, &policy));
     if let Some(result) = remembered {
         return result.map_err(io::Error::from_raw_os_error);
     }
-    let opened = files::open(request, path, root);
+    let opened = files::open(request, path);
     CACHE.with_borrow_mut(|cache| cache.learn(path, opened, &policy))
 }
 

@@ -114,8 +114,8 @@ impl From<Metadata> for FileInfo {
     }
 }
 
-/// Opens the file at `path`, whose first `root` bytes are the root's, as the location's settings have it.
-pub fn open(request: &mut Request, path: &[u8], root: usize) -> io::Result<Opened> {
+/// Opens the file at `path` as the location's settings have it.
+pub fn open(request: &mut Request, path: &[u8]) -> io::Result<Opened> {
     let settings = request.settings(&SETTINGS);
     let file = match &*settings.disable_symlinks {
         DisableSymlinks::Off => open_plain(as_path(path))?,
@@ -135,7 +135,6 @@ pub fn open(request: &mut Request, path: &[u8], root: usize) -> io::Result<Opene
                 *settings.disable_symlinks,
                 DisableSymlinks::IfNotOwner { .. }
             );
-            let _ = root;
             open_checked(path, trusted, check_owner)?
         }
     };
@@ -147,21 +146,21 @@ pub fn open(request: &mut Request, path: &[u8], root: usize) -> io::Result<Opene
     })
 }
 
-/// What is at `path`, whose first `root` bytes are the root's; opened only where the location's settings ask for it.
-pub fn test(request: &mut Request, path: &[u8], root: usize) -> io::Result<FileInfo> {
+/// What is at `path`; opened only where the location's settings ask for it.
+pub fn test(request: &mut Request, path: &[u8]) -> io::Result<FileInfo> {
     let settings = request.settings(&SETTINGS);
     if settings.open_file_cache.is_some() {
-        return Ok(file_cache::find(request, path, root)?.info);
+        return Ok(file_cache::find(request, path)?.info);
     }
     match *settings.disable_symlinks {
         DisableSymlinks::Off => Ok(FileInfo::from(std::fs::metadata(as_path(path))?)),
-        _ => Ok(open(request, path, root)?.info),
+        _ => Ok(open(request, path)?.info),
     }
 }
 
 /// Fails unless there is a folder at `path`.
 pub fn test_folder(request: &mut Request, path: &[u8]) -> io::Result<()> {
-    match test(request, path, path.len())?.is_directory {
+    match test(request, path)?.is_directory {
         true => Ok(()),
         false => Err(rustix::io::Errno::NOTDIR.into()),
     }

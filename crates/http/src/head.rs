@@ -107,8 +107,13 @@ pub struct Duplicate(pub HeaderLine);
 impl RequestHead {
     pub fn reset(&mut self) {
         self.bytes.clear();
-        self.fields.clear();
+        self.clear_fields();
         self.line = RequestLine::default();
+    }
+
+    /// Forgets the fields, for a head that is read again from its beginning.
+    pub fn clear_fields(&mut self) {
+        self.fields.clear();
         self.known = [None; KNOWN];
     }
 

@@ -32,24 +32,30 @@ enum Found {
 }
 
 impl Locations {
-    /// The error is the location whose name was there already.
-    pub fn add(&mut self, location: Location) -> Result<(), Location> {
-        let Some(matching) = location.matching() else {
-            return Err(location);
-        };
-        let (name, is_exact) = match matching {
-            Match::Pattern { .. } => {
+    /// The error is the name, where there was a location of that name already.
+    pub fn add(&mut self, location: Location) -> Result<(), Vec<u8>> {
+        match location.matching() {
+            None => Ok(()),
+            Some(Match::Pattern { .. }) => {
                 self.patterns.push(location);
-                return Ok(());
+                Ok(())
             }
-            Match::Named(name) if self.named.contains_key(name) => return Err(location),
-            Match::Named(name) => {
+            Some(Match::Named(name)) if self.named.contains_key(name) => Err(name.clone()),
+            Some(Match::Named(name)) => {
                 self.named.insert(name.clone(), location);
-                return Ok(());
+                Ok(())
             }
-            Match::Exact(name) => (name.clone(), true),
-            Match::Prefix { name, .. } => (name.clone(), false),
-        };
+            Some(Match::Exact(name)) => self.add_name(name.clone(), true, location),
+            Some(Match::Prefix { name, .. }) => self.add_name(name.clone(), false, location),
+        }
+    }
+
+    fn add_name(
+        &mut self,
+        name: Vec<u8>,
+        is_exact: bool,
+        location: Location,
+    ) -> Result<(), Vec<u8>> {
         let at = match self.names.binary_search_by(|entry| entry.name.cmp(&name)) {
             Ok(at) => at,
             Err(at) => {
@@ -72,7 +78,7 @@ impl Locations {
             &mut entry.prefix
         };
         if place.is_some() {
-            return Err(location);
+            return Err(entry.name.clone());
         }
         *place = Some(location);
         Ok(())
@@ -190,7 +196,7 @@ fn match_pattern(
         .patterns
         .iter()
         .find(|location| match location.matching() {
-            Some(Match::Pattern { pattern, names, .. }) => request.matches(pattern, &uri, names),
+            Some(Match::Pattern { pattern, .. }) => request.matches(pattern, &uri),
             _ => false,
         });
     request.uri = uri;

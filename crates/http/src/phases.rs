@@ -1,6 +1,7 @@
 //! A request's way: the phases in order, redirects and error pages, until there is a response.
 
 use daemun_core::log;
+use daemun_core::script::Script;
 
 use crate::body::Body;
 use crate::core::client;
@@ -22,12 +23,33 @@ pub enum Answer {
 
 /// Walks the request through its phases to an answer, filters applied.
 pub async fn respond(request: &mut Request) -> Answer {
+    request.doing = "";
     let server = request.server;
+    let early = &server.settings().of(&client::SETTINGS).body_early_read;
+    if !early.is_empty()
+        && let Err(status) = Box::pin(read_early(request, early)).await
+    {
+        return refuse(request, status).await;
+    }
     let first = match run(request, server.post_read()).await {
         Step::Declined | Step::Allowed => from_server_rewrite(request).await,
         step => step,
     };
     finish(request, first).await
+}
+
+/// `client_body_early_read`: the body, where a predicate wants it.
+async fn read_early(request: &mut Request, predicates: &'static [Script]) -> Result<(), Status> {
+    let is_wanted = predicates
+        .iter()
+        .any(|predicate| !matches!(&*predicate.value(request), b"" | b"0"));
+    if !is_wanted {
+        return Ok(());
+    }
+    match check_body_size(request) {
+        Some(status) => Err(status),
+        None => request.read_body().await,
+    }
 }
 
 /// Answers a request that could not be read with a status, by way of `error_page`.
@@ -42,7 +64,8 @@ async fn finish(request: &mut Request, mut step: Step) -> Answer {
                 Ok(body) => return Answer::Body(body),
                 Err(status) => filtered_status(request, status),
             },
-            Step::Status(Status::CLOSE) | Step::Hangup => return Answer::Hangup,
+            Step::Status(Status::REQUEST_TIMEOUT | Status::CLIENT_CLOSED | Status::CLOSE)
+            | Step::Hangup => return Answer::Hangup,
             Step::Status(status) => answer_status(request, status),
             Step::Redirected => from_server_rewrite(request).await,
             Step::Named(name) => in_named_location(request, &name).await,
@@ -53,7 +76,7 @@ async fn finish(request: &mut Request, mut step: Step) -> Answer {
 
 fn filter(request: &mut Request, mut body: Body) -> Result<Body, Status> {
     if request.error_status != 0 {
-        request.response.status = Status(request.error_status);
+        request.response.status = Status(request.error_status).on_the_wire();
     }
     for filter in &request.location.filters {
         body = (filter.apply)(request, body)?;
@@ -161,10 +184,26 @@ async fn run(request: &mut Request, handlers: &[Handler]) -> Step {
     for handler in handlers {
         match call(request, handler).await {
             Step::Declined => {}
+            Step::Respond(body) => return before_response(request, body).await,
             step => return step,
         }
     }
     Step::Declined
+}
+
+/// A response is given once the request's body, as far as it has come, is known to be well framed, and a client
+/// that waits to send it has been told to.
+async fn before_response(request: &mut Request, body: Body) -> Step {
+    if request.body.is_complete() {
+        return Step::Respond(body);
+    }
+    if Box::pin(request.send_continue()).await.is_err() {
+        return Step::Hangup;
+    }
+    match request.discard_available() {
+        Ok(()) => Step::Respond(body),
+        Err(status) => Step::Status(status),
+    }
 }
 
 async fn call(request: &mut Request, handler: &Handler) -> Step {

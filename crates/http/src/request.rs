@@ -10,13 +10,13 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use daemun_core::connection::Connection;
-use daemun_core::error_log;
 use daemun_core::listen::Address;
+use daemun_core::log;
 use daemun_core::log::{Log, Origin};
 use daemun_core::module::SettingsKey;
+use daemun_core::named_pattern::NamedPattern;
 use daemun_core::script::{Session, VariableId};
 use daemun_event::{Millis, Peer};
-use daemun_pattern::Pattern;
 use daemun_shm::Scoreboard;
 
 use crate::config::{HttpConfig, Location, Server};
@@ -31,6 +31,8 @@ use crate::variables;
 pub struct Captures {
     subject: Vec<u8>,
     groups: Vec<Option<(usize, usize)>>,
+    /// Filled by each attempt; a failed one leaves the last match in force.
+    trial: Vec<Option<(usize, usize)>>,
 }
 
 /// A request, its response's head, and what the modules keep about both.
@@ -41,6 +43,8 @@ pub struct Request {
     pub server: &'static Server,
     pub location: &'static Location,
     connection: Option<Connection>,
+    /// `debug_connection` names the client.
+    is_debugged: bool,
     scoreboard: Arc<Scoreboard>,
     /// The address that the client connected to, once somebody asked.
     local: Option<SocketAddr>,
@@ -48,6 +52,8 @@ pub struct Request {
     /// Where the head ends in its bytes, and how much of what follows belongs to this request and has been taken.
     pub head_end: usize,
     pub consumed: usize,
+    /// What the server is doing for the request, as the error log tells it; empty once its handlers run.
+    pub doing: &'static str,
     /// The normalised path, after rewriting.
     pub uri: Vec<u8>,
     /// Without the question mark.
@@ -60,10 +66,14 @@ pub struct Request {
     pub body: RequestBody,
     pub response: ResponseHead,
     pub keepalive: bool,
+    /// It had come before the request before it was answered.
+    pub is_pipelined: bool,
     /// The client may still be sending: its connection is read empty before it is closed.
     pub lingers: bool,
     /// An internal redirect, `error_page` or `try_files` led here.
     pub internal: bool,
+    /// The folder of the site is known to exist.
+    pub root_tested: bool,
     /// `try_files` found a file below an alias that stands for the whole URI.
     pub adds_uri_to_alias: bool,
     /// The status to send whatever the handler says, 0 where there is none.
@@ -109,11 +119,13 @@ impl Request {
             server,
             location: &server.location,
             connection: None,
+            is_debugged: false,
             scoreboard,
             local: None,
             head: RequestHead::default(),
             head_end: 0,
             consumed: 0,
+            doing: "",
             uri: Vec::new(),
             args: Vec::new(),
             host: Vec::new(),
@@ -121,8 +133,10 @@ impl Request {
             body: RequestBody::default(),
             response: ResponseHead::default(),
             keepalive: false,
+            is_pipelined: false,
             lingers: false,
             internal: false,
+            root_tested: false,
             adds_uri_to_alias: false,
             error_status: 0,
             in_error_page: false,
@@ -144,6 +158,7 @@ impl Request {
     /// Gives the request to a connection, whose default server speaks for it until its host is known.
     pub fn begin(&mut self, connection: Connection, server: &'static Server) {
         self.connection = Some(connection);
+        self.is_debugged = self.config.debugs(self.peer());
         self.begin_again(server);
     }
 
@@ -171,6 +186,7 @@ impl Request {
         self.head.reset();
         self.head_end = 0;
         self.consumed = 0;
+        self.doing = "";
         self.uri.clear();
         self.args.clear();
         self.host.clear();
@@ -178,8 +194,10 @@ impl Request {
         self.body = RequestBody::default();
         self.response.reset();
         self.keepalive = false;
+        self.is_pipelined = false;
         self.lingers = false;
         self.internal = false;
+        self.root_tested = false;
         self.adds_uri_to_alias = false;
         self.error_status = 0;
         self.in_error_page = false;
@@ -274,12 +292,8 @@ impl Request {
 
     /// Bytes of the request: line, head and what came of the body.
     pub fn length(&self) -> u64 {
-        self.head_end as u64 + self.body.received()
-    }
-
-    /// The client has sent more behind this request already.
-    pub fn is_pipelined(&self) -> bool {
-        self.connection().requests > 1 && self.consumed < self.head.bytes.len()
+        let blank_lines = self.head.line.line.start;
+        self.head_end as u64 - u64::from(blank_lines) + self.body.taken()
     }
 
     /// The first value of an argument, as it stands in the query.
@@ -293,7 +307,7 @@ impl Request {
     }
 
     pub fn log(&self) -> &'static Log {
-        &self.settings(&error_log::SETTINGS).log
+        self.location.log(self.is_debugged)
     }
 
     pub fn header(&self, known: Known) -> Option<&[u8]> {
@@ -303,20 +317,16 @@ impl Request {
     /// Matches and remembers the groups for `$1` to `$9` and for the pattern's named variables.
     ///
     /// A pattern that runs into its step limit is logged and does not match.
-    pub fn matches(
-        &mut self,
-        pattern: &Pattern,
-        subject: &[u8],
-        names: &[(VariableId, usize)],
-    ) -> bool {
-        let matched = pattern.captures(subject, &mut self.captures.groups);
-        let matched = matched.unwrap_or_else(|error| {
-            daemun_core::log!(
+    pub fn matches(&mut self, pattern: &NamedPattern, subject: &[u8]) -> bool {
+        let found = pattern.pattern.captures(subject, &mut self.captures.trial);
+        let matched = found.unwrap_or_else(|error| {
+            let subject = Text(subject);
+            log!(
                 self.log(),
                 Alert,
                 *self,
                 "matching \"{}\" failed: {}",
-                Text(subject),
+                subject,
                 error
             );
             false
@@ -324,9 +334,8 @@ impl Request {
         if !matched {
             return false;
         }
-        self.captures.subject.clear();
-        self.captures.subject.extend_from_slice(subject);
-        for (id, group) in names {
+        self.captures.keep_trial(subject);
+        for (id, group) in &pattern.names {
             let value = self.captures.group(*group).map(Bytes::copy_from_slice);
             self.store(*id, value);
         }
@@ -363,6 +372,12 @@ impl Request {
 }
 
 impl Captures {
+    fn keep_trial(&mut self, subject: &[u8]) {
+        std::mem::swap(&mut self.groups, &mut self.trial);
+        self.subject.clear();
+        self.subject.extend_from_slice(subject);
+    }
+
     pub fn group(&self, group: usize) -> Option<&[u8]> {
         let (start, end) = (*self.groups.get(group)?)?;
         Some(&self.subject[start..end])
@@ -411,6 +426,9 @@ impl Origin for Request {
         let Some(connection) = &self.connection else {
             return Ok(());
         };
+        if !self.doing.is_empty() {
+            write!(line, " while {}", self.doing)?;
+        }
         write!(line, ", client: {}", connection.peer)?;
         write!(line, ", server: {}", Text(self.server.name()))?;
         let request_line = self.head.request_line();

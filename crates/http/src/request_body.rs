@@ -36,6 +36,8 @@ pub struct RequestBody {
     memory: Vec<u8>,
     file: Option<BodyFile>,
     received: u64,
+    /// The same with the framing of chunks.
+    taken: u64,
 }
 
 /// A body on disk.
@@ -100,6 +102,11 @@ impl RequestBody {
         self.is_continued = true;
     }
 
+    /// Bytes of the body that have come, framing included.
+    pub fn taken(&self) -> u64 {
+        self.taken
+    }
+
     /// Bytes of the body that have come, without framing.
     pub fn received(&self) -> u64 {
         self.received
@@ -158,14 +165,15 @@ impl Request {
     /// Takes what is there of a body that nobody reads, without waiting; an error is broken framing.
     pub fn discard_available(&mut self) -> Result<(), Status> {
         while !self.body.is_complete() {
-            let taken = self
-                .body
-                .take(&self.head.bytes[self.consumed..])
-                .map_err(|_| Status::BAD_REQUEST)?;
+            let Ok(taken) = self.body.take(&self.head.bytes[self.consumed..]) else {
+                log!(self.log(), Info, *self, "client sent invalid chunked body");
+                return Err(Status::BAD_REQUEST);
+            };
             if taken.consumed == 0 {
                 break;
             }
             self.consumed += taken.consumed;
+            self.body.taken += taken.consumed as u64;
             self.body.received += (taken.data.1 - taken.data.0) as u64;
         }
         Ok(())
@@ -220,6 +228,7 @@ impl Request {
             }
             self.keep_data(data)?;
             self.consumed += taken.consumed;
+            self.body.taken += taken.consumed as u64;
             if self.body.is_complete() {
                 return self.settle_file();
             }
@@ -247,7 +256,7 @@ impl Request {
     }
 
     /// Tells a client that waits for it to send the body.
-    async fn send_continue(&mut self) -> Result<(), Status> {
+    pub async fn send_continue(&mut self) -> Result<(), Status> {
         if self.body.is_continued || self.body.is_complete() || !self.is_http11() {
             return Ok(());
         }
@@ -289,7 +298,7 @@ impl Request {
             let folder = settings
                 .body_temp_path
                 .as_ref()
-                .unwrap_or(&self.config.body_temp_path);
+                .unwrap_or(&self.config.surroundings.body_temp_path);
             let mut file = create_temporary(folder, keep)?;
             file.file.write_all(&self.body.memory)?;
             self.body.memory = Vec::new();

@@ -40,6 +40,8 @@ pub struct ResponseHead {
     pub headers: Vec<Header>,
     /// Only a body in chunks can have them, and so it is sent in chunks where the client understands that.
     pub trailers: Vec<&'static Trailer>,
+    /// Those that went out, with their values.
+    pub sent_trailers: Vec<Header>,
     /// The body can be cut into ranges.
     pub allows_ranges: bool,
     /// The head alone is sent: HEAD, 204, 304.

@@ -32,7 +32,7 @@ impl ServerNames {
                 insert(&mut self.suffixes, suffix, server) && apex
             }
             ServerName::Prefix(prefix) => insert(&mut self.prefixes, prefix, server),
-            ServerName::Pattern { .. } => {
+            ServerName::Pattern(_) => {
                 self.patterns.push((server, position));
                 true
             }
@@ -65,9 +65,7 @@ impl ServerNames {
             let server = &config.servers[*server];
             let named = &server.settings().of(&server_name::SETTINGS).names.0[*position];
             match &named.name {
-                ServerName::Pattern { pattern, names } => {
-                    request.matches(pattern, host, names).then_some(server)
-                }
+                ServerName::Pattern(pattern) => request.matches(pattern, host).then_some(server),
                 _ => None,
             }
         })

@@ -14,7 +14,7 @@ const PADDING: &str = "<!-- a padding to disable MSIE and Chrome friendly error 
 
 /// After these nothing that the client sent, or will send, can be made sense of, or too much of it would follow.
 pub fn ends_connection(status: Status) -> bool {
-    matches!(status.0, 400 | 413 | 414 | 494..=497 | 500 | 501)
+    matches!(status.0, 400 | 413 | 414 | 495..=497 | 500 | 501)
 }
 
 /// Sets the response's head for `status` and makes the page that goes with it.
@@ -25,7 +25,10 @@ pub fn build(request: &mut Request, status: Status) -> Body {
         return Body::Empty;
     };
     let settings = request.settings(&sending::SETTINGS);
-    let foot = foot(&request.config.server_header, *settings.server_tokens);
+    let foot = foot(
+        &request.config.surroundings.server_header,
+        *settings.server_tokens,
+    );
     let mut html = format!(
         "<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><h1>{}</h1></center>\r\n",
         text.heading
@@ -54,8 +57,8 @@ fn foot(server: &ServerHeader, tokens: ServerTokens) -> &str {
 
 fn hides_short_pages(request: &Request) -> bool {
     request.header(Known::UserAgent).is_some_and(|agent| {
-        memchr::memmem::find(agent, b"MSIE ").is_some()
-            || memchr::memmem::find(agent, b"Chrome/").is_some()
+        let has = |text: &[u8]| memchr::memmem::find(agent, text).is_some();
+        has(b"MSIE ") && !has(b"Opera") || has(b"Chrome/")
     })
 }
 

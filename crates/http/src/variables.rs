@@ -185,7 +185,7 @@ static CORE: &[Variable] = &[
     }),
     variable("content_length", content_length),
     variable("content_type", |r, _, out| {
-        append_option(r.header(Known::ContentType), out)
+        request_header(r, "content_type", out)
     }),
     variable("cookie_", cookie),
     variable("document_root", |r, _, out| files::append_root(r, out)),
@@ -211,6 +211,7 @@ static CORE: &[Variable] = &[
     variable("nginx_version", |r, _, out| {
         let version = r
             .config
+            .surroundings
             .server_header
             .version
             .split('/')
@@ -220,7 +221,7 @@ static CORE: &[Variable] = &[
     }),
     variable("pid", |_, _, out| append_number(std::process::id(), out)),
     variable("pipe", |r, _, out| {
-        append(if r.is_pipelined() { b"p" } else { b"." }, out)
+        append(if r.is_pipelined { b"p" } else { b"." }, out)
     }),
     variable("proxy_protocol_", |_, _, _| false),
     variable("query_string", |r, _, out| {
@@ -262,11 +263,11 @@ static CORE: &[Variable] = &[
         append_seconds(daemun_event::now().saturating_sub(r.started), out)
     }),
     variable("request_uri", |r, _, out| {
-        !r.head.request_line().is_empty() && append_request_uri(r, out)
+        !r.uri.is_empty() && append_request_uri(r, out)
     }),
     variable("scheme", |_, _, out| append(b"http", out)),
     variable("sent_http_", sent_header),
-    variable("sent_trailer_", |_, _, _| false),
+    variable("sent_trailer_", sent_trailer),
     variable("server_addr", |r, _, out| match r.local_address() {
         Some(address) => append_display(address.ip(), out),
         None => append(r.unix_path().as_bytes(), out),
@@ -376,6 +377,13 @@ fn append_joined<'v>(
     found
 }
 
+/// A field behind the response's body, once it is known.
+fn sent_trailer(request: &mut Request, name: &str, out: &mut Vec<u8>) -> bool {
+    let sent = request.response.sent_trailers.iter();
+    let values = sent.filter(|trailer| names_header(name, &trailer.name));
+    append_joined(values.map(|trailer| &*trailer.value), b", ", out)
+}
+
 /// A response header, those with a place of their own included.
 fn sent_header(request: &mut Request, name: &str, out: &mut Vec<u8>) -> bool {
     let response = &request.response;
@@ -463,7 +471,8 @@ fn server_protocol(request: &mut Request, _: &str, out: &mut Vec<u8>) -> bool {
         return false;
     }
     match request.head.version() {
-        Version::HTTP_09 => append(b"HTTP/0.9", out),
+        // nginx has a value only where the request line has.
+        Version::HTTP_09 => false,
         Version { major, minor } => append_display(format_args!("HTTP/{major}.{minor}"), out),
     }
 }

@@ -317,6 +317,10 @@ impl Entry {
             if before == Some(spec) && !inherited {
                 continue;
             }
+            if before.is_none() && matches!(spec.address, Address::Ip(_)) {
+                // Accepted connections inherit it: none has to ask for it on its own.
+                self.set(socket, Setting::NoDelay, 1, log);
+            }
             if let Some(bytes) = spec.rcvbuf {
                 self.set(socket, Setting::ReceiveBuffer, clamp(bytes), log);
             }

@@ -36,7 +36,9 @@ impl Protocol for Hold {
         Outcome::Close(connection)
     }
 
-    fn timed_out(&self, _: Connection) {}
+    fn timed_out(&self, connection: Connection) -> Outcome {
+        Outcome::Close(connection)
+    }
 
     fn shed(&self, _: Connection) {}
 }

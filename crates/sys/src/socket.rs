@@ -35,6 +35,7 @@ pub enum Setting {
     FastOpen,
     /// Seconds.
     DeferAccept,
+    NoDelay,
 }
 
 impl Setting {
@@ -59,6 +60,7 @@ impl Setting {
                 libc::TCP_DEFER_ACCEPT,
                 "TCP_DEFER_ACCEPT",
             ),
+            Setting::NoDelay => (libc::IPPROTO_TCP, libc::TCP_NODELAY, "TCP_NODELAY"),
         }
     }
 }

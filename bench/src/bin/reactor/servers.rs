@@ -129,7 +129,9 @@ impl Protocol for Responder {
         keep(connection)
     }
 
-    fn timed_out(&self, _: Connection) {}
+    fn timed_out(&self, connection: Connection) -> Outcome {
+        Outcome::Close(connection)
+    }
 
     fn shed(&self, _: Connection) {}
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use daemun_conf as conf;
 use daemun_core::load::{Fault, Loader};
 use daemun_core::module::{Action, Module, SettingsKey};
+use daemun_core::script::Script;
 use daemun_core::{directives, set, settings, values};
 
 use crate::module::HttpModule;
@@ -42,7 +43,8 @@ settings! {
         /// `None`: the built-in folder.
         body_temp_path: Option<TempPath> = None,
         body_in_file_only: InFileOnly = InFileOnly::Off,
-        body_in_single_buffer: bool = false,
+        /// Where one of these has a value other than "0", the body is read before a location is chosen.
+        body_early_read: Vec<Script> = Vec::new(),
     }
 }
 
@@ -89,8 +91,13 @@ pub static MODULE: HttpModule = HttpModule {
                 set!(SETTINGS.body_in_file_only, in_file_only),
                 "Writes every request body to a file, which stays (on) or is removed (clean).";
             "client_body_in_single_buffer" in HTTP_SERVER_LOCATION, Flag, "off",
-                set!(SETTINGS.body_in_single_buffer, values::flag),
-                "Keeps a request body in one buffer.";
+                Action::Checked(
+                    |directive| values::flag(directive).map(drop),
+                    "a request body in memory is always one buffer",
+                ),
+                "Accepted: a request body in memory is always one buffer.";
+            "client_body_early_read" in HTTP_SERVER, AtLeast(1), "", Action::Set(body_early_read),
+                "Reads a request's body before its location is chosen, where a value is neither empty nor 0.";
             "connection_pool_size" in HTTP_SERVER, Exactly(1), "512", POOLS,
                 "Accepted: memory is not taken from such pools.";
             "request_pool_size" in HTTP_SERVER, Exactly(1), "4k", POOLS,
@@ -104,6 +111,19 @@ fn large_header_buffers(loader: &mut Loader<'_>, directive: &conf::Directive) ->
     let buffers = values::buffers(directive)?;
     let settings = loader.settings(&SETTINGS);
     settings.large_header_buffers.set(buffers)?;
+    Ok(())
+}
+
+fn body_early_read(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {
+    let predicates: Result<_, _> = directive
+        .args
+        .iter()
+        .map(|word| loader.script(word))
+        .collect();
+    loader
+        .settings(&SETTINGS)
+        .body_early_read
+        .set(predicates?)?;
     Ok(())
 }
 

@@ -39,7 +39,6 @@ settings! {
         lingering_timeout: Duration = Duration::from_secs(5),
         reset_timedout: bool = false,
         tcp_nodelay: bool = true,
-        tcp_nopush: bool = false,
     }
 }
 
@@ -81,8 +80,11 @@ pub static MODULE: HttpModule = HttpModule {
                 set!(SETTINGS.tcp_nodelay, values::flag),
                 "Sends small packets without waiting for more.";
             "tcp_nopush" in HTTP_SERVER_LOCATION, Flag, "off",
-                set!(SETTINGS.tcp_nopush, values::flag),
-                "Sends a response's head together with the beginning of its file.";
+                Action::Checked(
+                    |directive| values::flag(directive).map(drop),
+                    "a response's head always leaves together with the beginning of its file",
+                ),
+                "Accepted: a response's head always leaves together with the beginning of its file.";
         },
     },
     ..HttpModule::EMPTY

@@ -84,10 +84,12 @@ fn types(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fau
 }
 
 impl Settings {
-    /// The media type of a URI: that of what stands behind the last dot of its last segment.
+    /// The media type of a URI: that of what stands behind the last dot of its last segment, unless that begins with
+    /// the dot.
     pub fn type_of(&self, uri: &[u8]) -> Bytes {
         let segment = memchr::memrchr(b'/', uri).map_or(uri, |slash| &uri[slash + 1..]);
-        let extension = memchr::memrchr(b'.', segment).map(|dot| &segment[dot + 1..]);
+        let dot = memchr::memrchr(b'.', segment).filter(|dot| *dot > 0);
+        let extension = dot.map(|dot| &segment[dot + 1..]);
         let known = extension.and_then(|extension| self.lookup(extension));
         known.unwrap_or_else(|| Bytes::clone(&self.default_type))
     }

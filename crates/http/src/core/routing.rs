@@ -3,10 +3,9 @@
 use daemun_conf as conf;
 use daemun_core::load::{Fault, Loader};
 use daemun_core::module::{Action, Contexts, Module, SettingsKey};
-use daemun_core::script::VariableId;
+use daemun_core::named_pattern::NamedPattern;
 use daemun_core::setting::Own;
 use daemun_core::{directives, set, settings, values};
-use daemun_pattern::Pattern;
 
 use crate::module::HttpModule;
 
@@ -20,8 +19,7 @@ pub enum Match {
     },
     Pattern {
         text: Vec<u8>,
-        pattern: Pattern,
-        names: Vec<(VariableId, usize)>,
+        pattern: Box<NamedPattern>,
     },
     Named(Vec<u8>),
 }
@@ -163,11 +161,10 @@ fn read_pattern(
     text: &[u8],
     caseless: bool,
 ) -> Result<Match, Fault> {
-    let (pattern, names) = loader.pattern(word, text, caseless)?;
+    let pattern = loader.pattern(word, text, caseless)?;
     Ok(Match::Pattern {
         text: text.to_vec(),
         pattern,
-        names,
     })
 }
 

@@ -124,8 +124,14 @@ pub static MODULE: HttpModule = HttpModule {
             "directio_alignment" in HTTP_SERVER_LOCATION, Exactly(1), "512", KERNEL_DECIDES,
                 "Accepted: the kernel decides better on this system.";
             "aio" in HTTP_SERVER_LOCATION, Exactly(1), "off",
-                Action::Accepted("files are read when the kernel has them or not"),
+                Action::Accepted("files are read by the worker itself"),
                 "Accepted: files are read by the worker itself.";
+            "aio_write" in HTTP_SERVER_LOCATION, Flag, "off",
+                Action::Checked(
+                    |directive| values::flag(directive).map(drop),
+                    "files are written by the worker itself",
+                ),
+                "Accepted: files are written by the worker itself.";
         },
     },
     ..HttpModule::EMPTY

@@ -3,10 +3,9 @@
 use daemun_conf as conf;
 use daemun_core::load::{Fault, Loader};
 use daemun_core::module::{Module, SettingsKey};
-use daemun_core::script::VariableId;
+use daemun_core::named_pattern::NamedPattern;
 use daemun_core::setting::Own;
 use daemun_core::{directives, settings};
-use daemun_pattern::Pattern;
 
 use crate::module::HttpModule;
 
@@ -15,13 +14,13 @@ pub enum ServerName {
     /// In lower case; may be empty, for requests without a host.
     Exact(Vec<u8>),
     /// `*.example.com`, kept as `.example.com`; `with_apex` is `.example.com`, which takes `example.com` as well.
-    Suffix { suffix: Vec<u8>, with_apex: bool },
+    Suffix {
+        suffix: Vec<u8>,
+        with_apex: bool,
+    },
     /// `www.example.*`, kept as `www.example.`.
     Prefix(Vec<u8>),
-    Pattern {
-        pattern: Pattern,
-        names: Vec<(VariableId, usize)>,
-    },
+    Pattern(Box<NamedPattern>),
 }
 
 /// A name with the word it came from.
@@ -79,8 +78,9 @@ fn read(loader: &mut Loader<'_>, word: &conf::Word) -> Result<ServerName, Fault>
         [b'~'] => Err(invalid("empty regex in server name")),
         [b'~', ..] => {
             let caseless = word.text.iter().any(u8::is_ascii_uppercase);
-            let (pattern, names) = loader.pattern(word, &word.text[1..], caseless)?;
-            Ok(ServerName::Pattern { pattern, names })
+            loader
+                .pattern(word, &word.text[1..], caseless)
+                .map(ServerName::Pattern)
         }
         b"$hostname" => Ok(ServerName::Exact(hostname())),
         [b'*', b'.', rest @ ..] if is_plain(rest) => Ok(ServerName::Suffix {

@@ -1,6 +1,7 @@
 //! HTTP/1.x on a connection: requests in, responses out, and what becomes of the connection between them.
 
 mod close;
+mod panics;
 mod read_head;
 mod send;
 mod serve;

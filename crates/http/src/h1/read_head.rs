@@ -3,7 +3,9 @@
 use daemun_core::log;
 use daemun_proto::http1::header::{self, Line};
 use daemun_proto::http1::request_line::Invalid;
-use daemun_proto::http1::{HeaderLine, Parsed, Version, parse_header_line, parse_request_line};
+use daemun_proto::http1::{
+    HeaderLine, Parsed, Range, Version, parse_header_line, parse_request_line,
+};
 
 use super::validate;
 use crate::core::client::{self, Settings};
@@ -56,7 +58,11 @@ impl Bounds {
 /// Reads the head at the front of the request's bytes and finds its server. An incomplete head is read again from
 /// its beginning once more has come.
 pub fn parse(request: &mut Request) -> Head {
-    request.head.fields.clear();
+    request.head.clear_fields();
+    request.doing = match request.connection().requests {
+        0 | 1 => "reading client request line",
+        _ => "reading client pipelined request line",
+    };
     let settings = request.settings(&client::SETTINGS);
     let mut bounds = Bounds::new(settings);
     let (line, end) = match parse_request_line(&request.head.bytes, 0) {
@@ -74,6 +80,7 @@ pub fn parse(request: &mut Request) -> Head {
     if line.version == Version::HTTP_09 {
         return Head::Complete(end);
     }
+    request.doing = "reading client request headers";
     match parse_fields(request, bounds, end) {
         Ok(Some(end)) => match validate::head(request) {
             Ok(()) => Head::Complete(end),
@@ -86,10 +93,7 @@ pub fn parse(request: &mut Request) -> Head {
 
 fn unfinished_request_line(request: &mut Request, mut bounds: Bounds) -> Head {
     let bytes = &request.head.bytes;
-    let blank = bytes
-        .iter()
-        .take_while(|byte| matches!(byte, b'\r' | b'\n'))
-        .count();
+    let blank = bytes.iter().take_while(|byte| is_line_end(byte)).count();
     match bounds.admit(blank, bytes.len() + 1) {
         true => Head::Incomplete,
         false => too_long_uri(request),
@@ -108,24 +112,25 @@ fn refuse_request_line(request: &mut Request, invalid: Invalid) -> Head {
         Invalid::Version => "client sent invalid version",
         Invalid::Method09 => "client sent invalid method in HTTP/0.9 request",
     };
-    let line = request
-        .head
-        .bytes
-        .split(|byte| *byte == b'\n')
-        .next()
-        .unwrap_or_default();
-    log!(
-        request.log(),
-        Info,
-        *request,
-        "{} while reading client request line: \"{}\"",
-        reason,
-        Text(line.trim_ascii_end())
-    );
+    let bytes = &request.head.bytes;
+    let start = bytes.iter().take_while(|byte| is_line_end(byte)).count();
+    let length = bytes[start..]
+        .iter()
+        .take_while(|byte| !is_line_end(byte))
+        .count();
+    request.head.line.line = Range::new(start, start + length);
+    if invalid == Invalid::Method09 {
+        request.head.line.version = Version::HTTP_09;
+    }
+    log!(request.log(), Info, *request, "{}", reason);
     Head::Refused(match invalid {
         Invalid::Version => Status::VERSION_NOT_SUPPORTED,
         _ => Status::BAD_REQUEST,
     })
+}
+
+fn is_line_end(byte: &u8) -> bool {
+    matches!(byte, b'\r' | b'\n')
 }
 
 /// Reads the fields from `at` on; `None` where they go on beyond what has come.

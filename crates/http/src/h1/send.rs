@@ -1,6 +1,7 @@
 //! Sending a response: in one system call where it fits, else piece by piece as the client takes it.
 
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::pin::Pin;
@@ -9,12 +10,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use daemun_core::debug;
-use daemun_event::Deadline;
+use daemun_event::{Deadline, next_turn};
 
+use super::validate;
 use super::write_head::{self, Framing};
 use crate::body::{Body, Chunk, FileRange};
 use crate::core::{connection, sending};
 use crate::request::Request;
+use crate::response::Header;
 use crate::status::Status;
 
 thread_local! {
@@ -34,10 +37,19 @@ struct Rest {
 
 /// Sends head and body. An error ends the connection.
 pub async fn response(request: &mut Request, body: Body) -> io::Result<()> {
-    match send_at_once(request, body)? {
+    let holds_back = !*request.settings(&connection::SETTINGS).tcp_nodelay;
+    if holds_back {
+        // Connections inherit TCP_NODELAY from their listener. Without it the pace differs, not the content.
+        let _ = request.connection().stream.set_nodelay(false);
+    }
+    let sent = match send_at_once(request, body)? {
         None => Ok(()),
         Some(rest) => Box::pin(send_rest(request, rest)).await,
+    };
+    if holds_back {
+        let _ = request.connection().stream.set_nodelay(true);
     }
+    sent
 }
 
 /// Sends as much as the kernel takes without waiting.
@@ -83,14 +95,14 @@ fn prepare(request: &mut Request, body: Body, out: &mut Vec<u8>) -> (Body, Frami
     } else if request.response.content_length.is_none() {
         request.response.content_length = body.len();
     }
+    let head_only = has_no_body || request.head.method_name() == b"HEAD";
     let may_chunk = *request
         .settings(&sending::SETTINGS)
         .chunked_transfer_encoding
         && request.is_http11();
-    if may_chunk && !request.response.trailers.is_empty() {
+    if may_chunk && !head_only && !request.response.trailers.is_empty() {
         request.response.content_length = None;
     }
-    let head_only = has_no_body || request.head.method_name() == b"HEAD";
     let is_open_ended = !head_only && request.response.content_length.is_none();
     let framing = Framing {
         is_chunked: is_open_ended && may_chunk,
@@ -119,7 +131,8 @@ fn settle_keepalive(request: &mut Request) {
     let age = Duration::from_millis(daemun_event::now().saturating_sub(connection.started));
     request.keepalive &= !settings.keepalive_timeout.is_zero()
         && connection.requests < *settings.keepalive_requests
-        && age <= *settings.keepalive_time;
+        && age <= *settings.keepalive_time
+        && !validate::is_disabled_for_browser(request);
 }
 
 /// Copies a short body behind the head; the rest of it, or all of a long one, is returned.
@@ -209,36 +222,68 @@ fn try_send_file(request: &mut Request, range: &mut FileRange, most: usize) -> i
     Ok(sent)
 }
 
-/// Sends what is left, waiting for the client and for `limit_rate`.
+/// Sends what is left, waiting for the client and for `limit_rate`. Short pieces are gathered up to
+/// `postpone_output`, for as long as the next one is there already.
 async fn send_rest(request: &mut Request, rest: Rest) -> io::Result<()> {
     let Rest {
         bytes,
         mut body,
         framing,
     } = rest;
+    let enough = *request.settings(&sending::SETTINGS).postpone_output;
     let mut pace = Pace::new(request);
-    send_bytes(request, &mut pace, &bytes, !body.is_empty()).await?;
-    while let Some(chunk) = body.next().await {
-        let chunk = chunk?;
+    let mut gathered = Vec::from(bytes);
+    loop {
+        let chunk = match poll_fn(|cx| Poll::Ready(body.poll_next(cx))).await {
+            Poll::Ready(chunk) => chunk,
+            Poll::Pending => {
+                flush(request, &mut pace, &mut gathered, false).await?;
+                body.next().await
+            }
+        };
+        let Some(chunk) = chunk.transpose()? else {
+            break;
+        };
         if chunk.is_empty() {
             continue;
         }
         if framing.is_chunked {
-            let size = format!("{:x}\r\n", chunk.len());
-            send_bytes(request, &mut pace, size.as_bytes(), true).await?;
+            gathered.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
         }
         match chunk {
-            Chunk::Bytes(bytes) => send_bytes(request, &mut pace, &bytes, false).await?,
-            Chunk::File(range) => send_file(request, &mut pace, range).await?,
+            Chunk::Bytes(bytes) if gathered.len() + bytes.len() <= COPIED => {
+                gathered.extend_from_slice(&bytes);
+            }
+            Chunk::Bytes(bytes) => {
+                flush(request, &mut pace, &mut gathered, true).await?;
+                send_bytes(request, &mut pace, &bytes, false).await?;
+            }
+            Chunk::File(range) => {
+                flush(request, &mut pace, &mut gathered, true).await?;
+                send_file(request, &mut pace, range).await?;
+            }
         }
         if framing.is_chunked {
-            send_bytes(request, &mut pace, b"\r\n", true).await?;
+            gathered.extend_from_slice(b"\r\n");
+        }
+        if gathered.len() >= enough {
+            flush(request, &mut pace, &mut gathered, false).await?;
         }
     }
     if framing.is_chunked {
-        let end = last_chunk(request);
-        send_bytes(request, &mut pace, &end, false).await?;
+        gathered.extend_from_slice(&last_chunk(request));
     }
+    flush(request, &mut pace, &mut gathered, false).await
+}
+
+async fn flush(
+    request: &mut Request,
+    pace: &mut Pace,
+    gathered: &mut Vec<u8>,
+    more: bool,
+) -> io::Result<()> {
+    send_bytes(request, pace, gathered, more).await?;
+    gathered.clear();
     Ok(())
 }
 
@@ -246,12 +291,11 @@ async fn send_rest(request: &mut Request, rest: Rest) -> io::Result<()> {
 fn last_chunk(request: &mut Request) -> Vec<u8> {
     let mut out = b"0\r\n".to_vec();
     for trailer in std::mem::take(&mut request.response.trailers) {
-        let value = trailer.value.value(request);
+        let value = Bytes::from(trailer.value.value(request));
         if !value.is_empty() {
-            out.extend_from_slice(&trailer.name);
-            out.extend_from_slice(b": ");
-            out.extend_from_slice(&value);
-            out.extend_from_slice(b"\r\n");
+            write_head::field(&mut out, &trailer.name, &value);
+            let name = trailer.name.clone();
+            request.response.sent_trailers.push(Header { name, value });
         }
     }
     out.extend_from_slice(b"\r\n");
@@ -284,6 +328,8 @@ async fn send_file(request: &mut Request, pace: &mut Pace, mut range: FileRange)
     while range.length > 0 {
         let allowed = pace.allow(request).await?.min(most);
         match try_send_file(request, &mut range, allowed) {
+            // A client as fast as we are: others first.
+            Ok(sent) if sent == allowed => next_turn().await,
             Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => wait_for_client(request).await?,
             Err(error) => return Err(error),
@@ -321,7 +367,7 @@ async fn wait_for_client(request: &mut Request) -> io::Result<()> {
     let stream = &request.connection().stream;
     let deadline = Deadline::after(timeout);
     let (mut writable, mut closed) = (stream.writable(deadline), stream.closed(deadline));
-    std::future::poll_fn(|cx| match Pin::new(&mut writable).poll(cx) {
+    poll_fn(|cx| match Pin::new(&mut writable).poll(cx) {
         Poll::Pending => Pin::new(&mut closed).poll(cx).map(|_| Err(left())),
         ready => ready,
     })

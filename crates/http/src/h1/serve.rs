@@ -2,21 +2,24 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use daemun_core::connection::{Connection, Outcome, Partial, Protocol, Reason, Wait};
 use daemun_core::{debug, log};
-use daemun_event::Deadline;
+use daemun_event::{Deadline, next_turn};
 use daemun_shm::WorkerSlot;
 
 use super::read_head::{self, Head};
-use super::{close, send};
+use super::{close, panics, send};
 use crate::config::HttpConfig;
 use crate::core::{client, connection as keeping};
 use crate::module::Handler;
 use crate::phases::{self, Answer};
 use crate::request::Request;
+use crate::special_response;
 use crate::status::Status;
 
 /// HTTP/1.x as an engine runs it: what the sessions of one reactor share.
@@ -25,6 +28,10 @@ pub struct Http {
     counters: WorkerSlot,
     closing: Rc<Cell<bool>>,
     /// Requests between uses: their storage makes a request free of allocations.
+    #[expect(
+        clippy::vec_box,
+        reason = "requests stay in their boxes: moving one is moving a pointer"
+    )]
     spare: RefCell<Vec<Box<Request>>>,
 }
 
@@ -48,22 +55,27 @@ impl Protocol for Http {
         serve(self, connection)
     }
 
-    fn timed_out(&self, connection: Connection) {
+    fn timed_out(&self, connection: Connection) -> Outcome {
         let server = self.config.default_server(&connection);
         let settings = server.settings().of(&keeping::SETTINGS);
-        let log = server.log();
         match connection.waited {
-            Reason::KeepAlive => {}
+            Reason::Held if !self.closing.get() => {
+                let timeout = *settings.keepalive_timeout;
+                let rest = timeout.saturating_sub(*settings.keepalive_min_timeout);
+                let wait = Wait::keep_alive(rest);
+                return Outcome::Park { connection, wait };
+            }
+            Reason::Held | Reason::KeepAlive => {}
             Reason::FirstByte | Reason::Head => {
-                let error =
-                    io::Error::from_raw_os_error(rustix::io::Errno::TIMEDOUT.raw_os_error());
-                log!(log, Info, connection.number, "client timed out"; error);
+                let error = io::Error::from(rustix::io::Errno::TIMEDOUT);
+                log!(server.log(), Info, connection.number, "client timed out"; error);
                 if *settings.reset_timedout {
                     // Without it the close is only slower.
                     let _ = connection.stream.reset_on_close();
                 }
             }
         }
+        Outcome::Close(connection)
     }
 
     fn shed(&self, connection: Connection) {
@@ -96,8 +108,8 @@ impl Http {
 
 /// What follows an exchange.
 enum Next {
-    /// The client may send another request, or has.
-    KeepAlive,
+    /// The client may send another request within so long, or has.
+    KeepAlive(Duration),
     Close,
 }
 
@@ -107,28 +119,53 @@ async fn serve(http: Rc<Http>, mut connection: Connection) -> Outcome {
     let mut request = http.take_request();
     request.begin(connection, server);
     let mut deadline = None;
+    let mut in_a_row = 0u32;
+    // Where the last request was answered: its location's. A connection that was woken for nothing has none.
+    let mut keepalive_timeout = *request.settings(&keeping::SETTINGS).keepalive_timeout;
     if let Some(partial) = partial {
-        request.head.bytes = partial.bytes;
+        request.head.bytes.extend_from_slice(&partial.bytes);
         deadline = Some(partial.until);
     }
     loop {
         let head = match receive_head(&mut request, &mut deadline) {
-            Ok(Head::Incomplete) => return park(&http, request, deadline),
+            Ok(Head::Incomplete) => return park(&http, request, deadline, keepalive_timeout),
             Ok(head) => head,
             Err(_) => return Outcome::Close(http.put_back(request)),
         };
         deadline = None;
-        http.counters.requests();
-        http.counters.writing(1);
-        let next = exchange(&mut request, head).await;
-        http.counters.writing(-1);
-        if let Next::Close = next {
-            return Outcome::Close(http.put_back(request));
-        }
-        if http.closing.get() {
-            return Outcome::Close(http.put_back(request));
+        let next = {
+            let _writing = Writing::begin(&http.counters);
+            exchange(&mut request, head).await
+        };
+        match next {
+            Next::KeepAlive(timeout) if !http.closing.get() => keepalive_timeout = timeout,
+            _ => return Outcome::Close(http.put_back(request)),
         }
         prepare_next(&mut request);
+        in_a_row += 1;
+        if in_a_row.is_multiple_of(IN_A_ROW) && !request.head.bytes.is_empty() {
+            next_turn().await;
+        }
+    }
+}
+
+/// How many pipelined requests are answered before other connections have their turn.
+const IN_A_ROW: u32 = 16;
+
+/// Counts a request that is being answered, whatever ends it.
+struct Writing<'c>(&'c WorkerSlot);
+
+impl<'c> Writing<'c> {
+    fn begin(counters: &'c WorkerSlot) -> Writing<'c> {
+        counters.requests();
+        counters.writing(1);
+        Writing(counters)
+    }
+}
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        self.0.writing(-1);
     }
 }
 
@@ -176,17 +213,26 @@ fn receive(request: &mut Request) -> io::Result<bool> {
 }
 
 /// Nothing more is there: the connection waits without a task for a request, or for the rest of its head.
-fn park(http: &Http, mut request: Box<Request>, deadline: Option<Deadline>) -> Outcome {
+fn park(
+    http: &Http,
+    mut request: Box<Request>,
+    deadline: Option<Deadline>,
+    keepalive: Duration,
+) -> Outcome {
     let wait = match deadline {
         Some(until) => {
-            let bytes = std::mem::take(&mut request.head.bytes);
+            // A copy, since it takes no more room than it needs.
+            let bytes = request.head.bytes.clone();
             request.connection_mut().partial = Some(Box::new(Partial { bytes, until }));
             Wait::head(until)
         }
         None if request.connection().requests == 0 => {
             Wait::first_byte(*request.settings(&client::SETTINGS).header_timeout)
         }
-        None => Wait::keep_alive(*request.settings(&keeping::SETTINGS).keepalive_timeout),
+        None => match *request.settings(&keeping::SETTINGS).keepalive_min_timeout {
+            Duration::ZERO => Wait::keep_alive(keepalive),
+            least => Wait::held(least.min(keepalive)),
+        },
     };
     Outcome::Park {
         connection: http.put_back(request),
@@ -196,25 +242,32 @@ fn park(http: &Http, mut request: Box<Request>, deadline: Option<Deadline>) -> O
 
 /// Answers one request.
 async fn exchange(request: &mut Request, head: Head) -> Next {
-    let answer = match head {
-        Head::Complete(end) => {
-            request.head_end = end;
-            request.consumed = end;
-            phases::respond(request).await
-        }
-        Head::Refused(status) => {
+    let answered = {
+        let answering = pin!(answer_of(request, head));
+        panics::caught(answering).await
+    };
+    let answer = match answered {
+        Ok(answer) => answer,
+        Err(panic) => {
+            log!(
+                request.log(),
+                Alert,
+                *request,
+                "a request panicked: {}",
+                panic
+            );
+            request.response.reset();
             request.keepalive = false;
-            request.lingers |= matches!(status, Status::HEADER_TOO_LARGE | Status::URI_TOO_LONG);
-            phases::refuse(request, status).await
+            let body = special_response::build(request, Status::INTERNAL_SERVER_ERROR);
+            Answer::Body(body)
         }
-        Head::Incomplete => return Next::Close,
     };
     let Answer::Body(body) = answer else {
         request.response.status = Status::CLOSE;
         write_access_log(request).await;
         return Next::Close;
     };
-    if request.discard_available().is_err() {
+    if !request.body.is_complete() && !Box::pin(begin_discarding(request)).await {
         request.keepalive = false;
     }
     let sent = send::response(request, body).await;
@@ -230,10 +283,35 @@ async fn exchange(request: &mut Request, head: Head) -> Next {
         request.keepalive = false;
     }
     if request.keepalive {
-        return Next::KeepAlive;
+        return Next::KeepAlive(*request.settings(&keeping::SETTINGS).keepalive_timeout);
     }
     close::linger(request).await;
     Next::Close
+}
+
+async fn answer_of(request: &mut Request, head: Head) -> Answer {
+    match head {
+        Head::Complete(end) => {
+            request.head_end = end;
+            request.consumed = end;
+            phases::respond(request).await
+        }
+        Head::Refused(status) => {
+            request.keepalive = false;
+            request.lingers |= matches!(status, Status::HEADER_TOO_LARGE | Status::URI_TOO_LONG);
+            phases::refuse(request, status).await
+        }
+        Head::Incomplete => Answer::Hangup,
+    }
+}
+
+/// Takes what has come of a body that nobody read. A client that waits to be asked for it is asked, unless the answer
+/// is an error. `false`: nothing of sense can follow on this connection.
+async fn begin_discarding(request: &mut Request) -> bool {
+    if request.error_status == 0 && request.send_continue().await.is_err() {
+        return false;
+    }
+    request.discard_available().is_ok()
 }
 
 /// Reads away what the client still sends of the body; `false` where it does not come to an end in time.
@@ -251,7 +329,7 @@ async fn finish_body(request: &mut Request) -> bool {
 fn log_send_error(request: &Request, error: &io::Error) {
     match error.kind() {
         io::ErrorKind::TimedOut => {
-            let error = io::Error::from_raw_os_error(rustix::io::Errno::TIMEDOUT.raw_os_error());
+            let error = io::Error::from(rustix::io::Errno::TIMEDOUT);
             log!(request.log(), Info, *request, "client timed out"; error);
             if *request.settings(&keeping::SETTINGS).reset_timedout {
                 // Without it the close is only slower.
@@ -267,6 +345,7 @@ fn log_send_error(request: &Request, error: &io::Error) {
 }
 
 async fn write_access_log(request: &mut Request) {
+    request.doing = "logging request";
     let handlers = &request.location.handlers.log;
     for handler in handlers {
         match handler {
@@ -281,8 +360,25 @@ fn prepare_next(request: &mut Request) {
     let mut bytes = std::mem::take(&mut request.head.bytes);
     bytes.drain(..request.consumed);
     request.reset();
+    request.is_pipelined = !bytes.is_empty();
     request.head.bytes = bytes;
     let connection = request.connection();
     let server = request.config.default_server(connection);
     request.begin_again(server);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn future_size<F: Future>(_: impl Fn(Rc<Http>, Connection) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_session_is_small() {
+        let size = future_size(serve);
+        println!("a session's future takes {size} bytes");
+        assert!(size <= 2048, "{size} bytes");
+    }
 }

@@ -32,13 +32,8 @@ pub fn target(request: &mut Request) -> Result<(), Status> {
     let result = split_target(request, line.target.of(&bytes));
     request.head.bytes = bytes;
     result.map_err(|_| {
-        log!(
-            request.log(),
-            Info,
-            *request,
-            "client sent invalid request: \"{}\"",
-            Text(request.head.request_line())
-        );
+        request.uri.clear();
+        log!(request.log(), Info, *request, "client sent invalid request");
         Status::BAD_REQUEST
     })
 }
@@ -219,26 +214,29 @@ fn parse_length(text: &[u8]) -> Option<u64> {
 }
 
 fn wants_keepalive(request: &Request) -> bool {
-    let header = request.header(Known::Connection);
-    let says = |token: &[u8]| {
-        header.is_some_and(|value| {
-            value
-                .windows(token.len())
-                .any(|window| window.eq_ignore_ascii_case(token))
-        })
-    };
     let by_default = request.head.version() >= Version::HTTP_11;
-    if says(b"close") {
-        return false;
+    if request.header(Known::Connection).is_none() {
+        return by_default;
     }
-    if !by_default && !says(b"keep-alive") {
-        return false;
-    }
-    !is_disabled_for_browser(request)
+    // Of several fields the last one that says either counts.
+    let fields = request.head.fields();
+    let fields = fields.filter(|(name, _)| name.eq_ignore_ascii_case(b"connection"));
+    fields.fold(by_default, |keeps, (_, value)| {
+        if has_ignoring_case(value, b"close") {
+            false
+        } else {
+            keeps || has_ignoring_case(value, b"keep-alive")
+        }
+    })
+}
+
+fn has_ignoring_case(value: &[u8], token: &[u8]) -> bool {
+    let mut windows = value.windows(token.len());
+    windows.any(|window| window.eq_ignore_ascii_case(token))
 }
 
 /// Old browsers that can't have a request after a POST on one connection.
-fn is_disabled_for_browser(request: &Request) -> bool {
+pub fn is_disabled_for_browser(request: &Request) -> bool {
     let disable = *request.settings(&connection::SETTINGS).keepalive_disable;
     if !disable.msie6 && !disable.safari {
         return false;

@@ -35,15 +35,20 @@ pub fn write(request: &mut Request, framing: Framing, out: &mut Vec<u8>) {
             itoa::Buffer::new().format(length).as_bytes(),
         );
     }
-    if let Some(modified) = &response.last_modified {
+    if let Some(modified) = &response.last_modified
+        && matches!(response.status.0, 200 | 206 | 304)
+    {
         field(out, b"Last-Modified", &modified.text);
     }
-    write_location(request, out);
+    let has_location = write_absolute_location(request, out);
     if framing.is_chunked {
         out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
     }
     write_connection(request, out);
     let response = &request.response;
+    if let Some(location) = response.location.as_ref().filter(|_| !has_location) {
+        field(out, b"Location", location);
+    }
     if let Some(etag) = &response.etag {
         field(out, b"ETag", etag);
     }
@@ -53,7 +58,8 @@ pub fn write(request: &mut Request, framing: Framing, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+/// Appends one field.
+pub fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(name);
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);
@@ -71,7 +77,7 @@ fn write_server(request: &Request, out: &mut Vec<u8>) {
     if request.response.values(b"Server").next().is_some() {
         return;
     }
-    let server = &request.config.server_header;
+    let server = &request.config.surroundings.server_header;
     let name = match *request.settings(&sending::SETTINGS).server_tokens {
         ServerTokens::Off => server.name,
         ServerTokens::On => &server.version,
@@ -91,14 +97,15 @@ fn write_connection(request: &Request, out: &mut Vec<u8>) {
     }
 }
 
-/// A path becomes an absolute URL, unless `absolute_redirect` is off.
-fn write_location(request: &mut Request, out: &mut Vec<u8>) {
-    let Some(location) = request.response.location.clone() else {
-        return;
-    };
+/// A path becomes an absolute URL, unless `absolute_redirect` is off; `false` where there is none or it stays as it is.
+fn write_absolute_location(request: &mut Request, out: &mut Vec<u8>) -> bool {
     let settings = request.settings(&redirects::SETTINGS);
-    if !location.starts_with(b"/") || !*settings.absolute_redirect {
-        return field(out, b"Location", &location);
+    let location = request.response.location.clone();
+    let Some(location) = location.filter(|location| location.starts_with(b"/")) else {
+        return false;
+    };
+    if !*settings.absolute_redirect {
+        return false;
     }
     out.extend_from_slice(b"Location: http://");
     let local = request.local_address();
@@ -117,4 +124,5 @@ fn write_location(request: &mut Request, out: &mut Vec<u8>) {
     }
     out.extend_from_slice(&location);
     out.extend_from_slice(b"\r\n");
+    true
 }

@@ -11,8 +11,6 @@
 
 mod expires;
 
-use std::time::UNIX_EPOCH;
-
 use bytes::Bytes;
 use daemun_conf as conf;
 use daemun_core::load::{Fault, Loader};
@@ -21,6 +19,7 @@ use daemun_core::script::Script;
 use daemun_core::setting::{Inherit, Setting};
 use daemun_core::{directives, settings, values};
 use daemun_http::body::Body;
+use daemun_http::date;
 use daemun_http::module::{Filter, HttpModule};
 use daemun_http::request::Request;
 use daemun_http::response::{Header, LastModified, Trailer};
@@ -166,7 +165,7 @@ fn add(request: &mut Request, addition: &Addition, value: Bytes) {
         Kind::ReplaceEtag => response.etag = Some(value).filter(|value| !value.is_empty()),
         Kind::ReplaceLastModified => {
             response.last_modified = (!value.is_empty()).then(|| {
-                let seconds = parse_date(&value).unwrap_or(-1);
+                let seconds = date::parse(&value).unwrap_or(-1);
                 LastModified {
                     seconds,
                     text: value,
@@ -174,13 +173,6 @@ fn add(request: &mut Request, addition: &Addition, value: Bytes) {
             });
         }
     }
-}
-
-/// Seconds since 1970.
-fn parse_date(text: &[u8]) -> Option<i64> {
-    let time = httpdate::parse_http_date(std::str::from_utf8(text).ok()?).ok()?;
-    let since = time.duration_since(UNIX_EPOCH).ok()?;
-    i64::try_from(since.as_secs()).ok()
 }
 
 fn add_header(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {

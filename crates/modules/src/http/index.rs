@@ -56,23 +56,23 @@ fn find(request: &mut Request) -> Step {
     let mut path = Vec::with_capacity(128);
     let mut folder = None;
     for name in request.settings(&SETTINGS).names.iter() {
-        let (root, length) = *folder.get_or_insert_with(|| {
-            let root = files::map_uri(request, &mut path);
-            (root, path.len())
+        let length = *folder.get_or_insert_with(|| {
+            files::map_uri(request, &mut path);
+            path.len()
         });
         path.truncate(length);
         name.append(request, &mut path);
         if path.get(length) == Some(&b'/') {
             return redirect(request, &path[length..]);
         }
-        match files::test(request, &path, root) {
+        match files::test(request, &path) {
             Ok(_) => {
                 let mut uri = request.uri.clone();
                 uri.extend_from_slice(&path[length..]);
                 return redirect(request, &uri);
             }
             Err(error) => {
-                if let Some(status) = refusal(request, &path, length, root, error) {
+                if let Some(status) = refusal(request, &path, length, error) {
                     return Step::Status(status);
                 }
             }
@@ -87,19 +87,13 @@ fn redirect(request: &mut Request, uri: &[u8]) -> Step {
 }
 
 /// What it means that an index file could not be looked at; `None`: try the next.
-fn refusal(
-    request: &mut Request,
-    path: &[u8],
-    folder: usize,
-    root: usize,
-    error: io::Error,
-) -> Option<Status> {
+fn refusal(request: &mut Request, path: &[u8], folder: usize, error: io::Error) -> Option<Status> {
     use io::ErrorKind::*;
     match error.kind() {
         _ if files::is_forbidden_link(&error) => Some(Status::FORBIDDEN),
         NotADirectory | InvalidFilename | PermissionDenied => Some(missing(request, path, &error)),
         kind => {
-            if let Some(status) = check_folder(request, &path[..folder], root) {
+            if let Some(status) = check_folder(request, path, folder) {
                 return Some(status);
             }
             if kind == NotFound {
@@ -112,12 +106,12 @@ fn refusal(
 }
 
 /// A folder that is missing is told apart from one without an index.
-fn check_folder(request: &mut Request, folder: &[u8], root: usize) -> Option<Status> {
-    let folder = match folder {
+fn check_folder(request: &mut Request, path: &[u8], folder: usize) -> Option<Status> {
+    let folder = match &path[..folder] {
         [path @ .., b'/'] if !path.is_empty() => path,
         path => path,
     };
-    match files::test(request, folder, root.min(folder.len())) {
+    match files::test(request, folder) {
         Ok(info) if info.is_directory => None,
         Ok(_) => {
             log!(
@@ -131,7 +125,7 @@ fn check_folder(request: &mut Request, folder: &[u8], root: usize) -> Option<Sta
         }
         Err(error) if files::is_forbidden_link(&error) => Some(Status::FORBIDDEN),
         Err(error) => match error.kind() {
-            io::ErrorKind::NotFound => Some(missing(request, folder, &error)),
+            io::ErrorKind::NotFound => Some(missing(request, path, &error)),
             io::ErrorKind::PermissionDenied => None,
             _ => {
                 log!(request.log(), Crit, *request, "stat() \"{}\" failed", Text(folder); error);

@@ -152,15 +152,21 @@ fn write_to(request: &mut Request, log: &AccessLog) {
             log.format.append(request, line);
             server.send_plain(line);
         }),
-        Target::Path(path) => {
-            if root_exists(request) {
-                let cache = *request.settings(&SETTINGS).file_cache;
-                with_scratch(|name| {
-                    path.append(request, name);
-                    pending::append_to_path(name, cache, |line| log.format.append(request, line));
-                });
-            }
-        }
+        Target::Path(path) => with_scratch(|name| {
+            path.append(request, name);
+            write_to_path(request, log, name);
+        }),
+    }
+}
+
+fn write_to_path(request: &mut Request, log: &AccessLog, path: &[u8]) {
+    if !request.root_tested && !root_exists(request) {
+        return;
+    }
+    let cache = *request.settings(&SETTINGS).file_cache;
+    let result = pending::append_to_path(path, cache, |line| log.format.append(request, line));
+    if let Err(error) = result {
+        log!(request.log(), Crit, *request, "open() \"{}\" failed", Text(path); error);
     }
 }
 

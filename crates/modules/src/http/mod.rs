@@ -9,6 +9,7 @@ pub mod log;
 pub mod not_modified;
 pub mod range;
 pub mod return_;
+pub mod ssl;
 pub mod static_files;
 pub mod stub_status;
 pub mod try_files;
@@ -19,6 +20,7 @@ use daemun_proto::http1::Method;
 
 /// Handlers of a phase, and filters, act in this order.
 pub static MODULES: &[&HttpModule] = &[
+    &ssl::MODULE,
     &return_::MODULE,
     &access::MODULE,
     &try_files::MODULE,
@@ -60,6 +62,40 @@ mod tests {
     #[test]
     fn tables_are_sound() {
         assert_eq!(tables::mistakes(&all()), Vec::<String>::new());
+    }
+
+    /// The configurations in the modules' own pages.
+    fn examples() -> Vec<(String, String)> {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/http");
+        let files = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|file| file.unwrap().path());
+        let mut examples = Vec::new();
+        for path in files.filter(|path| path.extension().is_some_and(|kind| kind == "rs")) {
+            let source = std::fs::read_to_string(&path).unwrap();
+            let page: String = source
+                .lines()
+                .map_while(|line| line.strip_prefix("//!"))
+                .map(|line| format!("{line}\n"))
+                .collect();
+            let blocks = page.split("```nginx").skip(1);
+            let blocks = blocks.filter_map(|block| block.split("```").next());
+            examples.extend(blocks.map(|block| (path.display().to_string(), block.to_owned())));
+        }
+        examples
+    }
+
+    #[test]
+    fn examples_load() {
+        let examples = examples();
+        assert!(examples.len() >= 8, "{} examples", examples.len());
+        for (file, example) in examples {
+            let in_http = tables::load(&all(), &format!("http {{ {example} }}"));
+            let in_server = tables::load(&all(), &format!("http {{ server {{ {example} }} }}"));
+            if let (Err(first), Err(second)) = (in_http, in_server) {
+                panic!("{file}: {first:?} {second:?}");
+            }
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@
 use daemun_core::module::Module;
 use daemun_http::body::Body;
 use daemun_http::core::sending::{self, IfModifiedSince};
+use daemun_http::date;
 use daemun_http::head::Known;
 use daemun_http::module::{Filter, HttpModule, always};
 use daemun_http::request::Request;
@@ -61,7 +62,7 @@ fn filter(request: &mut Request, body: Body) -> Result<Body, Status> {
 fn is_unmodified_since(request: &Request, since: &[u8]) -> bool {
     match &request.response.last_modified {
         None => false,
-        Some(modified) => seconds_of(since).is_some_and(|since| since >= modified.seconds),
+        Some(modified) => date::parse(since).is_some_and(|since| since >= modified.seconds),
     }
 }
 
@@ -73,20 +74,11 @@ fn is_modified_since(request: &Request, since: &[u8]) -> bool {
     if mode == IfModifiedSince::Off {
         return true;
     }
-    match seconds_of(since) {
+    match date::parse(since) {
         Some(since) if since == modified.seconds => false,
         Some(since) => mode == IfModifiedSince::Exact || since < modified.seconds,
         None => true,
     }
-}
-
-/// Seconds since 1970 of an HTTP date.
-pub fn seconds_of(date: &[u8]) -> Option<i64> {
-    let time = httpdate::parse_http_date(std::str::from_utf8(date).ok()?).ok()?;
-    let since = time
-        .duration_since(std::time::SystemTime::UNIX_EPOCH)
-        .ok()?;
-    i64::try_from(since.as_secs()).ok()
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -73,12 +73,13 @@ fn answer(request: &mut Request) -> Step {
     if status.0 >= 400 && is_silent {
         return Step::Status(*status);
     }
+    // The text may have `$status` in it.
+    request.response.status = *status;
     let text = text.value(request);
     if status.is_redirect() {
         request.response.location = Some(text.into());
         return Step::Status(*status);
     }
-    request.response.status = *status;
     request.response.content_length = Some(text.len() as u64);
     request.response.content_type = Some(request.settings(&mime::SETTINGS).type_of(&request.uri));
     Step::Respond(Body::bytes(text))

@@ -49,9 +49,12 @@ fn serve(request: &mut Request) -> Step {
     }
     PATH.with_borrow_mut(|path| {
         path.clear();
-        let root = files::map_uri(request, path);
-        match file_cache::find(request, path, root) {
-            Ok(known) => answer(request, path, &known),
+        files::map_uri(request, path);
+        match file_cache::find(request, path) {
+            Ok(known) => {
+                request.root_tested = request.error_status == 0;
+                answer(request, path, &known)
+            }
             Err(error) => Step::Status(files::refuse(request, path, &error)),
         }
     })

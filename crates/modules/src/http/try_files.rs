@@ -102,7 +102,7 @@ fn find(request: &mut Request) -> Step {
             Text(&path[root..]),
             Text(&path)
         );
-        match files::test(request, &path, root) {
+        match files::test(request, &path) {
             Ok(info) if info.is_directory == candidate.is_folder => {
                 use_name(request, &path[root..], mapping, candidate.is_folder);
                 return Step::Declined;

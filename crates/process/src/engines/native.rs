@@ -260,6 +260,7 @@ impl<P: Protocol> Engine<P> {
         match reason {
             Reason::Head => self.counters.reading(change),
             Reason::FirstByte | Reason::KeepAlive => self.counters.waiting(change),
+            Reason::Held => {}
         }
     }
 }
@@ -291,8 +292,8 @@ impl<P: Protocol> Handler for Engine<P> {
     fn parked_expired(&mut self, slot: u32) {
         let connection = self.parked.take(slot);
         self.count_parked(connection.waited, -1);
-        self.protocol.timed_out(connection);
-        self.closed();
+        let outcome = self.protocol.timed_out(connection);
+        self.settle(Poll::Ready(Ok(outcome)));
     }
 
     fn acceptable(&mut self, listener: u32) {

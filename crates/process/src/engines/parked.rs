@@ -152,7 +152,7 @@ impl Parked {
 
 /// Idle ones may be closed without a loss; a request that has begun may not.
 fn is_idle(connection: &Connection) -> bool {
-    connection.waited != Reason::Head
+    !matches!(connection.waited, Reason::Head | Reason::Held)
 }
 
 #[cfg(test)]

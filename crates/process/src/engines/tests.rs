@@ -63,9 +63,10 @@ impl Protocol for Echo {
         }
     }
 
-    fn timed_out(&self, connection: Connection) {
+    fn timed_out(&self, connection: Connection) -> Outcome {
         let line = format!("{} {:?} at {}", connection.number, connection.waited, now());
         self.log.borrow_mut().push(line);
+        Outcome::Close(connection)
     }
 
     fn shed(&self, connection: Connection) {

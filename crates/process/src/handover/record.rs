@@ -50,6 +50,7 @@ impl Record {
             Reason::FirstByte => 0,
             Reason::Head => 1,
             Reason::KeepAlive => 2,
+            Reason::Held => 3,
         });
         bytes.extend(self.number.to_le_bytes());
         bytes.extend(self.requests.to_le_bytes());
@@ -76,6 +77,7 @@ impl Record {
             [0] => Reason::FirstByte,
             [1] => Reason::Head,
             [2] => Reason::KeepAlive,
+            [3] => Reason::Held,
             _ => return None,
         };
         let number = u64::from_le_bytes(reader.array()?);
@@ -197,7 +199,12 @@ pub(super) mod tests {
 
     #[test]
     fn every_kind_of_wait_and_address_comes_back() {
-        for reason in [Reason::FirstByte, Reason::Head, Reason::KeepAlive] {
+        for reason in [
+            Reason::FirstByte,
+            Reason::Head,
+            Reason::Held,
+            Reason::KeepAlive,
+        ] {
             let unix = Record { reason, ..head() };
             assert_eq!(Record::decode(&unix.encode(3)), Some((3, unix)));
             let listener = Address::Ip("[::]:443".parse().unwrap());

@@ -136,7 +136,9 @@ impl Protocol for Lines {
         Outcome::Park { connection, wait }
     }
 
-    fn timed_out(&self, _: Connection) {}
+    fn timed_out(&self, connection: Connection) -> Outcome {
+        Outcome::Close(connection)
+    }
 
     fn shed(&self, _: Connection) {}
 }

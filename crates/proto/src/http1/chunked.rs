@@ -86,29 +86,30 @@ impl Decoder {
         self.state == State::Ended
     }
 
+    /// Every line ends in CRLF, as nginx 1.31 wants it: a bare LF is how requests are smuggled.
     fn step(&mut self, byte: u8) -> Result<State, Invalid> {
+        // nginx's bound keeps the size a positive signed number.
+        if self.state == State::Size && self.left > (i64::MAX as u64) / 16 {
+            return Err(Invalid);
+        }
         Ok(match (self.state, byte) {
             (State::SizeStart | State::Size, digit) if digit.is_ascii_hexdigit() => {
-                // nginx's bound keeps the size a positive signed number.
-                if self.left > (i64::MAX as u64) / 16 {
-                    return Err(Invalid);
-                }
                 self.left =
                     self.left * 16 + u64::from(char::from(digit).to_digit(16).ok_or(Invalid)?);
                 State::Size
             }
             (State::Size, b';' | b' ' | b'\t') => State::Extension,
             (State::Size | State::Extension, b'\r') => State::SizeLf,
-            (State::Size | State::Extension | State::SizeLf, b'\n') => self.after_size(),
-            (State::Extension, _) => State::Extension,
+            (State::SizeLf, b'\n') => self.after_size(),
+            (State::Extension, byte) if byte != b'\n' => State::Extension,
             (State::DataCr, b'\r') => State::DataLf,
-            (State::DataCr | State::DataLf, b'\n') => State::SizeStart,
+            (State::DataLf, b'\n') => State::SizeStart,
             (State::TrailerStart, b'\r') => State::EndLf,
-            (State::TrailerStart | State::EndLf, b'\n') => State::Ended,
-            (State::TrailerStart, _) => State::Trailer,
+            (State::EndLf, b'\n') => State::Ended,
+            (State::TrailerStart, byte) if byte != b'\n' => State::Trailer,
             (State::Trailer, b'\r') => State::TrailerLf,
-            (State::Trailer | State::TrailerLf, b'\n') => State::TrailerStart,
-            (State::Trailer, _) => State::Trailer,
+            (State::TrailerLf, b'\n') => State::TrailerStart,
+            (State::Trailer, byte) if byte != b'\n' => State::Trailer,
             _ => return Err(Invalid),
         })
     }
@@ -142,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_body_cut_anywhere() {
-        let input = b"5;ext=1\r\nhello\r\n1 \n \n0\r\nTrailer: x\r\n\r\nGET";
+        let input = b"5;ext=1\r\nhello\r\n1 \r\n \r\n0\r\nTrailer: x\r\n\r\nGET";
         for step in 1..input.len() {
             let (body, end) = decode(input, step).unwrap();
             assert_eq!(body, b"hello ");
@@ -160,6 +161,12 @@ mod tests {
             "1\rx",
             "ffffffffffffffff0\r\n",
             "0\r\n\rx",
+            "5\nhello\r\n0\r\n\r\n",
+            "5;a=\nb\r\nhello\r\n0\r\n\r\n",
+            "5\r\nhello\n0\r\n\r\n",
+            "0\r\n\n",
+            "0\r\na: b\n\r\n",
+            "7fffffffffffffff\r\nx",
         ] {
             assert_eq!(decode(input.as_bytes(), 1), Err(Invalid), "{input:?}");
         }

@@ -88,7 +88,8 @@ mod tests {
     #[test]
     fn no_hosts() {
         for text in [
-            "", ".", "a..b", "a/b", "a b", "[::1", "[a]b", "a:b", "a:65536", "[a/b]", "[::1].", "a..", ":80", "a@b",
+            "", ".", "a..b", "a/b", "a b", "[::1", "[a]b", "a:b", "a:65536", "[a/b]", "[::1].",
+            "a..", ":80", "a@b",
         ] {
             assert_eq!(parse_host(text.as_bytes()), Err(Invalid), "{text:?}");
         }

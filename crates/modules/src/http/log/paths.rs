@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::rc::Rc;
 use std::time::Duration;
 
 use daemun_event::Millis;
@@ -24,7 +25,7 @@ pub(super) struct FileCache {
 
 struct Entry {
     /// `None` for one that was not used often enough.
-    file: Option<File>,
+    file: Option<Rc<File>>,
     uses: usize,
     used: Millis,
     checked: Millis,
@@ -40,26 +41,23 @@ impl Default for OpenPaths {
 }
 
 impl OpenPaths {
-    /// Lends the file at `path`. The outer error is that of opening it.
-    pub fn with<R>(
-        &mut self,
-        path: &[u8],
-        cache: Option<FileCache>,
-        take: impl FnOnce(&File) -> R,
-    ) -> io::Result<R> {
+    /// The file at `path`, open for appending.
+    pub fn file(&mut self, path: &[u8], cache: Option<FileCache>) -> io::Result<Rc<File>> {
         let Some(cache) = cache else {
-            return Ok(take(&open(path)?));
+            return open(path);
         };
         let now = daemun_event::now();
         self.close_inactive(now, cache.inactive);
         if self.0.get(path).is_none() {
+            let file = Some(open(path)?);
             let entry = Entry {
-                file: None,
+                file,
                 uses: 0,
                 used: now,
                 checked: now,
             };
             self.0.put(path.into(), entry);
+            self.close_beyond(cache.max);
         }
         let entry = self.0.get_mut(path).expect("an entry that was just made");
         entry.uses += 1;
@@ -71,14 +69,16 @@ impl OpenPaths {
                 open(path)?
             }
         };
-        let result = take(&file);
         if entry.uses >= cache.min_uses {
-            entry.file = Some(file);
+            entry.file = Some(Rc::clone(&file));
         }
-        while self.0.len() > cache.max {
+        Ok(file)
+    }
+
+    fn close_beyond(&mut self, max: usize) {
+        while self.0.len() > max {
             self.0.pop_lru();
         }
-        Ok(result)
     }
 
     fn close_inactive(&mut self, now: Millis, inactive: Duration) {
@@ -106,10 +106,67 @@ impl Entry {
     }
 }
 
-fn open(path: &[u8]) -> io::Result<File> {
-    OpenOptions::new()
+fn open(path: &[u8]) -> io::Result<Rc<File>> {
+    let mut options = OpenOptions::new();
+    let file = options
         .append(true)
         .create(true)
         .mode(0o644)
-        .open(as_path(path))
+        .open(as_path(path))?;
+    Ok(Rc::new(file))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CACHE: FileCache = FileCache {
+        max: 2,
+        inactive: Duration::from_secs(10),
+        valid: Duration::from_secs(60),
+        min_uses: 2,
+    };
+
+    /// Asks for each file in turn and tells which of the files are open after that.
+    fn open_after(folder: &str, uses: &[&str]) -> Vec<String> {
+        let folder = std::env::temp_dir().join(format!("{folder}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let mut paths = OpenPaths::default();
+        let reactor = daemun_event::Reactor::open(None).unwrap();
+        for name in uses {
+            let path = folder.join(name);
+            let file = paths.file(path.as_os_str().as_encoded_bytes(), Some(CACHE));
+            assert_eq!(file.is_err(), name.contains('/'), "{name}");
+        }
+        drop(reactor);
+        std::fs::remove_dir_all(&folder).unwrap();
+        let open = paths.0.iter().filter(|(_, entry)| entry.file.is_some());
+        let names = open.map(|(path, _)| {
+            as_path(path)
+                .file_name()
+                .unwrap()
+                .to_string_lossy()
+                .into_owned()
+        });
+        let mut names: Vec<String> = names.collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn what_is_used_often_stays_open() {
+        assert_eq!(open_after("often", &["a", "a", "b"]), ["a"]);
+        assert_eq!(
+            open_after("few", &["a", "a", "b", "b", "c", "c"]),
+            ["b", "c"]
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_opened_takes_no_place() {
+        assert_eq!(
+            open_after("failing", &["a", "a", "b", "b", "no/c", "no/d"]),
+            ["a", "b"]
+        );
+    }
 }

@@ -2,8 +2,10 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -67,8 +69,8 @@ struct Lines {
 
 /// The lines of a path with variables.
 struct PathLines {
+    file: Rc<File>,
     bytes: Vec<u8>,
-    cache: Option<FileCache>,
 }
 
 #[derive(Default)]
@@ -106,26 +108,25 @@ pub(super) fn append(file: &Arc<LogFile>, write: impl FnOnce(&mut Vec<u8>)) {
     });
 }
 
-/// Adds a line to the file at a path, which is opened when the turn ends.
+/// Adds a line to the file at a path. The error is that of opening it.
 pub(super) fn append_to_path(
     path: &[u8],
     cache: Option<FileCache>,
     write: impl FnOnce(&mut Vec<u8>),
-) {
+) -> io::Result<()> {
     PENDING.with_borrow_mut(|pending| {
         pending.hook();
         if !pending.paths.contains_key(path) {
-            let lines = PathLines {
-                bytes: Vec::new(),
-                cache,
-            };
-            pending.paths.insert(path.into(), lines);
+            let file = pending.open_paths.file(path, cache)?;
+            let bytes = Vec::new();
+            pending.paths.insert(path.into(), PathLines { file, bytes });
         }
         if let Some(lines) = pending.paths.get_mut(path) {
             write(&mut lines.bytes);
             lines.bytes.push(b'\n');
         }
-    });
+        Ok(())
+    })
 }
 
 /// Writes everything that waits on this thread, buffers included: before files are reopened, and at the end.
@@ -157,18 +158,9 @@ impl Pending {
             }
         }
         for (path, lines) in self.paths.drain() {
-            let result = self
-                .open_paths
-                .with(&path, lines.cache, |mut file| file.write(&lines.bytes));
-            match result {
-                Ok(written) => {
-                    self.path_complaints
-                        .check(as_path(&path), written, lines.bytes.len())
-                }
-                Err(error) => {
-                    log!(Log::current(), Crit, (), "open() \"{}\" failed", as_path(&path).display(); error);
-                }
-            }
+            let written = (&*lines.file).write(&lines.bytes);
+            self.path_complaints
+                .check(as_path(&path), written, lines.bytes.len());
         }
     }
 }

@@ -1,0 +1,38 @@
+//! What must hold for any bytes: the fuzz targets' bodies, run on generated input.
+
+use daemun_proto::fuzz;
+use proptest::prelude::*;
+
+/// Lines that look like requests, with oddities in every place.
+fn head() -> impl Strategy<Value = Vec<u8>> {
+    let line = "(GET|POST|get|G\\x00T|CONNECT) {1,2}(/[a-z./%?#0-9]{0,12}|http://[a-z.:\\[\\]]{0,8}/?) ?(HTTP/1\\.[01]|HTTP/2|)";
+    let field = "[A-Za-z_-]{0,6} ?:? {0,2}[a-z0-9.:\\[\\]]{0,8} ?";
+    let end = prop::sample::select(vec!["\r\n", "\n", "\r", ""]);
+    let lines = prop::collection::vec((field, end.clone()), 0..5);
+    (line, end, lines).prop_map(|(line, end, fields)| {
+        let fields: String = fields
+            .iter()
+            .map(|(field, end)| format!("{field}{end}"))
+            .collect();
+        format!("{line}{end}{fields}\r\n").into_bytes()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn any_bytes_are_a_head_or_none(data in prop::collection::vec(any::<u8>(), 0..80)) {
+        fuzz::request_head(&data);
+    }
+
+    #[test]
+    fn odd_heads_are_a_head_or_none(data in head()) {
+        fuzz::request_head(&data);
+    }
+
+    #[test]
+    fn chunks_are_the_same_however_they_arrive(data in "([0-9a-fA-F]{1,3}(;[a-z]{0,3})?\r?\n[a-z]{0,18}\r?\n){0,3}(0\r?\n([a-z]{0,3}\r?\n){0,2})?") {
+        fuzz::chunked_body(data.as_bytes());
+    }
+}

@@ -1,0 +1,148 @@
+//! Where daemun answers otherwise than Debian's nginx 1.22, and why. nginx 1.31 is the specification: a reason that
+//! begins with "version" is a difference between the two nginxes.
+
+/// Cases whose answers differ for one reason.
+pub struct Difference {
+    #[allow(dead_code, reason = "read by people")]
+    pub reason: &'static str,
+    pub configuration: &'static str,
+    pub cases: &'static [&'static str],
+}
+
+pub const DIFFERENCES: &[Difference] = &[
+    Difference {
+        reason: "a CR without LF is no part of a field: others may take it for the end of a line",
+        configuration: "echo",
+        cases: &[r"/ with X: a\r", r"/ with X: a\r\r\n"],
+    },
+    Difference {
+        reason: "a CR without LF is no part of a field: others may take it for the end of a line",
+        configuration: "limits",
+        cases: &[r"/echo with X: a\r", r"/echo with X: a\r\r\n"],
+    },
+    Difference {
+        reason: "a request without a body waits for no leave to send one",
+        configuration: "echo",
+        cases: &["/ with Expect: 100-continue"],
+    },
+    Difference {
+        reason: "a request without a body waits for no leave to send one",
+        configuration: "limits",
+        cases: &["/echo with Expect: 100-continue"],
+    },
+    Difference {
+        reason: "blanks behind the version are no part of $server_protocol",
+        configuration: "echo",
+        cases: &[
+            r"raw GET / HTTP/1.1 \r\nHost: a\r\n\r\n",
+            r"raw GET / HTTP/1.1  \r\nHost: a\r\n\r\n",
+        ],
+    },
+    Difference {
+        reason: "no host begins with a dot: it is below no domain",
+        configuration: "echo",
+        cases: &["host .both.example", "target's host .both.example"],
+    },
+    Difference {
+        reason: "the length of a listing is known before it is sent",
+        configuration: "rules",
+        cases: &[
+            "uri /html/",
+            "uri /json/",
+            "uri /jsonp/",
+            "uri /jsonp/?callback=f",
+            "uri /xml/",
+            "uri /local/",
+            "uri /html/folder/",
+            "uri /json/folder/",
+        ],
+    },
+    Difference {
+        reason: "the length of a listing is known before it is sent",
+        configuration: "site",
+        cases: &["uri /auto/"],
+    },
+    Difference {
+        reason: "version: 1.22 knows no CONNECT and takes its target for a path",
+        configuration: "echo",
+        cases: &["CONNECT /", r"raw CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n"],
+    },
+    Difference {
+        reason: "version: 1.22 knows no CONNECT and takes its target for a path",
+        configuration: "rules",
+        cases: &[
+            "CONNECT /limited/a.txt",
+            "CONNECT /201",
+            "CONNECT /pages/403",
+            "CONNECT /headers/a.txt",
+        ],
+    },
+    Difference {
+        reason: "version: 1.22 knows no CONNECT and takes its target for a path",
+        configuration: "site",
+        cases: &["CONNECT /a.txt", "CONNECT /folder"],
+    },
+    Difference {
+        reason: "version: since 1.23 the values of fields that repeat are joined",
+        configuration: "echo",
+        cases: &[
+            r"/ with X: a\r\nX: b",
+            r"/ with User-Agent: x\r\nUser-Agent: y",
+            r"/ with Referer: z\r\nReferer: y",
+            r"/ with Via: 1.1 a\r\nVia: 1.1 b",
+            r"/ with Content-Type: a/b\r\nContent-Type: c/d",
+        ],
+    },
+    Difference {
+        reason: "version: since 1.23 the values of fields that repeat are joined",
+        configuration: "limits",
+        cases: &[r"/echo with X: a\r\nX: b"],
+    },
+    Difference {
+        reason: "version: 1.31 refuses a host that RFC 3986 does not allow",
+        configuration: "echo",
+        cases: &[
+            "uri http://localhost:99999/a.txt",
+            "host localhost:x",
+            "host localhost:1:2",
+            "host localhost:99999",
+            r"host a\\b",
+            "host a@b",
+            "host a?b",
+            "host a#b",
+            "host ä",
+            "host [::1",
+            "host [::1]x",
+            "host [::1]:x",
+            "host [::1].",
+            r#"host \"\""#,
+            "host user@localhost",
+            "target's host localhost:99999",
+        ],
+    },
+    Difference {
+        reason: "version: 1.31 refuses a host that RFC 3986 does not allow",
+        configuration: "site",
+        cases: &["uri http://localhost:99999/a.txt"],
+    },
+    Difference {
+        reason: "version: 1.31 wants CRLF behind every line of the chunked coding",
+        configuration: "echo",
+        cases: &[
+            r"body 14 / 1.1: Transfer-Encoding: chunked | 5\nhello\n0\n\n",
+            r"body 23 / 1.1: Transfer-Encoding: chunked | 5\r\nhell\r\n0\r\n\r\n",
+        ],
+    },
+    Difference {
+        reason: "version: 1.31 wants CRLF behind every line of the chunked coding",
+        configuration: "limits",
+        cases: &[
+            r"body 14 /echo 1.1: Transfer-Encoding: chunked | 5\nhello\n0\n\n",
+            r"body 23 /echo 1.1: Transfer-Encoding: chunked | 5\r\nhell\r\n0\r\n\r\n",
+            r"body 14 /unlimited 1.1: Transfer-Encoding: chunked | 5\nhello\n0\n\n",
+            r"body 23 /unlimited 1.1: Transfer-Encoding: chunked | 5\r\nhell\r\n0\r\n\r\n",
+            r"body 14 /file 1.1: Transfer-Encoding: chunked | 5\nhello\n0\n\n",
+            r"body 23 /file 1.1: Transfer-Encoding: chunked | 5\r\nhell\r\n0\r\n\r\n",
+        ],
+    },
+];

@@ -1,0 +1,131 @@
+//! The same configuration and the same bytes to Debian's nginx and to daemun: the answers are the same, save for
+//! the differences that [`differences`] lists.
+//!
+//! `DAEMUN_JUDGE` names another nginx to compare with.
+
+mod cases;
+mod differences;
+mod normal;
+
+use std::net::Shutdown;
+
+use cases::Case;
+use daemun_tests::{Client, Folder, Server, Setup};
+use differences::DIFFERENCES;
+
+const NGINX: &str = "/usr/sbin/nginx";
+
+#[test]
+fn site() {
+    compare("site", include_str!("site.conf"), cases::site());
+}
+
+#[test]
+fn echo() {
+    compare("echo", include_str!("echo.conf"), cases::echo());
+}
+
+#[test]
+fn limits() {
+    compare("limits", include_str!("limits.conf"), cases::limits());
+}
+
+#[test]
+fn rules() {
+    compare("rules", include_str!("rules.conf"), cases::rules());
+}
+
+/// Asks both servers everything, and fails with all that differs unlisted or is listed and does not differ.
+fn compare(configuration: &str, text: &str, cases: Vec<Case>) {
+    let (nginx, daemun) = (start(judge(), text), start("nginx", text));
+    let listed = listed(configuration);
+    let mut complaints = Vec::new();
+    for case in &cases {
+        let (expected, answered) = (ask(&nginx, &case.request), ask(&daemun, &case.request));
+        let is_listed = listed.contains(&&*case.name);
+        match (expected == answered, is_listed) {
+            (false, false) => complaints.push(format!(
+                "{}\n--- nginx\n{expected}\n--- daemun\n{answered}\n",
+                case.name
+            )),
+            (true, true) => complaints.push(format!("{}: no longer differs", case.name)),
+            _ => {}
+        }
+    }
+    for name in listed {
+        if !cases.iter().any(|case| case.name == name) {
+            complaints.push(format!("{name}: there is no such case"));
+        }
+    }
+    assert!(
+        complaints.is_empty(),
+        "{} of {} cases:\n{}",
+        complaints.len(),
+        cases.len(),
+        complaints.join("\n")
+    );
+    println!("{} cases", cases.len());
+}
+
+/// The names of the cases that differ.
+fn listed(configuration: &str) -> Vec<&'static str> {
+    let differences = DIFFERENCES.iter();
+    let here = differences.filter(|difference| difference.configuration == configuration);
+    here.flat_map(|difference| difference.cases.iter().copied())
+        .collect()
+}
+
+fn judge() -> &'static str {
+    static JUDGE: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    JUDGE.get_or_init(|| std::env::var("DAEMUN_JUDGE").unwrap_or_else(|_| NGINX.to_owned()))
+}
+
+fn start(program: &'static str, text: &str) -> Server {
+    let setup = Setup::new().called(program);
+    fill(&setup.folder);
+    setup.http(text)
+}
+
+/// The same files with the same times for both.
+fn fill(folder: &Folder) {
+    let files = [
+        ("index.html", "<h1>home</h1>\n"),
+        ("a.txt", "0123456789abcdefghij"),
+        ("404.html", "<h1>not here</h1>\n"),
+        ("403.txt", "forbidden\n"),
+        ("fallback.txt", "fallback\n"),
+        ("empty.txt", ""),
+        ("with space.txt", "space\n"),
+        ("per%cent.txt", "percent\n"),
+        ("folder/index.txt", "folder\n"),
+        ("folder/b.gif", "gif\n"),
+        ("private/secret.txt", "secret\n"),
+        ("tried/index.html", "tried\n"),
+        ("auto/one.txt", "1"),
+        ("auto/two & three.txt", "23"),
+        ("bare/file.txt", "no index here\n"),
+        ("listed/big.bin", &"x".repeat(1_500_000)),
+        ("listed/colon:name", "c"),
+        ("listed/quote\"<&>'.txt", "q"),
+        ("listed/umlaut-ä.txt", "u"),
+        ("listed/folder/inside", "i"),
+        ("listed/.hidden", "h"),
+        (
+            "listed/a-name-that-is-far-too-long-for-the-column-of-names-in-a-listing.txt",
+            "long",
+        ),
+    ];
+    for (path, content) in files {
+        folder.write(&format!("html/{path}"), content);
+    }
+    normal::set_times(&folder.path("html"));
+}
+
+/// Everything that comes back for these bytes, made comparable.
+fn ask(server: &Server, request: &[u8]) -> String {
+    let mut client: Client = server.client();
+    client.send(request);
+    // The end of the input is the end of a kept connection, too.
+    let _ = client.stream().shutdown(Shutdown::Write);
+    normal::form(&client.rest(), server)
+}

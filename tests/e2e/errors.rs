@@ -1,0 +1,119 @@
+//! What is said when something is wrong.
+
+use daemun_tests::{Server, Setup};
+
+#[test]
+fn error_page_has_many_forms() {
+    let server = Setup::new()
+        .file("html/404.html", "not here")
+        .file("html/sorry.txt", "sorry")
+        .http(
+            "server {
+                 listen 127.0.0.1:{port};
+                 root {dir}/html;
+                 error_page 404 /404.html;
+                 error_page 403 =200 /sorry.txt;
+                 error_page 410 = /echo;
+                 error_page 402 http://example.org/pay;
+                 error_page 500 502 503 @apology;
+                 location = /403 { return 403; }
+                 location = /410 { return 410; }
+                 location = /402 { return 402; }
+                 location = /503 { return 503; }
+                 location = /echo { return 201 \"echo $uri\"; }
+                 location @apology { return 200 \"apology for $uri\"; }
+             }",
+        );
+    let expect = |uri: &str, status: u16, text: &str| {
+        let answer = server.get(uri);
+        assert_eq!((answer.status, answer.text()), (status, text), "{uri}");
+    };
+    expect("/nothing", 404, "not here");
+    expect("/403", 200, "sorry");
+    expect("/410", 201, "echo /echo");
+    expect("/503", 503, "apology for /503");
+    let elsewhere = server.get("/402");
+    assert_eq!(elsewhere.status, 302);
+    assert_eq!(elsewhere.header("Location"), Some("http://example.org/pay"));
+}
+
+#[test]
+fn an_error_within_an_error_page_is_told_plainly_unless_recursive() {
+    let server = Server::http(
+        "server {
+             listen 127.0.0.1:{port};
+             error_page 404 /broken;
+             error_page 403 /fine;
+             location = /broken { return 403; }
+             location = /fine { return 200 fine; }
+             location /recursive/ {
+                 recursive_error_pages on;
+                 error_page 404 /again;
+                 return 404;
+             }
+             location = /again { error_page 403 /fine; recursive_error_pages on; return 403; }
+         }",
+    );
+    let plain = server.get("/nothing");
+    assert!(plain.text().contains("404 Not Found") || plain.text().contains("403 Forbidden"));
+    assert_ne!(plain.text(), "fine");
+    assert_eq!(server.get("/recursive/").text(), "fine");
+}
+
+#[test]
+fn pages_tell_the_version_or_not() {
+    let server = Server::http(
+        "server {
+             listen 127.0.0.1:{port};
+             location /loud { return 404; }
+             location /quiet { server_tokens off; return 404; }
+         }",
+    );
+    let version = concat!("daemun/", env!("CARGO_PKG_VERSION"));
+    let loud = server.get("/loud");
+    assert_eq!(loud.header("Server"), Some(version));
+    assert!(loud.text().contains(&format!("<center>{version}</center>")));
+    let quiet = server.get("/quiet");
+    assert_eq!(quiet.header("Server"), Some("daemun"));
+    assert!(quiet.text().contains("<center>daemun</center>"));
+}
+
+#[test]
+fn called_nginx_it_is_nginx() {
+    let server = Setup::new()
+        .called("nginx")
+        .http("server { listen 127.0.0.1:{port}; }");
+    let page = server.get("/nothing");
+    assert_eq!(page.header("Server"), Some("nginx/1.31.5"));
+    assert!(page.text().contains("<hr><center>nginx/1.31.5</center>"));
+}
+
+#[test]
+fn pages_are_padded_for_old_browsers() {
+    let server = Server::http(
+        "server {
+             listen 127.0.0.1:{port};
+             location /padded { return 404; }
+             location /bare { msie_padding off; return 404; }
+         }",
+    );
+    let browser = "User-Agent: Mozilla/4.0 (compatible; MSIE 6.0; Windows NT 5.1)";
+    assert!(server.get_with("/padded", &[browser]).body.len() > 512);
+    assert!(server.get_with("/bare", &[browser]).body.len() < 512);
+    assert!(server.get("/padded").body.len() < 512);
+}
+
+#[test]
+fn missing_files_are_logged_unless_told_otherwise() {
+    let server = Server::http(
+        "server {
+             listen 127.0.0.1:{port};
+             root {dir};
+             location = /favicon.ico { log_not_found off; }
+         }",
+    );
+    assert_eq!(server.get("/favicon.ico").status, 404);
+    assert_eq!(server.get("/missing").status, 404);
+    server.logs("/missing\" failed (2: No such file or directory), client: 127.0.0.1");
+    assert!(!server.error_log().contains("favicon"));
+}
