@@ -345,7 +345,10 @@ fn wait_of(config: &'static HttpConfig, connection: &Connection) -> Wait {
                 .of(&daemun_http::core::client::SETTINGS)
                 .header_timeout,
         ),
-        _ => Wait::keep_alive(*settings.of(&keeping::SETTINGS).keepalive_timeout),
+        (_, reason) => Wait {
+            reason,
+            ..Wait::keep_alive(*settings.of(&keeping::SETTINGS).keepalive_timeout)
+        },
     }
 }
 
