@@ -202,7 +202,10 @@ impl Server {
             return HttpConfig::without_servers(settings, surroundings);
         };
         let mut http = main.children.swap_remove(place);
-        access_log::add_default_log(&mut http, log_files, Path::new(self.identity.access_log));
+        if self.identity.has_log_folder(Path::exists) {
+            let path = Path::new(self.identity.access_log);
+            access_log::add_default_log(&mut http, log_files, path);
+        }
         http.settings.inherit(&main.settings);
         http_config::build(
             http,
