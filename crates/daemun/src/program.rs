@@ -75,6 +75,10 @@ impl Program for Server {
         cycle: &Cycle<Configuration>,
         previous: Option<&Cycle<Configuration>>,
     ) -> Result<(), String> {
+        notices::log_method(cycle.settings.events.method.as_deref(), &cycle.log);
+        if previous.is_none() {
+            notices::log_start(self.identity.server, &cycle.log);
+        }
         if self.places.configuration.is_some() {
             return folders::make(&cycle.configuration.http, &cycle.settings);
         }
@@ -344,7 +348,10 @@ fn wait_of(config: &'static HttpConfig, connection: &Connection) -> Wait {
                 .of(&daemun_http::core::client::SETTINGS)
                 .header_timeout,
         ),
-        _ => Wait::keep_alive(*settings.of(&keeping::SETTINGS).keepalive_timeout),
+        (_, reason) => Wait {
+            reason,
+            ..Wait::keep_alive(*settings.of(&keeping::SETTINGS).keepalive_timeout)
+        },
     }
 }
 
