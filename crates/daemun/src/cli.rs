@@ -134,6 +134,14 @@ pub struct Places {
 }
 
 impl Places {
+    /// The configuration file as the verdicts of `-t` name it.
+    pub fn shown_configuration(&self) -> String {
+        match &self.configuration {
+            Some(path) => path.display().to_string(),
+            None => "embedded.conf".to_owned(),
+        }
+    }
+
     /// `current` is the current folder; `exists` says whether a file does.
     pub fn of(
         options: &Options,
@@ -153,7 +161,7 @@ impl Places {
         let error_log = match options.error_log.as_deref().map(OsStr::as_bytes) {
             Some(b"" | b"stderr") => None,
             Some(path) => Some(prefix.join(OsStr::from_bytes(path))),
-            None if embedded => None,
+            None if embedded || !identity.has_log_folder(&exists) => None,
             None => Some(PathBuf::from(identity.error_log)),
         };
         if embedded {

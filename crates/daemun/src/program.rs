@@ -75,6 +75,10 @@ impl Program for Server {
         cycle: &Cycle<Configuration>,
         previous: Option<&Cycle<Configuration>>,
     ) -> Result<(), String> {
+        notices::log_method(cycle.settings.events.method.as_deref(), &cycle.log);
+        if previous.is_none() {
+            notices::log_start(self.identity.server, &cycle.log);
+        }
         if self.places.configuration.is_some() {
             return folders::make(&cycle.configuration.http, &cycle.settings);
         }
@@ -198,7 +202,10 @@ impl Server {
             return HttpConfig::without_servers(settings, surroundings);
         };
         let mut http = main.children.swap_remove(place);
-        access_log::add_default_log(&mut http, log_files, Path::new(self.identity.access_log));
+        if self.identity.has_log_folder(Path::exists) {
+            let path = Path::new(self.identity.access_log);
+            access_log::add_default_log(&mut http, log_files, path);
+        }
         http.settings.inherit(&main.settings);
         http_config::build(
             http,
@@ -226,12 +233,20 @@ impl Server {
     }
 
     /// Every finding goes to the log in nginx's words; the terminal also sees the place.
+    /// As in nginx the first verdict of `-t` stands between what the file's text shows and what the
+    /// system says to it.
     fn report(&self, diagnostics: &Diagnostics, files: &Files) {
+        let (about_text, about_system): (Vec<_>, Vec<_>) = diagnostics
+            .iter()
+            .partition(|diagnostic| diagnostic.span.is_some());
         let log = Log::current();
         let echo = log::echo_to_stderr(false);
-        for diagnostic in diagnostics {
+        let tell = |diagnostic: &Diagnostic| {
             if echo && !self.is_hushed(diagnostic) {
                 eprint!("{}", diagnostic.render(self.identity.name, files));
+                if log.tells_stderr() {
+                    return;
+                }
             }
             let sentence = diagnostic.sentence(files);
             match diagnostic.severity {
@@ -239,7 +254,14 @@ impl Server {
                 Severity::Warn => daemun_core::log!(log, Warn, (), "{}", sentence),
                 Severity::Notice => daemun_core::log!(log, Notice, (), "{}", sentence),
             }
+        };
+        about_text.iter().copied().for_each(&tell);
+        let is_wrong = |diagnostic: &&Diagnostic| diagnostic.severity == Severity::Emerg;
+        if self.options.test && !self.options.quiet && !about_text.iter().any(is_wrong) {
+            let shown = self.places.shown_configuration();
+            log::write_stderr(format_args!("the configuration file {shown} syntax is ok"));
         }
+        about_system.iter().copied().for_each(&tell);
         log::echo_to_stderr(echo);
     }
 
@@ -341,7 +363,10 @@ fn wait_of(config: &'static HttpConfig, connection: &Connection) -> Wait {
                 .of(&daemun_http::core::client::SETTINGS)
                 .header_timeout,
         ),
-        _ => Wait::keep_alive(*settings.of(&keeping::SETTINGS).keepalive_timeout),
+        (_, reason) => Wait {
+            reason,
+            ..Wait::keep_alive(*settings.of(&keeping::SETTINGS).keepalive_timeout)
+        },
     }
 }
 

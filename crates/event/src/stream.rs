@@ -255,6 +255,17 @@ impl Stream {
         });
     }
 
+    /// The deadline that it was last parked with, until it waits for something else.
+    pub fn deadline(&self) -> Deadline {
+        let Some(slot) = self.registration.slot() else {
+            return Deadline::NEVER;
+        };
+        reactor::with(|inner| match inner.sources().at(slot).timer {
+            NONE => Deadline::NEVER,
+            timer => Deadline(inner.wheel().deadline(timer)),
+        })
+    }
+
     /// TCP_NODELAY.
     pub fn set_nodelay(&self, on: bool) -> io::Result<()> {
         Ok(sockopt::set_tcp_nodelay(&self.fd, on)?)

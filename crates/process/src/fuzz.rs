@@ -23,7 +23,7 @@ mod tests {
         let listener = prop_oneof![Just("127.0.0.1:80".to_owned()), "unix:.{0,20}", ".{0,20}",];
         let peer = prop_oneof![Just(String::new()), Just("[::1]:1".to_owned()), ".{0,20}"];
         let partial = prop::collection::vec(any::<u8>(), 0..40);
-        (any::<u32>(), 0..4u8, numbers, listener, peer, partial).prop_map(
+        (any::<u32>(), 0..5u8, numbers, listener, peer, partial).prop_map(
             |(sequence, reason, numbers, listener, peer, partial)| {
                 let mut bytes = sequence.to_le_bytes().to_vec();
                 bytes.push(reason);

@@ -15,7 +15,7 @@ const CONFIGURATION: &str = "\
     worker_processes 1;
     worker_cpu_affinity 1;
     worker_rlimit_nofile 20000;
-    events { worker_connections 10100; }
+    events { worker_connections 12000; }
     http {
         access_log off;
         client_header_timeout 300s;
