@@ -222,8 +222,12 @@ fn read_parameter(listen: &mut Listen, parameter: &conf::Word) -> Result<(), Fau
                 _ => return Err(invalid_value("backlog", parameter)),
             };
         }
-        Some(("rcvbuf", value)) => listen.spec.rcvbuf = Some(buffer_size("rcvbuf", value, parameter)?),
-        Some(("sndbuf", value)) => listen.spec.sndbuf = Some(buffer_size("sndbuf", value, parameter)?),
+        Some(("rcvbuf", value)) => {
+            listen.spec.rcvbuf = Some(buffer_size("rcvbuf", value, parameter)?)
+        }
+        Some(("sndbuf", value)) => {
+            listen.spec.sndbuf = Some(buffer_size("sndbuf", value, parameter)?)
+        }
         Some(("fastopen", value)) => {
             let queue = value
                 .parse()
