@@ -26,10 +26,13 @@ pub fn named(folder: &Folder, name: &str) -> PathBuf {
     path
 }
 
-/// Builds it as the test itself was built, beside it.
+/// Builds it as the test, or the measurement, itself was built, beside it.
 fn build() -> PathBuf {
     let test = std::env::current_exe().unwrap();
-    let folder = test.parent().and_then(Path::parent).unwrap();
+    let mut folder = test.parent().unwrap();
+    if folder.ends_with("deps") {
+        folder = folder.parent().unwrap();
+    }
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["build", "--quiet", "--package", "daemun"]);
     if folder.file_name().is_some_and(|name| name == "release") {

@@ -76,7 +76,9 @@ impl Load {
         let progress = Arc::new(Progress::default());
         let keepers = (0..Self::KEEPERS).map(|keeper| {
             let share = (keeper..kept).step_by(Self::KEEPERS).len();
-            let clients: Vec<_> = (0..share).map(|_| Kept::connect(port).unwrap()).collect();
+            let clients: Vec<_> = (0..share)
+                .map(|_| Kept::acquainted(port).unwrap())
+                .collect();
             let progress = Arc::clone(&progress);
             thread::spawn(move || go_round(port, clients, &progress))
         });
@@ -152,21 +154,17 @@ impl Tally {
 fn go_round(port: u16, mut clients: Vec<Kept>, progress: &Progress) -> Tally {
     let mut tally = Tally::default();
     while !progress.is_over() {
-        for place in 0..clients.len() {
+        for (place, client) in clients.iter_mut().enumerate() {
             // Some send a head in two parts, with a round between them.
             let halved = place % 8 == 0;
             progress.turns.fetch_add(1, Ordering::Relaxed);
-            let Some(outcome) = clients[place].turn(halved) else {
+            let Some(outcome) = client.turn(halved) else {
                 continue;
             };
-            let lost = outcome.is_err();
-            tally.note(outcome);
-            if lost {
-                match Kept::connect(port) {
-                    Ok(client) => clients[place] = client,
-                    Err(loss) => tally.losses.push(loss),
-                }
+            if outcome.is_err() {
+                *client = replace(port, &mut tally);
             }
+            tally.note(outcome);
             thread::sleep(Load::PAUSE);
             if progress.is_over() {
                 break;
@@ -177,6 +175,17 @@ fn go_round(port: u16, mut clients: Vec<Kept>, progress: &Progress) -> Tally {
         tally.note(client.finish());
     }
     tally
+}
+
+/// A client that knows its worker, however many attempts that takes.
+fn replace(port: u16, tally: &mut Tally) -> Kept {
+    loop {
+        match Kept::acquainted(port) {
+            Ok(client) => return client,
+            Err(loss) => tally.losses.push(loss),
+        }
+        assert!(tally.losses.len() < 1_000_000, "nobody serves");
+    }
 }
 
 fn open_and_close(port: u16, progress: &Progress) -> Tally {
@@ -215,6 +224,13 @@ impl Kept {
             worker: None,
             begun: false,
         })
+    }
+
+    /// As [`connect`](Self::connect), and the first request is answered.
+    fn acquainted(port: u16) -> Result<Kept, Loss> {
+        let mut client = Kept::connect(port)?;
+        client.finish()?;
+        Ok(client)
     }
 
     /// A whole request, or where it is to be `halved` the next part of one; `None` where no answer

@@ -64,6 +64,11 @@ impl Setup {
         self
     }
 
+    /// `{port}`.
+    pub fn port(&self) -> u16 {
+        self.ports[0]
+    }
+
     /// Writes the configuration and starts with it; its `{dir}`, `{port}`, `{port2}`, `{port3}` and `{events}`
     /// are filled in.
     pub fn start(self, configuration: &str) -> Server {
@@ -150,7 +155,7 @@ impl Server {
     }
 
     pub fn port(&self) -> u16 {
-        self.setup.ports[0]
+        self.setup.port()
     }
 
     /// `{port2}`.
@@ -266,7 +271,7 @@ impl Server {
             if let Some(status) = self.process.try_wait().unwrap() {
                 panic!("the server ended with {status}:\n{}", self.messages());
             }
-            if self.pid_file().exists() && TcpStream::connect(("127.0.0.1", self.port())).is_ok() {
+            if self.has_pid_file() && TcpStream::connect(("127.0.0.1", self.port())).is_ok() {
                 return;
             }
             assert!(Instant::now() < until, "never ready:\n{}", self.messages());
@@ -276,6 +281,10 @@ impl Server {
 
     pub fn pid_file(&self) -> PathBuf {
         self.folder().path("server.pid")
+    }
+
+    fn has_pid_file(&self) -> bool {
+        std::fs::metadata(self.pid_file()).is_ok_and(|file| file.len() > 0)
     }
 
     fn messages(&self) -> String {

@@ -10,6 +10,7 @@ mod limits;
 mod listings;
 mod locations;
 mod logs;
+mod notices;
 mod processes;
 mod ranges;
 mod redirects;

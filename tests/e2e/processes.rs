@@ -1,8 +1,13 @@
 //! Master and workers: start, reload, deaths, the end.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
 
-use daemun_tests::{Server, Setup, children, eventually, is_running, signals, title};
+use daemun_tests::{
+    Client, Server, Setup, children, eventually, is_running, named, signals, title,
+};
 
 const TWO_WORKERS: &str = "
     daemon off;
@@ -50,8 +55,7 @@ fn workers_get_what_the_configuration_gives_them() {
     assert_eq!(files.unwrap().split_whitespace().nth(3), Some("512"));
     let folder = fs::read_link(format!("/proc/{worker}/cwd")).unwrap();
     assert_eq!(folder, server.folder().path("").canonicalize().unwrap());
-    let environment = fs::read(format!("/proc/{worker}/stat")).unwrap();
-    let stat = String::from_utf8_lossy(&environment).into_owned();
+    let stat = fs::read_to_string(format!("/proc/{worker}/stat")).unwrap();
     let nice = stat.rsplit_once(')').unwrap().1.split_whitespace().nth(16);
     assert_eq!(nice, Some("3"), "{stat}");
 }
@@ -182,4 +186,27 @@ fn the_status_page_counts() {
     assert_eq!(counters[1], counters[2], "every connection was handled");
     assert!(counters[3] >= 6);
     drop(idle);
+}
+
+#[test]
+fn without_a_configuration_the_current_folder_is_served() {
+    let setup = Setup::new().file("html/index.html", "<h1>mine</h1>");
+    let mut process = Command::new(named(&setup.folder, "daemun"))
+        .current_dir(setup.folder.path("html"))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let mut lines = BufReader::new(process.stdout.take().unwrap());
+    lines.read_line(&mut line).unwrap();
+    let address = line.split_once("http://127.0.0.1:").expect("an address").1;
+    let port = address.split(|c: char| !c.is_ascii_digit()).next().unwrap();
+    let port: u16 = port.parse().unwrap();
+    eventually("it listens", || {
+        TcpStream::connect(("127.0.0.1", port)).is_ok()
+    });
+    assert_eq!(Client::connect(port).get("/").text(), "<h1>mine</h1>");
+    signals::send(process.id() as i32, signals::SIGINT).unwrap();
+    assert_eq!(process.wait().unwrap().code(), Some(0));
 }

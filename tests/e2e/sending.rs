@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use daemun_tests::{Server, Setup};
+use daemun_tests::Setup;
 
 /// Bytes that tell where they stand.
 fn large(length: usize) -> Vec<u8> {
@@ -95,8 +95,8 @@ fn open_files_are_remembered_for_a_while() {
 }
 
 #[test]
-fn old_clients_get_no_chunks() {
-    let server: Server = Setup::new().file("html/a", "text").http(
+fn chunks_can_be_turned_off() {
+    let server = Setup::new().file("html/a", "text").http(
         "server {
              listen 127.0.0.1:{port};
              root {dir}/html;

@@ -1,6 +1,6 @@
 //! Files and what names them: root, alias, index, types, conditions.
 
-use daemun_tests::{Server, Setup};
+use daemun_tests::Setup;
 
 fn site() -> Setup {
     Setup::new()
@@ -104,7 +104,7 @@ fn a_copy_that_the_client_has_is_not_sent_again() {
 
 #[test]
 fn changes_on_disk_are_seen_at_once() {
-    let server: Server = site().http(
+    let server = site().http(
         "content_cache 1m;
          server {
              listen 127.0.0.1:{port};

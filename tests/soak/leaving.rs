@@ -139,3 +139,20 @@ fn worker_shutdown_timeout_ends_a_download() {
     assert!(start.elapsed() > Duration::from_millis(900));
     assert!(start.elapsed() < Duration::from_secs(3));
 }
+
+#[test]
+fn a_connection_that_is_handed_over_waits_no_longer_than_before() {
+    let server = Setup::new().http(
+        "keepalive_timeout 3s; server { listen 127.0.0.1:{port}; access_log off; return 200 $pid; }",
+    );
+    let mut client = server.client();
+    let old = client.get("/").text().to_owned();
+    let answered = Instant::now();
+    std::thread::sleep(Duration::from_millis(1500));
+    reload(&server);
+    eventually("the old worker ends", || !is_running(old.parse().unwrap()));
+    assert!(client.is_closed());
+    let waited = answered.elapsed();
+    assert!(waited > Duration::from_millis(2900), "{waited:?}");
+    assert!(waited < Duration::from_millis(4200), "{waited:?}");
+}

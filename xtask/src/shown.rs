@@ -79,6 +79,9 @@ fn function_after(source: &str) -> &str {
     name.split(['(', '<']).next().unwrap_or_default()
 }
 
+/// Characters that begin no string.
+const QUOTES: [&str; 2] = ["'\"'", "'\\\"'"];
+
 /// The string literals of a source with their places, escapes as they stand.
 fn literals(source: &str) -> Vec<(usize, String)> {
     let bytes = source.as_bytes();
@@ -88,14 +91,12 @@ fn literals(source: &str) -> Vec<(usize, String)> {
         let rest = &source[at..];
         let length = if rest.starts_with("//") {
             rest.find('\n').unwrap_or(rest.len())
-        } else if rest.starts_with("'\"'") || rest.starts_with("b'\"'") {
-            4
-        } else if rest.starts_with("'\\\"'") {
-            4
-        } else if rest.starts_with("r#\"") {
-            let end = rest[3..].find("\"#").map_or(rest.len(), |end| end + 3);
-            found.push((at, rest[3..end].to_owned()));
-            end + 2
+        } else if let Some(quote) = QUOTES.iter().find(|quote| rest.starts_with(**quote)) {
+            quote.len()
+        } else if let Some(raw) = rest.strip_prefix("r#\"") {
+            let end = raw.find("\"#").unwrap_or(raw.len());
+            found.push((at, raw[..end].to_owned()));
+            end + 5
         } else if rest.starts_with('"') {
             let end = closing_quote(rest);
             let text = rest[1..end].replace("\\n", "\n").replace("\\\n", "\n");
@@ -104,7 +105,7 @@ fn literals(source: &str) -> Vec<(usize, String)> {
         } else {
             rest.chars().next().map_or(1, char::len_utf8)
         };
-        at += length.max(1);
+        at += length;
     }
     found
 }

@@ -161,7 +161,7 @@ impl Places {
         let error_log = match options.error_log.as_deref().map(OsStr::as_bytes) {
             Some(b"" | b"stderr") => None,
             Some(path) => Some(prefix.join(OsStr::from_bytes(path))),
-            None if embedded => None,
+            None if embedded || !identity.has_log_folder(&exists) => None,
             None => Some(PathBuf::from(identity.error_log)),
         };
         if embedded {

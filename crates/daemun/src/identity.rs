@@ -69,6 +69,12 @@ pub static DAEMUN: Identity = Identity {
 };
 
 impl Identity {
+    /// nginx insists on its folder for logs; without one daemun's errors go to the standard error, and requests are
+    /// not logged.
+    pub fn has_log_folder(&self, exists: impl Fn(&Path) -> bool) -> bool {
+        !self.has_embedded_configuration || Path::new(self.error_log).parent().is_some_and(exists)
+    }
+
     /// Decided by the base name that the program was called by.
     pub fn of(program: &OsStr) -> &'static Identity {
         match Path::new(program).file_name() {

@@ -1,8 +1,37 @@
-//! What an engine has to say, in nginx's words.
+//! What the server has to say of itself and its engines, in nginx's words.
 
 use daemun_core::log;
 use daemun_core::log::Log;
+use daemun_event::backends;
 use daemun_process::engines::{Notice, Report};
+use daemun_sys::identity;
+use daemun_sys::limits::{self, Resource};
+
+/// The event method of a configuration that is about to be in force.
+pub fn log_method(named: Option<&str>, log: &Log) {
+    let method = named.unwrap_or(backends::NAMES[0]);
+    log!(log, Notice, (), "using the \"{}\" event method", method);
+}
+
+/// What starts, and on what: once, when the server starts.
+pub fn log_start(server: &str, log: &Log) {
+    log!(log, Notice, (), "{}", server);
+    if let Ok((name, release)) = identity::system() {
+        log!(log, Notice, (), "OS: {} {}", name, release);
+    }
+    if let Ok((soft, hard)) = limits::limit(Resource::Descriptors) {
+        // nginx shows no limit as -1.
+        let (soft, hard) = (soft.cast_signed(), hard.cast_signed());
+        log!(
+            log,
+            Notice,
+            (),
+            "getrlimit(RLIMIT_NOFILE): {}:{}",
+            soft,
+            hard
+        );
+    }
+}
 
 /// Sends notices to the log.
 pub fn reporter(log: Log) -> Report {

@@ -255,6 +255,17 @@ impl Stream {
         });
     }
 
+    /// The deadline that it was last parked with, until it waits for something else.
+    pub fn deadline(&self) -> Deadline {
+        let Some(slot) = self.registration.slot() else {
+            return Deadline::NEVER;
+        };
+        reactor::with(|inner| match inner.sources().at(slot).timer {
+            NONE => Deadline::NEVER,
+            timer => Deadline(inner.wheel().deadline(timer)),
+        })
+    }
+
     /// TCP_NODELAY.
     pub fn set_nodelay(&self, on: bool) -> io::Result<()> {
         Ok(sockopt::set_tcp_nodelay(&self.fd, on)?)
@@ -409,20 +420,21 @@ impl Registration {
         }
     }
 
-    /// The slot; the first time, the backend is told. `wanted` just proved not to be ready; the
-    /// other direction may be, as far as is known.
+    /// The slot; the first time, the backend is told. `wanted` just proved not to be ready; of the
+    /// other direction holds what was known before.
     #[inline]
     fn enter(&self, inner: &Inner, fd: BorrowedFd<'_>, wanted: Interest) -> io::Result<u32> {
         if let Some(slot) = self.slot() {
             return Ok(slot);
         }
+        let known = self.ready().unwrap_or(READ | WRITE);
         let mut sources = inner.sources();
         let key = sources.insert(Owner::Tasks, NONE);
         if let Err(error) = inner.backend().add(fd, key) {
             sources.remove(key.slot());
             return Err(error);
         }
-        sources.at(key.slot()).ready = (READ | WRITE) & !wanted.bit();
+        sources.at(key.slot()).ready = known & !wanted.bit();
         self.slot.set(key.slot());
         Ok(key.slot())
     }

@@ -131,6 +131,11 @@ impl Wheel {
             .then(|| Target::decode(self.nodes[key.index as usize].target))
     }
 
+    /// When the armed timer at `index` fires.
+    pub(crate) fn deadline(&self, index: u32) -> Millis {
+        self.nodes[index as usize].deadline()
+    }
+
     /// Moves the armed timer at `index` to `deadline`. Later is only a note on the timer.
     pub(crate) fn set(&mut self, index: u32, deadline: Millis) {
         let node = &mut self.nodes[index as usize];

@@ -191,6 +191,7 @@ fn parking_again_moves_the_deadline() {
             }
             notes.timers.clear();
             near.unpark();
+            assert_eq!(near.deadline().remaining(), Duration::from_secs(25));
         }
         assert_eq!((notes.expired.len(), now()), (0, 500_000));
         drop(far);

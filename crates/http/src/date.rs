@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::thread::LocalKey;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use daemun_sys::clock::{LocalTime, local};
+use daemun_sys::clock::{LocalTime, MONTHS, local};
 
 /// A spelling of the second it was made for.
 struct Spelt {
@@ -57,10 +57,6 @@ fn with<R>(
         take(&cached.text)
     })
 }
-
-const MONTHS: [&str; 12] = [
-    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-];
 
 /// Seconds since 1970 of a date in any of HTTP's three spellings (RFC 9110, section 5.6.7). As in nginx, neither the
 /// day of the week nor the zone is looked at.
@@ -121,9 +117,9 @@ fn digits(text: &str) -> Option<i64> {
 }
 
 fn log_date(time: LocalTime) -> String {
+    let month = time.month_name();
     let LocalTime {
         year,
-        month,
         day,
         hour,
         minute,
@@ -131,7 +127,6 @@ fn log_date(time: LocalTime) -> String {
         offset,
         ..
     } = time;
-    let month = MONTHS[usize::from(month) - 1];
     let (sign, offset) = signed(offset);
     format!(
         "{day:02}/{month}/{year}:{hour:02}:{minute:02}:{second:02} {sign}{:02}{:02}",

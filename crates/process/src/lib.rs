@@ -16,6 +16,8 @@
 
 pub mod control;
 pub mod engines;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod handover;
 pub mod listening;
 pub mod serve;

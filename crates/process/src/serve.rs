@@ -211,10 +211,10 @@ impl<P: Protocol> Worker<P> {
         };
         let (stream, record, _) = receiver.take(offer, room > 1);
         let connection = arrived(Stream::new(stream), &record, listener);
-        let mut wait = (self.life.wait)(&connection);
-        if let Some(left) = record.shutdown {
-            wait.until = wait.until.min(Deadline::after(left));
-        }
+        let left = record
+            .remaining
+            .min(record.shutdown.unwrap_or(Duration::MAX));
+        let wait = self.rest_of_wait(&connection, Deadline::after(left));
         if let Err(connection) = self.life.engine.adopt(connection, wait) {
             log!(
                 self.life.log,
@@ -222,6 +222,15 @@ impl<P: Protocol> Worker<P> {
                 connection.number,
                 "a connection that was handed over could not be kept"
             );
+        }
+    }
+
+    /// What a connection waits for that has waited already: not longer than `until`.
+    fn rest_of_wait(&self, connection: &Connection, until: Deadline) -> Wait {
+        let wait = (self.life.wait)(connection);
+        Wait {
+            until: wait.until.min(until),
+            ..wait
         }
     }
 
@@ -280,7 +289,7 @@ impl<P: Protocol> Worker<P> {
 
     fn keep_if_begun(&mut self, connection: Connection) {
         if connection.waited != Reason::KeepAlive {
-            let wait = (self.life.wait)(&connection);
+            let wait = self.rest_of_wait(&connection, connection.stream.deadline());
             // Where there is no way to watch it, it is closed.
             drop(self.life.engine.adopt(connection, wait));
         }
@@ -373,7 +382,7 @@ fn departing(connection: &Connection, listening: &Listening, shutdown: Option<Du
         requests: connection.requests,
         age: Duration::from_millis(now().saturating_sub(connection.started)),
         reason: connection.waited,
-        remaining: partial.map_or(Duration::MAX, |partial| partial.until.remaining()),
+        remaining: connection.stream.deadline().remaining(),
         shutdown,
         partial: partial
             .map(|partial| partial.bytes.clone())

@@ -20,6 +20,17 @@ pub struct LocalTime {
     pub offset: i32,
 }
 
+/// The months as HTTP and nginx's logs spell them.
+pub const MONTHS: [&str; 12] = [
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+];
+
+impl LocalTime {
+    pub fn month_name(&self) -> &'static str {
+        MONTHS[usize::from(self.month) - 1]
+    }
+}
+
 /// Seconds since 1970, UTC.
 pub fn now() -> i64 {
     match SystemTime::now().duration_since(UNIX_EPOCH) {

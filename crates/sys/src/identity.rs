@@ -1,4 +1,8 @@
-//! Who this process is: process and thread numbers, user, group.
+//! Who this process is, process and thread numbers, user, group; and what it runs on.
+
+use std::io;
+
+use crate::descriptor::check;
 
 /// The process's number.
 pub fn pid() -> i32 {
@@ -32,4 +36,22 @@ pub fn hostname() -> String {
     }
     let length = name.iter().position(|byte| *byte == 0).unwrap_or(0);
     String::from_utf8_lossy(&name[..length]).into_owned()
+}
+
+/// The system's name and release, as uname(2) tells them: `Linux`, `6.1.0`.
+pub fn system() -> io::Result<(String, String)> {
+    // SAFETY: the record is arrays of bytes, for which all zeroes are empty texts.
+    let mut names: libc::utsname = unsafe { std::mem::zeroed() };
+    // SAFETY: the record is valid for the call.
+    check(unsafe { libc::uname(&mut names) })?;
+    Ok((text(&names.sysname), text(&names.release)))
+}
+
+fn text(field: &[libc::c_char]) -> String {
+    let bytes: Vec<u8> = field
+        .iter()
+        .map(|byte| *byte as u8)
+        .take_while(|byte| *byte != 0)
+        .collect();
+    String::from_utf8_lossy(&bytes).into_owned()
 }

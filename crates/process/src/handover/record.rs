@@ -43,7 +43,7 @@ pub struct Record {
 }
 
 impl Record {
-    pub(super) fn encode(&self, sequence: u32) -> Vec<u8> {
+    pub(crate) fn encode(&self, sequence: u32) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(128 + self.partial.len());
         bytes.extend(sequence.to_le_bytes());
         bytes.push(match self.reason {
@@ -70,7 +70,7 @@ impl Record {
         bytes
     }
 
-    pub(super) fn decode(bytes: &[u8]) -> Option<(u32, Record)> {
+    pub(crate) fn decode(bytes: &[u8]) -> Option<(u32, Record)> {
         let mut reader = Reader(bytes);
         let sequence = u32::from_le_bytes(reader.array()?);
         let reason = match reader.array::<1>()? {

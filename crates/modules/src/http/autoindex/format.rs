@@ -130,18 +130,14 @@ impl Html<'_> {
 
 /// `28-Sep-1970 06:00 `
 fn date(time: LocalTime, out: &mut Vec<u8>) {
-    const MONTHS: [&str; 12] = [
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-    ];
+    let month = time.month_name();
     let LocalTime {
         year,
-        month,
         day,
         hour,
         minute,
         ..
     } = time;
-    let month = MONTHS[usize::from(month) - 1];
     // Writing to memory can't fail.
     let _ = write!(out, "{day:02}-{month}-{year} {hour:02}:{minute:02} ");
 }
