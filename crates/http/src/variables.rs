@@ -195,7 +195,7 @@ static CORE: &[Variable] = &[
         append(&server_name::hostname(), out)
     }),
     variable("http_", request_header),
-    variable("https", |_, _, _| false),
+    variable("https", |_, _, _| true),
     variable("is_args", |r, _, out| {
         r.args.is_empty() || append(b"?", out)
     }),
