@@ -268,16 +268,28 @@ impl<'a> Loader<'a> {
     }
 
     fn read_all(&mut self, directives: &[conf::Directive]) {
-        for directive in directives {
-            if let Err(fault) = self.read(directive) {
+        for (index, directive) in directives.iter().enumerate() {
+            if let Err(fault) = self.read(directive, &directives[..index]) {
                 self.report(directive, fault);
             }
         }
     }
 
-    fn read(&mut self, directive: &conf::Directive) -> Result<(), Fault> {
+    /// `before` are the directives that stand before this one in its block.
+    fn read(
+        &mut self,
+        directive: &conf::Directive,
+        before: &[conf::Directive],
+    ) -> Result<(), Fault> {
         let row = self.row(directive)?;
         check_form(row, directive)?;
+        if matches!(row.action, Action::Accepted(_) | Action::Checked(..)) {
+            // No setting remembers that it was given.
+            let name = &directive.name.text;
+            if before.iter().any(|earlier| earlier.name.text == *name) {
+                return Err("is duplicate".into());
+            }
+        }
         match row.action {
             Action::Set(set) => set(self, directive),
             Action::Accepted(_) => Ok(()),

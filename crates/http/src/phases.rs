@@ -64,8 +64,13 @@ async fn finish(request: &mut Request, mut step: Step) -> Answer {
                 Ok(body) => return Answer::Body(body),
                 Err(status) => filtered_status(request, status),
             },
-            Step::Status(Status::REQUEST_TIMEOUT | Status::CLIENT_CLOSED | Status::CLOSE)
-            | Step::Hangup => return Answer::Hangup,
+            Step::Status(
+                status @ (Status::REQUEST_TIMEOUT | Status::CLIENT_CLOSED | Status::CLOSE),
+            ) => {
+                request.error_status = status.0;
+                return Answer::Hangup;
+            }
+            Step::Hangup => return Answer::Hangup,
             Step::Status(status) => answer_status(request, status),
             Step::Redirected => from_server_rewrite(request).await,
             Step::Named(name) => in_named_location(request, &name).await,

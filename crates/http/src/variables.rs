@@ -245,7 +245,7 @@ static CORE: &[Variable] = &[
             .is_some_and(|file| append(file.path.as_os_str().as_encoded_bytes(), out))
     }),
     variable("request_completion", |r, _, out| {
-        r.is_complete && append(b"OK", out)
+        !r.is_complete || append(b"OK", out)
     }),
     variable("request_filename", |r, _, out| {
         files::map_uri(r, out);

@@ -50,7 +50,10 @@ settings! {
 
 pub static SETTINGS: SettingsKey<Settings> = SettingsKey::new();
 
-const POOLS: Action = Action::Accepted("memory is not taken from such pools");
+const POOLS: Action = Action::Checked(
+    |directive| values::size(directive).map(drop),
+    "memory is not taken from such pools",
+);
 
 pub static MODULE: HttpModule = HttpModule {
     base: Module {

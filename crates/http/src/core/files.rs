@@ -100,7 +100,7 @@ pub static MODULE: HttpModule = HttpModule {
                 set!(SETTINGS.open_file_cache_errors, values::flag),
                 "Whether to remember files that could not be opened.";
             "open_file_cache_events" in HTTP_SERVER_LOCATION, Flag, "off",
-                Action::Accepted("files are looked at again by time, not by kernel events"),
+                Action::Checked(|directive| values::flag(directive).map(drop), "files are looked at again by time, not by kernel events"),
                 "Accepted: files are looked at again by time.";
             "content_cache" in HTTP, Exactly(1), "16m",
                 set!(SETTINGS.content_cache, values::size),

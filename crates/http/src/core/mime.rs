@@ -23,7 +23,10 @@ settings! {
 
 pub static SETTINGS: SettingsKey<Settings> = SettingsKey::new();
 
-const GROWS: Action = Action::Accepted("the tables grow by themselves");
+const GROWS: Action = Action::Checked(
+    |directive| values::integer::<i64>(directive).map(drop),
+    "the tables grow by themselves",
+);
 
 pub static MODULE: HttpModule = HttpModule {
     base: Module {

@@ -83,7 +83,10 @@ pub static MODULE: HttpModule = HttpModule {
     ..HttpModule::EMPTY
 };
 
-const GROWS: Action = Action::Accepted("the tables grow by themselves");
+const GROWS: Action = Action::Checked(
+    |directive| values::integer::<i64>(directive).map(drop),
+    "the tables grow by themselves",
+);
 
 fn http(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {
     if loader

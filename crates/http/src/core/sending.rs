@@ -69,7 +69,10 @@ pub enum IfModifiedSince {
 
 pub static SETTINGS: SettingsKey<Settings> = SettingsKey::new();
 
-const KERNEL_DECIDES: Action = Action::Accepted("the kernel decides better on this system");
+const KERNEL_DECIDES: Action = Action::Checked(
+    |directive| values::size(directive).map(drop),
+    "the kernel decides better on this system",
+);
 
 pub static MODULE: HttpModule = HttpModule {
     base: Module {
@@ -119,12 +122,13 @@ pub static MODULE: HttpModule = HttpModule {
                 "Accepted: the kernel decides better on this system.";
             "read_ahead" in HTTP_SERVER_LOCATION, Exactly(1), "0", KERNEL_DECIDES,
                 "Accepted: the kernel decides better on this system.";
-            "directio" in HTTP_SERVER_LOCATION, Exactly(1), "off", KERNEL_DECIDES,
+            "directio" in HTTP_SERVER_LOCATION, Exactly(1), "off",
+                Action::Checked(directio, "the kernel decides better on this system"),
                 "Accepted: the kernel decides better on this system.";
             "directio_alignment" in HTTP_SERVER_LOCATION, Exactly(1), "512", KERNEL_DECIDES,
                 "Accepted: the kernel decides better on this system.";
             "aio" in HTTP_SERVER_LOCATION, Exactly(1), "off",
-                Action::Accepted("files are read by the worker itself"),
+                Action::Checked(aio, "files are read by the worker itself"),
                 "Accepted: files are read by the worker itself.";
             "aio_write" in HTTP_SERVER_LOCATION, Flag, "off",
                 Action::Checked(
@@ -136,6 +140,22 @@ pub static MODULE: HttpModule = HttpModule {
     },
     ..HttpModule::EMPTY
 };
+
+fn directio(directive: &conf::Directive) -> Result<(), Fault> {
+    match &*directive.args[0].text {
+        b"off" => Ok(()),
+        _ => values::offset(directive).map(drop),
+    }
+}
+
+fn aio(directive: &conf::Directive) -> Result<(), Fault> {
+    match &*directive.args[0].text {
+        b"on" | b"off" | b"threads" | [b't', b'h', b'r', b'e', b'a', b'd', b's', b'=', _, ..] => {
+            Ok(())
+        }
+        _ => Err("invalid value".into()),
+    }
+}
 
 fn output_buffers(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {
     let buffers = values::buffers(directive)?;

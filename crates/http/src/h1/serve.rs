@@ -1,6 +1,7 @@
 //! A connection's session: reads requests, has them answered, and says what becomes of the connection.
 
 use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
@@ -14,11 +15,11 @@ use daemun_shm::WorkerSlot;
 
 use super::read_head::{self, Head};
 use super::{close, panics, send};
-use crate::config::HttpConfig;
+use crate::config::{HttpConfig, Server};
 use crate::core::{client, connection as keeping};
 use crate::module::Handler;
 use crate::phases::{self, Answer};
-use crate::request::Request;
+use crate::request::{Request, Text};
 use crate::special_response;
 use crate::status::Status;
 
@@ -68,7 +69,12 @@ impl Protocol for Http {
             Reason::Held | Reason::KeepAlive => {}
             Reason::FirstByte | Reason::Head => {
                 let error = io::Error::from(rustix::io::Errno::TIMEDOUT);
-                log!(server.log(), Info, connection.number, "client timed out"; error);
+                let origin = Waiting {
+                    connection: &connection,
+                    config: self.config,
+                    server,
+                };
+                log!(server.log(), Info, origin, "client timed out"; error);
                 if *settings.reset_timedout {
                     // Without it the close is only slower.
                     let _ = connection.stream.reset_on_close();
@@ -81,6 +87,43 @@ impl Protocol for Http {
     fn shed(&self, connection: Connection) {
         let server = self.config.default_server(&connection);
         debug!(server.log(), Http, connection.number, "reusing connection");
+    }
+}
+
+/// What nginx does until a request's first line has come.
+const READING_LINE: &str = "reading client request line";
+
+/// A connection without a request, or with the beginning of one, as the error log tells of it.
+struct Waiting<'c> {
+    connection: &'c Connection,
+    config: &'static HttpConfig,
+    server: &'static Server,
+}
+
+impl log::Origin for Waiting<'_> {
+    fn connection(&self) -> u64 {
+        self.connection.number
+    }
+
+    fn context(&self, line: &mut dyn fmt::Write) -> fmt::Result {
+        let client = &self.connection.peer;
+        let Some(partial) = &self.connection.partial else {
+            let socket = &self.config.sockets[usize::from(self.connection.listener)];
+            let address = &socket.spec.address;
+            return write!(
+                line,
+                " while waiting for request, client: {client}, server: {address}"
+            );
+        };
+        let mut lines = partial.bytes.split(|byte| matches!(byte, b'\r' | b'\n'));
+        let first = lines.find(|line| !line.is_empty()).unwrap_or_default();
+        let doing = match lines.next() {
+            Some(_) => "reading client request headers",
+            None => READING_LINE,
+        };
+        let server = Text(self.server.name());
+        write!(line, " while {doing}, client: {client}, server: {server}")?;
+        write!(line, ", request: \"{}\"", Text(first))
     }
 }
 
@@ -193,14 +236,16 @@ fn receive_head(request: &mut Request, deadline: &mut Option<Deadline>) -> io::R
 fn receive(request: &mut Request) -> io::Result<bool> {
     match request.receive_available() {
         Ok(0) => {
-            let connection = request.connection();
             if request.head.bytes.is_empty() {
                 debug!(request.log(), Http, *request, "client closed connection");
             } else {
+                if request.doing.is_empty() {
+                    request.doing = READING_LINE;
+                }
                 log!(
                     request.log(),
                     Info,
-                    connection.number,
+                    *request,
                     "client prematurely closed connection"
                 );
             }
@@ -272,6 +317,7 @@ async fn exchange(request: &mut Request, head: Head) -> Next {
     }
     let sent = send::response(request, body).await;
     if let Err(error) = &sent {
+        request.doing = "sending response to client";
         log_send_error(request, error);
     }
     request.is_complete = sent.is_ok();
