@@ -33,6 +33,8 @@ pub struct File {
     name: PathBuf,
     text: Arc<[u8]>,
     from_command_line: bool,
+    /// Where the file was first included from.
+    included_by: Option<Span>,
 }
 
 impl File {
@@ -69,6 +71,19 @@ impl Files {
     /// Each file once, in first-open order, as `-T` prints them. The parameter of `-g` is not among them.
     pub fn iter(&self) -> impl Iterator<Item = &File> {
         self.files.iter().filter(|file| !file.from_command_line)
+    }
+
+    /// Sorts places in the order in which the texts are read, each included one in its place.
+    pub fn reading_order(&self, span: Span) -> Vec<(u32, u32)> {
+        let mut order = vec![(span.line, span.start)];
+        let mut file = span.file;
+        while let Some(by) = self.file(file).included_by {
+            order.push((by.line, by.start));
+            file = by.file;
+        }
+        order.push((file.0, 0));
+        order.reverse();
+        order
     }
 
     /// The place where the span starts.
@@ -122,6 +137,18 @@ impl Files {
     }
 
     /// Adds a file; a name that is known already keeps its first content.
+    /// Adds a file that an `include` names.
+    pub(crate) fn add_included(
+        &mut self,
+        name: PathBuf,
+        text: Vec<u8>,
+        by: Option<Span>,
+    ) -> FileId {
+        let id = self.add(name, text);
+        self.files[id.0 as usize].included_by = by;
+        id
+    }
+
     pub(crate) fn add(&mut self, name: PathBuf, text: Vec<u8>) -> FileId {
         match self.find(&name) {
             Some(known) => known,
@@ -146,6 +173,7 @@ impl Files {
             name,
             text: text.into(),
             from_command_line,
+            included_by: None,
         });
         id
     }

@@ -319,7 +319,7 @@ impl Parser<'_> {
                 );
                 None
             }
-            Ok(text) => Some(self.files.add(path, text)),
+            Ok(text) => Some(self.files.add_included(path, text, by)),
             Err((call, error)) => {
                 self.diagnostics.emerg(
                     format!(

@@ -328,7 +328,8 @@ impl<'a> Loader<'a> {
             .rows
             .iter()
             .filter(|(_, rows)| rows.iter().any(|row| row.contexts.intersects(context)));
-        match conf::suggest(name, here.map(|(name, _)| *name)) {
+        let names = here.map(|(name, _)| *name).chain(["include"]);
+        match conf::suggest(name, names) {
             Some(near) => fault.help(format!("did you mean \"{near}\"?")),
             None => fault,
         }

@@ -225,12 +225,13 @@ impl Server {
     }
 
     /// Every finding goes to the log in nginx's words; the terminal also sees the place.
-    /// As in nginx the first verdict of `-t` stands between what the file's text shows and what the
+    /// Messages come in the order of the text. As in nginx the first verdict of `-t` stands between what the file's text shows and what the
     /// system says to it.
     fn report(&self, diagnostics: &Diagnostics, files: &Files) {
-        let (about_text, about_system): (Vec<_>, Vec<_>) = diagnostics
+        let (mut about_text, about_system): (Vec<_>, Vec<_>) = diagnostics
             .iter()
             .partition(|diagnostic| diagnostic.span.is_some());
+        about_text.sort_by_cached_key(|message| message.span.map(|span| files.reading_order(span)));
         let log = Log::current();
         let echo = log::echo_to_stderr(false);
         let tell = |diagnostic: &Diagnostic| {

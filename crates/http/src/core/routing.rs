@@ -195,7 +195,8 @@ fn check_nesting(loader: &mut Loader<'_>, inner: &Match) -> Result<(), Fault> {
             Err(format!("named location \"{name}\" can be on the server level only").into())
         }
         (
-            Match::Prefix { name: prefix, .. },
+            // A pattern's text counts as its name, as in nginx.
+            Match::Prefix { name: prefix, .. } | Match::Pattern { text: prefix, .. },
             Match::Prefix { name: inner, .. } | Match::Exact(inner),
         ) if !inner.starts_with(prefix) => {
             Err(format!("location \"{name}\" is outside location \"{outer_name}\"").into())

@@ -6,6 +6,7 @@ use crate::core::{connection, redirects};
 use crate::date;
 use crate::request::Request;
 use crate::response::ResponseHead;
+use bytes::Bytes;
 
 /// What the connection adds to the response's own fields.
 #[derive(Clone, Copy)]
@@ -107,7 +108,9 @@ fn write_absolute_location(request: &mut Request, out: &mut Vec<u8>) -> bool {
     if !*settings.absolute_redirect {
         return false;
     }
-    out.extend_from_slice(b"Location: http://");
+    out.extend_from_slice(b"Location: ");
+    let start = out.len();
+    out.extend_from_slice(b"http://");
     let local = request.local_address();
     if *settings.server_name_in_redirect {
         let first = &request.server.settings().of(&server_name::SETTINGS).first.0;
@@ -123,6 +126,8 @@ fn write_absolute_location(request: &mut Request, out: &mut Vec<u8>) -> bool {
         out.extend_from_slice(itoa::Buffer::new().format(port).as_bytes());
     }
     out.extend_from_slice(&location);
+    // `$sent_http_location` is what was sent.
+    request.response.location = Some(Bytes::copy_from_slice(&out[start..]));
     out.extend_from_slice(b"\r\n");
     true
 }
