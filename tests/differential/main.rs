@@ -4,6 +4,7 @@
 //! `DAEMUN_JUDGE` names another nginx to compare with.
 
 mod cases;
+mod data;
 mod differences;
 mod normal;
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::net::TcpStream;
 use std::process::{Command, Stdio};
 
 use daemun_tests::{
@@ -201,10 +202,11 @@ fn without_a_configuration_the_current_folder_is_served() {
     lines.read_line(&mut line).unwrap();
     let address = line.split_once("http://127.0.0.1:").expect("an address").1;
     let port = address.split(|c: char| !c.is_ascii_digit()).next().unwrap();
-    assert_eq!(
-        Client::connect(port.parse().unwrap()).get("/").text(),
-        "<h1>mine</h1>"
-    );
+    let port: u16 = port.parse().unwrap();
+    eventually("it listens", || {
+        TcpStream::connect(("127.0.0.1", port)).is_ok()
+    });
+    assert_eq!(Client::connect(port).get("/").text(), "<h1>mine</h1>");
     signals::send(process.id() as i32, signals::SIGINT).unwrap();
     assert_eq!(process.wait().unwrap().code(), Some(0));
 }

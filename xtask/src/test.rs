@@ -66,7 +66,8 @@ fn soak() -> Result<(), String> {
             "soak",
         ])
     })?;
-    end_to_end(&["--ignored", "soak_", "--nocapture"])
+    // One at a time: they measure memory and time.
+    end_to_end(&["--ignored", "soak_", "--nocapture", "--test-threads=1"])
 }
 
 fn stage(name: &str, work: impl FnOnce() -> Result<(), String>) -> Result<(), String> {

@@ -111,6 +111,12 @@ impl Log {
         self.debugging
     }
 
+    /// Whether a target is the standard error.
+    pub fn tells_stderr(&self) -> bool {
+        let mut targets = self.targets.iter();
+        targets.any(|(target, _)| matches!(target, Target::Stderr))
+    }
+
     #[inline]
     pub fn takes(&self, level: Level) -> bool {
         self.threshold.takes(level)

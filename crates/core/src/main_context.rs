@@ -124,7 +124,10 @@ pub fn process_settings(
 ) -> ProcessSettings {
     let settings = main.settings.of(&SETTINGS);
     let events = events::event_settings(main).unwrap_or_else(|| {
-        diagnostics.emerg("no \"events\" section in configuration", None);
+        // The section may stand in what could not be read.
+        if !diagnostics.has_errors() {
+            diagnostics.emerg("no \"events\" section in configuration", None);
+        }
         Default::default()
     });
     warn_of_masks(settings, diagnostics);

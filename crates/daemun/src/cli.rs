@@ -134,6 +134,14 @@ pub struct Places {
 }
 
 impl Places {
+    /// The configuration file as the verdicts of `-t` name it.
+    pub fn shown_configuration(&self) -> String {
+        match &self.configuration {
+            Some(path) => path.display().to_string(),
+            None => "embedded.conf".to_owned(),
+        }
+    }
+
     /// `current` is the current folder; `exists` says whether a file does.
     pub fn of(
         options: &Options,

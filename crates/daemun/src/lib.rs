@@ -8,3 +8,4 @@ pub mod identity;
 pub mod notices;
 pub mod program;
 pub mod startup;
+pub mod worker;

@@ -73,16 +73,12 @@ fn act(identity: &'static Identity, options: Options, arguments: Vec<OsString>) 
     daemun_process::run(&server, arguments)
 }
 
-/// `-t` and `-T`: nginx's two verdicts.
+/// `-t` and `-T`: nginx's second verdict; the first comes with the messages of [`Server::load`].
 fn test(server: &Server) -> i32 {
-    let shown = match &server.places.configuration {
-        Some(path) => path.display().to_string(),
-        None => "embedded.conf".to_owned(),
-    };
+    let shown = server.places.shown_configuration();
     match daemun_process::test(server) {
         Ok(cycle) => {
             if !server.options.quiet {
-                log::write_stderr(format_args!("the configuration file {shown} syntax is ok"));
                 log::write_stderr(format_args!(
                     "configuration file {shown} test is successful"
                 ));

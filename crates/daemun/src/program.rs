@@ -1,33 +1,25 @@
-//! The server as the processes see it: how its configuration is read, and what its workers do.
+//! The server as the processes see it: how its configuration is read.
 
-use std::cell::Cell;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use daemun_conf::{Diagnostic, Diagnostics, Files, Root, Severity};
 use daemun_core::cidr::Cidr;
-use daemun_core::connection::{Connection, Reason, Wait};
 use daemun_core::load::{Block, Loader, Paths, Registry};
 use daemun_core::log::{self, Log, OpenFiles};
 use daemun_core::main_context::{self, Defaults};
 use daemun_core::module::{Contexts, Module, SettingsSet};
 use daemun_core::{error_log, settings::ProcessSettings};
-use daemun_event::Reactor;
 use daemun_http::config::{self as http_config, HttpConfig, ServerHeader, Surroundings};
 use daemun_http::core::client::TempPath;
-use daemun_http::core::connection as keeping;
-use daemun_http::h1::Http;
 use daemun_http::module::HttpModule;
 use daemun_modules::http::{MODULES as HTTP_MODULES, log as access_log};
-use daemun_process::engines::native::{Engine, Limits};
-use daemun_process::serve::{Life, serve};
 use daemun_process::{Cycle, Program, WorkerContext};
 
 use crate::cli::{Options, Places};
 use crate::identity::Identity;
-use crate::{embedded, folders, notices};
+use crate::{embedded, folders, notices, worker};
 
 /// The program with what its command line said.
 pub struct Server {
@@ -82,14 +74,14 @@ impl Program for Server {
         if self.places.configuration.is_some() {
             return folders::make(&cycle.configuration.http, &cycle.settings);
         }
-        if previous.is_none() {
-            embedded::announce(&cycle.listen);
-        }
         Ok(())
     }
 
     fn work(&self, cycle: &Cycle<Configuration>, context: WorkerContext) -> i32 {
-        work(cycle, context)
+        if self.places.configuration.is_none() && context.generation == 1 && context.index == 0 {
+            embedded::announce(&cycle.listen);
+        }
+        worker::run(cycle, context)
     }
 }
 
@@ -233,12 +225,20 @@ impl Server {
     }
 
     /// Every finding goes to the log in nginx's words; the terminal also sees the place.
+    /// As in nginx the first verdict of `-t` stands between what the file's text shows and what the
+    /// system says to it.
     fn report(&self, diagnostics: &Diagnostics, files: &Files) {
+        let (about_text, about_system): (Vec<_>, Vec<_>) = diagnostics
+            .iter()
+            .partition(|diagnostic| diagnostic.span.is_some());
         let log = Log::current();
         let echo = log::echo_to_stderr(false);
-        for diagnostic in diagnostics {
+        let tell = |diagnostic: &Diagnostic| {
             if echo && !self.is_hushed(diagnostic) {
                 eprint!("{}", diagnostic.render(self.identity.name, files));
+                if log.tells_stderr() {
+                    return;
+                }
             }
             let sentence = diagnostic.sentence(files);
             match diagnostic.severity {
@@ -246,7 +246,14 @@ impl Server {
                 Severity::Warn => daemun_core::log!(log, Warn, (), "{}", sentence),
                 Severity::Notice => daemun_core::log!(log, Notice, (), "{}", sentence),
             }
+        };
+        about_text.iter().copied().for_each(&tell);
+        let is_wrong = |diagnostic: &&Diagnostic| diagnostic.severity == Severity::Emerg;
+        if self.options.test && !self.options.quiet && !about_text.iter().any(is_wrong) {
+            let shown = self.places.shown_configuration();
+            log::write_stderr(format_args!("the configuration file {shown} syntax is ok"));
         }
+        about_system.iter().copied().for_each(&tell);
         log::echo_to_stderr(echo);
     }
 
@@ -276,83 +283,6 @@ fn modules() -> impl Iterator<Item = &'static Module> {
         .iter()
         .map(|module| &module.base);
     main_context::MODULES.iter().copied().chain(http)
-}
-
-/// Descriptors of a worker that are no connections: epoll, signals, channel, logs.
-const OWN_DESCRIPTORS: usize = 8;
-
-fn work(cycle: &Cycle<Configuration>, context: WorkerContext) -> i32 {
-    let log = cycle.log.clone();
-    let events = &cycle.settings.events;
-    let reactor = match Reactor::open(events.method.as_deref()) {
-        Ok(reactor) => reactor,
-        Err(error) => {
-            daemun_core::log!(log, Emerg, (), "{}", error);
-            return daemun_process::FATAL;
-        }
-    };
-    // A worker serves one generation for its whole life, so that requests may borrow from it freely.
-    let config: &'static HttpConfig = Box::leak(Box::new(Arc::clone(&cycle.configuration.http)));
-    let closing = Rc::new(Cell::new(false));
-    let http = Rc::new(Http::new(
-        config,
-        context.counters.clone(),
-        Rc::clone(&closing),
-    ));
-    let limits = Limits {
-        connections: events
-            .worker_connections
-            .saturating_sub(OWN_DESCRIPTORS)
-            .max(1),
-        multi_accept: events.multi_accept,
-    };
-    let report = notices::reporter(log.clone());
-    let engine = Engine::new(
-        &reactor,
-        http,
-        context.sockets(),
-        limits,
-        context.counters.clone(),
-        report,
-    );
-    let engine = match engine {
-        Ok(engine) => engine,
-        Err(error) => {
-            daemun_core::log!(log, Emerg, (), "listening failed"; error);
-            return daemun_process::FATAL;
-        }
-    };
-    let files = Arc::clone(&cycle.files);
-    let life = Life {
-        engine,
-        connections: limits.connections,
-        wait: Box::new(move |connection| wait_of(config, connection)),
-        reopen: Box::new(move || {
-            access_log::flush();
-            files.reopen(None, &Log::current());
-        }),
-        closing,
-        shutdown_timeout: cycle.settings.worker_shutdown_timeout,
-        log,
-    };
-    serve(reactor, life, context)
-}
-
-/// How long a connection from another generation may wait.
-fn wait_of(config: &'static HttpConfig, connection: &Connection) -> Wait {
-    let settings = config.default_server(connection).settings();
-    match (&connection.partial, connection.waited) {
-        (Some(partial), Reason::Head) => Wait::head(partial.until),
-        (_, Reason::FirstByte) => Wait::first_byte(
-            *settings
-                .of(&daemun_http::core::client::SETTINGS)
-                .header_timeout,
-        ),
-        (_, reason) => Wait {
-            reason,
-            ..Wait::keep_alive(*settings.of(&keeping::SETTINGS).keepalive_timeout)
-        },
-    }
 }
 
 /// The modules that work, as [`configure`](crate::configure) names them: those that do more than accept directives.

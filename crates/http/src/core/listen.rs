@@ -113,7 +113,7 @@ fn addresses(word: &conf::Word) -> Result<Vec<Address>, Fault> {
             _ => Ok(vec![Address::Unix(path.into())]),
         };
     }
-    let (host, ports) = split_port(text).ok_or_else(|| complain("invalid IPv6 address"))?;
+    let (host, ports) = split_port(text).ok_or_else(|| complain("invalid host"))?;
     let (first, last) = match ports {
         None => (DEFAULT_PORT, DEFAULT_PORT),
         Some(ports) => read_ports(ports).map_err(complain)?,
@@ -200,7 +200,7 @@ fn read_parameter(listen: &mut Listen, parameter: &conf::Word) -> Result<(), Fau
         "ssl" => return Err(missing("ssl", "http_ssl_module")),
         "http2" => return Err(missing("http2", "http_v2_module")),
         "quic" => return Err(missing("quic", "http_v3_module")),
-        "proxy_protocol" => {
+        "proxy_protocol" | "multipath" => {
             return Err(invalid().help("nginx has it; daemun does not support it yet"));
         }
         _ => {}
@@ -219,42 +219,36 @@ fn read_parameter(listen: &mut Listen, parameter: &conf::Word) -> Result<(), Fau
             listen.spec.backlog = match value.parse() {
                 Ok(backlog @ 1..) => backlog,
                 Ok(-1) => -1,
-                _ => return Err(format!("invalid backlog \"{value}\"").into()),
+                _ => return Err(invalid_value("backlog", parameter)),
             };
         }
-        Some(("rcvbuf", value)) => listen.spec.rcvbuf = Some(buffer_size("rcvbuf", value)?),
-        Some(("sndbuf", value)) => listen.spec.sndbuf = Some(buffer_size("sndbuf", value)?),
+        Some(("rcvbuf", value)) => {
+            listen.spec.rcvbuf = Some(buffer_size("rcvbuf", value, parameter)?)
+        }
+        Some(("sndbuf", value)) => {
+            listen.spec.sndbuf = Some(buffer_size("sndbuf", value, parameter)?)
+        }
         Some(("fastopen", value)) => {
             let queue = value
                 .parse()
-                .map_err(|_| format!("invalid fastopen \"{value}\""))?;
+                .map_err(|_| invalid_value("fastopen", parameter))?;
             listen.spec.fastopen = Some(queue);
         }
         Some(("setfib", _)) => {
-            return Err(Fault::from(
-                "the \"setfib\" parameter is not supported on this platform".to_owned(),
-            )
-            .help("only FreeBSD has routing tables by number; leave the parameter out"));
+            return Err(invalid()
+                .help("only FreeBSD has routing tables by number; leave the parameter out"));
         }
-        Some(("accept_filter", value)) => {
+        Some(("accept_filter", _)) => {
             return Err(format!(
-                "accept filters \"{value}\" are not supported on this platform, ignored"
+                "accept filters \"{parameter}\" are not supported on this platform"
             )
             .into());
         }
-        Some(("ipv6only", value)) => {
-            if !matches!(listen.spec.address, Address::Ip(SocketAddr::V6(_))) {
-                return Err(format!(
-                    "ipv6only is not supported on addr \"{}\"",
-                    listen.spec.address
-                )
-                .into());
-            }
-            listen.spec.ipv6only = match value {
-                "on" => true,
-                "off" => false,
-                _ => return Err(format!("invalid ipv6only flags \"{value}\"").into()),
-            };
+        // Without effect on addresses of another family, as in nginx.
+        Some(("ipv6only", "on")) => listen.spec.ipv6only = true,
+        Some(("ipv6only", "off")) => listen.spec.ipv6only = false,
+        Some(("ipv6only", value)) if value.starts_with('o') => {
+            return Err(format!("invalid ipv6only flags \"{value}\"").into());
         }
         Some(("so_keepalive", value)) => listen.spec.keepalive = keepalive(value)?,
         Some(_) => return Err(invalid()),
@@ -269,11 +263,16 @@ fn missing(parameter: &str, module: &str) -> Fault {
     .help("nginx has it; daemun does not support it yet")
 }
 
-fn buffer_size(name: &str, value: &str) -> Result<usize, Fault> {
+fn buffer_size(name: &str, value: &str, parameter: &conf::Word) -> Result<usize, Fault> {
     match units::size(value.as_bytes()) {
         Some(size @ 1..) => Ok(size),
-        _ => Err(format!("invalid {name} \"{value}\"").into()),
+        _ => Err(invalid_value(name, parameter)),
     }
+}
+
+/// nginx quotes the whole parameter, name and all.
+fn invalid_value(name: &str, parameter: &conf::Word) -> Fault {
+    Fault::from(format!("invalid {name} \"{parameter}\""))
 }
 
 /// `on`, `off`, or `idle:interval:count` with at least one of the three.

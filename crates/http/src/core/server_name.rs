@@ -68,14 +68,14 @@ fn server_name(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(
 }
 
 fn read(loader: &mut Loader<'_>, word: &conf::Word) -> Result<ServerName, Fault> {
-    let invalid = |kind: &str| Fault::from(format!("{kind} \"{word}\"")).at(word.span);
+    let fault = |sentence: String| Fault::from(sentence).at(word.span);
     if word.text.contains(&b'/') && !word.text.starts_with(b"~") {
         let message = format!("server name \"{word}\" has suspicious symbols");
         loader.warn(word.span, message);
     }
     let text = word.text.to_ascii_lowercase();
     match &*text {
-        [b'~'] => Err(invalid("empty regex in server name")),
+        [b'~'] => Err(fault(format!("empty regex in server name \"{word}\""))),
         [b'~', ..] => {
             let caseless = word.text.iter().any(u8::is_ascii_uppercase);
             loader
@@ -95,7 +95,7 @@ fn read(loader: &mut Loader<'_>, word: &conf::Word) -> Result<ServerName, Fault>
             Ok(ServerName::Prefix(text[..text.len() - 1].to_vec()))
         }
         _ if text.contains(&b'*') || text.starts_with(b".") => {
-            Err(invalid("invalid server name or wildcard"))
+            Err(fault(format!("server name \"{word}\" is invalid")))
         }
         _ => Ok(ServerName::Exact(text)),
     }
