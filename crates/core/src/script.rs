@@ -54,7 +54,7 @@ impl Script {
                 rest = tail;
                 continue;
             }
-            let (part, tail) = reference(text, tail, span, variables)?;
+            let (part, tail) = reference(tail, span, variables)?;
             if !literal.is_empty() {
                 parts.push(Part::Literal(std::mem::take(&mut literal).into()));
             }
@@ -112,17 +112,11 @@ impl Script {
 
 /// Reads one reference, `tail` beginning behind the dollar sign.
 fn reference<'t>(
-    text: &[u8],
     tail: &'t [u8],
     span: Span,
     variables: &mut Variables,
 ) -> Result<(Part, &'t [u8]), String> {
-    let invalid = || {
-        format!(
-            "invalid variable name in \"{}\"",
-            String::from_utf8_lossy(text)
-        )
-    };
+    let invalid = || "invalid variable name".to_owned();
     if let Some((digit @ b'1'..=b'9', rest)) = tail.split_first() {
         return Ok((Part::Capture(usize::from(digit - b'0')), rest));
     }

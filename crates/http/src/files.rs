@@ -203,7 +203,13 @@ fn open_checked(path: &[u8], trusted: usize, check_owner: bool) -> io::Result<Ow
         let name: &Path = part.as_ref();
         let is_last = parts.peek().is_none();
         let flags = if is_last { FLAGS } else { folder };
-        at = open_part(&at, name, flags, check_owner)?;
+        at = match open_part(&at, name, flags, check_owner) {
+            // A link on the way is no folder, as nginx has it: the answer is 404, not 403.
+            Err(error) if !is_last && !check_owner && is_forbidden_link(&error) => {
+                return Err(rustix::io::Errno::NOTDIR.into());
+            }
+            opened => opened?,
+        };
     }
     if rest.as_os_str().is_empty() {
         at = rustix::fs::openat(&at, ".", FLAGS, Mode::empty())?;
@@ -239,13 +245,18 @@ pub fn refuse(request: &mut Request, path: &[u8], error: &io::Error) -> Status {
         Some(Errno::ACCESS | Errno::LOOP | Errno::MLINK) => Status::FORBIDDEN,
         _ => Status::INTERNAL_SERVER_ERROR,
     };
+    let settings = request.settings(&SETTINGS);
+    let call = match *settings.disable_symlinks {
+        DisableSymlinks::Off => "open",
+        _ => "openat",
+    };
     let log = request.log();
     match status {
-        Status::NOT_FOUND if !*request.settings(&SETTINGS).log_not_found => {}
+        Status::NOT_FOUND if !*settings.log_not_found => {}
         Status::NOT_FOUND | Status::FORBIDDEN => {
-            log!(log, Error, *request, "open() \"{}\" failed", Text(path); *error);
+            log!(log, Error, *request, "{}() \"{}\" failed", call, Text(path); *error);
         }
-        _ => log!(log, Crit, *request, "open() \"{}\" failed", Text(path); *error),
+        _ => log!(log, Crit, *request, "{}() \"{}\" failed", call, Text(path); *error),
     }
     status
 }

@@ -277,6 +277,8 @@ fn answer_status(request: &mut Request, status: Status) -> Step {
             return to_error_page(request, page);
         }
     }
+    // Codes of nginx's own are logged as what the client gets.
+    request.error_status = status.on_the_wire().0;
     Step::Respond(special_response::build(request, status))
 }
 

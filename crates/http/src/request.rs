@@ -290,10 +290,10 @@ impl Request {
         }
     }
 
-    /// Bytes of the request: line, head and what came of the body.
+    /// Bytes of the request: line, head and what came of the body. None where the line was refused.
     pub fn length(&self) -> u64 {
         let blank_lines = self.head.line.line.start;
-        self.head_end as u64 - u64::from(blank_lines) + self.body.taken()
+        (self.head_end as u64).saturating_sub(u64::from(blank_lines)) + self.body.taken()
     }
 
     /// The first value of an argument, as it stands in the query.

@@ -173,8 +173,6 @@ impl Request {
                 break;
             }
             self.consumed += taken.consumed;
-            self.body.taken += taken.consumed as u64;
-            self.body.received += (taken.data.1 - taken.data.0) as u64;
         }
         Ok(())
     }

@@ -75,9 +75,7 @@ impl ServerNames {
         if self.suffixes.is_empty() {
             return None;
         }
-        let dots = memchr::memchr_iter(b'.', host).filter(|dot| *dot > 0);
-        dots.into_iter()
-            .find_map(|dot| self.suffixes.get(&host[dot..]))
+        memchr::memchr_iter(b'.', host).find_map(|dot| self.suffixes.get(&host[dot..]))
     }
 
     fn by_prefix(&self, host: &[u8]) -> Option<&ServerIndex> {

@@ -189,13 +189,13 @@ static CORE: &[Variable] = &[
     }),
     variable("cookie_", cookie),
     variable("document_root", |r, _, out| files::append_root(r, out)),
-    variable("document_uri", |r, _, out| append(&r.uri, out)),
+    variable("document_uri", |r, _, out| uri(r, out)),
     variable("host", host),
     variable("hostname", |_, _, out| {
         append(&server_name::hostname(), out)
     }),
     variable("http_", request_header),
-    variable("https", |_, _, _| false),
+    variable("https", |_, _, _| true),
     variable("is_args", |r, _, out| {
         r.args.is_empty() || append(b"?", out)
     }),
@@ -291,7 +291,7 @@ static CORE: &[Variable] = &[
         date::with_log_date(|text| out.extend_from_slice(text));
         true
     }),
-    variable("uri", |r, _, out| append(&r.uri, out)),
+    variable("uri", |r, _, out| uri(r, out)),
 ];
 
 fn binary_remote_addr(request: &mut Request, _: &str, out: &mut Vec<u8>) -> bool {
@@ -466,13 +466,18 @@ fn append_request_uri(request: &Request, out: &mut Vec<u8>) -> bool {
     append(request.head.target(), out)
 }
 
+fn uri(request: &Request, out: &mut Vec<u8>) -> bool {
+    !request.uri.is_empty() && append(&request.uri, out)
+}
+
 fn server_protocol(request: &mut Request, _: &str, out: &mut Vec<u8>) -> bool {
     if request.head.request_line().is_empty() {
         return false;
     }
     match request.head.version() {
-        // nginx has a value only where the request line has.
+        // nginx has a value only where a valid request line has.
         Version::HTTP_09 => false,
+        _ if request.head.method_name().is_empty() => false,
         Version { major, minor } => append_display(format_args!("HTTP/{major}.{minor}"), out),
     }
 }

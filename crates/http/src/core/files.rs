@@ -230,12 +230,13 @@ fn disable_symlinks(loader: &mut Loader<'_>, directive: &conf::Directive) -> Res
         Some(_) if from.is_none() => DisableSymlinks::Off,
         Some(_) => {
             return Err(Fault::from(
-                "duplicate parameters \"from\" and \"off\"".to_owned(),
+                "\"from=\" cannot be used with \"off\" parameter".to_owned(),
             ));
         }
         None => {
             return Err(Fault::from(
-                "parameter \"on\" or \"if_not_owner\" is missing".to_owned(),
+                "\"disable_symlinks\" must have \"off\", \"on\" or \"if_not_owner\" parameter"
+                    .to_owned(),
             ));
         }
     };
@@ -275,6 +276,8 @@ fn open_file_cache(directive: &conf::Directive) -> Result<Option<OpenFileCache>,
     }
     match max {
         Some(max) => Ok(Some(OpenFileCache { max, inactive })),
-        None => Err("must have the \"max\" parameter".into()),
+        None => Err(Fault::from(
+            "\"open_file_cache\" must have the \"max\" parameter".to_owned(),
+        )),
     }
 }

@@ -4,7 +4,7 @@ use daemun_core::log;
 use daemun_proto::http1::header::{self, Line};
 use daemun_proto::http1::request_line::Invalid;
 use daemun_proto::http1::{
-    HeaderLine, Parsed, Range, Version, parse_header_line, parse_request_line,
+    HeaderLine, Method, Parsed, Range, Version, parse_header_line, parse_request_line,
 };
 
 use super::validate;
@@ -71,6 +71,7 @@ pub fn parse(request: &mut Request) -> Head {
         Err(invalid) => return refuse_request_line(request, invalid),
     };
     request.head.line = line;
+    request.head_end = end;
     if !bounds.admit(line.line.start as usize, end) {
         return too_long_uri(request);
     }
@@ -118,7 +119,12 @@ fn refuse_request_line(request: &mut Request, invalid: Invalid) -> Head {
         .iter()
         .take_while(|byte| !is_line_end(byte))
         .count();
-    request.head.line.line = Range::new(start, start + length);
+    let line = &mut request.head.line;
+    line.line = Range::new(start, start + length);
+    // The refusal of a HEAD has no body either.
+    if request.head.bytes[start..].starts_with(b"HEAD ") {
+        line.method = Method::Head;
+    }
     if invalid == Invalid::Method09 {
         request.head.line.version = Version::HTTP_09;
     }
@@ -147,6 +153,7 @@ fn parse_fields(
                 if !bounds.admit(at, end) {
                     return Err(too_large(request, at));
                 }
+                request.head_end = end;
                 match line {
                     Line::End => return Ok(Some(end)),
                     Line::Header(field) => add_field(request, field, settings)?,

@@ -14,6 +14,8 @@ use daemun_event::{Deadline, next_turn};
 
 use super::validate;
 use super::write_head::{self, Framing};
+use daemun_proto::http1::Method;
+
 use crate::body::{Body, Chunk, FileRange};
 use crate::core::{connection, sending};
 use crate::request::Request;
@@ -95,7 +97,7 @@ fn prepare(request: &mut Request, body: Body, out: &mut Vec<u8>) -> (Body, Frami
     } else if request.response.content_length.is_none() {
         request.response.content_length = body.len();
     }
-    let head_only = has_no_body || request.head.method_name() == b"HEAD";
+    let head_only = has_no_body || request.head.method() == Method::Head;
     let may_chunk = *request
         .settings(&sending::SETTINGS)
         .chunked_transfer_encoding

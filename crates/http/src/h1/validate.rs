@@ -245,14 +245,18 @@ pub fn is_disabled_for_browser(request: &Request) -> bool {
         return false;
     };
     let has = |text: &[u8]| memchr::memmem::find(agent, text).is_some();
-    if disable.msie6 && request.head.method() == Method::Post && is_msie6(agent) {
+    // The method that the client sent: error pages are fetched by another.
+    if disable.msie6 && request.head.method_name() == b"POST" && is_msie6(agent) {
         return true;
     }
     disable.safari && has(b"Safari/") && has(b"Mac OS X") && !has(b"Chrome/")
 }
 
-/// Internet Explorer up to 6 without the service pack that mended it.
+/// Internet Explorer up to 6 without the service pack that mended it; Opera can pose as one.
 fn is_msie6(agent: &[u8]) -> bool {
+    if memchr::memmem::find(agent, b"Opera").is_some() {
+        return false;
+    }
     let Some(at) = memchr::memmem::find(agent, b"MSIE ") else {
         return false;
     };
