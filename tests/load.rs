@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use daemun_sys::limits::{self, Resource};
+
 use crate::{PATIENCE, eventually};
 
 /// Clients that run until they are told to [finish](Load::finish).
@@ -72,6 +74,7 @@ impl Load {
     /// `kept` clients that keep their connections and send a request now and then, and some that
     /// open a new one for each. Returns once all kept ones are connected.
     pub fn start(port: u16, kept: usize) -> Load {
+        allow_descriptors();
         let size = kept;
         let progress = Arc::new(Progress::default());
         let keepers = (0..Self::KEEPERS).map(|keeper| {
@@ -148,6 +151,12 @@ impl Tally {
             Err(loss) => self.losses.push(loss),
         }
     }
+}
+
+/// A thousand clients are more than what a process may have open by default.
+fn allow_descriptors() {
+    let (_, most) = limits::limit(Resource::Descriptors).unwrap();
+    limits::set_limit(Resource::Descriptors, most).unwrap();
 }
 
 /// Requests on each client in turn; a lost one is replaced.

@@ -7,7 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use crate::{
-    Answer, Client, Engine, Folder, Output, PATIENCE, eventually, free_port, named, signals,
+    Answer, Client, Engine, Folder, Output, PATIENCE, children, eventually, free_port, named,
+    signals,
 };
 
 /// What stands around an `http` block's content where a test shows no more.
@@ -75,7 +76,9 @@ impl Setup {
         self.configure(configuration);
         let mut command = self.command(&[]);
         let stderr = File::create(self.folder.path("stderr")).unwrap();
-        command.stdin(Stdio::null()).stderr(stderr);
+        // A server that outlives a failed test must not keep anybody's pipe open.
+        let stdout = File::create(self.folder.path("stdout")).unwrap();
+        command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
         let process = command.spawn().unwrap();
         let mut server = Server {
             setup: self,
@@ -316,8 +319,13 @@ impl Drop for Server {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("--- messages of the server:\n{}", self.messages());
+            let workers = children(self.pid());
             let _ = self.process.kill();
             let _ = self.process.wait();
+            for worker in workers {
+                // It may have ended with its master.
+                let _ = signals::send(worker, signals::SIGKILL);
+            }
             return;
         }
         if let Err(complaint) = self.stop() {

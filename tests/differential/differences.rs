@@ -39,11 +39,6 @@ pub const DIFFERENCES: &[Difference] = &[
         ],
     },
     Difference {
-        reason: "no host begins with a dot: it is below no domain",
-        configuration: "echo",
-        cases: &["host .both.example", "target's host .both.example"],
-    },
-    Difference {
         reason: "the length of a listing is known before it is sent",
         configuration: "rules",
         cases: &[

@@ -80,7 +80,9 @@ fn a_reload_changes_answers_and_keeps_connections() {
     server.configure_http("server { listen 127.0.0.1:{port}; return 200 two; }");
     let output = server.run(&["-s", "reload"]);
     assert_eq!(output.code, Some(0), "{}", output.stderr);
-    assert_eq!(server.get("/").text(), "two");
+    eventually("new connections are the new worker's", || {
+        server.get("/").text() == "two"
+    });
     eventually("the kept connection is the new worker's", || {
         kept.get("/").text() == "two"
     });

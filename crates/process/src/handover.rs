@@ -54,10 +54,10 @@ impl Channel {
 
     /// Connections of workers that run as that user are welcome from now on.
     pub(crate) fn admit(&self, uid: u32) {
-        self.kin
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(uid);
+        let mut known = self.kin.lock().unwrap_or_else(PoisonError::into_inner);
+        if !known.contains(&uid) {
+            known.push(uid);
+        }
     }
 
     pub(crate) fn number(&self) -> i32 {
@@ -459,5 +459,12 @@ mod tests {
             (error.kind(), sender.credits()),
             (io::ErrorKind::Unsupported, 0)
         );
+    }
+
+    #[test]
+    fn a_reload_admits_the_same_user_again_at_no_cost() {
+        let channel = Channel::open().unwrap();
+        (0..100).for_each(|_| channel.admit(33));
+        assert_eq!(*channel.kin.lock().unwrap(), [33]);
     }
 }

@@ -14,7 +14,7 @@ use daemun_event::{Deadline, next_turn};
 
 use super::validate;
 use super::write_head::{self, Framing};
-use daemun_proto::http1::Method;
+use daemun_proto::http1::{Method, Version};
 
 use crate::body::{Body, Chunk, FileRange};
 use crate::core::{connection, sending};
@@ -97,7 +97,9 @@ fn prepare(request: &mut Request, body: Body, out: &mut Vec<u8>) -> (Body, Frami
     } else if request.response.content_length.is_none() {
         request.response.content_length = body.len();
     }
-    let head_only = has_no_body || request.head.method() == Method::Head;
+    // Without a head there is nothing that a body could be left out after.
+    let is_headless = request.head.version() == Version::HTTP_09;
+    let head_only = has_no_body || (request.head.method() == Method::Head && !is_headless);
     let may_chunk = *request
         .settings(&sending::SETTINGS)
         .chunked_transfer_encoding
@@ -114,7 +116,7 @@ fn prepare(request: &mut Request, body: Body, out: &mut Vec<u8>) -> (Body, Frami
         request.keepalive = false;
     }
     settle_keepalive(request);
-    if request.head.version() == daemun_proto::http1::Version::HTTP_09 {
+    if is_headless {
         request.keepalive = false;
     } else {
         write_head::write(request, framing, out);
