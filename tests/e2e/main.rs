@@ -11,6 +11,7 @@ mod listings;
 mod locations;
 mod logs;
 mod notices;
+mod parity;
 mod processes;
 mod ranges;
 mod redirects;
