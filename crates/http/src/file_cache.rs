@@ -1,9 +1,9 @@
 //! What a thread remembers of files: small ones whole, open ones where `open_file_cache` asks for it.
 //!
-//! Without `open_file_cache` a remembered file is looked at by one stat(2) before each use. Content must never be
-//! stale, so a copy is kept only where it was read while the file stood still, on a local file system, and the clock
-//! was past its times by more than their granularity; and it is read again once a minute, for what changes a file
-//! without a trace, such as a mapping in memory.
+//! A copy is looked at by one stat(2) before each use, an open file once in `open_file_cache_valid`. A copy must never be
+//! stale, so it is kept only where it was read while the file stood still, on a local file system, and the clock was past
+//! its times by more than their granularity; and it is read again once a minute, for what changes a file without a
+//! trace, such as a mapping in memory.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -189,12 +189,11 @@ impl Cache {
     fn find(&mut self, path: &[u8], policy: &Policy) -> Option<Result<Rc<Known>, i32>> {
         let entry = self.entries.get_mut(path)?;
         let now = daemun_event::now();
-        let trusted = match policy.open {
-            Some(_) => now.saturating_sub(entry.checked) < policy.valid,
-            None => false,
-        };
         let is_whole =
             matches!(&entry.result, Ok(known) if matches!(known.content, Content::Memory(_)));
+        // An open descriptor shows what is written to its file, a copy does not.
+        let trusted =
+            !is_whole && policy.open.is_some() && now.saturating_sub(entry.checked) < policy.valid;
         if is_whole && now.saturating_sub(entry.read) >= REREAD {
             return None;
         }

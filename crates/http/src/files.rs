@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use daemun_core::log;
+use daemun_core::{debug, log};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 
 use crate::core::files::{DisableSymlinks, Root, SETTINGS};
@@ -116,6 +116,7 @@ impl From<Metadata> for FileInfo {
 
 /// Opens the file at `path` as the location's settings have it.
 pub fn open(request: &mut Request, path: &[u8]) -> io::Result<Opened> {
+    debug!(request.log(), Http, *request, "open \"{}\"", Text(path));
     let settings = request.settings(&SETTINGS);
     let file = match &*settings.disable_symlinks {
         DisableSymlinks::Off => open_plain(as_path(path))?,

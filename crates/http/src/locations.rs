@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 
+use daemun_core::debug;
+
 use crate::config::Location;
 use crate::core::routing::Match;
-use crate::request::Request;
+use crate::request::{Request, Text};
 
 /// The locations directly inside a server or a location.
 #[derive(Default)]
@@ -196,7 +198,16 @@ fn match_pattern(
         .patterns
         .iter()
         .find(|location| match location.matching() {
-            Some(Match::Pattern { pattern, .. }) => request.matches(pattern, &uri),
+            Some(Match::Pattern { text, pattern }) => {
+                debug!(
+                    request.log(),
+                    Http,
+                    *request,
+                    "test location: ~ \"{}\"",
+                    Text(text)
+                );
+                request.matches(pattern, &uri)
+            }
             _ => false,
         });
     request.uri = uri;

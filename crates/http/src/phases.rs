@@ -1,12 +1,12 @@
 //! A request's way: the phases in order, redirects and error pages, until there is a response.
 
-use daemun_core::log;
 use daemun_core::script::Script;
+use daemun_core::{debug, log};
 
 use crate::body::Body;
 use crate::core::client;
 use crate::core::error_page::{self, ErrorPage, Overwrite};
-use crate::core::routing::{self, Satisfy};
+use crate::core::routing::{self, Match, Satisfy};
 use crate::locations;
 use crate::module::{Handler, Step};
 use crate::request::{Request, Text};
@@ -107,6 +107,14 @@ async fn from_location(request: &mut Request) -> Step {
     let server = request.server;
     let found = locations::find(request, &server.location);
     request.location = found.limited(request.head.method()).unwrap_or(found);
+    let name = found.matching().map_or(&b""[..], Match::name);
+    debug!(
+        request.log(),
+        Http,
+        *request,
+        "using configuration \"{}\"",
+        Text(name)
+    );
     if found.is_internal() && !request.internal {
         return Step::Status(Status::NOT_FOUND);
     }
@@ -164,12 +172,28 @@ async fn in_named_location(request: &mut Request, name: &[u8]) -> Step {
 
 async fn in_location(request: &mut Request) -> Step {
     let handlers = &request.location.handlers;
-    for phase in [&handlers.rewrite, &handlers.pre_access] {
+    for (name, phase) in [
+        ("rewrite", &handlers.rewrite),
+        ("pre-access", &handlers.pre_access),
+    ] {
+        debug!(
+            request.log(),
+            Http,
+            *request,
+            "{} phase: {} handlers",
+            name,
+            phase.len()
+        );
         match run(request, phase).await {
             Step::Declined | Step::Allowed => {}
             step => return step,
         }
     }
+    let access = handlers.access.len();
+    debug!(
+        request.log(),
+        Http, *request, "access phase: {} handlers", access
+    );
     match check_access(request, &handlers.access).await {
         Step::Declined | Step::Allowed => {}
         step => return step,
@@ -178,6 +202,7 @@ async fn in_location(request: &mut Request) -> Step {
         Step::Declined | Step::Allowed => {}
         step => return step,
     }
+    debug!(request.log(), Http, *request, "content phase");
     match run(request, &handlers.content).await {
         Step::Declined | Step::Allowed => no_content(request),
         step => step,
@@ -346,6 +371,14 @@ impl Request {
         self.adds_uri_to_alias = false;
         self.location = &server.location;
         self.clear_contexts();
+        debug!(
+            self.log(),
+            Http,
+            *self,
+            "internal redirect: \"{}?{}\"",
+            Text(&self.uri),
+            Text(&self.args)
+        );
         Step::Redirected
     }
 

@@ -11,11 +11,11 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use daemun_core::connection::Connection;
 use daemun_core::listen::Address;
-use daemun_core::log;
 use daemun_core::log::{Log, Origin};
 use daemun_core::module::SettingsKey;
 use daemun_core::named_pattern::NamedPattern;
 use daemun_core::script::{Session, VariableId};
+use daemun_core::{debug, log};
 use daemun_event::{Millis, Peer};
 use daemun_shm::Scoreboard;
 
@@ -360,6 +360,14 @@ impl Request {
     pub fn receive_available(&mut self) -> io::Result<usize> {
         RECEIVED.with_borrow_mut(|buffer| {
             let received = self.connection().stream.try_recv(buffer)?;
+            debug!(
+                self.log(),
+                Event,
+                *self,
+                "recv: {} of {}",
+                received,
+                buffer.len()
+            );
             self.head.bytes.extend_from_slice(&buffer[..received]);
             Ok(received)
         })

@@ -1,6 +1,6 @@
 //! Reading a request's head within nginx's limits.
 
-use daemun_core::log;
+use daemun_core::{debug, log};
 use daemun_proto::http1::header::{self, Line};
 use daemun_proto::http1::request_line::Invalid;
 use daemun_proto::http1::{
@@ -78,18 +78,44 @@ pub fn parse(request: &mut Request) -> Head {
     if let Err(status) = validate::target(request) {
         return Head::Refused(status);
     }
+    debug!(
+        request.log(),
+        Http,
+        *request,
+        "http request line: \"{}\"",
+        Text(request.head.request_line())
+    );
+    debug!(
+        request.log(),
+        Http,
+        *request,
+        "http uri: \"{}\"",
+        Text(&request.uri)
+    );
+    debug!(
+        request.log(),
+        Http,
+        *request,
+        "http args: \"{}\"",
+        Text(&request.args)
+    );
     if line.version == Version::HTTP_09 {
         return Head::Complete(end);
     }
     request.doing = "reading client request headers";
     match parse_fields(request, bounds, end) {
-        Ok(Some(end)) => match validate::head(request) {
+        Ok(Some(end)) => match header_done(request) {
             Ok(()) => Head::Complete(end),
             Err(status) => Head::Refused(status),
         },
         Ok(None) => Head::Incomplete,
         Err(status) => Head::Refused(status),
     }
+}
+
+fn header_done(request: &mut Request) -> Result<(), Status> {
+    debug!(request.log(), Http, *request, "http header done");
+    validate::head(request)
 }
 
 fn unfinished_request_line(request: &mut Request, mut bounds: Bounds) -> Head {
@@ -218,7 +244,15 @@ fn add_field(request: &mut Request, field: HeaderLine, settings: &Settings) -> R
         return Err(Status::HEADER_TOO_LARGE);
     }
     match request.head.add(field) {
-        Ok(()) => validate::field(request, field),
+        Ok(()) => {
+            let bytes = &request.head.bytes;
+            let (name, value) = (Text(field.name.of(bytes)), Text(field.value.of(bytes)));
+            debug!(
+                request.log(),
+                Http, *request, "http header: \"{}: {}\"", name, value
+            );
+            validate::field(request, field)
+        }
         Err(duplicate) => {
             validate::log_duplicate(request, field, duplicate.0);
             Err(Status::BAD_REQUEST)

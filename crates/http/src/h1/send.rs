@@ -171,6 +171,14 @@ fn try_send(request: &mut Request, bytes: &[u8], more: bool) -> io::Result<usize
     match request.connection().stream.try_send(bytes, more) {
         Ok(sent) => {
             request.sent += sent as u64;
+            debug!(
+                request.log(),
+                Event,
+                *request,
+                "send: {} of {}",
+                sent,
+                bytes.len()
+            );
             Ok(sent)
         }
         Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
@@ -223,6 +231,10 @@ fn try_send_file(request: &mut Request, range: &mut FileRange, most: usize) -> i
     }
     range.length -= sent as u64;
     request.sent += sent as u64;
+    debug!(
+        request.log(),
+        Event, *request, "sendfile: {} of {}", sent, count
+    );
     Ok(sent)
 }
 

@@ -329,8 +329,10 @@ async fn exchange(request: &mut Request, head: Head) -> Next {
         request.keepalive = false;
     }
     if request.keepalive {
+        debug!(request.log(), Http, *request, "set http keepalive handler");
         return Next::KeepAlive(*request.settings(&keeping::SETTINGS).keepalive_timeout);
     }
+    debug!(request.log(), Http, *request, "close http connection");
     close::linger(request).await;
     Next::Close
 }

@@ -7,8 +7,8 @@
 use std::cell::RefCell;
 
 use bytes::Bytes;
-use daemun_core::log;
 use daemun_core::module::Module;
+use daemun_core::{debug, log};
 use daemun_http::body::{Body, Chunk, FileRange};
 use daemun_http::core::{mime, sending};
 use daemun_http::file_cache::{self, Content, Known};
@@ -50,6 +50,13 @@ fn serve(request: &mut Request) -> Step {
     PATH.with_borrow_mut(|path| {
         path.clear();
         files::map_uri(request, path);
+        debug!(
+            request.log(),
+            Http,
+            *request,
+            "http filename: \"{}\"",
+            Text(path)
+        );
         match file_cache::find(request, path) {
             Ok(known) => {
                 request.root_tested = request.error_status == 0;
