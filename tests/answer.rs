@@ -21,9 +21,7 @@ impl Answer {
         let fields = lines.filter_map(|field| field.split_once(": "));
         Answer {
             status: status.unwrap_or_else(|| panic!("no response begins so: {text:?}")),
-            headers: fields
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .collect(),
+            headers: fields.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
             line,
             body: Vec::new(),
         }
@@ -36,10 +34,7 @@ impl Answer {
 
     /// All fields of this name.
     pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
-        let fields = self
-            .headers
-            .iter()
-            .filter(move |(field, _)| field.eq_ignore_ascii_case(name));
+        let fields = self.headers.iter().filter(move |(field, _)| field.eq_ignore_ascii_case(name));
         fields.map(|(_, value)| &**value)
     }
 

@@ -19,10 +19,7 @@ impl Client {
     pub fn over(stream: TcpStream) -> Client {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
-        Client {
-            stream,
-            ahead: Vec::new(),
-        }
+        Client { stream, ahead: Vec::new() }
     }
 
     pub fn stream(&self) -> &TcpStream {

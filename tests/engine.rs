@@ -10,10 +10,7 @@ pub struct Engine {
 }
 
 /// The first one is used unless `DAEMUN_TEST_ENGINE` names another; `cargo xtask test` goes through all.
-pub const ENGINES: &[Engine] = &[Engine {
-    name: "native/epoll",
-    events: "use epoll;",
-}];
+pub const ENGINES: &[Engine] = &[Engine { name: "native/epoll", events: "use epoll;" }];
 
 impl Engine {
     pub fn current() -> Engine {

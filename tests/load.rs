@@ -79,9 +79,7 @@ impl Load {
         let progress = Arc::new(Progress::default());
         let keepers = (0..Self::KEEPERS).map(|keeper| {
             let share = (keeper..kept).step_by(Self::KEEPERS).len();
-            let clients: Vec<_> = (0..share)
-                .map(|_| Kept::acquainted(port).unwrap())
-                .collect();
+            let clients: Vec<_> = (0..share).map(|_| Kept::acquainted(port).unwrap()).collect();
             let progress = Arc::clone(&progress);
             thread::spawn(move || go_round(port, clients, &progress))
         });
@@ -91,12 +89,7 @@ impl Load {
             thread::spawn(move || open_and_close(port, &progress))
         });
         let fresh = openers.collect();
-        Load {
-            size,
-            progress,
-            kept,
-            fresh,
-        }
+        Load { size, progress, kept, fresh }
     }
 
     /// Waits until about every kept connection had another turn.
@@ -125,13 +118,7 @@ impl Tally {
 
     /// One line for the reader of a test's output.
     pub fn line(&self) -> String {
-        let kinds = [
-            Kind::Refused,
-            Kind::Reset,
-            Kind::Closed,
-            Kind::Cut,
-            Kind::Wrong,
-        ];
+        let kinds = [Kind::Refused, Kind::Reset, Kind::Closed, Kind::Cut, Kind::Wrong];
         let [refused, reset, closed, cut, wrong] = kinds.map(|kind| self.count(kind));
         format!(
             "{} answered, {refused} refused, {reset} reset, {closed} closed, {cut} cut, {wrong} wrong",
@@ -224,15 +211,8 @@ impl Kept {
             stream.set_nodelay(true)?;
             Ok(stream)
         });
-        let stream = stream.map_err(|error| Loss {
-            kind: kind_of(&error),
-            worker: None,
-        })?;
-        Ok(Kept {
-            stream,
-            worker: None,
-            begun: false,
-        })
+        let stream = stream.map_err(|error| Loss { kind: kind_of(&error), worker: None })?;
+        Ok(Kept { stream, worker: None, begun: false })
     }
 
     /// As [`connect`](Self::connect), and the first request is answered.
@@ -275,10 +255,7 @@ impl Kept {
     }
 
     fn loss(&self, kind: Kind) -> Loss {
-        Loss {
-            kind,
-            worker: self.worker,
-        }
+        Loss { kind, worker: self.worker }
     }
 
     /// Reads one whole answer, and returns who gave it.
@@ -312,11 +289,7 @@ fn understand(bytes: &[u8]) -> Result<Option<(i32, usize)>, Kind> {
         fields.find(|(field, _)| *field == name)?.1.parse().ok()
     };
     let worker: Option<usize> = field("X-Worker");
-    match (
-        head.starts_with("HTTP/1.1 200 "),
-        worker,
-        field("Content-Length"),
-    ) {
+    match (head.starts_with("HTTP/1.1 200 "), worker, field("Content-Length")) {
         (true, Some(worker), Some(length)) => Ok(Some((worker as i32, end + 4 + length))),
         _ => Err(Kind::Wrong),
     }

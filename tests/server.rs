@@ -80,11 +80,7 @@ impl Setup {
         let stdout = File::create(self.folder.path("stdout")).unwrap();
         command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
         let process = command.spawn().unwrap();
-        let mut server = Server {
-            setup: self,
-            process,
-            expected: Vec::new(),
-        };
+        let mut server = Server { setup: self, process, expected: Vec::new() };
         server.wait_until_ready();
         server
     }
@@ -107,14 +103,11 @@ impl Setup {
     /// A text with the placeholders filled in.
     pub fn filled(&self, text: &str) -> String {
         let [port, port2, port3] = self.ports.map(|port| port.to_string());
-        text.replace(
-            "{dir}",
-            self.folder.path("").to_str().unwrap().trim_end_matches('/'),
-        )
-        .replace("{port}", &port)
-        .replace("{port2}", &port2)
-        .replace("{port3}", &port3)
-        .replace("{events}", Engine::current().events)
+        text.replace("{dir}", self.folder.path("").to_str().unwrap().trim_end_matches('/'))
+            .replace("{port}", &port)
+            .replace("{port2}", &port2)
+            .replace("{port3}", &port3)
+            .replace("{events}", Engine::current().events)
     }
 
     /// The program with the test's configuration, and messages to standard error until it is read.
@@ -187,9 +180,7 @@ impl Server {
     /// The same with the name of a host.
     pub fn get_from(&self, host: &str, uri: &str) -> Answer {
         let mut client = self.client();
-        client.send(format!(
-            "GET {uri} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
-        ));
+        client.send(format!("GET {uri} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"));
         client.answer()
     }
 

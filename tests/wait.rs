@@ -17,8 +17,7 @@ pub fn eventually(what: &str, mut happened: impl FnMut() -> bool) {
 /// Running, and not merely waiting for its parent to take note of its end.
 pub fn is_running(pid: i32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(')')
-        .is_some_and(|(_, rest)| !rest.starts_with(" Z"))
+    stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.starts_with(" Z"))
 }
 
 /// The processes that this one started and that run.

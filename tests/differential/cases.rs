@@ -18,10 +18,7 @@ pub fn site() -> Vec<Case> {
     cases.extend(fields("/a.txt", &data::lines(RANGES)));
     cases.extend(fields("/plain/a.txt", &data::lines(RANGES)));
     cases.extend(fields("/no-ranges/a.txt", &["Range: bytes=0-1"]));
-    cases.extend(fields(
-        "/empty.txt",
-        &["Range: bytes=0-", "Range: bytes=-1"],
-    ));
+    cases.extend(fields("/empty.txt", &["Range: bytes=0-", "Range: bytes=-1"]));
     cases.extend(fields("/a.txt", &data::lines(CONDITIONS)));
     cases.extend(fields("/plain/a.txt", &data::lines(CONDITIONS)));
     cases.extend(fields("/before/a.txt", &data::lines(CONDITIONS)));
@@ -40,21 +37,11 @@ pub fn echo() -> Vec<Case> {
 }
 
 pub fn limits() -> Vec<Case> {
-    let mut cases = uris(&[
-        "//a//b",
-        "/echo//x/../y",
-        "/file",
-        "/./echo",
-        "/echo/%2e%2e//z",
-    ]);
+    let mut cases = uris(&["//a//b", "/echo//x/../y", "/file", "/./echo", "/echo/%2e%2e//z"]);
     cases.extend(fields("/echo", &data::lines(FIELDS)));
     for length in [200, 230, 250, 256, 300, 480, 500, 512, 600, 1000, 1100] {
         let long = "x".repeat(length);
-        cases.push(get(
-            format!("long uri {length}"),
-            &format!("/echo/{long}"),
-            "",
-        ));
+        cases.push(get(format!("long uri {length}"), &format!("/echo/{long}"), ""));
         let field = format!("X: {long}\r\n");
         cases.push(get(format!("long field {length}"), "/echo", &field));
         let name = format!("{long}: x\r\n");
@@ -88,10 +75,7 @@ pub fn rules() -> Vec<Case> {
             &format!("head {path}"),
             &format!("HEAD {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"),
         ));
-        cases.push(raw(
-            &format!("old {path}"),
-            &format!("GET {path} HTTP/1.0\r\n\r\n"),
-        ));
+        cases.push(raw(&format!("old {path}"), &format!("GET {path} HTTP/1.0\r\n\r\n")));
     }
     cases.extend(methods("/limited/a.txt"));
     cases.extend(methods("/201"));
@@ -107,10 +91,7 @@ pub fn rules() -> Vec<Case> {
     cases.extend(fields("/404", &agents));
     cases.extend(fields(
         "/headers/a.txt",
-        &[
-            "If-Modified-Since: Sun, 13 Sep 2020 12:26:40 GMT",
-            "Range: bytes=1-2",
-        ],
+        &["If-Modified-Since: Sun, 13 Sep 2020 12:26:40 GMT", "Range: bytes=1-2"],
     ));
     cases
 }
@@ -127,11 +108,7 @@ fn hosts() -> Vec<Case> {
         request: format!("GET http://{host}/ HTTP/1.1\r\nHost: other\r\nConnection: close\r\n\r\n")
             .into_bytes(),
     };
-    hosts
-        .iter()
-        .map(host)
-        .chain(hosts.iter().map(target))
-        .collect()
+    hosts.iter().map(host).chain(hosts.iter().map(target)).collect()
 }
 
 fn methods(uri: &str) -> Vec<Case> {
@@ -146,11 +123,7 @@ fn methods(uri: &str) -> Vec<Case> {
 /// Bodies of every framing, each with a request behind it.
 fn bodies(uri: &str) -> Vec<Case> {
     let case = |number: usize, field: &str, body: &str, version: &str| {
-        let field = if field.is_empty() {
-            String::new()
-        } else {
-            format!("{field}\r\n")
-        };
+        let field = if field.is_empty() { String::new() } else { format!("{field}\r\n") };
         let shown = (field.trim_end().escape_debug(), body.escape_debug());
         let name = format!("body {number} {uri} {version}: {} | {}", shown.0, shown.1);
         let head = format!("POST {uri} HTTP/{version}\r\nHost: localhost\r\n{field}\r\n");
@@ -189,16 +162,10 @@ fn raws(requests: &[String]) -> Vec<Case> {
 }
 
 fn raw(name: &str, request: &str) -> Case {
-    Case {
-        name: name.to_owned(),
-        request: request.as_bytes().to_vec(),
-    }
+    Case { name: name.to_owned(), request: request.as_bytes().to_vec() }
 }
 
 fn get(name: String, uri: &str, fields: &str) -> Case {
     let request = format!("GET {uri} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n");
-    Case {
-        name,
-        request: request.into_bytes(),
-    }
+    Case { name, request: request.into_bytes() }
 }

@@ -20,9 +20,7 @@ pub fn lines(list: &str) -> Vec<String> {
 /// The pairs of a list.
 pub fn pairs(list: &str) -> Vec<(String, String)> {
     let pairs = list.lines().filter_map(|line| line.split_once(" | "));
-    pairs
-        .map(|(first, second)| (unescape(first), unescape(second)))
-        .collect()
+    pairs.map(|(first, second)| (unescape(first), unescape(second))).collect()
 }
 
 fn unescape(line: &str) -> String {

@@ -45,10 +45,8 @@ fn compare(configuration: &str, text: &str, cases: Vec<Case>) {
         let (expected, answered) = (ask(&nginx, &case.request), ask(&daemun, &case.request));
         let is_listed = listed.contains(&&*case.name);
         match (expected == answered, is_listed) {
-            (false, false) => complaints.push(format!(
-                "{}\n--- nginx\n{expected}\n--- daemun\n{answered}\n",
-                case.name
-            )),
+            (false, false) => complaints
+                .push(format!("{}\n--- nginx\n{expected}\n--- daemun\n{answered}\n", case.name)),
             (true, true) => complaints.push(format!("{}: no longer differs", case.name)),
             _ => {}
         }
@@ -72,8 +70,7 @@ fn compare(configuration: &str, text: &str, cases: Vec<Case>) {
 fn listed(configuration: &str) -> Vec<&'static str> {
     let differences = DIFFERENCES.iter();
     let here = differences.filter(|difference| difference.configuration == configuration);
-    here.flat_map(|difference| difference.cases.iter().copied())
-        .collect()
+    here.flat_map(|difference| difference.cases.iter().copied()).collect()
 }
 
 fn judge() -> &'static str {
@@ -111,10 +108,7 @@ fn fill(folder: &Folder) {
         ("listed/umlaut-ä.txt", "u"),
         ("listed/folder/inside", "i"),
         ("listed/.hidden", "h"),
-        (
-            "listed/a-name-that-is-far-too-long-for-the-column-of-names-in-a-listing.txt",
-            "long",
-        ),
+        ("listed/a-name-that-is-far-too-long-for-the-column-of-names-in-a-listing.txt", "long"),
     ];
     for (path, content) in files {
         folder.write(&format!("html/{path}"), content);

@@ -10,12 +10,8 @@ fn the_first_rule_that_fits_decides() {
          location /other/ { allow 10.0.0.0/8; allow 2001:db8::/32; deny all; alias {dir}/html/; }
          location /none/ { alias {dir}/html/; }",
     );
-    for (uri, status) in [
-        ("/open/a", 200),
-        ("/closed/a", 403),
-        ("/other/a", 403),
-        ("/none/a", 200),
-    ] {
+    for (uri, status) in [("/open/a", 200), ("/closed/a", 403), ("/other/a", 403), ("/none/a", 200)]
+    {
         assert_eq!(server.get(uri).status, status, "{uri}");
     }
     server.logs("access forbidden by rule, client: 127.0.0.1, server: ");

@@ -24,14 +24,8 @@ fn a_body_is_kept_in_memory_or_in_a_file() {
     assert!(small.ends_with("\r\n\r\nshort|"), "{small}");
     let large = post(&server, "/", "longer than that");
     let file = large.rsplit_once('|').unwrap().1;
-    assert!(
-        file.starts_with(&server.filled("{dir}/temporary/")),
-        "{large}"
-    );
-    assert!(
-        !std::path::Path::new(file).exists(),
-        "it is gone with its request"
-    );
+    assert!(file.starts_with(&server.filled("{dir}/temporary/")), "{large}");
+    assert!(!std::path::Path::new(file).exists(), "it is gone with its request");
     server.logs("a client request body is buffered to a temporary file");
     let chunked = server.send(
         "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n\

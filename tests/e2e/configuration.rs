@@ -30,11 +30,7 @@ http {
         "unknown directive \"nonsense_of_mine\"",
         "server.conf test failed",
     ] {
-        assert!(
-            output.stderr.contains(part),
-            "{part:?} in:\n{}",
-            output.stderr
-        );
+        assert!(output.stderr.contains(part), "{part:?} in:\n{}", output.stderr);
     }
 }
 
@@ -48,11 +44,7 @@ fn a_good_configuration_passes_and_nothing_is_made() {
         http { access_log {dir}/made-access.log; server { listen 127.0.0.1:{port}; } }";
     let output = setup.run(configuration, &["-t"]);
     assert_eq!(output.code, Some(0), "{}", output.stderr);
-    assert!(
-        output.stderr.contains("syntax is ok\n"),
-        "{}",
-        output.stderr
-    );
+    assert!(output.stderr.contains("syntax is ok\n"), "{}", output.stderr);
     assert!(output.stderr.contains("test is successful\n"));
     for file in ["made.pid", "made.log", "made-access.log"] {
         assert!(!setup.folder.path(file).exists(), "{file}");
@@ -68,15 +60,10 @@ fn included_files_are_read_and_dumped() {
             "sites/one.conf",
             "server { listen 127.0.0.1:{port}; return 200 one; }".replace("{port}", "1"),
         )
-        .file(
-            "sites/two.conf",
-            "server { server_name two; return 200 two; }",
-        )
+        .file("sites/two.conf", "server { server_name two; return 200 two; }")
         .file("events.conf", "events { }");
-    let output = setup.run(
-        "include events.conf; http { access_log off; include sites/*.conf; }",
-        &["-T"],
-    );
+    let output =
+        setup.run("include events.conf; http { access_log off; include sites/*.conf; }", &["-T"]);
     assert_eq!(output.code, Some(0), "{}", output.stderr);
     for part in [
         "# configuration file ",
@@ -84,11 +71,7 @@ fn included_files_are_read_and_dumped() {
         "/sites/one.conf:\nserver { listen 127.0.0.1:1;",
         "/sites/two.conf:\n",
     ] {
-        assert!(
-            output.stdout.contains(part),
-            "{part:?} in:\n{}",
-            output.stdout
-        );
+        assert!(output.stdout.contains(part), "{part:?} in:\n{}", output.stdout);
     }
 }
 
@@ -99,19 +82,13 @@ fn directives_can_come_from_the_command_line() {
     assert_eq!(good.code, Some(0), "{}", good.stderr);
     let bad = setup.run("events { } ", &["-t", "-g", "worker_processes many;"]);
     assert_eq!(bad.code, Some(1));
-    assert!(
-        bad.stderr.contains("invalid value in command line"),
-        "{}",
-        bad.stderr
-    );
+    assert!(bad.stderr.contains("invalid value in command line"), "{}", bad.stderr);
 }
 
 #[test]
 fn an_address_of_another_machine_is_found() {
-    let output = Setup::new().run(
-        "events { } http { access_log off; server { listen 192.0.2.1:8080; } }",
-        &["-t"],
-    );
+    let output = Setup::new()
+        .run("events { } http { access_log off; server { listen 192.0.2.1:8080; } }", &["-t"]);
     assert_eq!(output.code, Some(1));
     let sentence = "bind() to 192.0.2.1:8080 failed (99: Cannot assign requested address)";
     assert!(output.stderr.contains(sentence), "{}", output.stderr);
@@ -121,42 +98,19 @@ fn an_address_of_another_machine_is_found() {
 fn versions_speak_nginx_to_those_who_ask_nginx() {
     let setup = Setup::new().called("nginx");
     let short = setup.run("", &["-v"]);
-    let line = concat!(
-        "nginx version: nginx/1.31.5 (daemun/",
-        env!("CARGO_PKG_VERSION"),
-        ")\n"
-    );
+    let line = concat!("nginx version: nginx/1.31.5 (daemun/", env!("CARGO_PKG_VERSION"), ")\n");
     assert_eq!((short.code, &*short.stderr), (Some(0), line));
     let long = setup.run("", &["-V"]);
-    let arguments = long
-        .stderr
-        .lines()
-        .find(|line| line.starts_with("configure arguments: "));
+    let arguments = long.stderr.lines().find(|line| line.starts_with("configure arguments: "));
     let arguments = arguments.expect("a line that suites parse");
     assert!(arguments.contains(" --with-debug"), "{arguments}");
-    assert!(
-        arguments.contains(" --with-http_stub_status_module"),
-        "{arguments}"
-    );
-    assert!(
-        arguments.contains(" --without-http_proxy_module"),
-        "{arguments}"
-    );
-    assert!(
-        !arguments.contains("--without-http_autoindex_module"),
-        "{arguments}"
-    );
-    assert!(
-        !arguments.contains("--without-http_rewrite_module"),
-        "{arguments}"
-    );
+    assert!(arguments.contains(" --with-http_stub_status_module"), "{arguments}");
+    assert!(arguments.contains(" --without-http_proxy_module"), "{arguments}");
+    assert!(!arguments.contains("--without-http_autoindex_module"), "{arguments}");
+    assert!(!arguments.contains("--without-http_rewrite_module"), "{arguments}");
     let wrong = setup.run("", &["-x"]);
     assert_eq!(wrong.code, Some(1));
-    assert!(
-        wrong.stderr.contains("invalid option: \"x\""),
-        "{}",
-        wrong.stderr
-    );
+    assert!(wrong.stderr.contains("invalid option: \"x\""), "{}", wrong.stderr);
 }
 
 #[test]

@@ -17,17 +17,11 @@ fn connections_are_kept_within_their_limits() {
     let mut client = server.client();
     for number in ["1", "2"] {
         let answer = client.get("/");
-        assert_eq!(
-            (answer.text(), answer.header("Connection")),
-            (number, Some("keep-alive"))
-        );
+        assert_eq!((answer.text(), answer.header("Connection")), (number, Some("keep-alive")));
         assert_eq!(answer.header("Keep-Alive"), Some("timeout=20"));
     }
     let last = client.get("/");
-    assert_eq!(
-        (last.text(), last.header("Connection")),
-        ("3", Some("close"))
-    );
+    assert_eq!((last.text(), last.header("Connection")), ("3", Some("close")));
     assert!(client.is_closed());
 }
 
@@ -77,9 +71,8 @@ fn keepalive_is_not_for_every_browser() {
 fn pipelined_requests_are_answered_in_order() {
     let server = Server::http("server { listen 127.0.0.1:{port}; return 200 $uri; }");
     let mut client = server.client();
-    let requests: String = (0..50)
-        .map(|number| format!("GET /{number} HTTP/1.1\r\nHost: a\r\n\r\n"))
-        .collect();
+    let requests: String =
+        (0..50).map(|number| format!("GET /{number} HTTP/1.1\r\nHost: a\r\n\r\n")).collect();
     client.send(requests);
     for number in 0..50 {
         assert_eq!(client.answer().text(), format!("/{number}"));

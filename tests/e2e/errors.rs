@@ -4,10 +4,8 @@ use daemun_tests::{Server, Setup};
 
 #[test]
 fn error_page_has_many_forms() {
-    let server = Setup::new()
-        .file("html/404.html", "not here")
-        .file("html/sorry.txt", "sorry")
-        .http(
+    let server =
+        Setup::new().file("html/404.html", "not here").file("html/sorry.txt", "sorry").http(
             "server {
                  listen 127.0.0.1:{port};
                  root {dir}/html;
@@ -80,9 +78,7 @@ fn pages_tell_the_version_or_not() {
 
 #[test]
 fn called_nginx_it_is_nginx() {
-    let server = Setup::new()
-        .called("nginx")
-        .http("server { listen 127.0.0.1:{port}; }");
+    let server = Setup::new().called("nginx").http("server { listen 127.0.0.1:{port}; }");
     let page = server.get("/nothing");
     assert_eq!(page.header("Server"), Some("nginx/1.31.5"));
     assert!(page.text().contains("<hr><center>nginx/1.31.5</center>"));

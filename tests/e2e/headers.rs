@@ -26,10 +26,7 @@ fn add_header_adds_to_what_went_well_and_always_to_all() {
     assert_eq!(well.header("X-Always"), Some("always"));
     assert_eq!(well.header("X-Outer"), None);
     let missing = server.get("/missing");
-    assert_eq!(
-        (missing.header("X-Well"), missing.header("X-Always")),
-        (None, Some("always"))
-    );
+    assert_eq!((missing.header("X-Well"), missing.header("X-Always")), (None, Some("always")));
     assert_eq!(server.get("/inherits/a").header("X-Outer"), Some("outer"));
     let merged = server.get("/merged/a");
     assert_eq!(
@@ -52,10 +49,7 @@ fn trailers_follow_a_chunked_body() {
         server.send("GET /a HTTP/1.1\r\nHost: a\r\nConnection: close, TE\r\nTE: trailers\r\n\r\n");
     let body = answer.split_once("\r\n\r\n").unwrap().1;
     assert!(body.starts_with("4\r\ntext\r\n0\r\n"), "{answer}");
-    assert!(
-        body.contains("X-Outer: outer\r\n") && body.contains("X-Sent: "),
-        "{answer}"
-    );
+    assert!(body.contains("X-Outer: outer\r\n") && body.contains("X-Sent: "), "{answer}");
 }
 
 #[test]
@@ -81,19 +75,10 @@ fn expires_tells_caches_how_long() {
         assert_eq!(server.get(uri).header("Cache-Control"), control, "{uri}");
     }
     let epoch = server.get("/epoch/a");
-    assert_eq!(
-        epoch.header("Expires"),
-        Some("Thu, 01 Jan 1970 00:00:01 GMT")
-    );
+    assert_eq!(epoch.header("Expires"), Some("Thu, 01 Jan 1970 00:00:01 GMT"));
     let max = server.get("/max/a");
     assert_eq!(max.header("Expires"), Some("Thu, 31 Dec 2037 23:55:55 GMT"));
-    assert!(
-        server
-            .get("/modified/a")
-            .header("Cache-Control")
-            .unwrap()
-            .starts_with("max-age=86")
-    );
+    assert!(server.get("/modified/a").header("Cache-Control").unwrap().starts_with("max-age=86"));
 }
 
 #[test]

@@ -29,10 +29,7 @@ fn a_page_links_to_what_is_there() {
     assert_eq!(page.header("Content-Type"), Some("text/html"));
     let text = page.text();
     assert!(text.contains("<title>Index of /</title>"));
-    assert!(
-        text.contains("<a href=\"a%20%26%20b.txt\">a &amp; b.txt</a>"),
-        "{text}"
-    );
+    assert!(text.contains("<a href=\"a%20%26%20b.txt\">a &amp; b.txt</a>"), "{text}");
     assert!(text.contains("<a href=\"folder/\">folder/</a>"));
     assert!(text.contains(&(3 << 20).to_string()));
     assert!(!text.contains("hidden"));
@@ -46,22 +43,13 @@ fn programs_get_json_and_xml() {
     let server = site();
     let json = server.get("/json/");
     assert_eq!(json.header("Content-Type"), Some("application/json"));
-    assert!(
-        json.text()
-            .contains("\"name\":\"a & b.txt\", \"type\":\"file\""),
-        "{}",
-        json.text()
-    );
+    assert!(json.text().contains("\"name\":\"a & b.txt\", \"type\":\"file\""), "{}", json.text());
     let jsonp = server.get("/jsonp/?callback=show");
     assert!(
         jsonp.text().starts_with("/* callback */\r\nshow([") || jsonp.text().starts_with("show([")
     );
     let xml = server.get("/xml/");
     assert_eq!(xml.header("Content-Type"), Some("text/xml; charset=utf-8"));
-    assert!(
-        xml.text().contains(">a &amp; b.txt</file>"),
-        "{}",
-        xml.text()
-    );
+    assert!(xml.text().contains(">a &amp; b.txt</file>"), "{}", xml.text());
     assert!(xml.text().contains("<directory mtime="));
 }

@@ -56,10 +56,8 @@ fn locations_nest_and_inherit() {
 
 #[test]
 fn internal_and_named_locations_are_not_for_clients() {
-    let server = Setup::new()
-        .file("html/secret/page.txt", "for the server's own")
-        .http(
-            "server {
+    let server = Setup::new().file("html/secret/page.txt", "for the server's own").http(
+        "server {
                  listen 127.0.0.1:{port};
                  root {dir}/html;
                  location /secret/ { internal; }
@@ -68,7 +66,7 @@ fn internal_and_named_locations_are_not_for_clients() {
                  location /code { try_files $uri =410; }
                  location @elsewhere { return 200 \"named $uri\"; }
              }",
-        );
+    );
     assert_eq!(server.get("/secret/page.txt").status, 404);
     assert_eq!(server.get("/@elsewhere").status, 404);
     assert_eq!(server.get("/named").text(), "named /named");

@@ -43,15 +43,11 @@ fn workers_get_what_the_configuration_gives_them() {
     eventually("all have their titles", || {
         let workers = children(master);
         title(master).starts_with("daemun: master process ")
-            && workers
-                .iter()
-                .all(|pid| title(*pid) == "daemun: worker process")
+            && workers.iter().all(|pid| title(*pid) == "daemun: worker process")
     });
     let worker = children(master)[0];
     let limits = fs::read_to_string(format!("/proc/{worker}/limits")).unwrap();
-    let files = limits
-        .lines()
-        .find(|line| line.starts_with("Max open files"));
+    let files = limits.lines().find(|line| line.starts_with("Max open files"));
     assert_eq!(files.unwrap().split_whitespace().nth(3), Some("512"));
     let folder = fs::read_link(format!("/proc/{worker}/cwd")).unwrap();
     assert_eq!(folder, server.folder().path("").canonicalize().unwrap());
@@ -80,12 +76,8 @@ fn a_reload_changes_answers_and_keeps_connections() {
     server.configure_http("server { listen 127.0.0.1:{port}; return 200 two; }");
     let output = server.run(&["-s", "reload"]);
     assert_eq!(output.code, Some(0), "{}", output.stderr);
-    eventually("new connections are the new worker's", || {
-        server.get("/").text() == "two"
-    });
-    eventually("the kept connection is the new worker's", || {
-        kept.get("/").text() == "two"
-    });
+    eventually("new connections are the new worker's", || server.get("/").text() == "two");
+    eventually("the kept connection is the new worker's", || kept.get("/").text() == "two");
 }
 
 #[test]
@@ -95,11 +87,7 @@ fn a_reload_that_fails_says_why_and_changes_nothing() {
     server.configure_http("server { lisen 127.0.0.1:{port}; }");
     let output = server.run(&["-s", "reload"]);
     assert_eq!(output.code, Some(1));
-    assert!(
-        output.stderr.contains("unknown directive \"lisen\""),
-        "{}",
-        output.stderr
-    );
+    assert!(output.stderr.contains("unknown directive \"lisen\""), "{}", output.stderr);
     assert_eq!(server.get("/").text(), "one");
 }
 
@@ -165,11 +153,7 @@ fn the_status_page_counts() {
     let server = Server::start(TWO_WORKERS);
     let counters = || -> Vec<u64> {
         let page = server.get("/status");
-        let words = page
-            .text()
-            .split_whitespace()
-            .map(str::to_owned)
-            .collect::<Vec<_>>();
+        let words = page.text().split_whitespace().map(str::to_owned).collect::<Vec<_>>();
         words.iter().filter_map(|word| word.parse().ok()).collect()
     };
     let idle: Vec<_> = (0..5)
@@ -205,9 +189,7 @@ fn without_a_configuration_the_current_folder_is_served() {
     let address = line.split_once("http://127.0.0.1:").expect("an address").1;
     let port = address.split(|c: char| !c.is_ascii_digit()).next().unwrap();
     let port: u16 = port.parse().unwrap();
-    eventually("it listens", || {
-        TcpStream::connect(("127.0.0.1", port)).is_ok()
-    });
+    eventually("it listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
     assert_eq!(Client::connect(port).get("/").text(), "<h1>mine</h1>");
     signals::send(process.id() as i32, signals::SIGINT).unwrap();
     assert_eq!(process.wait().unwrap().code(), Some(0));

@@ -36,9 +36,7 @@ fn several_ranges_come_in_parts() {
     let answer = site().get_with("/a.txt", &["Range: bytes=0-1,8-9"]);
     assert_eq!(answer.status, 206);
     let kind = answer.header("Content-Type").unwrap();
-    let boundary = kind
-        .strip_prefix("multipart/byteranges; boundary=")
-        .unwrap();
+    let boundary = kind.strip_prefix("multipart/byteranges; boundary=").unwrap();
     let part = |range, text| {
         format!(
             "\r\n--{boundary}\r\nContent-Type: text/plain\r\nContent-Range: bytes {range}/10\r\n\r\n{text}"
@@ -51,16 +49,8 @@ fn several_ranges_come_in_parts() {
 #[test]
 fn too_many_ranges_are_the_whole_file() {
     let server = site();
-    assert_eq!(
-        server
-            .get_with("/one/a.txt", &["Range: bytes=0-1,3-4"])
-            .status,
-        200
-    );
-    assert_eq!(
-        server.get_with("/one/a.txt", &["Range: bytes=0-1"]).status,
-        206
-    );
+    assert_eq!(server.get_with("/one/a.txt", &["Range: bytes=0-1,3-4"]).status, 200);
+    assert_eq!(server.get_with("/one/a.txt", &["Range: bytes=0-1"]).status, 206);
     let none = server.get_with("/none/a.txt", &["Range: bytes=0-1"]);
     assert_eq!((none.status, none.header("Accept-Ranges")), (200, None));
 }
@@ -71,9 +61,7 @@ fn a_range_of_another_version_is_the_whole_file() {
     let tag = server.get("/a.txt").header("ETag").unwrap().to_owned();
     let ask = |condition: &str| {
         let field = format!("If-Range: {condition}");
-        server
-            .get_with("/a.txt", &["Range: bytes=0-1", &field])
-            .status
+        server.get_with("/a.txt", &["Range: bytes=0-1", &field]).status
     };
     assert_eq!(ask(&tag), 206);
     assert_eq!(ask("\"other\""), 200);

@@ -21,15 +21,9 @@ fn return_answers_from_the_configuration() {
     assert_eq!(text.header("Content-Type"), Some("text/plain"));
     let moved = server.get("/moved");
     let place = server.filled("http://localhost:{port}/new?x=1");
-    assert_eq!(
-        (moved.status, moved.header("Location")),
-        (301, Some(&*place))
-    );
+    assert_eq!((moved.status, moved.header("Location")), (301, Some(&*place)));
     let away = server.get("/away?b");
-    assert_eq!(
-        (away.status, away.header("Location")),
-        (302, Some("https://example.org/away?b"))
-    );
+    assert_eq!((away.status, away.header("Location")), (302, Some("https://example.org/away?b")));
     assert_eq!(server.get("/empty").status, 204);
     assert_eq!(server.get("/odd").line, "HTTP/1.1 599 ");
     assert_eq!(server.send("GET /silent HTTP/1.1\r\nHost: a\r\n\r\n"), "");
@@ -50,12 +44,6 @@ fn redirects_name_scheme_host_and_port_as_configured() {
     let location = |uri: &str| server.get(uri).header("Location").unwrap().to_owned();
     assert_eq!(location("/relative"), "/x");
     assert_eq!(location("/portless"), "http://localhost/x");
-    assert_eq!(
-        location("/named"),
-        server.filled("http://example.org:{port}/x")
-    );
-    assert_eq!(
-        location("/folder"),
-        server.filled("http://localhost:{port}/folder/")
-    );
+    assert_eq!(location("/named"), server.filled("http://example.org:{port}/x"));
+    assert_eq!(location("/folder"), server.filled("http://localhost:{port}/folder/"));
 }

@@ -75,10 +75,7 @@ fn versions_are_answered_as_they_ask() {
 fn ambiguous_framing_is_refused() {
     let server = Server::http("server { listen 127.0.0.1:{port}; return 200 fine; }");
     for (fields, body) in [
-        (
-            "Content-Length: 5\r\nTransfer-Encoding: chunked",
-            "0\r\n\r\n",
-        ),
+        ("Content-Length: 5\r\nTransfer-Encoding: chunked", "0\r\n\r\n"),
         ("Content-Length: 5\r\nContent-Length: 5", "hello"),
         ("Content-Length: 5\r\nContent-Length: 6", "hello"),
         ("Content-Length: +5", "hello"),
@@ -98,10 +95,7 @@ fn ambiguous_framing_is_refused() {
 #[test]
 fn a_head_may_come_in_any_pieces() {
     let server = Server::http("server { listen 127.0.0.1:{port}; return 200 \"$host $http_x\"; }");
-    let request = format!(
-        "GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n",
-        "y".repeat(3000)
-    );
+    let request = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "y".repeat(3000));
     for step in [1, 7, 1000] {
         let mut client = server.client();
         for piece in request.as_bytes().chunks(step) {
@@ -120,9 +114,7 @@ fn a_long_head_is_read_in_several_goes() {
              return 200 $host;
          }",
     );
-    let fields: Vec<String> = (0..30)
-        .map(|n| format!("X-{n}: {}", "y".repeat(7000)))
-        .collect();
+    let fields: Vec<String> = (0..30).map(|n| format!("X-{n}: {}", "y".repeat(7000))).collect();
     let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
     assert_eq!(server.get_with("/", &fields).text(), "localhost");
 }

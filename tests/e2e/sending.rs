@@ -86,11 +86,7 @@ fn open_files_are_remembered_for_a_while() {
     assert_eq!(server.get("/new").status, 404);
     server.folder().write("html/new", "now there");
     std::fs::remove_file(server.folder().path("html/a")).unwrap();
-    assert_eq!(
-        server.get("/a").text(),
-        "one",
-        "the open file is still known"
-    );
+    assert_eq!(server.get("/a").text(), "one", "the open file is still known");
     assert_eq!(server.get("/new").status, 404, "and so is the error");
 }
 

@@ -26,15 +26,9 @@ fn files_have_the_type_of_their_extension() {
     let page = server.get("/index.html");
     assert_eq!((page.status, page.text()), (200, "<h1>home</h1>"));
     assert_eq!(page.header("Content-Type"), Some("text/html"));
-    assert_eq!(
-        server.get("/a.txt").header("Content-Type"),
-        Some("text/plain")
-    );
+    assert_eq!(server.get("/a.txt").header("Content-Type"), Some("text/plain"));
     let unknown = server.get("/data.bin");
-    assert_eq!(
-        unknown.header("Content-Type"),
-        Some("application/x-unknown")
-    );
+    assert_eq!(unknown.header("Content-Type"), Some("application/x-unknown"));
     assert_eq!(server.get("/nothing").status, 404);
     server.logs("open() \"");
 }
@@ -89,10 +83,7 @@ fn a_copy_that_the_client_has_is_not_sent_again() {
     let if_since = format!("If-Modified-Since: {date}");
     assert_eq!(server.get_with("/a.txt", &[&if_none]).status, 304);
     assert_eq!(server.get_with("/a.txt", &[&if_since]).status, 304);
-    assert_eq!(
-        server.get_with("/a.txt", &["If-None-Match: \"x\""]).status,
-        200
-    );
+    assert_eq!(server.get_with("/a.txt", &["If-None-Match: \"x\""]).status, 200);
     assert_eq!(server.get_with("/a.txt", &["If-Match: \"x\""]).status, 412);
 
     assert_eq!(server.get("/plain/a.txt").header("ETag"), None);

@@ -72,9 +72,7 @@ impl Daemon {
     pub fn begin_upgrade(&self, workers: usize) -> i32 {
         let old = self.pid();
         signals::send(old, signals::SIGUSR2).unwrap();
-        eventually("the old pid file is renamed", || {
-            self.pid_in("server.pid.oldbin") == Some(old)
-        });
+        eventually("the old pid file is renamed", || self.pid_in("server.pid.oldbin") == Some(old));
         eventually("the new binary stands", || {
             self.pid_in("server.pid").is_some_and(|pid| pid != old)
         });
@@ -98,9 +96,7 @@ impl Daemon {
         signals::send(old, signals::SIGWINCH).unwrap();
         eventually("the old workers end", || children(old) == [new]);
         signals::send(old, signals::SIGHUP).unwrap();
-        eventually("the old binary has workers again", || {
-            children(old).len() == workers + 1
-        });
+        eventually("the old binary has workers again", || children(old).len() == workers + 1);
         signals::send(new, signals::SIGQUIT).unwrap();
         eventually("the pid file is back", || {
             !is_running(new) && self.pid_in("server.pid") == Some(old)
@@ -114,9 +110,7 @@ impl Daemon {
 
     /// Waits until exactly the workers of the present configuration run.
     pub fn has_workers(&self, master: i32, workers: usize) {
-        eventually("all workers run, and no others", || {
-            children(master).len() == workers
-        });
+        eventually("all workers run, and no others", || children(master).len() == workers);
     }
 
     fn pid_in(&self, file: &str) -> Option<i32> {
@@ -139,9 +133,7 @@ impl Drop for Daemon {
         if std::thread::panicking() {
             eprintln!("--- last messages of the server:");
             let lines: Vec<_> = log.lines().collect();
-            lines[lines.len().saturating_sub(40)..]
-                .iter()
-                .for_each(|line| eprintln!("{line}"));
+            lines[lines.len().saturating_sub(40)..].iter().for_each(|line| eprintln!("{line}"));
         }
     }
 }
@@ -165,7 +157,5 @@ pub fn nothing_lost((kept, fresh): (Tally, Tally)) {
 }
 
 fn configuration(workers: usize, listen: &str) -> String {
-    CONFIGURATION
-        .replace("%WORKERS%", &workers.to_string())
-        .replace("%LISTEN%", listen)
+    CONFIGURATION.replace("%WORKERS%", &workers.to_string()).replace("%LISTEN%", listen)
 }

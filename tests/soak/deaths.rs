@@ -40,10 +40,7 @@ fn kill(listen: &str, deaths: usize, kept: usize) {
     daemon.has_workers(master, 4);
     let (kept, fresh) = load.finish();
     let after = memory(master);
-    println!(
-        "  {} workers died, master {before} to {after} KB",
-        dead.len()
-    );
+    println!("  {} workers died, master {before} to {after} KB", dead.len());
     println!("  kept connections: {}", kept.line());
     println!("  new connections:  {}", fresh.line());
     check(&kept, &dead);

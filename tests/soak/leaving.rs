@@ -49,13 +49,11 @@ fn an_idle_worker_ends_at_once() {
         client.send("GET /pid HTTP/1.1\r\nHo");
     });
     let old = worker(&server);
-    idle.iter_mut()
-        .for_each(|client| assert_eq!(client.get("/pid").text(), old.to_string()));
+    idle.iter_mut().for_each(|client| assert_eq!(client.get("/pid").text(), old.to_string()));
     reload(&server);
     ends_soon(old, "the outcome of the reload");
     let new = worker(&server).to_string();
-    idle.iter_mut()
-        .for_each(|client| assert_eq!(client.get("/pid").text(), new));
+    idle.iter_mut().for_each(|client| assert_eq!(client.get("/pid").text(), new));
     begun.iter_mut().for_each(|client| {
         client.send("st: localhost\r\n\r\n");
         assert_eq!(client.answer().text(), new);
@@ -122,13 +120,11 @@ fn a_client_that_never_reads_keeps_no_worker_once_it_leaves() {
 
 #[test]
 fn worker_shutdown_timeout_ends_a_download() {
-    let server = Setup::new()
-        .file("large", vec![b'x'; LARGE])
-        .start(&format!(
-            "daemon off; pid {{dir}}/server.pid; error_log {{dir}}/error.log info;
+    let server = Setup::new().file("large", vec![b'x'; LARGE]).start(&format!(
+        "daemon off; pid {{dir}}/server.pid; error_log {{dir}}/error.log info;
             worker_shutdown_timeout 1s;
             events {{}} http {{ client_body_temp_path {{dir}}/body; {CONFIGURATION} }}"
-        ));
+    ));
     let old = worker(&server);
     let mut client = server.client();
     client.send("GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n");

@@ -48,10 +48,7 @@ fn reload(listen: &str, workers: fn(usize) -> usize, rounds: usize, kept: usize)
     nothing_lost(load.finish());
     if sizes.len() > WARM {
         let (warm, end) = (sizes[WARM], sizes[sizes.len() - 1]);
-        println!(
-            "  master {} to {} KB, all {} to {} KB",
-            warm.0, end.0, warm.1, end.1
-        );
+        println!("  master {} to {} KB, all {} to {} KB", warm.0, end.0, warm.1, end.1);
         assert!(end.0 < warm.0 + 512, "the master grows: {sizes:?}");
         assert!(end.1 < warm.1 + warm.1 / 10, "the server grows: {sizes:?}");
     }

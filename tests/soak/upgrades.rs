@@ -35,8 +35,5 @@ fn upgrade(listen: &str, rounds: usize, kept: usize) {
     nothing_lost(load.finish());
     let (first, last) = (sizes[0], sizes[sizes.len() - 1]);
     println!("  all processes {first} to {last} KB");
-    assert!(
-        last < first + first / 10 + 512,
-        "the server grows: {sizes:?}"
-    );
+    assert!(last < first + first / 10 + 512, "the server grows: {sizes:?}");
 }

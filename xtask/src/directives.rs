@@ -13,12 +13,7 @@ pub fn report() -> String {
     for module in known.chunk_by(|a, b| a.module == b.module) {
         let _ = writeln!(out, "{}", module[0].module);
         for directive in module {
-            let _ = writeln!(
-                out,
-                "  {:<36} {}",
-                directive.name,
-                column(&texts, directive)
-            );
+            let _ = writeln!(out, "  {:<36} {}", directive.name, column(&texts, directive));
         }
     }
     let _ = writeln!(out, "daemun's own");
@@ -62,10 +57,7 @@ fn test_of<'t>(texts: &'t [Shown], name: &str) -> &'t str {
 
 fn sums(known: &[Known]) -> String {
     let works = known.iter().filter(|known| is_working(known)).count();
-    let refused = known
-        .iter()
-        .filter(|known| matches!(known.state, State::Refused))
-        .count();
+    let refused = known.iter().filter(|known| matches!(known.state, State::Refused)).count();
     let accepted = known.len() - works - refused;
     format!("{works} work, {accepted} are accepted without effect, {refused} are refused")
 }

@@ -37,7 +37,5 @@ fn main() -> ExitCode {
 
 /// The workspace's folder.
 fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("xtask has a folder above it")
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask has a folder above it")
 }

@@ -11,10 +11,7 @@ const NEEDED: &[(&str, &str)] = &[
 
 /// Installs what is missing, and says so.
 pub fn install() -> Result<(), String> {
-    let missing: Vec<_> = NEEDED
-        .iter()
-        .filter(|(package, _)| !is_installed(package))
-        .collect();
+    let missing: Vec<_> = NEEDED.iter().filter(|(package, _)| !is_installed(package)).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -55,8 +52,5 @@ fn apt_get(arguments: &[&str]) -> Result<(), String> {
 }
 
 fn is_root() -> bool {
-    Command::new("id")
-        .arg("-u")
-        .output()
-        .is_ok_and(|output| output.stdout == b"0\n")
+    Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n")
 }

@@ -67,10 +67,7 @@ fn of_file(path: &Path) -> Vec<Shown> {
     literals(&source)
         .into_iter()
         .filter(|(place, text)| *place >= start && text.contains([';', '{']))
-        .map(|(place, text)| Shown {
-            test: format!("{name}: {}", test_of(place)),
-            text,
-        })
+        .map(|(place, text)| Shown { test: format!("{name}: {}", test_of(place)), text })
         .collect()
 }
 

@@ -21,11 +21,7 @@ pub enum State {
 pub fn known() -> Vec<Known> {
     let rows: Vec<&Directive> = rows().collect();
     let mut all: Vec<Known> = known::directives()
-        .map(|(name, module)| Known {
-            module,
-            name,
-            state: state(&rows, name, module),
-        })
+        .map(|(name, module)| Known { module, name, state: state(&rows, name, module) })
         .collect();
     all.sort_by_key(|known| (known.module, known.name));
     all
@@ -34,30 +30,22 @@ pub fn known() -> Vec<Known> {
 /// The names of those that work and are not nginx's.
 pub fn own() -> Vec<&'static str> {
     let names = rows().map(|row| row.name);
-    let mut own: Vec<_> = names
-        .filter(|name| known::module_of(name).is_none())
-        .collect();
+    let mut own: Vec<_> = names.filter(|name| known::module_of(name).is_none()).collect();
     own.sort_unstable();
     own.dedup();
     own
 }
 
 fn rows() -> impl Iterator<Item = &'static Directive> {
-    let http = daemun_http::core::PARTS
-        .iter()
-        .chain(daemun_modules::http::MODULES);
+    let http = daemun_http::core::PARTS.iter().chain(daemun_modules::http::MODULES);
     let http = http.flat_map(|module| module.base.directives);
-    let main = main_context::MODULES
-        .iter()
-        .flat_map(|module| module.directives);
+    let main = main_context::MODULES.iter().flat_map(|module| module.directives);
     main.chain(http)
 }
 
 fn state(rows: &[&'static Directive], name: &str, module: &str) -> State {
     let contexts = contexts_of(module);
-    let row = rows
-        .iter()
-        .find(|row| row.name == name && row.contexts.intersects(contexts));
+    let row = rows.iter().find(|row| row.name == name && row.contexts.intersects(contexts));
     match row.map(|row| row.action) {
         Some(Action::Set(_)) => State::Works,
         Some(Action::Accepted(reason) | Action::Checked(_, reason) | Action::Noted(_, reason)) => {

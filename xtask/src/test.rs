@@ -12,14 +12,7 @@ pub fn run(all: bool) -> Result<(), String> {
     stage("packages", packages::install)?;
     stage("format", || cargo(&["fmt", "--all", "--check"]))?;
     stage("clippy", || {
-        let arguments = [
-            "clippy",
-            "--workspace",
-            "--all-targets",
-            "--",
-            "-D",
-            "warnings",
-        ];
+        let arguments = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
         cargo(&arguments)
     })?;
     stage("unit and documentation tests", || {
@@ -28,10 +21,7 @@ pub fn run(all: bool) -> Result<(), String> {
     })?;
     stage("the program", || cargo(&["build", "--package", "daemun"]))?;
     end_to_end(&[])?;
-    stage(
-        "every directive that works is shown by a test",
-        directives::check,
-    )?;
+    stage("every directive that works is shown by a test", directives::check)?;
     if all {
         soak()?;
     }
@@ -56,15 +46,7 @@ fn end_to_end(arguments: &[&str]) -> Result<(), String> {
 /// The long tests: those that are ignored and called `soak_`, and those of the processes.
 fn soak() -> Result<(), String> {
     stage("soaks of the processes", || {
-        cargo(&[
-            "test",
-            "--package",
-            "daemun-process",
-            "--test",
-            "processes",
-            "--",
-            "soak",
-        ])
+        cargo(&["test", "--package", "daemun-process", "--test", "processes", "--", "soak"])
     })?;
     // One at a time: they measure memory and time.
     end_to_end(&["--ignored", "soak_", "--nocapture", "--test-threads=1"])

@@ -43,20 +43,13 @@ impl Diagnostic {
         if file.is_command_line() {
             return format!("{} in command line", self.message);
         }
-        format!(
-            "{} in {}:{}",
-            self.message,
-            file.name().display(),
-            span.line
-        )
+        format!("{} in {}:{}", self.message, file.name().display(), span.line)
     }
 
     /// The sentence as `program` says it on a terminal, the source line with carets under the span, and the help.
     pub fn render(&self, program: &str, files: &Files) -> String {
         let mut out = format!("{program}: [{}] {}\n", self.severity, self.sentence(files));
-        let gutter = self
-            .span
-            .map_or(0, |span| write_source(&mut out, span, files));
+        let gutter = self.span.map_or(0, |span| write_source(&mut out, span, files));
         if let Some(help) = &self.help {
             let _ = writeln!(out, "{:gutter$}help: {help}", "");
         }
@@ -78,10 +71,7 @@ fn write_source(out: &mut String, span: Span, files: &Files) -> usize {
         .chars()
         .map(|c| if c == '\t' { '\t' } else { ' ' })
         .collect();
-    let carets = String::from_utf8_lossy(&line[from..to])
-        .chars()
-        .count()
-        .max(1);
+    let carets = String::from_utf8_lossy(&line[from..to]).chars().count().max(1);
 
     let _ = writeln!(out, " {number} | {shown}");
     let _ = writeln!(out, " {blank} | {indent}{}", "^".repeat(carets));
@@ -120,9 +110,7 @@ impl Diagnostics {
 
     /// The configuration cannot be used.
     pub fn has_errors(&self) -> bool {
-        self.list
-            .iter()
-            .any(|diagnostic| diagnostic.severity == Severity::Emerg)
+        self.list.iter().any(|diagnostic| diagnostic.severity == Severity::Emerg)
     }
 
     pub fn is_empty(&self) -> bool {
@@ -135,19 +123,11 @@ impl Diagnostics {
 
     /// All messages, each as [`Diagnostic::render`] writes it.
     pub fn render(&self, program: &str, files: &Files) -> String {
-        self.list
-            .iter()
-            .map(|diagnostic| diagnostic.render(program, files))
-            .collect()
+        self.list.iter().map(|diagnostic| diagnostic.render(program, files)).collect()
     }
 
     fn add(&mut self, severity: Severity, message: String, span: Option<Span>) {
-        self.list.push(Diagnostic {
-            severity,
-            message,
-            span,
-            help: None,
-        });
+        self.list.push(Diagnostic { severity, message, span, help: None });
     }
 }
 

@@ -90,23 +90,11 @@ impl Files {
     pub fn position(&self, span: Span) -> Position<'_> {
         let file = self.file(span.file);
         let before = &file.text[..span.start as usize];
-        let line_start = before
-            .iter()
-            .rposition(|&byte| byte == b'\n')
-            .map_or(0, |at| at + 1);
-        let newlines = before[..line_start]
-            .iter()
-            .filter(|&&byte| byte == b'\n')
-            .count();
-        let characters = String::from_utf8_lossy(&before[line_start..])
-            .chars()
-            .count();
+        let line_start = before.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+        let newlines = before[..line_start].iter().filter(|&&byte| byte == b'\n').count();
+        let characters = String::from_utf8_lossy(&before[line_start..]).chars().count();
 
-        Position {
-            file,
-            line: newlines as u32 + 1,
-            column: characters as u32 + 1,
-        }
+        Position { file, line: newlines as u32 + 1, column: characters as u32 + 1 }
     }
 
     /// The whole line where the span starts, without its line break.
@@ -119,10 +107,7 @@ impl Files {
     pub(crate) fn line_around(&self, span: Span) -> (&[u8], usize) {
         let text = self.file(span.file).text();
         let at = span.start as usize;
-        let start = text[..at]
-            .iter()
-            .rposition(|&byte| byte == b'\n')
-            .map_or(0, |found| found + 1);
+        let start = text[..at].iter().rposition(|&byte| byte == b'\n').map_or(0, |found| found + 1);
         let end = text[at..]
             .iter()
             .position(|&byte| byte == b'\n')
@@ -169,12 +154,7 @@ impl Files {
 
     fn push(&mut self, name: PathBuf, text: Vec<u8>, from_command_line: bool) -> FileId {
         let id = FileId(self.files.len() as u32);
-        self.files.push(File {
-            name,
-            text: text.into(),
-            from_command_line,
-            included_by: None,
-        });
+        self.files.push(File { name, text: text.into(), from_command_line, included_by: None });
         id
     }
 }
@@ -186,22 +166,9 @@ mod tests {
     #[test]
     fn position_counts_lines_and_characters_from_one() {
         let mut files = Files::default();
-        let file = files.add(
-            "a.conf".into(),
-            "one;\n# é\n  é two;\r\n".as_bytes().to_vec(),
-        );
-        let start = files
-            .file(file)
-            .text()
-            .windows(3)
-            .position(|w| w == b"two")
-            .unwrap() as u32;
-        let span = Span {
-            file,
-            start,
-            end: start + 3,
-            line: 3,
-        };
+        let file = files.add("a.conf".into(), "one;\n# é\n  é two;\r\n".as_bytes().to_vec());
+        let start = files.file(file).text().windows(3).position(|w| w == b"two").unwrap() as u32;
+        let span = Span { file, start, end: start + 3, line: 3 };
 
         let position = files.position(span);
 

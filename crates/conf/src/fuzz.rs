@@ -35,22 +35,12 @@ pub fn units(data: &[u8]) {
 fn assert_prints_the_same(text: &[u8]) {
     let mut files = Files::default();
     let mut diagnostics = Diagnostics::default();
-    let tree = parse(
-        embedded(text.to_vec()),
-        Path::new("/"),
-        &mut files,
-        &mut diagnostics,
-    );
+    let tree = parse(embedded(text.to_vec()), Path::new("/"), &mut files, &mut diagnostics);
     // A word that nearly filled nginx's buffer may not fit it with its escapes.
-    let too_long = diagnostics
-        .iter()
-        .any(|diagnostic| diagnostic.message.starts_with("too long"));
+    let too_long = diagnostics.iter().any(|diagnostic| diagnostic.message.starts_with("too long"));
     assert!(too_long || print(&tree) == text);
 }
 
 fn embedded(text: Vec<u8>) -> Root {
-    Root::Embedded {
-        name: "fuzz.conf".into(),
-        text,
-    }
+    Root::Embedded { name: "fuzz.conf".into(), text }
 }

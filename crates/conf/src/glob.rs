@@ -16,16 +16,10 @@ pub(crate) fn glob(pattern: &Path) -> Vec<PathBuf> {
     }
     while let Some(component) = components.next() {
         let is_last = components.peek().is_none();
-        found = found
-            .into_iter()
-            .flat_map(|base| extend(base, component, is_last))
-            .collect();
+        found = found.into_iter().flat_map(|base| extend(base, component, is_last)).collect();
     }
     found.sort();
-    found
-        .iter()
-        .map(|path| PathBuf::from(OsStr::from_bytes(path)))
-        .collect()
+    found.iter().map(|path| PathBuf::from(OsStr::from_bytes(path))).collect()
 }
 
 /// The paths that one more component leads to. `base` is empty or ends in a slash.
@@ -33,10 +27,7 @@ fn extend(base: Vec<u8>, component: &[u8], is_last: bool) -> Vec<Vec<u8>> {
     let end: &[u8] = if is_last { b"" } else { b"/" };
     if !component.iter().any(|byte| b"*?[".contains(byte)) {
         let path = [&base[..], &unescape(component), end].concat();
-        let exists = !is_last
-            || Path::new(OsStr::from_bytes(&path))
-                .symlink_metadata()
-                .is_ok();
+        let exists = !is_last || Path::new(OsStr::from_bytes(&path)).symlink_metadata().is_ok();
         return exists.then_some(path).into_iter().collect();
     }
     let folder = if base.is_empty() { b"." } else { &base[..] };

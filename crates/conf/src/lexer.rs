@@ -22,11 +22,7 @@ pub(crate) enum LexError {
     /// The text ended within a word. The quote is where it was opened, if it was.
     EndInWord { end: Span, quote: Option<Span> },
     /// The word does not fit nginx's buffer.
-    TooLong {
-        start: Span,
-        quote: Option<u8>,
-        begins: String,
-    },
+    TooLong { start: Span, quote: Option<u8>, begins: String },
 }
 
 pub(crate) struct Lexer<'a> {
@@ -47,11 +43,7 @@ impl<'a> Lexer<'a> {
             file,
             at: 0,
             line: 1,
-            word_limit: if is_command_line {
-                usize::MAX
-            } else {
-                WORD_LIMIT
-            },
+            word_limit: if is_command_line { usize::MAX } else { WORD_LIMIT },
             after_quote: false,
             gave_up: false,
         }
@@ -121,10 +113,7 @@ impl<'a> Lexer<'a> {
         let mut after_dollar = false;
         loop {
             let Some(byte) = self.peek() else {
-                return Err(LexError::EndInWord {
-                    end: self.span(self.at),
-                    quote: None,
-                });
+                return Err(LexError::EndInWord { end: self.span(self.at), quote: None });
             };
             self.check_length(start, start, start_line)?;
             match byte {
@@ -156,10 +145,7 @@ impl<'a> Lexer<'a> {
         let opening = self.one();
         loop {
             let Some(byte) = self.peek() else {
-                return Err(LexError::EndInWord {
-                    end: self.span(self.at),
-                    quote: Some(opening),
-                });
+                return Err(LexError::EndInWord { end: self.span(self.at), quote: Some(opening) });
             };
             self.check_length(start + 1, start, start_line)?;
             if byte == quote {
@@ -173,11 +159,7 @@ impl<'a> Lexer<'a> {
         let text = unescape(&self.text[start + 1..self.at]);
         self.bump();
         self.after_quote = true;
-        Ok(Token::Word(Word {
-            text,
-            quoted: true,
-            span: self.span(start),
-        }))
+        Ok(Token::Word(Word { text, quoted: true, span: self.span(start) }))
     }
 
     /// `content` is where the word's bytes start, `start` where it starts with its quote.
@@ -186,18 +168,10 @@ impl<'a> Lexer<'a> {
             return Ok(());
         }
         let quote = (content != start).then(|| self.text[start]);
-        let start = Span {
-            file: self.file,
-            start: start as u32,
-            end: start as u32 + 1,
-            line: start_line,
-        };
+        let start =
+            Span { file: self.file, start: start as u32, end: start as u32 + 1, line: start_line };
         let begins = String::from_utf8_lossy(&self.text[content..content + 10]).into_owned();
-        Err(LexError::TooLong {
-            start,
-            quote,
-            begins,
-        })
+        Err(LexError::TooLong { start, quote, begins })
     }
 
     fn peek(&self) -> Option<u8> {
@@ -220,12 +194,7 @@ impl<'a> Lexer<'a> {
 
     /// From `start` to here.
     fn span(&self, start: usize) -> Span {
-        Span {
-            file: self.file,
-            start: start as u32,
-            end: self.at as u32,
-            line: self.line,
-        }
+        Span { file: self.file, start: start as u32, end: self.at as u32, line: self.line }
     }
 }
 

@@ -37,13 +37,7 @@ pub fn parse(
     files: &mut Files,
     diagnostics: &mut Diagnostics,
 ) -> Block {
-    let mut parser = Parser {
-        conf_prefix,
-        files,
-        diagnostics,
-        opened: Vec::new(),
-        depth: 0,
-    };
+    let mut parser = Parser { conf_prefix, files, diagnostics, opened: Vec::new(), depth: 0 };
     let file = match root {
         Root::Path(path) => match parser.open(path.clone(), None) {
             Some(file) => file,
@@ -92,31 +86,21 @@ impl Parser<'_> {
                 Ok(Token::Close(brace)) => {
                     self.close(mem::take(&mut words), brace, opener, &mut directives);
                     if opener.is_some() {
-                        return Block {
-                            directives,
-                            close: brace,
-                        };
+                        return Block { directives, close: brace };
                     }
                 }
                 Ok(Token::End(end)) => {
                     if !lexer.gave_up() {
                         self.end(&words, opener, end);
                     }
-                    return Block {
-                        directives,
-                        close: end,
-                    };
+                    return Block { directives, close: end };
                 }
                 Err(LexError::Unexpected(byte, span)) => self.unexpected(byte, span),
                 Err(LexError::EndInWord { end, quote }) => {
                     self.end_in_word(end, quote);
                     lexer.give_up();
                 }
-                Err(LexError::TooLong {
-                    start,
-                    quote,
-                    begins,
-                }) => {
+                Err(LexError::TooLong { start, quote, begins }) => {
                     self.too_long(start, quote, &begins);
                     lexer.give_up();
                 }
@@ -148,28 +132,21 @@ impl Parser<'_> {
         match &directive {
             None => self.unexpected(b'{', brace),
             Some(include) if include.name == "include" => {
-                self.diagnostics.emerg(
-                    "directive \"include\" is not terminated by \";\"",
-                    include.span,
-                );
+                self.diagnostics
+                    .emerg("directive \"include\" is not terminated by \";\"", include.span);
             }
             Some(_) if self.in_command_line(brace) => {
-                self.diagnostics
-                    .emerg("block directives are not supported in -g option", brace);
+                self.diagnostics.emerg("block directives are not supported in -g option", brace);
             }
             Some(_) => {}
         }
         if self.depth == MAX_BLOCK_DEPTH {
-            self.diagnostics.emerg(
-                format!("blocks are nested more than {MAX_BLOCK_DEPTH} deep"),
-                brace,
-            );
+            self.diagnostics
+                .emerg(format!("blocks are nested more than {MAX_BLOCK_DEPTH} deep"), brace);
             return lexer.give_up();
         }
 
-        let opener = directive
-            .as_ref()
-            .map_or(brace, |directive| directive.name.span);
+        let opener = directive.as_ref().map_or(brace, |directive| directive.name.span);
         self.depth += 1;
         let block = self.block(lexer, Some(opener));
         self.depth -= 1;
@@ -204,20 +181,12 @@ impl Parser<'_> {
     /// The file ends: no directive and no block may be open.
     fn end(&mut self, words: &[Word], opener: Option<Span>, end: Span) {
         if let Some(first) = words.first() {
-            let begun = Span {
-                line: end.line,
-                ..first.span
-            };
+            let begun = Span { line: end.line, ..first.span };
             self.end_of_text(end, begun);
         } else if let Some(opener) = opener {
-            let opened = Span {
-                line: end.line,
-                ..opener
-            };
-            self.diagnostics
-                .emerg("unexpected end of file, expecting \"}\"", opened);
-            self.diagnostics
-                .help("the block that is opened here is not closed");
+            let opened = Span { line: end.line, ..opener };
+            self.diagnostics.emerg("unexpected end of file, expecting \"}\"", opened);
+            self.diagnostics.help("the block that is opened here is not closed");
         }
     }
 
@@ -225,15 +194,8 @@ impl Parser<'_> {
         let Some(quote) = quote else {
             return self.end_of_text(end, end);
         };
-        self.end_of_text(
-            end,
-            Span {
-                line: end.line,
-                ..quote
-            },
-        );
-        self.diagnostics
-            .help("the quote that is opened here is not closed");
+        self.end_of_text(end, Span { line: end.line, ..quote });
+        self.diagnostics.help("the quote that is opened here is not closed");
     }
 
     fn end_of_text(&mut self, end: Span, show: Span) {
@@ -267,10 +229,8 @@ impl Parser<'_> {
     /// Puts what the included files hold in the place of the directive.
     fn include(&mut self, include: &Directive, out: &mut Vec<Directive>) {
         let [name] = &include.args[..] else {
-            self.diagnostics.emerg(
-                "invalid number of arguments in \"include\" directive",
-                include.span,
-            );
+            self.diagnostics
+                .emerg("invalid number of arguments in \"include\" directive", include.span);
             return;
         };
         // Joining an absolute name yields that name.
@@ -289,8 +249,7 @@ impl Parser<'_> {
         };
         if self.opened.contains(&file) {
             let name = self.files.name(file).display();
-            self.diagnostics
-                .emerg(format!("\"{name}\" includes itself"), by);
+            self.diagnostics.emerg(format!("\"{name}\" includes itself"), by);
             return;
         }
         out.extend(self.file(file).directives);
@@ -300,21 +259,16 @@ impl Parser<'_> {
         if let Some(known) = self.files.find(&path) {
             return Some(known);
         }
-        let read = std::fs::File::open(&path)
-            .map_err(|error| ("open", error))
-            .and_then(|mut file| {
+        let read =
+            std::fs::File::open(&path).map_err(|error| ("open", error)).and_then(|mut file| {
                 let mut text = Vec::new();
-                file.read_to_end(&mut text)
-                    .map_err(|error| ("pread", error))?;
+                file.read_to_end(&mut text).map_err(|error| ("pread", error))?;
                 Ok(text)
             });
         match read {
             Ok(text) if u32::try_from(text.len()).is_err() => {
                 self.diagnostics.emerg(
-                    format!(
-                        "\"{}\" is too large for a configuration file",
-                        path.display()
-                    ),
+                    format!("\"{}\" is too large for a configuration file", path.display()),
                     by,
                 );
                 None
@@ -322,11 +276,7 @@ impl Parser<'_> {
             Ok(text) => Some(self.files.add_included(path, text, by)),
             Err((call, error)) => {
                 self.diagnostics.emerg(
-                    format!(
-                        "{call}() \"{}\" failed ({})",
-                        path.display(),
-                        os_error(&error)
-                    ),
+                    format!("{call}() \"{}\" failed ({})", path.display(), os_error(&error)),
                     by,
                 );
                 None
@@ -342,17 +292,9 @@ fn directive(words: Vec<Word>, end: Span) -> Option<Directive> {
         word
     });
     let name = words.next()?;
-    let span = Span {
-        start: name.span.start,
-        ..end
-    };
+    let span = Span { start: name.span.start, ..end };
     let args = words.collect();
-    Some(Directive {
-        name,
-        args,
-        block: None,
-        span,
-    })
+    Some(Directive { name, args, block: None, span })
 }
 
 /// nginx's form of a system error: `2: No such file or directory`.
@@ -361,8 +303,6 @@ fn os_error(error: &io::Error) -> String {
         return error.to_string();
     };
     let sentence = error.to_string();
-    let sentence = sentence
-        .strip_suffix(&format!(" (os error {code})"))
-        .unwrap_or(&sentence);
+    let sentence = sentence.strip_suffix(&format!(" (os error {code})")).unwrap_or(&sentence);
     format!("{code}: {sentence}")
 }

@@ -36,15 +36,8 @@ fn distance(a: &[u8], b: &[u8]) -> usize {
 mod tests {
     use super::*;
 
-    const NAMES: [&str; 7] = [
-        "server",
-        "server_name",
-        "listen",
-        "root",
-        "return",
-        "location",
-        "proxy_pass",
-    ];
+    const NAMES: [&str; 7] =
+        ["server", "server_name", "listen", "root", "return", "location", "proxy_pass"];
 
     #[track_caller]
     fn check(name: &str, expected: Option<&str>) {

@@ -56,13 +56,7 @@ impl fmt::Display for Word {
 
 impl fmt::Debug for Word {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{:?}@{}..{}",
-            self.to_str_lossy(),
-            self.span.start,
-            self.span.end
-        )
+        write!(f, "{:?}@{}..{}", self.to_str_lossy(), self.span.start, self.span.end)
     }
 }
 

@@ -56,8 +56,7 @@ pub fn integer(text: &[u8]) -> Option<i64> {
     if text.is_empty() {
         return None;
     }
-    text.iter()
-        .try_fold(0, |value: i64, &byte| append_digit(value, byte))
+    text.iter().try_fold(0, |value: i64, &byte| append_digit(value, byte))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -131,11 +130,7 @@ fn time(text: &[u8], precision: Precision) -> Option<u64> {
             (b' ', _) => Unit::Bare,
             _ => return None,
         };
-        let latest = if unit == Unit::Bare {
-            Unit::Second
-        } else {
-            unit
-        };
+        let latest = if unit == Unit::Bare { Unit::Second } else { unit };
         if last >= latest {
             return None;
         }
@@ -143,11 +138,7 @@ fn time(text: &[u8], precision: Precision) -> Option<u64> {
             rest = &rest[1..];
         }
         last = unit;
-        let scale = if unit == Unit::Millisecond {
-            1
-        } else {
-            unit.seconds() * per_second
-        };
+        let scale = if unit == Unit::Millisecond { 1 } else { unit.seconds() * per_second };
         total = total.checked_add(value.checked_mul(scale)?)?;
         value = 0;
         while let [b' ', tail @ ..] = rest {

@@ -12,10 +12,8 @@ use daemun_conf::{Diagnostics, Files, Root, parse, print};
 #[test]
 fn golden() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    let mut books: Vec<PathBuf> = fs::read_dir(&folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
+    let mut books: Vec<PathBuf> =
+        fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     books.sort();
     assert!(!books.is_empty(), "no goldens in {}", folder.display());
     for book in books {
@@ -73,10 +71,7 @@ impl<'a> Case<'a> {
     }
 
     fn files(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.input
-            .split("=== ")
-            .skip(1)
-            .map(|file| file.split_once('\n').unwrap())
+        self.input.split("=== ").skip(1).map(|file| file.split_once('\n').unwrap())
     }
 
     fn root(&self, folder: &Path) -> Root {
@@ -87,11 +82,7 @@ impl<'a> Case<'a> {
     }
 
     fn write_files(&self) -> PathBuf {
-        let name: String = self
-            .title()
-            .chars()
-            .filter(|c| c.is_ascii_alphanumeric())
-            .collect();
+        let name: String = self.title().chars().filter(|c| c.is_ascii_alphanumeric()).collect();
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).unwrap();

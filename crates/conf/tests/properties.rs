@@ -16,17 +16,8 @@ fn parsed(text: Vec<u8>) -> Block {
     let mut files = Files::default();
     let mut diagnostics = Diagnostics::default();
     let name = "test.conf".into();
-    let tree = parse(
-        Root::Embedded { name, text },
-        Path::new("/"),
-        &mut files,
-        &mut diagnostics,
-    );
-    assert!(
-        diagnostics.is_empty(),
-        "{}",
-        diagnostics.render("nginx", &files)
-    );
+    let tree = parse(Root::Embedded { name, text }, Path::new("/"), &mut files, &mut diagnostics);
+    assert!(diagnostics.is_empty(), "{}", diagnostics.render("nginx", &files));
     tree
 }
 
@@ -120,15 +111,9 @@ fn a_word_fills_nginx_s_buffer_at_most() {
     let read = |text: String| {
         let mut files = Files::default();
         let mut diagnostics = Diagnostics::default();
-        let root = Root::Embedded {
-            name: "test.conf".into(),
-            text: text.into_bytes(),
-        };
+        let root = Root::Embedded { name: "test.conf".into(), text: text.into_bytes() };
         parse(root, Path::new("/"), &mut files, &mut diagnostics);
-        diagnostics
-            .iter()
-            .map(|diagnostic| diagnostic.sentence(&files))
-            .collect::<Vec<_>>()
+        diagnostics.iter().map(|diagnostic| diagnostic.sentence(&files)).collect::<Vec<_>>()
     };
     let fits = "x".repeat(4095);
     let spills = "x".repeat(4096);

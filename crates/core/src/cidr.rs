@@ -44,14 +44,8 @@ impl Cidr {
     /// The range of one address.
     pub fn single(address: IpAddr) -> Cidr {
         match address {
-            IpAddr::V4(v4) => Cidr::V4 {
-                network: v4.to_bits(),
-                mask: u32::MAX,
-            },
-            IpAddr::V6(v6) => Cidr::V6 {
-                network: v6.to_bits(),
-                mask: u128::MAX,
-            },
+            IpAddr::V4(v4) => Cidr::V4 { network: v4.to_bits(), mask: u32::MAX },
+            IpAddr::V6(v6) => Cidr::V6 { network: v6.to_bits(), mask: u128::MAX },
         }
     }
 
@@ -113,14 +107,7 @@ mod tests {
         assert_eq!(stray("10.1.2.3/8"), Some(true));
         assert_eq!(stray("10.0.0.0/8"), Some(false));
         assert_eq!(stray("2001:db8::1/32"), Some(true));
-        for wrong in [
-            "10.0.0.0/33",
-            "::/129",
-            "10.0.0.0/+8",
-            "10.0.0.0/",
-            "10.0.0",
-            "all",
-        ] {
+        for wrong in ["10.0.0.0/33", "::/129", "10.0.0.0/+8", "10.0.0.0/", "10.0.0", "all"] {
             assert_eq!(stray(wrong), None, "{wrong}");
         }
     }

@@ -55,32 +55,20 @@ pub struct Wait {
 
 impl Wait {
     pub fn first_byte(timeout: Duration) -> Wait {
-        Wait {
-            reason: Reason::FirstByte,
-            until: Deadline::after(timeout),
-        }
+        Wait { reason: Reason::FirstByte, until: Deadline::after(timeout) }
     }
 
     pub fn keep_alive(timeout: Duration) -> Wait {
-        Wait {
-            reason: Reason::KeepAlive,
-            until: Deadline::after(timeout),
-        }
+        Wait { reason: Reason::KeepAlive, until: Deadline::after(timeout) }
     }
 
     /// The deadline stays where it was when the head began.
     pub fn held(timeout: Duration) -> Wait {
-        Wait {
-            reason: Reason::Held,
-            until: Deadline::after(timeout),
-        }
+        Wait { reason: Reason::Held, until: Deadline::after(timeout) }
     }
 
     pub fn head(until: Deadline) -> Wait {
-        Wait {
-            reason: Reason::Head,
-            until,
-        }
+        Wait { reason: Reason::Head, until }
     }
 }
 
@@ -116,10 +104,6 @@ mod tests {
     /// and 28 of a timer, an idle connection takes 120 bytes.
     #[test]
     fn a_connection_is_small_enough_to_wait() {
-        assert!(
-            size_of::<Connection>() <= 64,
-            "{} bytes",
-            size_of::<Connection>()
-        );
+        assert!(size_of::<Connection>() <= 64, "{} bytes", size_of::<Connection>());
     }
 }

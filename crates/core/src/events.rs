@@ -69,9 +69,7 @@ pub fn event_settings(main: &Block) -> Option<EventSettings> {
 }
 
 fn events_of(main: &Block) -> Option<&Block> {
-    main.children
-        .iter()
-        .find(|block| block.context == Contexts::EVENTS)
+    main.children.iter().find(|block| block.context == Contexts::EVENTS)
 }
 
 fn events(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {
@@ -112,12 +110,7 @@ fn debug_connection(loader: &mut Loader<'_>, directive: &conf::Directive) -> Res
         found.push(cidr);
     } else {
         let addresses = (values::text(directive)?, 0).to_socket_addrs();
-        found.extend(
-            addresses
-                .into_iter()
-                .flatten()
-                .map(|address| Cidr::single(address.ip())),
-        );
+        found.extend(addresses.into_iter().flatten().map(|address| Cidr::single(address.ip())));
     }
     if found.is_empty() {
         let sentence = format!("host not found in debug_connection \"{word}\"");
@@ -154,18 +147,9 @@ mod tests {
     #[test]
     fn mistakes_are_told_in_nginx_words() {
         let mistake = |text: &str| read(text).unwrap_err().remove(0);
-        assert_eq!(
-            mistake("events { use kqueue; }"),
-            "invalid event type \"kqueue\""
-        );
-        assert_eq!(
-            mistake("events { worker_connections -1; }"),
-            "invalid number \"-1\""
-        );
-        assert_eq!(
-            mistake("events {} events {}"),
-            "\"events\" directive is duplicate"
-        );
+        assert_eq!(mistake("events { use kqueue; }"), "invalid event type \"kqueue\"");
+        assert_eq!(mistake("events { worker_connections -1; }"), "invalid number \"-1\"");
+        assert_eq!(mistake("events {} events {}"), "\"events\" directive is duplicate");
         assert_eq!(
             mistake("events { debug_connection 10.0.0.1/8; }"),
             "low address bits of 10.0.0.1/8 are meaningless"

@@ -5,9 +5,7 @@ const LIST: &str = include_str!("../known-directives.tsv");
 
 /// The module of nginx that has the directive, `None` where none has.
 pub fn module_of(directive: &str) -> Option<&'static str> {
-    directives()
-        .find(|(name, _)| *name == directive)
-        .map(|(_, module)| module)
+    directives().find(|(name, _)| *name == directive).map(|(_, module)| module)
 }
 
 /// Every directive with its module.

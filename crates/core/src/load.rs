@@ -43,21 +43,13 @@ impl Fault {
 
 impl From<&'static str> for Fault {
     fn from(reason: &'static str) -> Fault {
-        Fault {
-            message: Message::Reason(reason),
-            span: None,
-            help: None,
-        }
+        Fault { message: Message::Reason(reason), span: None, help: None }
     }
 }
 
 impl From<String> for Fault {
     fn from(sentence: String) -> Fault {
-        Fault {
-            message: Message::Sentence(sentence),
-            span: None,
-            help: None,
-        }
+        Fault { message: Message::Sentence(sentence), span: None, help: None }
     }
 }
 
@@ -70,11 +62,8 @@ pub struct Registry {
 
 impl Registry {
     pub fn new(modules: impl IntoIterator<Item = &'static Module>) -> Registry {
-        let mut registry = Registry {
-            rows: HashMap::new(),
-            settings: Vec::new(),
-            modules: Vec::new(),
-        };
+        let mut registry =
+            Registry { rows: HashMap::new(), settings: Vec::new(), modules: Vec::new() };
         for module in modules {
             registry.modules.push(module.name);
             for row in module.directives {
@@ -190,11 +179,7 @@ impl<'a> Loader<'a> {
 
     /// A module's settings in the block that is being read.
     pub fn settings<T: 'static>(&mut self, key: &SettingsKey<T>) -> &mut T {
-        self.open
-            .last_mut()
-            .expect("a block is open")
-            .settings
-            .of_mut(key)
+        self.open.last_mut().expect("a block is open").settings.of_mut(key)
     }
 
     /// The block that is being read.
@@ -221,25 +206,13 @@ impl<'a> Loader<'a> {
     ) {
         let mut settings = SettingsSet::new(&self.registry.settings);
         prepare(&mut settings);
-        let header = conf::Directive {
-            block: None,
-            ..directive.clone()
-        };
-        self.open.push(Block {
-            context,
-            header: Some(header),
-            settings,
-            children: Vec::new(),
-        });
+        let header = conf::Directive { block: None, ..directive.clone() };
+        self.open.push(Block { context, header: Some(header), settings, children: Vec::new() });
         if let Some(block) = &directive.block {
             self.read_all(&block.directives);
         }
         let block = self.open.pop().expect("the block that was just opened");
-        self.open
-            .last_mut()
-            .expect("the block around it")
-            .children
-            .push(block);
+        self.open.last_mut().expect("the block around it").children.push(block);
     }
 
     pub fn script(&mut self, word: &conf::Word) -> Result<Script, Fault> {
@@ -318,9 +291,8 @@ impl<'a> Loader<'a> {
     fn unknown(&self, name: &str) -> Fault {
         let fault = Fault::from(format!("unknown directive \"{name}\""));
         if let Some(module) = known::module_of(name) {
-            return fault.help(format!(
-                "nginx has it, in {module}; daemun does not support it yet"
-            ));
+            return fault
+                .help(format!("nginx has it, in {module}; daemun does not support it yet"));
         }
         let context = self.context();
         let here = self

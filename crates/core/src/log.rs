@@ -76,14 +76,8 @@ pub struct Log {
 
 impl Log {
     pub fn new(targets: Vec<(Target, Threshold)>) -> Log {
-        let threshold = targets
-            .iter()
-            .fold(Threshold::NONE, |all, (_, one)| all.union(*one));
-        Log {
-            threshold,
-            debugging: false,
-            targets: targets.into(),
-        }
+        let threshold = targets.iter().fold(Threshold::NONE, |all, (_, one)| all.union(*one));
+        Log { threshold, debugging: false, targets: targets.into() }
     }
 
     /// Takes nothing.
@@ -188,9 +182,7 @@ impl Log {
 
     /// Makes this the process's log.
     pub fn make_current(&self) {
-        *CURRENT
-            .write()
-            .unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(self.clone());
+        *CURRENT.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(self.clone());
     }
 }
 
@@ -213,10 +205,7 @@ impl Target {
         match self {
             // A log that cannot be written has nowhere to say so.
             Target::File(file) => drop(file.append(line.bytes())),
-            Target::Stderr => drop(std::io::Write::write_all(
-                &mut std::io::stderr(),
-                line.bytes(),
-            )),
+            Target::Stderr => drop(std::io::Write::write_all(&mut std::io::stderr(), line.bytes())),
             Target::Syslog(syslog) => syslog.send(Severity::of(level), line.without_newline()),
             Target::Memory(memory) => memory.append(line.bytes()),
         }
@@ -311,10 +300,8 @@ mod tests {
 
     fn memory_log(words: &[&str]) -> (Arc<Memory>, Log) {
         let memory = Arc::new(Memory::new(4096));
-        let log = Log::new(vec![(
-            Target::Memory(Arc::clone(&memory)),
-            Threshold::parse(words).unwrap(),
-        )]);
+        let log =
+            Log::new(vec![(Target::Memory(Arc::clone(&memory)), Threshold::parse(words).unwrap())]);
         (memory, log)
     }
 
@@ -347,14 +334,8 @@ mod tests {
         let quiet = Arc::new(Memory::new(4096));
         let chatty = Arc::new(Memory::new(4096));
         let log = Log::new(vec![
-            (
-                Target::Memory(Arc::clone(&quiet)),
-                Threshold::of(Level::Error),
-            ),
-            (
-                Target::Memory(Arc::clone(&chatty)),
-                Threshold::parse(&["debug_http"]).unwrap(),
-            ),
+            (Target::Memory(Arc::clone(&quiet)), Threshold::of(Level::Error)),
+            (Target::Memory(Arc::clone(&chatty)), Threshold::parse(&["debug_http"]).unwrap()),
         ]);
         log!(log, Info, (), "informed");
         debug!(log, Http, 3u64, "http detail");
@@ -364,10 +345,7 @@ mod tests {
         assert!(!chatty.text().contains("event detail"));
 
         debug!(log.debugging(), Event, 3u64, "event detail");
-        assert!(
-            quiet.text().contains("event detail"),
-            "debug_connection overrides every target"
-        );
+        assert!(quiet.text().contains("event detail"), "debug_connection overrides every target");
     }
 
     #[test]
@@ -375,15 +353,7 @@ mod tests {
         let (memory, log) = memory_log(&["error"]);
         log!(log, Error, (), "{}", "x".repeat(5000); std::io::Error::from_raw_os_error(13));
         let text = memory.text();
-        assert!(
-            text.len() <= Line::LIMIT && text.len() > Line::LIMIT - 50,
-            "{}",
-            text.len()
-        );
-        assert!(
-            text.ends_with("... (13: Permission denied)\n"),
-            "{}",
-            &text[text.len() - 60..]
-        );
+        assert!(text.len() <= Line::LIMIT && text.len() > Line::LIMIT - 50, "{}", text.len());
+        assert!(text.ends_with("... (13: Permission denied)\n"), "{}", &text[text.len() - 60..]);
     }
 }

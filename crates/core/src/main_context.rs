@@ -209,15 +209,8 @@ mod tests {
 
     fn read(text: &str) -> (ProcessSettings, Vec<String>) {
         let main = tables::load(MODULES, text).unwrap_or_else(|errors| panic!("{errors:?}"));
-        let paths = Paths {
-            prefix: "/srv".into(),
-            conf: "/srv/conf".into(),
-        };
-        let defaults = Defaults {
-            pid: "run/daemun.pid",
-            user: "root",
-            group: "root",
-        };
+        let paths = Paths { prefix: "/srv".into(), conf: "/srv/conf".into() };
+        let defaults = Defaults { pid: "run/daemun.pid", user: "root", group: "root" };
         let mut diagnostics = Diagnostics::default();
         let settings = process_settings(&main, &paths, &defaults, &mut diagnostics);
         let messages = diagnostics.iter().map(|one| one.message.clone()).collect();
@@ -247,18 +240,12 @@ mod tests {
         assert_eq!(settings.worker_processes, 3);
         assert_eq!(settings.worker_priority, -5);
         assert_eq!(settings.worker_rlimit_core, Some(1 << 30));
-        assert_eq!(
-            settings.worker_shutdown_timeout,
-            Some(Duration::from_secs(90))
-        );
+        assert_eq!(settings.worker_shutdown_timeout, Some(Duration::from_secs(90)));
         assert_eq!(settings.pid, PathBuf::from("/nowhere/a.pid"));
         let environment = [("TZ".into(), Some("UTC".into())), ("HOME".into(), None)];
         assert_eq!(settings.environment, environment);
         assert_eq!(settings.worker_cpu_affinity, CpuAffinity::Auto(vec![1, 2]));
-        assert_eq!(
-            read("events {}").0.pid,
-            PathBuf::from("/srv/run/daemun.pid")
-        );
+        assert_eq!(read("events {}").0.pid, PathBuf::from("/srv/run/daemun.pid"));
     }
 
     #[test]
@@ -272,30 +259,20 @@ mod tests {
     #[test]
     fn connections_have_to_suffice_and_to_fit() {
         let told = |connections, nofile| {
-            let mut settings = ProcessSettings {
-                worker_rlimit_nofile: nofile,
-                ..ProcessSettings::default()
-            };
+            let mut settings =
+                ProcessSettings { worker_rlimit_nofile: nofile, ..ProcessSettings::default() };
             settings.events.worker_connections = connections;
             let mut diagnostics = Diagnostics::default();
             check_connections(&settings, 2, &mut diagnostics);
-            diagnostics
-                .iter()
-                .map(|one| one.message.clone())
-                .collect::<Vec<_>>()
+            diagnostics.iter().map(|one| one.message.clone()).collect::<Vec<_>>()
         };
-        assert_eq!(
-            told(2, None),
-            ["2 worker_connections are not enough for 2 listening sockets"]
-        );
+        assert_eq!(told(2, None), ["2 worker_connections are not enough for 2 listening sockets"]);
         assert_eq!(told(3, None), Vec::<String>::new());
         let (soft, _) = limits::limit(limits::Resource::Descriptors).unwrap();
         let above = soft as usize + 1;
         assert_eq!(
             told(above, Some(8)),
-            [format!(
-                "{above} worker_connections exceed open file resource limit: 8"
-            )]
+            [format!("{above} worker_connections exceed open file resource limit: 8")]
         );
         assert_eq!(told(above, Some(soft + 1)), Vec::<String>::new());
     }
@@ -303,22 +280,10 @@ mod tests {
     #[test]
     fn mistakes_are_told_in_nginx_words() {
         let sentences = [
-            (
-                "worker_processes many;",
-                "\"worker_processes\" directive invalid value",
-            ),
-            (
-                "worker_priority --1;",
-                "\"worker_priority\" directive invalid number",
-            ),
-            (
-                "daemon on; daemon off;",
-                "\"daemon\" directive is duplicate",
-            ),
-            (
-                "worker_cpu_affinity 012;",
-                "invalid character \"2\" in \"worker_cpu_affinity\"",
-            ),
+            ("worker_processes many;", "\"worker_processes\" directive invalid value"),
+            ("worker_priority --1;", "\"worker_priority\" directive invalid number"),
+            ("daemon on; daemon off;", "\"daemon\" directive is duplicate"),
+            ("worker_cpu_affinity 012;", "invalid character \"2\" in \"worker_cpu_affinity\""),
             (
                 "worker_cpu_affinity auto 1 1;",
                 "invalid number of arguments in \"worker_cpu_affinity\" directive",
@@ -328,18 +293,9 @@ mod tests {
                 "dlopen() \"/nowhere/modules/ngx_http_x_module.so\" failed \
                  (/nowhere/modules/ngx_http_x_module.so: cannot open shared object file: No such file or directory)",
             ),
-            (
-                "events {} load_module a.so;",
-                "\"load_module\" directive is specified too late",
-            ),
-            (
-                "thread_pool a max_queue=1;",
-                "\"thread_pool\" must have \"threads\" parameter",
-            ),
-            (
-                "thread_pool a threads=1; thread_pool a threads=2;",
-                "duplicate thread pool \"a\"",
-            ),
+            ("events {} load_module a.so;", "\"load_module\" directive is specified too late"),
+            ("thread_pool a max_queue=1;", "\"thread_pool\" must have \"threads\" parameter"),
+            ("thread_pool a threads=1; thread_pool a threads=2;", "duplicate thread pool \"a\""),
         ];
         for (text, sentence) in sentences {
             assert_eq!(mistake(text), sentence);

@@ -132,10 +132,7 @@ pub struct SettingsKey<T> {
 impl<T> SettingsKey<T> {
     #[allow(clippy::new_without_default)]
     pub const fn new() -> Self {
-        SettingsKey {
-            position: AtomicUsize::new(usize::MAX),
-            kind: PhantomData,
-        }
+        SettingsKey { position: AtomicUsize::new(usize::MAX), kind: PhantomData }
     }
 
     pub fn position(&self) -> usize {
@@ -163,17 +160,11 @@ impl SettingsSet {
 
     /// Panics where the key's module is not in the list that made this set: a mistake in the program.
     pub fn of<T: Any>(&self, key: &SettingsKey<T>) -> &T {
-        self.0[key.position()]
-            .as_any()
-            .downcast_ref()
-            .expect("a key fits its own position")
+        self.0[key.position()].as_any().downcast_ref().expect("a key fits its own position")
     }
 
     pub fn of_mut<T: Any>(&mut self, key: &SettingsKey<T>) -> &mut T {
-        self.0[key.position()]
-            .as_any_mut()
-            .downcast_mut()
-            .expect("a key fits its own position")
+        self.0[key.position()].as_any_mut().downcast_mut().expect("a key fits its own position")
     }
 
     pub fn inherit(&mut self, outer: &SettingsSet) {

@@ -131,9 +131,7 @@ fn reference<'t>(
             Some((b'}', rest)) => rest,
             _ => {
                 let name = String::from_utf8_lossy(name);
-                return Err(format!(
-                    "the closing bracket in \"{name}\" variable is missing"
-                ));
+                return Err(format!("the closing bracket in \"{name}\" variable is missing"));
             }
         };
     }
@@ -197,11 +195,7 @@ impl Variables {
     fn intern(&mut self, name: &str) -> VariableId {
         let name = name.to_ascii_lowercase();
         *self.by_name.entry(name).or_insert_with_key(|name| {
-            self.list.push(Named {
-                name: name.clone(),
-                used: None,
-                definition: None,
-            });
+            self.list.push(Named { name: name.clone(), used: None, definition: None });
             VariableId(u16::try_from(self.list.len() - 1).expect("fewer than 65,536 variables"))
         })
     }

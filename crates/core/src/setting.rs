@@ -11,10 +11,7 @@ pub struct Setting<T> {
 
 impl<T> Setting<T> {
     pub const fn new(default: T) -> Self {
-        Setting {
-            value: default,
-            is_set: false,
-        }
+        Setting { value: default, is_set: false }
     }
 
     /// Records a value; the error is nginx's reason for a second one in the same block.

@@ -51,15 +51,10 @@ fn load_with(
     read: impl FnOnce(Loader<'_>) -> Block,
 ) -> Result<Block, Vec<String>> {
     let (files, mut diagnostics) = (OpenFiles::default(), Diagnostics::default());
-    let paths = Paths {
-        prefix: "/nowhere".into(),
-        conf: "/nowhere".into(),
-    };
+    let paths = Paths { prefix: "/nowhere".into(), conf: "/nowhere".into() };
     let block = read(Loader::new(registry, paths, &files, &mut diagnostics));
-    let mut serious = diagnostics
-        .iter()
-        .filter(|one| one.severity > conf::Severity::Notice)
-        .peekable();
+    let mut serious =
+        diagnostics.iter().filter(|one| one.severity > conf::Severity::Notice).peekable();
     match serious.peek().is_none() {
         true => Ok(block),
         false => Err(serious.map(|one| one.message.clone()).collect()),
@@ -68,16 +63,9 @@ fn load_with(
 
 fn parse(text: &str) -> Vec<conf::Directive> {
     let (mut files, mut diagnostics) = (Files::default(), Diagnostics::default());
-    let root = Root::Embedded {
-        name: "table.conf".into(),
-        text: text.as_bytes().to_vec(),
-    };
+    let root = Root::Embedded { name: "table.conf".into(), text: text.as_bytes().to_vec() };
     let tree = conf::parse(root, Path::new("/nowhere"), &mut files, &mut diagnostics);
-    assert!(
-        diagnostics.is_empty(),
-        "{}",
-        diagnostics.render("table", &files)
-    );
+    assert!(diagnostics.is_empty(), "{}", diagnostics.render("table", &files));
     tree.directives
 }
 

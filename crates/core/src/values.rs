@@ -53,11 +53,7 @@ pub fn offset(directive: &conf::Directive) -> Result<u64, Fault> {
 }
 
 pub fn milliseconds(directive: &conf::Directive) -> Result<Duration, Fault> {
-    duration_of(
-        &directive.args[0],
-        units::milliseconds,
-        Duration::from_millis,
-    )
+    duration_of(&directive.args[0], units::milliseconds, Duration::from_millis)
 }
 
 pub fn seconds(directive: &conf::Directive) -> Result<Duration, Fault> {
@@ -69,9 +65,7 @@ fn duration_of(
     read: fn(&[u8]) -> Option<u64>,
     make: fn(u64) -> Duration,
 ) -> Result<Duration, Fault> {
-    read(&word.text)
-        .map(make)
-        .ok_or_else(|| Fault::from("invalid value").at(word.span))
+    read(&word.text).map(make).ok_or_else(|| Fault::from("invalid value").at(word.span))
 }
 
 pub fn text(directive: &conf::Directive) -> Result<String, Fault> {
@@ -92,10 +86,7 @@ pub fn choice<T: Copy>(directive: &conf::Directive, choices: &[(&str, T)]) -> Re
     if let Some((_, value)) = choices.iter().find(|(name, _)| word == name) {
         return Ok(*value);
     }
-    let names: Vec<_> = choices
-        .iter()
-        .map(|(name, _)| format!("\"{name}\""))
-        .collect();
+    let names: Vec<_> = choices.iter().map(|(name, _)| format!("\"{name}\"")).collect();
     Err(Fault::from(format!("invalid value \"{word}\""))
         .at(word.span)
         .help(format!("it must be {}", names.join(" or "))))

@@ -177,12 +177,7 @@ impl Places {
             None => installed.to_owned(),
         };
         let configuration_folder = configuration.parent().unwrap_or(&prefix).to_owned();
-        Places {
-            configuration: Some(configuration),
-            configuration_folder,
-            error_log,
-            prefix,
-        }
+        Places { configuration: Some(configuration), configuration_folder, error_log, prefix }
     }
 }
 
@@ -197,13 +192,7 @@ fn requirement_of(letter: u8) -> Option<&'static str> {
 }
 
 fn help(identity: &Identity) -> String {
-    let Identity {
-        name,
-        prefix,
-        error_log,
-        configuration,
-        ..
-    } = identity;
+    let Identity { name, prefix, error_log, configuration, .. } = identity;
     format!(
         "Usage: {name} [-?hvVtTq] [-s signal] [-p prefix]
              [-e filename] [-c filename] [-g directives]
@@ -231,12 +220,7 @@ mod tests {
     use crate::identity::{DAEMUN, NGINX};
 
     fn parse(line: &str) -> Result<Options, String> {
-        Options::parse(
-            &line
-                .split_whitespace()
-                .map(OsString::from)
-                .collect::<Vec<_>>(),
-        )
+        Options::parse(&line.split_whitespace().map(OsString::from).collect::<Vec<_>>())
     }
 
     #[test]
@@ -256,14 +240,7 @@ mod tests {
         ] {
             assert_eq!(parse(line).as_ref(), Ok(&expected), "{line}");
         }
-        assert_eq!(
-            parse("-T").unwrap(),
-            Options {
-                test: true,
-                dump: true,
-                ..Options::default()
-            }
-        );
+        assert_eq!(parse("-T").unwrap(), Options { test: true, dump: true, ..Options::default() });
         assert_eq!(parse("-s reload").unwrap().signal, Some(Request::Reload));
         assert_eq!(parse("-sstop").unwrap().signal, Some(Request::Stop));
         assert_eq!(
@@ -295,17 +272,9 @@ mod tests {
         let nginx = parse("-v").unwrap().about(&NGINX, &[]);
         assert_eq!(
             nginx,
-            format!(
-                "nginx version: nginx/1.31.5 (daemun/{})\n",
-                env!("CARGO_PKG_VERSION")
-            )
+            format!("nginx version: nginx/1.31.5 (daemun/{})\n", env!("CARGO_PKG_VERSION"))
         );
-        assert!(
-            parse("-h")
-                .unwrap()
-                .about(&DAEMUN, &[])
-                .contains("\nUsage: daemun [-?hvVtTq] ")
-        );
+        assert!(parse("-h").unwrap().about(&DAEMUN, &[]).contains("\nUsage: daemun [-?hvVtTq] "));
         assert!(
             parse("-V")
                 .unwrap()
@@ -316,9 +285,7 @@ mod tests {
     }
 
     fn places(line: &str, identity: &Identity, exists: bool) -> Places {
-        Places::of(&parse(line).unwrap(), identity, Path::new("/here"), |_| {
-            exists
-        })
+        Places::of(&parse(line).unwrap(), identity, Path::new("/here"), |_| exists)
     }
 
     #[test]
@@ -328,25 +295,16 @@ mod tests {
         assert_eq!(here.configuration_folder, Path::new("/srv/conf"));
         assert_eq!(here.error_log, Some("/srv/error.log".into()));
         let installed = places("", &NGINX, false);
-        assert_eq!(
-            installed.configuration,
-            Some("/etc/nginx/nginx.conf".into())
-        );
+        assert_eq!(installed.configuration, Some("/etc/nginx/nginx.conf".into()));
         assert_eq!(places("-e stderr", &NGINX, false).error_log, None);
     }
 
     #[test]
     fn without_a_file_daemun_serves_the_current_folder() {
         let embedded = places("", &DAEMUN, false);
-        assert_eq!(
-            (embedded.configuration, &*embedded.prefix),
-            (None, Path::new("/here"))
-        );
+        assert_eq!((embedded.configuration, &*embedded.prefix), (None, Path::new("/here")));
         assert_eq!(embedded.error_log, None);
-        assert_eq!(
-            places("", &DAEMUN, true).configuration,
-            Some("/etc/daemun/daemun.conf".into())
-        );
+        assert_eq!(places("", &DAEMUN, true).configuration, Some("/etc/daemun/daemun.conf".into()));
         assert_eq!(
             places("-c a", &DAEMUN, false).configuration,
             Some("/usr/share/daemun/a".into())

@@ -25,9 +25,7 @@ pub fn arguments(identity: &Identity, works: &[&str]) -> String {
     }
     let optional = OPTIONAL.iter().filter(|name| has(name));
     arguments.extend(optional.map(|name| format!("--with-{name}{}", suffix(name))));
-    let missing = DEFAULT
-        .iter()
-        .filter(|name| !has(name) && family(name).is_none_or(has));
+    let missing = DEFAULT.iter().filter(|name| !has(name) && family(name).is_none_or(has));
     arguments.extend(missing.map(|name| format!("--without-{name}{}", suffix(name))));
     arguments.join(" ")
 }
@@ -121,9 +119,7 @@ const OPTIONAL: [&str; 28] = [
 
 /// What has to be there before its modules are worth a word. `http` always is.
 fn family(name: &str) -> Option<&'static str> {
-    ["mail", "stream"]
-        .into_iter()
-        .find(|family| name.starts_with(family))
+    ["mail", "stream"].into_iter().find(|family| name.starts_with(family))
 }
 
 fn suffix(name: &str) -> &'static str {
@@ -140,36 +136,20 @@ mod tests {
 
     #[test]
     fn what_is_missing_and_what_was_added_is_named() {
-        let line = arguments(
-            &NGINX,
-            &[
-                "http",
-                "pcre",
-                "http_access",
-                "http_rewrite",
-                "http_stub_status",
-            ],
-        );
+        let line =
+            arguments(&NGINX, &["http", "pcre", "http_access", "http_rewrite", "http_stub_status"]);
         let words: Vec<&str> = line.split(' ').collect();
-        for word in [
-            "--with-debug",
-            "--with-http_stub_status_module",
-            "--without-http_proxy_module",
-        ] {
+        for word in
+            ["--with-debug", "--with-http_stub_status_module", "--without-http_proxy_module"]
+        {
             assert!(words.contains(&word), "{word}: {line}");
         }
-        for word in [
-            "--without-http",
-            "--without-pcre",
-            "--without-http_access_module",
-            "--with-stream",
-        ] {
+        for word in
+            ["--without-http", "--without-pcre", "--without-http_access_module", "--with-stream"]
+        {
             assert!(!words.contains(&word), "{word}: {line}");
         }
-        assert!(
-            !line.contains("-stream_") && !line.contains("-mail_"),
-            "{line}"
-        );
+        assert!(!line.contains("-stream_") && !line.contains("-mail_"), "{line}");
     }
 
     #[test]

@@ -27,30 +27,19 @@ pub fn root() -> Root {
         .replace("$USER", user)
         .replace("$PORT", &port)
         .replace("$TEMPORARY", &temporary.to_string_lossy())
-        .replace(
-            "$WELCOME",
-            &WELCOME.replace('\'', "&#39;").replace('$', "&#36;"),
-        );
-    Root::Embedded {
-        name: "embedded.conf".into(),
-        text: text.into_bytes(),
-    }
+        .replace("$WELCOME", &WELCOME.replace('\'', "&#39;").replace('$', "&#36;"));
+    Root::Embedded { name: "embedded.conf".into(), text: text.into_bytes() }
 }
 
 /// One line for whoever started it.
 pub fn announce(listen: &[ListenSpec]) {
     if let Some(spec) = listen.first() {
-        println!(
-            "daemun serves this folder at http://{}/ (Ctrl-C stops it)",
-            spec.address
-        );
+        println!("daemun serves this folder at http://{}/ (Ctrl-C stops it)", spec.address);
     }
 }
 
 /// The first port that nobody listens on; the last one tried where all are taken, so that binding says why.
 fn free_port() -> u16 {
     let mut ports = FIRST_PORT..FIRST_PORT + TRIES;
-    ports
-        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
-        .unwrap_or(FIRST_PORT)
+    ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap_or(FIRST_PORT)
 }

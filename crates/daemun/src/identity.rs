@@ -93,13 +93,7 @@ mod tests {
         for name in ["nginx", "/usr/sbin/nginx", "./nginx"] {
             assert_eq!(Identity::of(OsStr::new(name)), &NGINX, "{name}");
         }
-        for name in [
-            "daemun",
-            "target/release/daemun",
-            "nginx-debug",
-            "/nginx/daemun",
-            "",
-        ] {
+        for name in ["daemun", "target/release/daemun", "nginx-debug", "/nginx/daemun", ""] {
             assert_eq!(Identity::of(OsStr::new(name)), &DAEMUN, "{name}");
         }
     }

@@ -17,10 +17,7 @@ use daemun_sys::title;
 fn main() -> ExitCode {
     // Without the place for titles everything else works.
     let arguments = title::claim().unwrap_or_else(|_| std::env::args_os().collect());
-    let name = arguments
-        .first()
-        .map(OsString::as_os_str)
-        .unwrap_or_default();
+    let name = arguments.first().map(OsString::as_os_str).unwrap_or_default();
     let identity = Identity::of(name);
     log::name_program(identity.name);
     let options = match Options::parse(arguments.get(1..).unwrap_or_default()) {
@@ -31,10 +28,7 @@ fn main() -> ExitCode {
         }
     };
     if options.version {
-        eprint!(
-            "{}",
-            options.about(identity, &daemun::program::working_modules())
-        );
+        eprint!("{}", options.about(identity, &daemun::program::working_modules()));
     }
     if options.only_informs() {
         return ExitCode::SUCCESS;
@@ -46,21 +40,14 @@ fn act(identity: &'static Identity, options: Options, arguments: Vec<OsString>) 
     let current = match std::env::current_dir() {
         Ok(current) => current,
         Err(error) => {
-            log::write_stderr(format_args!(
-                "[emerg] getcwd() failed{}",
-                log::Errno(&error)
-            ));
+            log::write_stderr(format_args!("[emerg] getcwd() failed{}", log::Errno(&error)));
             return 1;
         }
     };
     let places = Places::of(&options, identity, &current, Path::exists);
     startup::open_log(&options, identity, &places);
     notices::log_panics();
-    let server = Server {
-        identity,
-        options,
-        places,
-    };
+    let server = Server { identity, options, places };
     if server.options.test {
         return test(&server);
     }
@@ -79,9 +66,7 @@ fn test(server: &Server) -> i32 {
     match daemun_process::test(server) {
         Ok(cycle) => {
             if !server.options.quiet {
-                log::write_stderr(format_args!(
-                    "configuration file {shown} test is successful"
-                ));
+                log::write_stderr(format_args!("configuration file {shown} test is successful"));
             }
             if server.options.dump {
                 dump(&cycle);

@@ -22,14 +22,7 @@ pub fn log_start(server: &str, log: &Log) {
     if let Ok((soft, hard)) = limits::limit(Resource::Descriptors) {
         // nginx shows no limit as -1.
         let (soft, hard) = (soft.cast_signed(), hard.cast_signed());
-        log!(
-            log,
-            Notice,
-            (),
-            "getrlimit(RLIMIT_NOFILE): {}:{}",
-            soft,
-            hard
-        );
+        log!(log, Notice, (), "getrlimit(RLIMIT_NOFILE): {}:{}", soft, hard);
     }
 }
 
@@ -37,13 +30,7 @@ pub fn log_start(server: &str, log: &Log) {
 pub fn reporter(log: Log) -> Report {
     Box::new(move |notice| match notice {
         Notice::ConnectionsExhausted { limit } => {
-            log!(
-                log,
-                Warn,
-                (),
-                "{} worker_connections are not enough, reusing connections",
-                limit
-            );
+            log!(log, Warn, (), "{} worker_connections are not enough, reusing connections", limit);
         }
         Notice::AcceptFailed { error, .. } => log!(log, Crit, (), "accept4() failed"; error),
         Notice::WatchFailed { error } => log!(log, Alert, (), "epoll_ctl() failed"; error),
@@ -54,10 +41,7 @@ pub fn reporter(log: Log) -> Report {
 /// Has panics say in the error log where they happened.
 pub fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
-        let place = panic
-            .location()
-            .map(ToString::to_string)
-            .unwrap_or_default();
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
         let text = panic.payload_as_str().unwrap_or("without a message");
         log!(Log::current(), Alert, (), "panic at {}: {}", place, text);
     }));

@@ -44,16 +44,11 @@ impl Program for Server {
         let log_files = Arc::new(OpenFiles::default());
         let cycle = self.read(&mut files, &mut diagnostics, &log_files);
         self.report(&diagnostics, &files);
-        let first = diagnostics
-            .iter()
-            .find(|diagnostic| diagnostic.severity == Severity::Emerg);
+        let first = diagnostics.iter().find(|diagnostic| diagnostic.severity == Severity::Emerg);
         match first {
             Some(first) => Err(first.sentence(&files)),
             None => Ok(Cycle {
-                configuration: Configuration {
-                    http: cycle.http,
-                    files,
-                },
+                configuration: Configuration { http: cycle.http, files },
                 settings: cycle.settings,
                 listen: cycle.listen,
                 log: cycle.log,
@@ -131,18 +126,9 @@ impl Server {
             settings.events.debug_connections.clone(),
             diagnostics,
         );
-        let listen: Vec<_> = http
-            .sockets
-            .iter()
-            .map(|socket| socket.spec.clone())
-            .collect();
+        let listen: Vec<_> = http.sockets.iter().map(|socket| socket.spec.clone()).collect();
         main_context::check_connections(&settings, listen.len(), diagnostics);
-        Read {
-            http: Arc::new(http),
-            settings,
-            listen,
-            log: Log::clone(&log),
-        }
+        Read { http: Arc::new(http), settings, listen, log: Log::clone(&log) }
     }
 
     /// `-g` stands before the file.
@@ -170,9 +156,7 @@ impl Server {
             Some(path) => Target::File(log_files.register(path)),
             None => Target::Stderr,
         };
-        settings
-            .log
-            .replace(Log::new(vec![(target, Threshold::of(Level::Error))]));
+        settings.log.replace(Log::new(vec![(target, Threshold::of(Level::Error))]));
     }
 
     fn build_http(
@@ -185,10 +169,7 @@ impl Server {
         diagnostics: &mut Diagnostics,
     ) -> HttpConfig {
         let surroundings = self.surroundings(paths, debugged);
-        let place = main
-            .children
-            .iter()
-            .position(|block| block.context == Contexts::HTTP);
+        let place = main.children.iter().position(|block| block.context == Contexts::HTTP);
         let Some(place) = place else {
             let settings = std::mem::replace(&mut main.settings, SettingsSet::new(&[]));
             return HttpConfig::without_servers(settings, surroundings);
@@ -228,9 +209,8 @@ impl Server {
     /// Messages come in the order of the text. As in nginx the first verdict of `-t` stands between what the file's text shows and what the
     /// system says to it.
     fn report(&self, diagnostics: &Diagnostics, files: &Files) {
-        let (mut about_text, about_system): (Vec<_>, Vec<_>) = diagnostics
-            .iter()
-            .partition(|diagnostic| diagnostic.span.is_some());
+        let (mut about_text, about_system): (Vec<_>, Vec<_>) =
+            diagnostics.iter().partition(|diagnostic| diagnostic.span.is_some());
         about_text.sort_by_cached_key(|message| message.span.map(|span| files.reading_order(span)));
         let log = Log::current();
         let echo = log::echo_to_stderr(false);
@@ -270,29 +250,19 @@ impl Server {
 static HTTP_PARTS: std::sync::OnceLock<Vec<&'static HttpModule>> = std::sync::OnceLock::new();
 
 fn http_modules() -> Vec<&'static HttpModule> {
-    daemun_http::core::PARTS
-        .iter()
-        .chain(HTTP_MODULES)
-        .copied()
-        .collect()
+    daemun_http::core::PARTS.iter().chain(HTTP_MODULES).copied().collect()
 }
 
 /// Every module, in the order of its settings.
 fn modules() -> impl Iterator<Item = &'static Module> {
-    let http = HTTP_PARTS
-        .get_or_init(http_modules)
-        .iter()
-        .map(|module| &module.base);
+    let http = HTTP_PARTS.get_or_init(http_modules).iter().map(|module| &module.base);
     main_context::MODULES.iter().copied().chain(http)
 }
 
 /// The modules that work, as [`configure`](crate::configure) names them: those that do more than accept directives.
 pub fn working_modules() -> Vec<&'static str> {
     let acts = |module: &&&HttpModule| !module.handlers.is_empty() || !module.filters.is_empty();
-    let names = HTTP_MODULES
-        .iter()
-        .filter(acts)
-        .map(|module| module.base.name);
+    let names = HTTP_MODULES.iter().filter(acts).map(|module| module.base.name);
     let names = names.map(|name| name.strip_suffix("_module").unwrap_or(name));
     ["http", "pcre"].into_iter().chain(names).collect()
 }

@@ -14,11 +14,7 @@ use crate::identity::Identity;
 pub fn open_log(options: &Options, identity: &'static Identity, places: &Places) {
     log::name_program(identity.name);
     log::echo_to_stderr(true);
-    let level = if options.test {
-        Level::Info
-    } else {
-        Level::Notice
-    };
+    let level = if options.test { Level::Info } else { Level::Notice };
     let target = match &places.error_log {
         Some(path) if options.test && !path.exists() => Target::Memory(Arc::new(Memory::new(1))),
         Some(path) => open(path).unwrap_or(Target::Stderr),
@@ -33,9 +29,7 @@ fn open(path: &Path) -> Option<Target> {
     match files.open() {
         Ok(()) => Some(Target::File(file)),
         Err(failure) => {
-            log::write_stderr(format_args!(
-                "[alert] could not open error log file: {failure}"
-            ));
+            log::write_stderr(format_args!("[alert] could not open error log file: {failure}"));
             None
         }
     }

@@ -33,28 +33,15 @@ pub fn run(cycle: &Cycle<Configuration>, context: WorkerContext) -> i32 {
     // A worker serves one generation for its whole life, so that requests may borrow from it freely.
     let config: &'static HttpConfig = Box::leak(Box::new(Arc::clone(&cycle.configuration.http)));
     let closing = Rc::new(Cell::new(false));
-    let http = Rc::new(Http::new(
-        config,
-        context.counters.clone(),
-        Rc::clone(&closing),
-    ));
+    let http = Rc::new(Http::new(config, context.counters.clone(), Rc::clone(&closing)));
     let limits = Limits {
         // As in nginx, listening sockets and the channel to the master count among the connections.
-        connections: events
-            .worker_connections
-            .saturating_sub(cycle.listen.len() + 1)
-            .max(1),
+        connections: events.worker_connections.saturating_sub(cycle.listen.len() + 1).max(1),
         multi_accept: events.multi_accept,
     };
     let report = notices::reporter(log.clone());
-    let engine = Engine::new(
-        &reactor,
-        http,
-        context.sockets(),
-        limits,
-        context.counters.clone(),
-        report,
-    );
+    let engine =
+        Engine::new(&reactor, http, context.sockets(), limits, context.counters.clone(), report);
     let engine = match engine {
         Ok(engine) => engine,
         Err(error) => {

@@ -24,17 +24,10 @@ impl Buffer {
 
     /// An empty buffer of at least `capacity` bytes, which must be below 4 GiB.
     pub fn with_capacity(capacity: usize) -> Buffer {
-        assert!(
-            capacity <= u32::MAX as usize / 2,
-            "a buffer of {capacity} bytes"
-        );
+        assert!(capacity <= u32::MAX as usize / 2, "a buffer of {capacity} bytes");
         let storage = reactor::try_with(|inner| inner.pool().take(capacity)).flatten();
         let storage = storage.unwrap_or_else(|| vec![0; Pool::rounded(capacity)].into());
-        Buffer {
-            storage,
-            start: 0,
-            end: 0,
-        }
+        Buffer { storage, start: 0, end: 0 }
     }
 
     pub fn capacity(&self) -> usize {
@@ -73,8 +66,7 @@ impl Buffer {
 
     /// Moves the filled bytes to the front, so that all room is behind them.
     pub fn compact(&mut self) {
-        self.storage
-            .copy_within(self.start as usize..self.end as usize, 0);
+        self.storage.copy_within(self.start as usize..self.end as usize, 0);
         self.end -= self.start;
         self.start = 0;
     }
@@ -148,11 +140,7 @@ impl Pool {
 
     fn rounded(capacity: usize) -> usize {
         let class = Pool::class(capacity);
-        if class < CLASSES {
-            SMALLEST << class
-        } else {
-            capacity
-        }
+        if class < CLASSES { SMALLEST << class } else { capacity }
     }
 
     fn class(capacity: usize) -> usize {
@@ -194,10 +182,7 @@ mod tests {
         let first = Buffer::new();
         let address = first.storage.as_ptr();
         drop(first);
-        assert_eq!(
-            Buffer::with_capacity(Buffer::SIZE - 100).storage.as_ptr(),
-            address
-        );
+        assert_eq!(Buffer::with_capacity(Buffer::SIZE - 100).storage.as_ptr(), address);
         assert_ne!(Buffer::with_capacity(1024).storage.as_ptr(), address);
     }
 
@@ -209,9 +194,6 @@ mod tests {
             pool.give(vec![0; 3000].into());
             pool.give(vec![0; 1 << 20].into());
         }
-        assert_eq!(
-            pool.free.iter().map(Vec::len).sum::<usize>(),
-            KEPT / Buffer::SIZE
-        );
+        assert_eq!(pool.free.iter().map(Vec::len).sum::<usize>(), KEPT / Buffer::SIZE);
     }
 }

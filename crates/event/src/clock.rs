@@ -52,11 +52,7 @@ pub(crate) struct Clock {
 
 impl Clock {
     pub(crate) fn new(source: Source) -> Clock {
-        Clock {
-            source,
-            now: Cell::new(0),
-            wall: Cell::new(None),
-        }
+        Clock { source, now: Cell::new(0), wall: Cell::new(None) }
     }
 
     pub(crate) fn now(&self) -> Millis {

@@ -30,13 +30,7 @@ impl Listener {
     /// `shared` says that other processes or threads accept from it too.
     pub fn new(fd: Arc<OwnedFd>, token: u32, shared: bool) -> Listener {
         let level = if shared { Level::Shared } else { Level::Alone };
-        Listener {
-            fd,
-            token,
-            level,
-            key: Cell::new(None),
-            accepted: Cell::new(0),
-        }
+        Listener { fd, token, level, key: Cell::new(None), accepted: Cell::new(0) }
     }
 
     /// Begins, or goes on, to report connections. Twice is once.

@@ -56,12 +56,7 @@ impl Reactor {
     /// # Panics
     /// Where the thread has a reactor already.
     pub fn open(method: Option<&str>) -> Result<Reactor, OpenError> {
-        Reactor::with_clock(
-            method,
-            clock::Source::System {
-                start: Instant::now(),
-            },
-        )
+        Reactor::with_clock(method, clock::Source::System { start: Instant::now() })
     }
 
     /// A reactor for tests: its clock stands still while there is something to do, and leaps to
@@ -75,11 +70,7 @@ impl Reactor {
         let backend = backends::open(method.unwrap_or(backends::NAMES[0]))?;
         let inner = Rc::new(Inner::new(backend, Clock::new(clock))?);
         CURRENT.set(Rc::as_ptr(&inner));
-        Ok(Reactor {
-            inner,
-            events: Vec::new(),
-            posted: Vec::new(),
-        })
+        Ok(Reactor { inner, events: Vec::new(), posted: Vec::new() })
     }
 
     /// Room for `connections` streams without growing.
@@ -134,9 +125,7 @@ impl Reactor {
         let inner = &*self.inner;
         self.events.clear();
         if inner.clock.leaps() {
-            inner
-                .backend()
-                .wait(Some(Duration::ZERO), &mut self.events)?;
+            inner.backend().wait(Some(Duration::ZERO), &mut self.events)?;
             if self.events.is_empty() {
                 inner.leap(limit);
             }
@@ -325,10 +314,7 @@ impl Inner {
         };
         let key = inner.sources().insert(Owner::Notifier, NONE);
         let notifier = inner.remote.notifier();
-        inner
-            .backend()
-            .add_level(notifier, key, Level::Alone)
-            .map_err(OpenError::Io)?;
+        inner.backend().add_level(notifier, key, Level::Alone).map_err(OpenError::Io)?;
         Ok(inner)
     }
 
@@ -387,10 +373,7 @@ impl Inner {
     /// Forgets a waiter that is not to be told.
     pub(crate) fn discard(&self, waiter: Waiter) {
         if waiter != Waiter::NONE && waiter.0 & Waiter::FOREIGN == Waiter::FOREIGN {
-            let waker = self
-                .foreign
-                .borrow_mut()
-                .remove(waiter.0 & !Waiter::FOREIGN);
+            let waker = self.foreign.borrow_mut().remove(waiter.0 & !Waiter::FOREIGN);
             drop(waker);
         }
     }
@@ -403,10 +386,7 @@ impl Inner {
             self.tasks().schedule_slot(waiter.0 & !Waiter::TASK);
             return;
         }
-        let waker = self
-            .foreign
-            .borrow_mut()
-            .remove(waiter.0 & !Waiter::FOREIGN);
+        let waker = self.foreign.borrow_mut().remove(waiter.0 & !Waiter::FOREIGN);
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -433,8 +413,7 @@ impl Inner {
 
     fn leap(&self, limit: Option<Duration>) {
         if let Some(patience) = self.patience(limit) {
-            self.clock
-                .leap(self.clock.now() + patience.as_millis() as Millis);
+            self.clock.leap(self.clock.now() + patience.as_millis() as Millis);
         }
     }
 

@@ -45,15 +45,8 @@ impl Shared {
         let id = (0..=u16::MAX)
             .find(|id| !reactors.contains_key(id))
             .ok_or_else(|| io::Error::other("too many reactors"))?;
-        let queue = Mutex::new(Queue {
-            messages: Vec::new(),
-            open: true,
-        });
-        let shared = Arc::new(Shared {
-            id,
-            queue,
-            notifier,
-        });
+        let queue = Mutex::new(Queue { messages: Vec::new(), open: true });
+        let shared = Arc::new(Shared { id, queue, notifier });
         reactors.insert(id, shared.clone());
         Ok(shared)
     }

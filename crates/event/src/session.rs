@@ -41,12 +41,7 @@ impl<I: 'static, O: 'static> Sessions<I, O> {
     {
         let make = Rc::new(make);
         Sessions {
-            new_slot: Box::new(move || {
-                Box::pin(Refill {
-                    make: make.clone(),
-                    future: None,
-                })
-            }),
+            new_slot: Box::new(move || Box::pin(Refill { make: make.clone(), future: None })),
             slots: Vec::new(),
             free: Vec::new(),
             future_size: size_of::<F>(),
@@ -123,11 +118,7 @@ impl<I: 'static, O: 'static> Sessions<I, O> {
             let (index, generation) = inner.tasks().insert(Body::Session { slot });
             TaskName::new(inner.id(), generation, index)
         });
-        self.slots.push(Entry {
-            slot: (self.new_slot)(),
-            task,
-            running: false,
-        });
+        self.slots.push(Entry { slot: (self.new_slot)(), task, running: false });
         slot
     }
 }

@@ -81,15 +81,11 @@ pub(crate) struct Sources {
 
 impl Sources {
     pub(crate) fn new() -> Sources {
-        Sources {
-            slots: Vec::new(),
-            free: NONE,
-        }
+        Sources { slots: Vec::new(), free: NONE }
     }
 
     pub(crate) fn reserve(&mut self, count: usize) {
-        self.slots
-            .reserve_exact(count.saturating_sub(self.slots.len()));
+        self.slots.reserve_exact(count.saturating_sub(self.slots.len()));
     }
 
     pub(crate) fn insert(&mut self, owner: Owner, token: u32) -> Key {

@@ -37,19 +37,12 @@ pub struct Stream {
 impl Stream {
     /// `fd` must be non-blocking.
     pub fn new(fd: OwnedFd) -> Stream {
-        Stream {
-            registration: Registration::none(),
-            fd,
-        }
+        Stream { registration: Registration::none(), fd }
     }
 
     /// Connects over TCP.
     pub async fn connect(address: SocketAddr, deadline: Deadline) -> io::Result<Stream> {
-        let family = if address.is_ipv4() {
-            AddressFamily::INET
-        } else {
-            AddressFamily::INET6
-        };
+        let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
         let stream = Stream::unconnected(family)?;
         match rustix::net::connect(&stream, &address) {
             Ok(()) => return Ok(stream),
@@ -135,9 +128,7 @@ impl Stream {
     /// Bytes taken by the kernel. `more`: more follows at once (MSG_MORE).
     #[inline]
     pub fn try_send(&self, bytes: &[u8], more: bool) -> io::Result<usize> {
-        self.attempt(WRITE, bytes.len(), || {
-            rustix::net::send(&self.fd, bytes, send_flags(more))
-        })
+        self.attempt(WRITE, bytes.len(), || rustix::net::send(&self.fd, bytes, send_flags(more)))
     }
 
     /// Bytes taken of several slices at once.
@@ -153,9 +144,7 @@ impl Stream {
     /// shorter than that.
     pub fn try_send_file(&self, file: &File, offset: &mut u64, count: usize) -> io::Result<usize> {
         // less than asked for may also be the file's end, so it says nothing about room
-        self.attempt(WRITE, 0, || {
-            rustix::fs::sendfile(&self.fd, file, Some(offset), count)
-        })
+        self.attempt(WRITE, 0, || rustix::fs::sendfile(&self.fd, file, Some(offset), count))
     }
 
     /// Sends all of `bytes`, where each wait for room may last `timeout`.
@@ -175,42 +164,27 @@ impl Stream {
     /// Waits until there may be something to receive. Ask for it first: a stream that is new
     /// to the reactor always waits.
     pub fn readable(&self, deadline: Deadline) -> Ready<'_> {
-        Ready {
-            stream: self,
-            interest: Interest::Read,
-            deadline,
-        }
+        Ready { stream: self, interest: Interest::Read, deadline }
     }
 
     /// Waits until there may be room to send; the same holds.
     pub fn writable(&self, deadline: Deadline) -> Ready<'_> {
-        Ready {
-            stream: self,
-            interest: Interest::Write,
-            deadline,
-        }
+        Ready { stream: self, interest: Interest::Write, deadline }
     }
 
     /// Waits until the peer has closed its side, or the connection failed.
     pub fn closed(&self, deadline: Deadline) -> Closed<'_> {
-        Closed {
-            stream: self,
-            deadline,
-        }
+        Closed { stream: self, deadline }
     }
 
     /// Whether the peer is known to have closed its side; what it sent before may still wait.
     pub fn peer_closed(&self) -> bool {
-        self.registration
-            .ready()
-            .is_some_and(|ready| ready & HUP != 0)
+        self.registration.ready().is_some_and(|ready| ready & HUP != 0)
     }
 
     /// Whether a receive may yield something, as far as is known without asking the kernel.
     pub fn may_be_readable(&self) -> bool {
-        self.registration
-            .ready()
-            .is_none_or(|ready| ready & READ != 0)
+        self.registration.ready().is_none_or(|ready| ready & READ != 0)
     }
 
     /// Gives readiness to [`Handler::parked_ready`](crate::Handler) under `token`, and the
@@ -218,9 +192,7 @@ impl Stream {
     /// where the stream never waited before.
     pub fn park(&self, token: u32, deadline: Deadline) -> io::Result<()> {
         reactor::with(|inner| {
-            let slot = self
-                .registration
-                .enter(inner, self.fd.as_fd(), Interest::Read)?;
+            let slot = self.registration.enter(inner, self.fd.as_fd(), Interest::Read)?;
             let mut sources = inner.sources();
             let source = sources.at(slot);
             debug_assert_eq!(source.owner, Owner::Tasks, "parked twice");
@@ -295,11 +267,7 @@ impl Stream {
         wanted: usize,
         call: impl FnOnce() -> rustix::io::Result<usize>,
     ) -> io::Result<usize> {
-        if self
-            .registration
-            .ready()
-            .is_some_and(|ready| ready & direction == 0)
-        {
+        if self.registration.ready().is_some_and(|ready| ready & direction == 0) {
             return Err(Errno::AGAIN.into());
         }
         let result = call();
@@ -321,11 +289,7 @@ impl AsFd for Stream {
 }
 
 fn send_flags(more: bool) -> SendFlags {
-    if more {
-        SendFlags::NOSIGNAL | SendFlags::MORE
-    } else {
-        SendFlags::NOSIGNAL
-    }
+    if more { SendFlags::NOSIGNAL | SendFlags::MORE } else { SendFlags::NOSIGNAL }
 }
 
 /// The future of [`Stream::readable`] and [`Stream::writable`].
@@ -340,15 +304,9 @@ impl Future for Ready<'_> {
     type Output = io::Result<()>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Ready {
-            stream,
-            interest,
-            deadline,
-        } = *self;
+        let Ready { stream, interest, deadline } = *self;
         reactor::with(|inner| {
-            let slot = stream
-                .registration
-                .enter(inner, stream.fd.as_fd(), interest)?;
+            let slot = stream.registration.enter(inner, stream.fd.as_fd(), interest)?;
             if inner.sources().at(slot).ready & interest.bit() != 0 {
                 return Poll::Ready(Ok(()));
             }
@@ -375,9 +333,7 @@ impl Future for Closed<'_> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Closed { stream, deadline } = *self;
         reactor::with(|inner| {
-            let slot = stream
-                .registration
-                .enter(inner, stream.fd.as_fd(), Interest::Read)?;
+            let slot = stream.registration.enter(inner, stream.fd.as_fd(), Interest::Read)?;
             if inner.sources().at(slot).ready & HUP != 0 {
                 return Poll::Ready(Ok(()));
             }
@@ -414,10 +370,7 @@ const DRY: u32 = NONE - 1;
 
 impl Registration {
     fn none() -> Registration {
-        Registration {
-            slot: Cell::new(NONE),
-            not_send: PhantomData,
-        }
+        Registration { slot: Cell::new(NONE), not_send: PhantomData }
     }
 
     /// The slot; the first time, the backend is told. `wanted` just proved not to be ready; of the

@@ -38,21 +38,13 @@ pub(crate) struct Tasks {
 
 impl Tasks {
     pub(crate) fn new() -> Tasks {
-        Tasks {
-            slots: Vec::new(),
-            free: NONE,
-            ready: VecDeque::new(),
-        }
+        Tasks { slots: Vec::new(), free: NONE, ready: VecDeque::new() }
     }
 
     /// The slot and generation of a new task, not queued.
     pub(crate) fn insert(&mut self, body: Body) -> (u32, u16) {
         if self.free == NONE {
-            self.slots.push(Task {
-                body,
-                generation: 0,
-                queued: false,
-            });
+            self.slots.push(Task { body, generation: 0, queued: false });
             return (self.slots.len() as u32 - 1, 0);
         }
         let slot = self.free;

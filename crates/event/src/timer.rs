@@ -16,10 +16,7 @@ pub fn sleep(delay: Duration) -> Sleep {
 
 /// Waits for a moment.
 pub fn sleep_until(deadline: Deadline) -> Sleep {
-    Sleep {
-        deadline,
-        timer: None,
-    }
+    Sleep { deadline, timer: None }
 }
 
 /// Waits for `future` until `deadline`; `None` if that came first. A timer is armed only when
@@ -97,9 +94,7 @@ impl Timer {
     pub fn new(token: u32, deadline: Deadline) -> Timer {
         assert!(token < 1 << 30, "a timer's token has 30 bits");
         let target = Target::Token(token);
-        Timer {
-            key: reactor::with(|inner| inner.wheel().insert(deadline.0, target)),
-        }
+        Timer { key: reactor::with(|inner| inner.wheel().insert(deadline.0, target)) }
     }
 }
 

@@ -89,8 +89,7 @@ impl Wheel {
     }
 
     pub(crate) fn reserve(&mut self, count: usize) {
-        self.nodes
-            .reserve_exact(count.saturating_sub(self.nodes.len()));
+        self.nodes.reserve_exact(count.saturating_sub(self.nodes.len()));
     }
 
     /// Adds a timer that fires at `deadline`, not before the next millisecond.
@@ -98,10 +97,7 @@ impl Wheel {
         let index = self.vacant();
         self.nodes[index as usize].target = target.encode();
         self.link_at(index, deadline);
-        TimerKey {
-            index,
-            generation: self.nodes[index as usize].generation,
-        }
+        TimerKey { index, generation: self.nodes[index as usize].generation }
     }
 
     /// Removes a timer, unless it fired.
@@ -127,8 +123,7 @@ impl Wheel {
     }
 
     pub(crate) fn target(&self, key: TimerKey) -> Option<Target> {
-        self.is_armed(key)
-            .then(|| Target::decode(self.nodes[key.index as usize].target))
+        self.is_armed(key).then(|| Target::decode(self.nodes[key.index as usize].target))
     }
 
     /// When the armed timer at `index` fires.
@@ -357,8 +352,7 @@ mod tests {
                 Step::Insert(delay) => {
                     let deadline = now + delay;
                     let key = wheel.insert(deadline, Target::Token(self.names));
-                    self.deadlines
-                        .insert(self.names, (key, deadline.max(now + 1)));
+                    self.deadlines.insert(self.names, (key, deadline.max(now + 1)));
                     self.names += 1;
                 }
                 Step::Cancel(choice) => {
@@ -391,22 +385,14 @@ mod tests {
         fn advance(&mut self, wheel: &mut Wheel, now: Millis) {
             self.now = now;
             if let Some((_, first)) = self.deadlines.values().min_by_key(|(_, d)| *d) {
-                assert!(
-                    wheel.next().unwrap() <= *first,
-                    "the wheel would sleep too long"
-                );
+                assert!(wheel.next().unwrap() <= *first, "the wheel would sleep too long");
             }
             while let Some(target) = wheel.pop(now) {
-                let Target::Token(name) = target else {
-                    panic!("{target:?}")
-                };
+                let Target::Token(name) = target else { panic!("{target:?}") };
                 let (_, deadline) = self.deadlines.remove(&name).expect("fires once");
                 assert!(deadline <= now, "fired {} ms early", deadline - now);
             }
-            let late = self
-                .deadlines
-                .values()
-                .find(|(_, deadline)| *deadline <= now);
+            let late = self.deadlines.values().find(|(_, deadline)| *deadline <= now);
             assert_eq!(late, None, "did not fire at {now}");
         }
     }

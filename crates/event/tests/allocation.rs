@@ -40,9 +40,7 @@ struct Engine {
 impl Engine {
     fn park(&mut self, ended: Poll<Result<Stream, daemun_event::Panicked>>) {
         if let Poll::Ready(Ok(stream)) = ended {
-            stream
-                .park(0, Deadline::after(Duration::from_secs(75)))
-                .unwrap();
+            stream.park(0, Deadline::after(Duration::from_secs(75))).unwrap();
             self.parked = Some(stream);
             self.served += 1;
         }
@@ -70,24 +68,12 @@ impl Handler for Engine {
 }
 
 async fn echo(stream: Stream) -> Stream {
-    let buffer = stream
-        .recv_pooled(Deadline::after(Duration::from_secs(60)))
-        .await
-        .unwrap();
-    stream
-        .send_all(&buffer, Duration::from_secs(60))
-        .await
-        .unwrap();
+    let buffer = stream.recv_pooled(Deadline::after(Duration::from_secs(60))).await.unwrap();
+    stream.send_all(&buffer, Duration::from_secs(60)).await.unwrap();
     if buffer[0] == b'2' {
         // the second half of this request is still to come, so the session has to wait
-        let rest = stream
-            .recv_pooled(Deadline::after(Duration::from_secs(60)))
-            .await
-            .unwrap();
-        stream
-            .send_all(&rest, Duration::from_secs(60))
-            .await
-            .unwrap();
+        let rest = stream.recv_pooled(Deadline::after(Duration::from_secs(60))).await.unwrap();
+        stream.send_all(&rest, Duration::from_secs(60)).await.unwrap();
     }
     stream
 }
@@ -99,13 +85,8 @@ fn a_keep_alive_request_allocates_nothing() {
     near.set_nonblocking(true).unwrap();
     far.set_nonblocking(true).unwrap();
     let near = Stream::new(near.into());
-    near.park(0, Deadline::after(Duration::from_secs(75)))
-        .unwrap();
-    let mut engine = Engine {
-        sessions: Sessions::new(echo),
-        parked: Some(near),
-        served: 0,
-    };
+    near.park(0, Deadline::after(Duration::from_secs(75))).unwrap();
+    let mut engine = Engine { sessions: Sessions::new(echo), parked: Some(near), served: 0 };
 
     let mut requests = |count: usize| {
         let goal = engine.served + count;

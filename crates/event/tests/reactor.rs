@@ -222,10 +222,7 @@ fn what_comes_after_a_short_read_is_told_of_when_it_is_parked() {
         far.try_send(b"first", false).unwrap();
         assert_eq!(near.try_recv(&mut [0; 10]).unwrap(), 5);
         far.try_send(b"second", false).unwrap();
-        assert!(
-            !near.may_be_readable(),
-            "it ran dry, and nobody told otherwise"
-        );
+        assert!(!near.may_be_readable(), "it ran dry, and nobody told otherwise");
         near.park(1, Deadline::NEVER).unwrap();
         reactor.turn(&mut notes, None).unwrap();
         assert_eq!(notes.ready, [1]);
@@ -275,10 +272,7 @@ fn an_event_for_a_closed_stream_does_not_reach_its_successor() {
             fn acceptable(&mut self, _: u32) {}
             fn session(&mut self, _: u32) {}
         }
-        let mut closer = Closer {
-            parked: Vec::new(),
-            told: 0,
-        };
+        let mut closer = Closer { parked: Vec::new(), told: 0 };
         for token in 0..8 {
             let (near, far) = pair();
             near.park(token, Deadline::NEVER).unwrap();
@@ -298,9 +292,7 @@ fn a_descriptor_taken_back_is_no_longer_watched() {
         near.park(1, in_ms(5)).unwrap();
         let fd = near.into_fd();
         far.try_send(b"x", false).unwrap();
-        reactor
-            .turn(&mut notes, Some(Duration::from_millis(10)))
-            .unwrap();
+        reactor.turn(&mut notes, Some(Duration::from_millis(10))).unwrap();
         assert_eq!((notes.ready.len(), notes.expired.len()), (0, 0));
 
         let again = Stream::new(fd);
@@ -320,19 +312,14 @@ fn a_listener_reports_until_it_is_paused() {
         let listener = Listener::new(Arc::new(socket.into()), 3, true);
         listener.resume().unwrap();
 
-        let clients: Vec<_> = (0..40)
-            .map(|_| TcpStream::connect(address).unwrap())
-            .collect();
+        let clients: Vec<_> = (0..40).map(|_| TcpStream::connect(address).unwrap()).collect();
         for client in &clients {
             reactor.turn(&mut notes, None).unwrap();
             let (_, peer) = listener.accept().unwrap();
             assert_eq!(peer, Peer::from(client.local_addr().unwrap()));
         }
         assert_eq!(notes.acceptable, [3; 40]);
-        assert_eq!(
-            listener.accept().err().unwrap().kind(),
-            io::ErrorKind::WouldBlock
-        );
+        assert_eq!(listener.accept().err().unwrap().kind(), io::ErrorKind::WouldBlock);
 
         listener.pause().unwrap();
         let _waits = TcpStream::connect(address).unwrap();
@@ -352,13 +339,8 @@ fn connecting_reaches_a_listener_or_fails() {
         run(reactor, async {
             let near = Stream::connect(address, in_ms(1000)).await.unwrap();
             let far = stream(socket.accept().unwrap().0);
-            near.send_all(b"hello", Duration::from_secs(1))
-                .await
-                .unwrap();
-            assert_eq!(
-                &far.recv_pooled(Deadline::NEVER).await.unwrap()[..],
-                b"hello"
-            );
+            near.send_all(b"hello", Duration::from_secs(1)).await.unwrap();
+            assert_eq!(&far.recv_pooled(Deadline::NEVER).await.unwrap()[..], b"hello");
             drop(socket);
             let refused = Stream::connect(address, in_ms(1000)).await.err().unwrap();
             assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
@@ -424,11 +406,7 @@ fn a_panic_ends_its_task_and_is_reported() {
         let reported = Rc::new(RefCell::new(Vec::new()));
         reactor.on_panic({
             let reported = reported.clone();
-            move |panic| {
-                reported
-                    .borrow_mut()
-                    .push(*panic.downcast_ref::<&str>().unwrap())
-            }
+            move |panic| reported.borrow_mut().push(*panic.downcast_ref::<&str>().unwrap())
         });
         spawn(async { panic!("on purpose") });
         run(reactor, sleep(Duration::from_millis(1)));
@@ -514,9 +492,7 @@ fn a_session_waits_as_a_task_and_yields_its_output() {
 fn a_panicking_session_leaves_its_slot_usable() {
     each_backend(|_| {
         let mut sessions = Sessions::new(|fail: bool| async move { assert!(!fail, "on purpose") });
-        let Poll::Ready(Err(panic)) = sessions.start(true) else {
-            panic!("it should fail")
-        };
+        let Poll::Ready(Err(panic)) = sessions.start(true) else { panic!("it should fail") };
         assert_eq!(panic.0.downcast_ref::<&str>(), Some(&"on purpose"));
         assert!(matches!(sessions.start(false), Poll::Ready(Ok(()))));
         assert_eq!(sessions.running(), 0);

@@ -114,16 +114,10 @@ pub fn build(
     let root = &mut block.settings.of_mut(&files::SETTINGS).root;
     if root.root.is_none() {
         let folder = files::default_root(&paths.prefix);
-        root.root = Some(Root::Root(Script::literal(
-            folder.as_os_str().as_encoded_bytes(),
-        )));
+        root.root = Some(Root::Root(Script::literal(folder.as_os_str().as_encoded_bytes())));
     }
     block.inherit();
-    let mut builder = Builder {
-        modules,
-        debugs: !surroundings.debugged.is_empty(),
-        diagnostics,
-    };
+    let mut builder = Builder { modules, debugs: !surroundings.debugged.is_empty(), diagnostics };
     let mut spans = Vec::new();
     let mut servers = Vec::new();
     for child in block.children {
@@ -134,13 +128,7 @@ pub fn build(
     }
     let sockets = builder.sockets(&mut servers, &spans);
     let variables = Definitions::resolve(variables, modules, builder.diagnostics);
-    HttpConfig {
-        sockets,
-        servers,
-        settings: block.settings,
-        variables,
-        surroundings,
-    }
+    HttpConfig { sockets, servers, settings: block.settings, variables, surroundings }
 }
 
 struct Builder<'b> {
@@ -155,11 +143,7 @@ impl Builder<'_> {
         let location = self.location(block);
         let server_rewrite = self.handlers(&location.settings, Phase::ServerRewrite);
         let post_read = self.handlers(&location.settings, Phase::PostRead);
-        Server {
-            location,
-            server_rewrite,
-            post_read,
-        }
+        Server { location, server_rewrite, post_read }
     }
 
     fn location(&mut self, block: Block) -> Location {
@@ -174,9 +158,7 @@ impl Builder<'_> {
                 log: self.handlers(&settings, Phase::Log),
             },
             filters: self.filters(&settings),
-            debug_log: self
-                .debugs
-                .then(|| settings.of(&error_log::SETTINGS).log.debugging()),
+            debug_log: self.debugs.then(|| settings.of(&error_log::SETTINGS).log.debugging()),
             settings,
             nested: Locations::default(),
             limit_except: None,
@@ -195,8 +177,7 @@ impl Builder<'_> {
                 let inner = self.location(child);
                 if let Err(name) = location.nested.add(inner) {
                     let name = String::from_utf8_lossy(&name);
-                    self.diagnostics
-                        .emerg(format!("duplicate location \"{name}\""), span);
+                    self.diagnostics.emerg(format!("duplicate location \"{name}\""), span);
                 }
             }
             Contexts::LIMIT_EXCEPT => {
@@ -249,9 +230,8 @@ impl Builder<'_> {
         listen: Listen,
         server: ServerIndex,
     ) {
-        let known = addresses
-            .iter_mut()
-            .find(|(known, _)| known.spec.address == listen.spec.address);
+        let known =
+            addresses.iter_mut().find(|(known, _)| known.spec.address == listen.spec.address);
         let Some((first, virtual_)) = known else {
             let virtual_ = Virtual {
                 default: server,
@@ -264,23 +244,16 @@ impl Builder<'_> {
         let address = &listen.spec.address;
         if listen.has_options {
             if first.has_options {
-                self.diagnostics.emerg(
-                    format!("duplicate listen options for {address}"),
-                    listen.span,
-                );
+                self.diagnostics
+                    .emerg(format!("duplicate listen options for {address}"), listen.span);
             }
             let span = first.span;
-            *first = Listen {
-                span,
-                ..listen.clone()
-            };
+            *first = Listen { span, ..listen.clone() };
         }
         if listen.default_server {
             if virtual_.default_is_explicit {
-                self.diagnostics.emerg(
-                    format!("a duplicate default server for {address}"),
-                    listen.span,
-                );
+                self.diagnostics
+                    .emerg(format!("a duplicate default server for {address}"), listen.span);
             }
             virtual_.default = server;
             virtual_.default_is_explicit = true;
@@ -314,9 +287,8 @@ impl Builder<'_> {
 
 fn group_by_socket(addresses: Vec<(Listen, Virtual)>) -> Vec<Socket> {
     let mut sockets: Vec<Socket> = Vec::new();
-    let (wildcards, singles): (Vec<_>, Vec<_>) = addresses
-        .into_iter()
-        .partition(|(listen, _)| listen::is_wildcard(&listen.spec.address));
+    let (wildcards, singles): (Vec<_>, Vec<_>) =
+        addresses.into_iter().partition(|(listen, _)| listen::is_wildcard(&listen.spec.address));
     for (listen, virtual_) in wildcards.into_iter().chain(singles) {
         let address = listen.spec.address.clone();
         let wildcard = sockets.iter_mut().find(|socket| {
@@ -324,10 +296,9 @@ fn group_by_socket(addresses: Vec<(Listen, Virtual)>) -> Vec<Socket> {
         });
         match wildcard {
             Some(socket) => socket.addresses.push((address, virtual_)),
-            None => sockets.push(Socket {
-                spec: listen.spec,
-                addresses: vec![(address, virtual_)],
-            }),
+            None => {
+                sockets.push(Socket { spec: listen.spec, addresses: vec![(address, virtual_)] })
+            }
         }
     }
     sockets
@@ -380,10 +351,7 @@ impl HttpConfig {
 
     /// Whether `debug_connection` names the peer.
     pub fn debugs(&self, peer: Peer) -> bool {
-        self.surroundings
-            .debugged
-            .iter()
-            .any(|cidr| cidr.contains(peer))
+        self.surroundings.debugged.iter().any(|cidr| cidr.contains(peer))
     }
 
     /// A server for requests that belong to no connection yet.
@@ -402,10 +370,7 @@ impl HttpConfig {
             return first;
         };
         let local = Address::Ip(local);
-        let exact = socket
-            .addresses
-            .iter()
-            .find(|(address, _)| *address == local);
+        let exact = socket.addresses.iter().find(|(address, _)| *address == local);
         exact.map_or(first, |(_, virtual_)| virtual_)
     }
 
@@ -431,12 +396,7 @@ impl Server {
 
     /// The first of its names, empty where it has none.
     pub fn name(&self) -> &[u8] {
-        self.settings()
-            .of(&server_name::SETTINGS)
-            .first
-            .0
-            .as_deref()
-            .unwrap_or_default()
+        self.settings().of(&server_name::SETTINGS).first.0.as_deref().unwrap_or_default()
     }
 
     pub fn log(&self) -> &Log {

@@ -14,10 +14,7 @@ struct Spelt {
 
 type Cache = RefCell<Spelt>;
 
-const EMPTY: Spelt = Spelt {
-    second: u64::MAX,
-    text: Vec::new(),
-};
+const EMPTY: Spelt = Spelt { second: u64::MAX, text: Vec::new() };
 
 thread_local! {
     static HTTP: Cache = const { RefCell::new(EMPTY) };
@@ -49,10 +46,7 @@ fn with<R>(
     cache.with_borrow_mut(|cached| {
         let second = seconds(now);
         if cached.second != second {
-            *cached = Spelt {
-                second,
-                text: spell(now).into_bytes(),
-            };
+            *cached = Spelt { second, text: spell(now).into_bytes() };
         }
         take(&cached.text)
     })
@@ -118,15 +112,7 @@ fn digits(text: &str) -> Option<i64> {
 
 fn log_date(time: LocalTime) -> String {
     let month = time.month_name();
-    let LocalTime {
-        year,
-        day,
-        hour,
-        minute,
-        second,
-        offset,
-        ..
-    } = time;
+    let LocalTime { year, day, hour, minute, second, offset, .. } = time;
     let (sign, offset) = signed(offset);
     format!(
         "{day:02}/{month}/{year}:{hour:02}:{minute:02}:{second:02} {sign}{:02}{:02}",
@@ -136,16 +122,7 @@ fn log_date(time: LocalTime) -> String {
 }
 
 fn iso8601(time: LocalTime) -> String {
-    let LocalTime {
-        year,
-        month,
-        day,
-        hour,
-        minute,
-        second,
-        offset,
-        ..
-    } = time;
+    let LocalTime { year, month, day, hour, minute, second, offset, .. } = time;
     let (sign, offset) = signed(offset);
     format!(
         "{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{sign}{:02}:{:02}",

@@ -45,12 +45,7 @@ impl Known {
 
     fn new(info: FileInfo, content: Content) -> Known {
         let etag = format!("\"{:x}-{:x}\"", info.modified, info.size);
-        Known {
-            info,
-            modified: LastModified::new(info.modified),
-            etag: etag.into(),
-            content,
-        }
+        Known { info, modified: LastModified::new(info.modified), etag: etag.into(), content }
     }
 }
 
@@ -153,16 +148,8 @@ impl Policy {
         let settings = request.settings(&SETTINGS);
         let follows_links = *settings.disable_symlinks == DisableSymlinks::Off;
         Policy {
-            memory: if follows_links {
-                *settings.content_cache
-            } else {
-                0
-            },
-            open: if follows_links {
-                *settings.open_file_cache
-            } else {
-                None
-            },
+            memory: if follows_links { *settings.content_cache } else { 0 },
+            open: if follows_links { *settings.open_file_cache } else { None },
             valid: settings.open_file_cache_valid.as_millis() as Millis,
             min_uses: *settings.open_file_cache_min_uses,
             errors: *settings.open_file_cache_errors,
@@ -216,20 +203,13 @@ impl Cache {
     ) -> io::Result<Rc<Known>> {
         let uses = self.forget(path) + 1;
         let now = daemun_event::now();
-        let mut entry = Entry {
-            result: Err(0),
-            stamp: None,
-            checked: now,
-            read: now,
-            used: now,
-            uses,
-        };
+        let mut entry =
+            Entry { result: Err(0), stamp: None, checked: now, read: now, used: now, uses };
         let opened = match opened {
             Ok(opened) => opened,
             Err(error) => {
-                if let Some(code) = error
-                    .raw_os_error()
-                    .filter(|_| policy.open.is_some() && policy.errors)
+                if let Some(code) =
+                    error.raw_os_error().filter(|_| policy.open.is_some() && policy.errors)
                 {
                     entry.result = Err(code);
                     self.keep(path, entry, policy);
@@ -241,10 +221,7 @@ impl Cache {
         let is_whole = copy.is_some();
         let (content, stamp) = match copy {
             Some((bytes, stamp)) => (Content::Memory(bytes), Some(stamp)),
-            None => (
-                Content::Open(Arc::clone(&opened.file)),
-                Stamp::of_file(&opened.file).ok(),
-            ),
+            None => (Content::Open(Arc::clone(&opened.file)), Stamp::of_file(&opened.file).ok()),
         };
         let known = Rc::new(Known::new(opened.info, content));
         if is_whole || (policy.open.is_some() && uses >= policy.min_uses) {
@@ -272,9 +249,7 @@ impl Cache {
         while self.weight > policy.memory || self.entries.len() > most {
             self.drop_oldest();
         }
-        let inactive = policy
-            .open
-            .map_or(u64::MAX, |open| open.inactive.as_millis() as u64);
+        let inactive = policy.open.map_or(u64::MAX, |open| open.inactive.as_millis() as u64);
         while self
             .entries
             .peek_lru()
@@ -317,9 +292,6 @@ fn is_local(file: &File) -> bool {
     const OVERLAY: u64 = 0x794c_7630;
     const ZFS: u64 = 0x2fc1_2fc1;
     rustix::fs::fstatfs(file).is_ok_and(|fs| {
-        matches!(
-            fs.f_type as u64,
-            EXT | XFS | BTRFS | F2FS | TMPFS | OVERLAY | ZFS
-        )
+        matches!(fs.f_type as u64, EXT | XFS | BTRFS | F2FS | TMPFS | OVERLAY | ZFS)
     })
 }

@@ -23,11 +23,7 @@ pub fn map_uri(request: &mut Request, path: &mut Vec<u8>) -> usize {
     match &setting.root {
         Some(Root::Alias(root)) => {
             root.append(request, path);
-            let whole = if request.adds_uri_to_alias {
-                0
-            } else {
-                request.uri.len()
-            };
+            let whole = if request.adds_uri_to_alias { 0 } else { request.uri.len() };
             skipped = setting.alias_of.unwrap_or(whole);
         }
         Some(Root::Root(root)) => {
@@ -124,27 +120,18 @@ pub fn open(request: &mut Request, path: &[u8]) -> io::Result<Opened> {
             let trusted = match from {
                 Some(from) => {
                     let from = from.value(request);
-                    if path.starts_with(&from) {
-                        from.len()
-                    } else {
-                        0
-                    }
+                    if path.starts_with(&from) { from.len() } else { 0 }
                 }
                 None => 0,
             };
-            let check_owner = matches!(
-                *settings.disable_symlinks,
-                DisableSymlinks::IfNotOwner { .. }
-            );
+            let check_owner =
+                matches!(*settings.disable_symlinks, DisableSymlinks::IfNotOwner { .. });
             open_checked(path, trusted, check_owner)?
         }
     };
     let file = File::from(file);
     let info = FileInfo::from(file.metadata()?);
-    Ok(Opened {
-        file: Arc::new(file),
-        info,
-    })
+    Ok(Opened { file: Arc::new(file), info })
 }
 
 /// What is at `path`; opened only where the location's settings ask for it.
@@ -170,16 +157,11 @@ pub fn test_folder(request: &mut Request, path: &[u8]) -> io::Result<()> {
 /// Whether a symbolic link in the way is what `disable_symlinks` forbids.
 pub fn is_forbidden_link(error: &io::Error) -> bool {
     use rustix::io::Errno;
-    matches!(
-        Errno::from_io_error(error),
-        Some(Errno::LOOP | Errno::MLINK)
-    )
+    matches!(Errno::from_io_error(error), Some(Errno::LOOP | Errno::MLINK))
 }
 
 /// Without waiting where the path is a FIFO.
-const FLAGS: OFlags = OFlags::RDONLY
-    .union(OFlags::NONBLOCK)
-    .union(OFlags::CLOEXEC);
+const FLAGS: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
 
 fn open_plain(path: &Path) -> io::Result<OwnedFd> {
     Ok(rustix::fs::open(path, FLAGS, Mode::empty())?)
@@ -188,17 +170,11 @@ fn open_plain(path: &Path) -> io::Result<OwnedFd> {
 /// Opens step by step, so that no symbolic link is followed behind the trusted part, or only to what its owner owns.
 fn open_checked(path: &[u8], trusted: usize, check_owner: bool) -> io::Result<OwnedFd> {
     let (before, rest) = path.split_at(trusted);
-    let start = if before.is_empty() {
-        Path::new("/")
-    } else {
-        as_path(before)
-    };
+    let start = if before.is_empty() { Path::new("/") } else { as_path(before) };
     let folder = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let mut at = rustix::fs::openat(CWD, start, folder, Mode::empty())?;
-    let rest: PathBuf = as_path(rest)
-        .components()
-        .filter(|part| *part != Component::RootDir)
-        .collect();
+    let rest: PathBuf =
+        as_path(rest).components().filter(|part| *part != Component::RootDir).collect();
     let mut parts = rest.components().peekable();
     while let Some(part) = parts.next() {
         let name: &Path = part.as_ref();
@@ -221,12 +197,7 @@ fn open_checked(path: &[u8], trusted: usize, check_owner: bool) -> io::Result<Ow
 fn open_part(at: &OwnedFd, name: &Path, flags: OFlags, check_owner: bool) -> io::Result<OwnedFd> {
     let link = rustix::fs::statat(at, name, AtFlags::SYMLINK_NOFOLLOW)?;
     if FileType::from_raw_mode(link.st_mode) != FileType::Symlink {
-        return Ok(rustix::fs::openat(
-            at,
-            name,
-            flags | OFlags::NOFOLLOW,
-            Mode::empty(),
-        )?);
+        return Ok(rustix::fs::openat(at, name, flags | OFlags::NOFOLLOW, Mode::empty())?);
     }
     if !check_owner {
         return Err(rustix::io::Errno::LOOP.into());

@@ -43,10 +43,7 @@ impl Known {
             6 => &[(b"cookie", Known::Cookie), (b"expect", Known::Expect)],
             7 => &[(b"referer", Known::Referer), (b"upgrade", Known::Upgrade)],
             8 => &[(b"if-range", Known::IfRange), (b"if-match", Known::IfMatch)],
-            10 => &[
-                (b"user-agent", Known::UserAgent),
-                (b"connection", Known::Connection),
-            ],
+            10 => &[(b"user-agent", Known::UserAgent), (b"connection", Known::Connection)],
             12 => &[(b"content-type", Known::ContentType)],
             13 => &[
                 (b"authorization", Known::Authorization),
@@ -65,9 +62,7 @@ impl Known {
             19 => &[(b"if-unmodified-since", Known::IfUnmodifiedSince)],
             _ => return None,
         };
-        let found = candidates
-            .iter()
-            .find(|(known, _)| known.eq_ignore_ascii_case(name));
+        let found = candidates.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
         found.map(|(_, known)| *known)
     }
 
@@ -141,9 +136,7 @@ impl RequestHead {
 
     /// Names and values in the order they came.
     pub fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.fields
-            .iter()
-            .map(|field| (field.name.of(&self.bytes), field.value.of(&self.bytes)))
+        self.fields.iter().map(|field| (field.name.of(&self.bytes), field.value.of(&self.bytes)))
     }
 
     pub fn method(&self) -> Method {

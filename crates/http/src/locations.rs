@@ -61,24 +61,12 @@ impl Locations {
         let at = match self.names.binary_search_by(|entry| entry.name.cmp(&name)) {
             Ok(at) => at,
             Err(at) => {
-                self.names.insert(
-                    at,
-                    Name {
-                        name,
-                        exact: None,
-                        prefix: None,
-                        shorter: None,
-                    },
-                );
+                self.names.insert(at, Name { name, exact: None, prefix: None, shorter: None });
                 at
             }
         };
         let entry = &mut self.names[at];
-        let place = if is_exact {
-            &mut entry.exact
-        } else {
-            &mut entry.prefix
-        };
+        let place = if is_exact { &mut entry.exact } else { &mut entry.prefix };
         if place.is_some() {
             return Err(entry.name.clone());
         }
@@ -105,17 +93,12 @@ impl Locations {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Location> {
-        let names = self
-            .names
-            .iter()
-            .flat_map(|name| name.exact.iter().chain(&name.prefix));
+        let names = self.names.iter().flat_map(|name| name.exact.iter().chain(&name.prefix));
         names.chain(&self.patterns).chain(self.named.values())
     }
 
     fn find_name(&'static self, uri: &[u8]) -> Found {
-        let above = self
-            .names
-            .partition_point(|entry| entry.name.as_slice() <= uri);
+        let above = self.names.partition_point(|entry| entry.name.as_slice() <= uri);
         let mut at = above.checked_sub(1);
         if let Some(entry) = at.map(|at| &self.names[at])
             && let Some(exact) = &entry.exact
@@ -154,10 +137,7 @@ fn search(request: &mut Request, outer: &'static Location) -> Option<Settled> {
     let mut try_patterns = true;
     match outer.nested.find_name(&request.uri) {
         Found::Exact(location) => {
-            return Some(Settled {
-                location,
-                is_final: true,
-            });
+            return Some(Settled { location, is_final: true });
         }
         Found::Prefix(location) => {
             try_patterns = !location.outranks_patterns();
@@ -175,15 +155,9 @@ fn search(request: &mut Request, outer: &'static Location) -> Option<Settled> {
     }
     if try_patterns && let Some(location) = match_pattern(request, &outer.nested) {
         let location = find(request, location);
-        return Some(Settled {
-            location,
-            is_final: true,
-        });
+        return Some(Settled { location, is_final: true });
     }
-    best.map(|location| Settled {
-        location,
-        is_final: false,
-    })
+    best.map(|location| Settled { location, is_final: false })
 }
 
 fn match_pattern(
@@ -194,22 +168,13 @@ fn match_pattern(
         return None;
     }
     let uri = std::mem::take(&mut request.uri);
-    let found = locations
-        .patterns
-        .iter()
-        .find(|location| match location.matching() {
-            Some(Match::Pattern { text, pattern }) => {
-                debug!(
-                    request.log(),
-                    Http,
-                    *request,
-                    "test location: ~ \"{}\"",
-                    Text(text)
-                );
-                request.matches(pattern, &uri)
-            }
-            _ => false,
-        });
+    let found = locations.patterns.iter().find(|location| match location.matching() {
+        Some(Match::Pattern { text, pattern }) => {
+            debug!(request.log(), Http, *request, "test location: ~ \"{}\"", Text(text));
+            request.matches(pattern, &uri)
+        }
+        _ => false,
+    });
     request.uri = uri;
     found
 }

@@ -18,11 +18,7 @@ pub struct HttpModule {
 
 impl HttpModule {
     pub const EMPTY: HttpModule = HttpModule {
-        base: Module {
-            name: "",
-            directives: &[],
-            settings: None,
-        },
+        base: Module { name: "", directives: &[], settings: None },
         variables: &[],
         handlers: &[],
         filters: &[],

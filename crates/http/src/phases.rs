@@ -40,9 +40,8 @@ pub async fn respond(request: &mut Request) -> Answer {
 
 /// `client_body_early_read`: the body, where a predicate wants it.
 async fn read_early(request: &mut Request, predicates: &'static [Script]) -> Result<(), Status> {
-    let is_wanted = predicates
-        .iter()
-        .any(|predicate| !matches!(&*predicate.value(request), b"" | b"0"));
+    let is_wanted =
+        predicates.iter().any(|predicate| !matches!(&*predicate.value(request), b"" | b"0"));
     if !is_wanted {
         return Ok(());
     }
@@ -108,13 +107,7 @@ async fn from_location(request: &mut Request) -> Step {
     let found = locations::find(request, &server.location);
     request.location = found.limited(request.head.method()).unwrap_or(found);
     let name = found.matching().map_or(&b""[..], Match::name);
-    debug!(
-        request.log(),
-        Http,
-        *request,
-        "using configuration \"{}\"",
-        Text(name)
-    );
+    debug!(request.log(), Http, *request, "using configuration \"{}\"", Text(name));
     if found.is_internal() && !request.internal {
         return Step::Status(Status::NOT_FOUND);
     }
@@ -154,13 +147,7 @@ async fn in_named_location(request: &mut Request, name: &[u8]) -> Step {
     }
     let server = request.server;
     let Some(location) = server.location.nested.named(name) else {
-        log!(
-            request.log(),
-            Error,
-            *request,
-            "could not find named location \"{}\"",
-            Text(name)
-        );
+        log!(request.log(), Error, *request, "could not find named location \"{}\"", Text(name));
         return Step::Status(Status::INTERNAL_SERVER_ERROR);
     };
     request.internal = true;
@@ -172,28 +159,15 @@ async fn in_named_location(request: &mut Request, name: &[u8]) -> Step {
 
 async fn in_location(request: &mut Request) -> Step {
     let handlers = &request.location.handlers;
-    for (name, phase) in [
-        ("rewrite", &handlers.rewrite),
-        ("pre-access", &handlers.pre_access),
-    ] {
-        debug!(
-            request.log(),
-            Http,
-            *request,
-            "{} phase: {} handlers",
-            name,
-            phase.len()
-        );
+    for (name, phase) in [("rewrite", &handlers.rewrite), ("pre-access", &handlers.pre_access)] {
+        debug!(request.log(), Http, *request, "{} phase: {} handlers", name, phase.len());
         match run(request, phase).await {
             Step::Declined | Step::Allowed => {}
             step => return step,
         }
     }
     let access = handlers.access.len();
-    debug!(
-        request.log(),
-        Http, *request, "access phase: {} handlers", access
-    );
+    debug!(request.log(), Http, *request, "access phase: {} handlers", access);
     match check_access(request, &handlers.access).await {
         Step::Declined | Step::Allowed => {}
         step => return step,
@@ -284,13 +258,7 @@ fn no_content(request: &mut Request) -> Step {
     }
     let mut path = Vec::new();
     crate::files::map_uri(request, &mut path);
-    log!(
-        request.log(),
-        Error,
-        *request,
-        "directory index of \"{}\" is forbidden",
-        Text(&path)
-    );
+    log!(request.log(), Error, *request, "directory index of \"{}\" is forbidden", Text(&path));
     Step::Status(Status::FORBIDDEN)
 }
 
@@ -327,11 +295,7 @@ fn to_error_page(request: &mut Request, page: &'static ErrorPage) -> Step {
         Some(b'@') => Step::Named(target),
         _ => {
             let status = Status(request.error_status);
-            let status = if status.is_redirect() {
-                status
-            } else {
-                Status::FOUND
-            };
+            let status = if status.is_redirect() { status } else { Status::FOUND };
             request.error_status = status.0;
             request.response.location = Some(target.into());
             Step::Respond(special_response::build(request, status))

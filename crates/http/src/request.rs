@@ -172,10 +172,7 @@ impl Request {
 
     /// Ends the request; its storage is ready for another.
     pub fn end(&mut self) -> Connection {
-        let connection = self
-            .connection
-            .take()
-            .expect("a request in use has its connection");
+        let connection = self.connection.take().expect("a request in use has its connection");
         self.reset();
         connection
     }
@@ -214,15 +211,11 @@ impl Request {
     }
 
     pub fn connection(&self) -> &Connection {
-        self.connection
-            .as_ref()
-            .expect("a request in use has its connection")
+        self.connection.as_ref().expect("a request in use has its connection")
     }
 
     pub fn connection_mut(&mut self) -> &mut Connection {
-        self.connection
-            .as_mut()
-            .expect("a request in use has its connection")
+        self.connection.as_mut().expect("a request in use has its connection")
     }
 
     pub fn peer(&self) -> Peer {
@@ -246,18 +239,12 @@ impl Request {
     /// What a module keeps about this request, made on first use.
     pub fn context<T: Default + 'static>(&mut self, key: &SettingsKey<impl Sized>) -> &mut T {
         let position = key.position();
-        let found = self
-            .contexts
-            .iter()
-            .position(|(owner, _)| *owner == position);
+        let found = self.contexts.iter().position(|(owner, _)| *owner == position);
         let index = found.unwrap_or_else(|| {
             self.contexts.push((position, Box::new(T::default())));
             self.contexts.len() - 1
         });
-        self.contexts[index]
-            .1
-            .downcast_mut()
-            .expect("a module keeps one type of context")
+        self.contexts[index].1.downcast_mut().expect("a module keeps one type of context")
     }
 
     /// Forgets what modules keep, as an internal redirect does.
@@ -272,10 +259,7 @@ impl Request {
 
     /// `unix:PATH` of the socket that the client connected to; empty elsewhere.
     pub fn unix_path(&self) -> String {
-        match &self.config.sockets[usize::from(self.connection().listener)]
-            .spec
-            .address
-        {
+        match &self.config.sockets[usize::from(self.connection().listener)].spec.address {
             address @ Address::Unix(_) => address.to_string(),
             Address::Ip(_) => String::new(),
         }
@@ -300,9 +284,7 @@ impl Request {
     pub fn argument(&self, name: &[u8]) -> Option<&[u8]> {
         self.args.split(|byte| *byte == b'&').find_map(|pair| {
             let sign = memchr::memchr(b'=', pair)?;
-            pair[..sign]
-                .eq_ignore_ascii_case(name)
-                .then_some(&pair[sign + 1..])
+            pair[..sign].eq_ignore_ascii_case(name).then_some(&pair[sign + 1..])
         })
     }
 
@@ -321,14 +303,7 @@ impl Request {
         let found = pattern.pattern.captures(subject, &mut self.captures.trial);
         let matched = found.unwrap_or_else(|error| {
             let subject = Text(subject);
-            log!(
-                self.log(),
-                Alert,
-                *self,
-                "matching \"{}\" failed: {}",
-                subject,
-                error
-            );
+            log!(self.log(), Alert, *self, "matching \"{}\" failed: {}", subject, error);
             false
         });
         if !matched {
@@ -360,14 +335,7 @@ impl Request {
     pub fn receive_available(&mut self) -> io::Result<usize> {
         RECEIVED.with_borrow_mut(|buffer| {
             let received = self.connection().stream.try_recv(buffer)?;
-            debug!(
-                self.log(),
-                Event,
-                *self,
-                "recv: {} of {}",
-                received,
-                buffer.len()
-            );
+            debug!(self.log(), Event, *self, "recv: {} of {}", received, buffer.len());
             self.head.bytes.extend_from_slice(&buffer[..received]);
             Ok(received)
         })
@@ -425,9 +393,7 @@ impl fmt::Display for Text<'_> {
 
 impl Origin for Request {
     fn connection(&self) -> u64 {
-        self.connection
-            .as_ref()
-            .map_or(0, |connection| connection.number)
+        self.connection.as_ref().map_or(0, |connection| connection.number)
     }
 
     fn context(&self, line: &mut dyn fmt::Write) -> fmt::Result {

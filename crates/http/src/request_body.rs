@@ -58,17 +58,11 @@ impl Drop for BodyFile {
 
 impl RequestBody {
     pub fn of_length(total: u64) -> RequestBody {
-        RequestBody {
-            framing: Framing::Length { total, left: total },
-            ..RequestBody::default()
-        }
+        RequestBody { framing: Framing::Length { total, left: total }, ..RequestBody::default() }
     }
 
     pub fn chunked() -> RequestBody {
-        RequestBody {
-            framing: Framing::Chunked(Box::default()),
-            ..RequestBody::default()
-        }
+        RequestBody { framing: Framing::Chunked(Box::default()), ..RequestBody::default() }
     }
 
     /// What `Content-Length` said.
@@ -126,26 +120,15 @@ impl RequestBody {
         match &mut self.framing {
             Framing::None => Ok(Taken::default()),
             Framing::Length { left, .. } => {
-                let length = usize::try_from(*left)
-                    .unwrap_or(usize::MAX)
-                    .min(input.len());
+                let length = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
                 *left -= length as u64;
-                Ok(Taken {
-                    consumed: length,
-                    data: (0, length),
-                })
+                Ok(Taken { consumed: length, data: (0, length) })
             }
             Framing::Chunked(decoder) => {
                 let mut at = 0;
                 match decoder.next(input, &mut at).map_err(|_| Malformed)? {
-                    Chunk::Data(length) => Ok(Taken {
-                        consumed: at,
-                        data: (at - length, at),
-                    }),
-                    Chunk::End | Chunk::Incomplete => Ok(Taken {
-                        consumed: at,
-                        data: (at, at),
-                    }),
+                    Chunk::Data(length) => Ok(Taken { consumed: at, data: (at - length, at) }),
+                    Chunk::End | Chunk::Incomplete => Ok(Taken { consumed: at, data: (at, at) }),
                 }
             }
         }
@@ -235,12 +218,7 @@ impl Request {
                 let deadline = Deadline::after(*settings.body_timeout);
                 match self.receive_more(deadline).await {
                     Ok(0) => {
-                        log!(
-                            self.log(),
-                            Info,
-                            *self,
-                            "client prematurely closed connection"
-                        );
+                        log!(self.log(), Info, *self, "client prematurely closed connection");
                         return Err(Status::BAD_REQUEST);
                     }
                     Ok(_) => {}
@@ -266,11 +244,8 @@ impl Request {
             return Ok(());
         }
         let timeout = *self.settings(&crate::core::sending::SETTINGS).send_timeout;
-        let sent = self
-            .connection()
-            .stream
-            .send_all(b"HTTP/1.1 100 Continue\r\n\r\n", timeout)
-            .await;
+        let sent =
+            self.connection().stream.send_all(b"HTTP/1.1 100 Continue\r\n\r\n", timeout).await;
         sent.map_err(|_| Status::BAD_REQUEST)
     }
 
@@ -318,9 +293,7 @@ impl Request {
         let settings = self.settings(&client::SETTINGS);
         if *settings.body_in_file_only != InFileOnly::Off && self.body.file.is_none() {
             let at = self.consumed;
-            return self
-                .write_to_file(at..at)
-                .map_err(|_| Status::INTERNAL_SERVER_ERROR);
+            return self.write_to_file(at..at).map_err(|_| Status::INTERNAL_SERVER_ERROR);
         }
         Ok(())
     }
@@ -359,11 +332,7 @@ pub fn create_temporary(folder: &TempPath, keep: bool) -> io::Result<BodyFile> {
             std::fs::create_dir_all(&path)?;
         }
         path.push(name);
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(&path);
+        let file = File::options().read(true).write(true).create_new(true).open(&path);
         match file {
             Ok(file) => return Ok(BodyFile { path, file, keep }),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}

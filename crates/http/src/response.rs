@@ -60,10 +60,7 @@ impl LastModified {
     pub fn new(seconds: i64) -> LastModified {
         let time = SystemTime::UNIX_EPOCH
             + std::time::Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
-        LastModified {
-            seconds,
-            text: httpdate::fmt_http_date(time).into(),
-        }
+        LastModified { seconds, text: httpdate::fmt_http_date(time).into() }
     }
 }
 
@@ -71,31 +68,22 @@ impl ResponseHead {
     pub fn reset(&mut self) {
         let mut headers = std::mem::take(&mut self.headers);
         headers.clear();
-        *self = ResponseHead {
-            headers,
-            ..ResponseHead::default()
-        };
+        *self = ResponseHead { headers, ..ResponseHead::default() };
     }
 
     pub fn add(&mut self, name: &'static str, value: impl Into<Bytes>) {
-        self.headers.push(Header {
-            name: Bytes::from_static(name.as_bytes()),
-            value: value.into(),
-        });
+        self.headers
+            .push(Header { name: Bytes::from_static(name.as_bytes()), value: value.into() });
     }
 
     /// Every value of a field that has no place of its own.
     pub fn values<'h>(&'h self, name: &'h [u8]) -> impl Iterator<Item = &'h Bytes> {
         let matches = move |header: &&Header| header.name.eq_ignore_ascii_case(name);
-        self.headers
-            .iter()
-            .filter(matches)
-            .map(|header| &header.value)
+        self.headers.iter().filter(matches).map(|header| &header.value)
     }
 
     pub fn remove(&mut self, name: &[u8]) {
-        self.headers
-            .retain(|header| !header.name.eq_ignore_ascii_case(name));
+        self.headers.retain(|header| !header.name.eq_ignore_ascii_case(name));
     }
 
     /// Forgets what belongs to a body that another one replaces.

@@ -53,11 +53,8 @@ impl ServerNames {
         request: &mut Request,
         host: &[u8],
     ) -> Option<&'static Server> {
-        let by_name = self
-            .exact
-            .get(host)
-            .or_else(|| self.by_suffix(host))
-            .or_else(|| self.by_prefix(host));
+        let by_name =
+            self.exact.get(host).or_else(|| self.by_suffix(host)).or_else(|| self.by_prefix(host));
         if let Some(server) = by_name {
             return Some(&config.servers[*server]);
         }

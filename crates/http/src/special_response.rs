@@ -25,10 +25,7 @@ pub fn build(request: &mut Request, status: Status) -> Body {
         return Body::Empty;
     };
     let settings = request.settings(&sending::SETTINGS);
-    let foot = foot(
-        &request.config.surroundings.server_header,
-        *settings.server_tokens,
-    );
+    let foot = foot(&request.config.surroundings.server_header, *settings.server_tokens);
     let mut html = format!(
         "<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><h1>{}</h1></center>\r\n",
         text.heading
@@ -36,9 +33,7 @@ pub fn build(request: &mut Request, status: Status) -> Body {
     if let Some(detail) = text.detail {
         html.push_str(&format!("<center>{detail}</center>\r\n"));
     }
-    html.push_str(&format!(
-        "<hr><center>{foot}</center>\r\n</body>\r\n</html>\r\n"
-    ));
+    html.push_str(&format!("<hr><center>{foot}</center>\r\n</body>\r\n</html>\r\n"));
     if *settings.msie_padding && status.0 >= 400 && hides_short_pages(request) {
         html.push_str(&PADDING.repeat(6));
     }
@@ -69,23 +64,9 @@ struct PageText {
 
 /// The title, heading and detail of a status that has a page.
 fn page(status: Status) -> Option<(&'static str, PageText)> {
-    let plain = |title: &'static str| {
-        Some((
-            title,
-            PageText {
-                heading: title,
-                detail: None,
-            },
-        ))
-    };
+    let plain = |title: &'static str| Some((title, PageText { heading: title, detail: None }));
     let detailed = |title: &'static str, detail: &'static str| {
-        Some((
-            title,
-            PageText {
-                heading: "400 Bad Request",
-                detail: Some(detail),
-            },
-        ))
+        Some((title, PageText { heading: "400 Bad Request", detail: Some(detail) }))
     };
     match status.0 {
         301 => plain("301 Moved Permanently"),
@@ -112,10 +93,9 @@ fn page(status: Status) -> Option<(&'static str, PageText)> {
         416 => plain("416 Requested Range Not Satisfiable"),
         421 => plain("421 Misdirected Request"),
         429 => plain("429 Too Many Requests"),
-        494 => detailed(
-            "400 Request Header Or Cookie Too Large",
-            "Request Header Or Cookie Too Large",
-        ),
+        494 => {
+            detailed("400 Request Header Or Cookie Too Large", "Request Header Or Cookie Too Large")
+        }
         495 => detailed("400 The SSL certificate error", "The SSL certificate error"),
         496 => detailed(
             "400 No required SSL certificate was sent",

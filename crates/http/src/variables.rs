@@ -50,10 +50,9 @@ impl Definitions {
                 };
             }
             match built_in(&named.name, modules) {
-                Some((variable, member)) => Resolved::BuiltIn {
-                    value: variable.value,
-                    member: member.into(),
-                },
+                Some((variable, member)) => {
+                    Resolved::BuiltIn { value: variable.value, member: member.into() }
+                }
                 None => {
                     let name = &named.name;
                     diagnostics.emerg(format!("unknown \"{name}\" variable"), named.used);
@@ -75,21 +74,14 @@ fn built_in<'n>(
     name: &'n str,
     modules: &[&'static HttpModule],
 ) -> Option<(&'static Variable, &'n str)> {
-    let all = || {
-        modules
-            .iter()
-            .flat_map(|module| module.variables)
-            .chain(CORE)
-    };
+    let all = || modules.iter().flat_map(|module| module.variables).chain(CORE);
     if let Some(single) = all().find(|variable| variable.name == name) {
         return Some((single, ""));
     }
-    all()
-        .filter(|variable| variable.name.ends_with('_'))
-        .find_map(|family| {
-            let member = name.strip_prefix(family.name)?;
-            (!member.is_empty()).then_some((family, member))
-        })
+    all().filter(|variable| variable.name.ends_with('_')).find_map(|family| {
+        let member = name.strip_prefix(family.name)?;
+        (!member.is_empty()).then_some((family, member))
+    })
 }
 
 /// Appends a variable's value; `false` where it has none.
@@ -101,14 +93,8 @@ pub fn evaluate(request: &mut Request, id: VariableId, out: &mut Vec<u8>) -> boo
     match &config.variables.0[usize::from(id.0)] {
         Resolved::Stored => false,
         Resolved::BuiltIn { value, member } => value(request, member, out),
-        Resolved::Computed {
-            compute,
-            volatile: true,
-        } => compute(request, out),
-        Resolved::Computed {
-            compute,
-            volatile: false,
-        } => {
+        Resolved::Computed { compute, volatile: true } => compute(request, out),
+        Resolved::Computed { compute, volatile: false } => {
             let start = out.len();
             let found = compute(request, out);
             let value = found.then(|| Bytes::copy_from_slice(&out[start..]));
@@ -145,10 +131,7 @@ fn append_display(value: impl std::fmt::Display, out: &mut Vec<u8>) -> bool {
 
 /// Seconds with milliseconds: `12.345`.
 fn append_seconds(milliseconds: u64, out: &mut Vec<u8>) -> bool {
-    append_display(
-        format_args!("{}.{:03}", milliseconds / 1000, milliseconds % 1000),
-        out,
-    )
+    append_display(format_args!("{}.{:03}", milliseconds / 1000, milliseconds % 1000), out)
 }
 
 const fn variable(
@@ -160,73 +143,40 @@ const fn variable(
 
 /// The core's variables, in the order of nginx's documentation of the request's life.
 static CORE: &[Variable] = &[
-    variable("arg_", |r, name, out| {
-        append_option(r.argument(name.as_bytes()), out)
-    }),
-    variable("args", |r, _, out| {
-        !r.args.is_empty() && append(&r.args, out)
-    }),
+    variable("arg_", |r, name, out| append_option(r.argument(name.as_bytes()), out)),
+    variable("args", |r, _, out| !r.args.is_empty() && append(&r.args, out)),
     variable("binary_remote_addr", binary_remote_addr),
-    variable("body_bytes_sent", |r, _, out| {
-        append_number(r.sent.saturating_sub(r.sent_head), out)
-    }),
+    variable("body_bytes_sent", |r, _, out| append_number(r.sent.saturating_sub(r.sent_head), out)),
     variable("bytes_sent", |r, _, out| append_number(r.sent, out)),
-    variable("connection", |r, _, out| {
-        append_number(r.connection().number, out)
-    }),
-    variable("connection_requests", |r, _, out| {
-        append_number(r.connection().requests, out)
-    }),
+    variable("connection", |r, _, out| append_number(r.connection().number, out)),
+    variable("connection_requests", |r, _, out| append_number(r.connection().requests, out)),
     variable("connection_time", |r, _, out| {
-        append_seconds(
-            daemun_event::now().saturating_sub(r.connection().started),
-            out,
-        )
+        append_seconds(daemun_event::now().saturating_sub(r.connection().started), out)
     }),
     variable("content_length", content_length),
-    variable("content_type", |r, _, out| {
-        request_header(r, "content_type", out)
-    }),
+    variable("content_type", |r, _, out| request_header(r, "content_type", out)),
     variable("cookie_", cookie),
     variable("document_root", |r, _, out| files::append_root(r, out)),
     variable("document_uri", |r, _, out| uri(r, out)),
     variable("host", host),
-    variable("hostname", |_, _, out| {
-        append(&server_name::hostname(), out)
-    }),
+    variable("hostname", |_, _, out| append(&server_name::hostname(), out)),
     variable("http_", request_header),
     variable("https", |_, _, _| true),
-    variable("is_args", |r, _, out| {
-        r.args.is_empty() || append(b"?", out)
-    }),
-    variable("is_request_port", |r, _, out| {
-        r.host_port.is_none() || append(b":", out)
-    }),
-    variable("limit_rate", |r, _, out| {
-        append_number(r.limit_rate.unwrap_or(0), out)
-    }),
+    variable("is_args", |r, _, out| r.args.is_empty() || append(b"?", out)),
+    variable("is_request_port", |r, _, out| r.host_port.is_none() || append(b":", out)),
+    variable("limit_rate", |r, _, out| append_number(r.limit_rate.unwrap_or(0), out)),
     variable("msec", |_, _, out| {
         append_seconds(date::milliseconds(daemun_event::wall_clock()), out)
     }),
     variable("nginx_version", |r, _, out| {
-        let version = r
-            .config
-            .surroundings
-            .server_header
-            .version
-            .split('/')
-            .nth(1)
-            .unwrap_or_default();
+        let version =
+            r.config.surroundings.server_header.version.split('/').nth(1).unwrap_or_default();
         append(version.as_bytes(), out)
     }),
     variable("pid", |_, _, out| append_number(std::process::id(), out)),
-    variable("pipe", |r, _, out| {
-        append(if r.is_pipelined { b"p" } else { b"." }, out)
-    }),
+    variable("pipe", |r, _, out| append(if r.is_pipelined { b"p" } else { b"." }, out)),
     variable("proxy_protocol_", |_, _, _| false),
-    variable("query_string", |r, _, out| {
-        !r.args.is_empty() && append(&r.args, out)
-    }),
+    variable("query_string", |r, _, out| !r.args.is_empty() && append(&r.args, out)),
     variable("realpath_root", |r, _, out| files::append_real_root(r, out)),
     variable("remote_addr", |r, _, out| append_display(r.peer(), out)),
     variable("remote_port", |r, _, out| {
@@ -240,13 +190,9 @@ static CORE: &[Variable] = &[
         !r.body.memory().is_empty() && append(r.body.memory(), out)
     }),
     variable("request_body_file", |r, _, out| {
-        r.body
-            .file()
-            .is_some_and(|file| append(file.path.as_os_str().as_encoded_bytes(), out))
+        r.body.file().is_some_and(|file| append(file.path.as_os_str().as_encoded_bytes(), out))
     }),
-    variable("request_completion", |r, _, out| {
-        !r.is_complete || append(b"OK", out)
-    }),
+    variable("request_completion", |r, _, out| !r.is_complete || append(b"OK", out)),
     variable("request_filename", |r, _, out| {
         files::map_uri(r, out);
         true
@@ -256,15 +202,11 @@ static CORE: &[Variable] = &[
     variable("request_method", |r, _, out| {
         !r.head.method_name().is_empty() && append(r.head.method_name(), out)
     }),
-    variable("request_port", |r, _, out| {
-        r.host_port.is_none_or(|port| append_number(port, out))
-    }),
+    variable("request_port", |r, _, out| r.host_port.is_none_or(|port| append_number(port, out))),
     variable("request_time", |r, _, out| {
         append_seconds(daemun_event::now().saturating_sub(r.started), out)
     }),
-    variable("request_uri", |r, _, out| {
-        !r.uri.is_empty() && append_request_uri(r, out)
-    }),
+    variable("request_uri", |r, _, out| !r.uri.is_empty() && append_request_uri(r, out)),
     variable("scheme", |_, _, out| append(b"http", out)),
     variable("sent_http_", sent_header),
     variable("sent_trailer_", sent_trailer),
@@ -274,8 +216,7 @@ static CORE: &[Variable] = &[
     }),
     variable("server_name", |r, _, out| append(r.server.name(), out)),
     variable("server_port", |r, _, out| {
-        r.local_address()
-            .is_none_or(|address| append_number(address.port(), out))
+        r.local_address().is_none_or(|address| append_number(address.port(), out))
     }),
     variable("server_protocol", server_protocol),
     variable("status", |r, _, out| {
@@ -314,11 +255,8 @@ fn content_length(request: &mut Request, _: &str, out: &mut Vec<u8>) -> bool {
 
 fn cookie(request: &mut Request, name: &str, out: &mut Vec<u8>) -> bool {
     let name = name.as_bytes();
-    request
-        .head
-        .fields()
-        .filter(|(field, _)| field.eq_ignore_ascii_case(b"cookie"))
-        .any(|(_, value)| {
+    request.head.fields().filter(|(field, _)| field.eq_ignore_ascii_case(b"cookie")).any(
+        |(_, value)| {
             value.split(|byte| *byte == b';').any(|pair| {
                 let pair = pair.trim_ascii_start();
                 match memchr::memchr(b'=', pair) {
@@ -328,7 +266,8 @@ fn cookie(request: &mut Request, name: &str, out: &mut Vec<u8>) -> bool {
                     _ => false,
                 }
             })
-        })
+        },
+    )
 }
 
 fn host(request: &mut Request, _: &str, out: &mut Vec<u8>) -> bool {
@@ -342,11 +281,7 @@ fn host(request: &mut Request, _: &str, out: &mut Vec<u8>) -> bool {
 fn names_header(name: &str, header: &[u8]) -> bool {
     name.len() == header.len()
         && name.bytes().zip(header).all(|(wanted, byte)| {
-            let byte = if *byte == b'-' {
-                b'_'
-            } else {
-                byte.to_ascii_lowercase()
-            };
+            let byte = if *byte == b'-' { b'_' } else { byte.to_ascii_lowercase() };
             wanted == byte
         })
 }
@@ -354,10 +289,7 @@ fn names_header(name: &str, header: &[u8]) -> bool {
 /// All values of a request header, joined.
 fn request_header(request: &mut Request, name: &str, out: &mut Vec<u8>) -> bool {
     let separator: &[u8] = if name == "cookie" { b"; " } else { b", " };
-    let values = request
-        .head
-        .fields()
-        .filter(|(header, _)| names_header(name, header));
+    let values = request.head.fields().filter(|(header, _)| names_header(name, header));
     append_joined(values.map(|(_, value)| value), separator, out)
 }
 
@@ -394,22 +326,15 @@ fn sent_header(request: &mut Request, name: &str, out: &mut Vec<u8>) -> bool {
             }
             (kind, _) => append_option(kind.as_deref(), out),
         },
-        "content_length" => response
-            .content_length
-            .is_some_and(|length| append_number(length, out)),
+        "content_length" => {
+            response.content_length.is_some_and(|length| append_number(length, out))
+        }
         "last_modified" => {
             append_option(response.last_modified.as_ref().map(|time| &*time.text), out)
         }
         "location" => append_option(response.location.as_deref(), out),
         "etag" => append_option(response.etag.as_deref(), out),
-        "connection" => append(
-            if request.keepalive {
-                b"keep-alive"
-            } else {
-                b"close"
-            },
-            out,
-        ),
+        "connection" => append(if request.keepalive { b"keep-alive" } else { b"close" }, out),
         "keep_alive" => {
             use crate::core::connection;
             let header = *request.settings(&connection::SETTINGS).keepalive_header;
@@ -420,10 +345,7 @@ fn sent_header(request: &mut Request, name: &str, out: &mut Vec<u8>) -> bool {
         }
         "transfer_encoding" => request.is_chunked && append(b"chunked", out),
         _ => {
-            let values = response
-                .headers
-                .iter()
-                .filter(|header| names_header(name, &header.name));
+            let values = response.headers.iter().filter(|header| names_header(name, &header.name));
             append_joined(values.map(|header| &*header.value), b", ", out)
         }
     }
@@ -458,8 +380,7 @@ fn request_id(request: &mut Request, _: &str, out: &mut Vec<u8>) -> bool {
         let _ = rustix::rand::getrandom(&mut id, rustix::rand::GetRandomFlags::empty());
         id
     });
-    id.iter()
-        .all(|byte| append_display(format_args!("{byte:02x}"), out))
+    id.iter().all(|byte| append_display(format_args!("{byte:02x}"), out))
 }
 
 fn append_request_uri(request: &Request, out: &mut Vec<u8>) -> bool {

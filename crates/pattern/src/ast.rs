@@ -94,10 +94,8 @@ impl Node {
 
     /// A newline that ends the subject may change what matches.
     pub(crate) fn minds_last_newline(&self) -> bool {
-        matches!(
-            self,
-            Node::Assert(Assertion::EndOrLastNewline | Assertion::LineStart)
-        ) || self.children().iter().any(Node::minds_last_newline)
+        matches!(self, Node::Assert(Assertion::EndOrLastNewline | Assertion::LineStart))
+            || self.children().iter().any(Node::minds_last_newline)
     }
 
     /// It only looks, and so gives the same answer at every turn of a loop.
@@ -135,18 +133,12 @@ impl Node {
             Node::Concat(nodes) => nodes.iter().map(Node::fixed_width).sum(),
             Node::Alternate(nodes) => {
                 let first = nodes[0].fixed_width()?;
-                nodes
-                    .iter()
-                    .all(|node| node.fixed_width() == Some(first))
-                    .then_some(first)
+                nodes.iter().all(|node| node.fixed_width() == Some(first)).then_some(first)
             }
             Node::Repeat(repeat) if repeat.node.is_zero_width() && repeat.max.is_some() => Some(0),
-            Node::Repeat(repeat) if repeat.max == Some(repeat.min) => Some(
-                repeat
-                    .node
-                    .fixed_width()?
-                    .saturating_mul(u64::from(repeat.min)),
-            ),
+            Node::Repeat(repeat) if repeat.max == Some(repeat.min) => {
+                Some(repeat.node.fixed_width()?.saturating_mul(u64::from(repeat.min)))
+            }
             Node::Repeat(_) | Node::Backreference { .. } => None,
         }
     }

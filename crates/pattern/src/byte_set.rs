@@ -9,9 +9,7 @@ pub(crate) struct ByteSet {
 }
 
 impl ByteSet {
-    pub(crate) const ALL: ByteSet = ByteSet {
-        words: [u64::MAX; 4],
-    };
+    pub(crate) const ALL: ByteSet = ByteSet { words: [u64::MAX; 4] };
 
     pub(crate) fn of(bytes: &[u8]) -> ByteSet {
         let mut set = ByteSet::default();
@@ -42,25 +40,17 @@ impl ByteSet {
     }
 
     pub(crate) fn union(self, other: ByteSet) -> ByteSet {
-        ByteSet {
-            words: std::array::from_fn(|at| self.words[at] | other.words[at]),
-        }
+        ByteSet { words: std::array::from_fn(|at| self.words[at] | other.words[at]) }
     }
 
     pub(crate) fn complement(self) -> ByteSet {
-        ByteSet {
-            words: self.words.map(|word| !word),
-        }
+        ByteSet { words: self.words.map(|word| !word) }
     }
 
     /// With the other case of each ASCII letter: PCRE2 knows no other letters without UTF.
     pub(crate) fn caseless(self) -> ByteSet {
         let other_case = |byte: u8| {
-            if byte.is_ascii_alphabetic() {
-                byte ^ 0x20
-            } else {
-                byte
-            }
+            if byte.is_ascii_alphabetic() { byte ^ 0x20 } else { byte }
         };
         ByteSet::matching(|byte| self.contains(byte) || self.contains(other_case(byte)))
     }

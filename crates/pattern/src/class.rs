@@ -20,12 +20,7 @@ enum Member {
 
 /// Reads a class after its `[`.
 pub(crate) fn class(cursor: &mut Cursor<'_>, flags: ClassFlags) -> Result<ByteSet, Fault> {
-    let mut reader = Reader {
-        cursor,
-        flags,
-        quoted: false,
-        set: ByteSet::default(),
-    };
+    let mut reader = Reader { cursor, flags, quoted: false, set: ByteSet::default() };
     reader.skip_to_caret();
     let negated = reader.cursor.eat(b'^');
     reader.members()?;
@@ -99,10 +94,9 @@ impl Reader<'_, '_> {
         };
         let posix_at = posix_length(self.cursor.rest()).map(|_| self.cursor.at() + 1);
         match self.member()? {
-            Member::Byte(end) if end < start => Fault::syntax(
-                "range out of order in character class",
-                self.cursor.at() - 1,
-            ),
+            Member::Byte(end) if end < start => {
+                Fault::syntax("range out of order in character class", self.cursor.at() - 1)
+            }
             Member::Byte(end) => {
                 self.set = self.set.union(ByteSet::range(start..=end));
                 Ok(())
@@ -134,10 +128,7 @@ impl Reader<'_, '_> {
         }
         match self.cursor.next() {
             Some(byte) => Ok(Member::Byte(byte)),
-            None => Fault::syntax(
-                "missing terminating ] for character class",
-                self.cursor.at(),
-            ),
+            None => Fault::syntax("missing terminating ] for character class", self.cursor.at()),
         }
     }
 
@@ -157,11 +148,7 @@ impl Reader<'_, '_> {
         };
         self.cursor.skip(length + 4);
         // PCRE2 makes [:lower:] and [:upper:] letters of both cases before it negates.
-        let set = if self.flags.caseless {
-            set.caseless()
-        } else {
-            set
-        };
+        let set = if self.flags.caseless { set.caseless() } else { set };
         Ok(Member::Set(if negated { set.complement() } else { set }))
     }
 
@@ -171,10 +158,9 @@ impl Reader<'_, '_> {
             Escape::Set(set) => Ok(Member::Set(set)),
             Escape::Letter(b'b') => Ok(Member::Byte(0x08)),
             Escape::Letter(b'g') => Ok(Member::Byte(b'g')),
-            Escape::Letter(b'B' | b'R' | b'X') => Fault::syntax(
-                "escape sequence is invalid in character class",
-                self.cursor.at() - 1,
-            ),
+            Escape::Letter(b'B' | b'R' | b'X') => {
+                Fault::syntax("escape sequence is invalid in character class", self.cursor.at() - 1)
+            }
             Escape::Letter(b'N') => {
                 Fault::syntax("\\N is not supported in a class", self.cursor.at())
             }

@@ -53,10 +53,7 @@ impl<'a> Cursor<'a> {
     /// Takes bytes as long as they are wanted.
     pub(crate) fn take_while(&mut self, wanted: impl Fn(u8) -> bool) -> &'a [u8] {
         let rest = self.rest();
-        let length = rest
-            .iter()
-            .position(|&byte| !wanted(byte))
-            .unwrap_or(rest.len());
+        let length = rest.iter().position(|&byte| !wanted(byte)).unwrap_or(rest.len());
         self.at += length;
         &rest[..length]
     }

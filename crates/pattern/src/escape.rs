@@ -69,21 +69,16 @@ fn control(cursor: &mut Cursor<'_>) -> Result<u8, Fault> {
     match cursor.next() {
         None => Fault::syntax("\\c at end of pattern", cursor.at()),
         Some(byte @ b' '..=b'~') => Ok(byte.to_ascii_uppercase() ^ 0x40),
-        Some(_) => Fault::syntax(
-            "\\c must be followed by a printable ASCII character",
-            cursor.at(),
-        ),
+        Some(_) => {
+            Fault::syntax("\\c must be followed by a printable ASCII character", cursor.at())
+        }
     }
 }
 
 /// `\xH`, `\xHH` and `\x{H...}`; a lone `\x` is a zero byte.
 fn hexadecimal(cursor: &mut Cursor<'_>) -> Result<u8, Fault> {
     if cursor.eat(b'{') {
-        return braced(
-            cursor,
-            16,
-            "non-hex character in \\x{} (closing brace missing?)",
-        );
+        return braced(cursor, 16, "non-hex character in \\x{} (closing brace missing?)");
     }
     let mut value = 0;
     for _ in 0..2 {
@@ -101,11 +96,7 @@ fn braced_octal(cursor: &mut Cursor<'_>) -> Result<u8, Fault> {
     if !cursor.eat(b'{') {
         return Fault::syntax("missing opening brace after \\o", cursor.at() - 1);
     }
-    braced(
-        cursor,
-        8,
-        "non-octal character in \\o{} (closing brace missing?)",
-    )
+    braced(cursor, 8, "non-octal character in \\o{} (closing brace missing?)")
 }
 
 /// Digits up to a closing brace.
@@ -114,10 +105,7 @@ fn braced(cursor: &mut Cursor<'_>, radix: u32, stray: &'static str) -> Result<u8
         return Fault::syntax("digits missing in \\x{} or \\o{} or \\N{U+}", cursor.at());
     }
     let mut value: u32 = 0;
-    while let Some(digit) = cursor
-        .peek()
-        .and_then(|byte| char::from(byte).to_digit(radix))
-    {
+    while let Some(digit) = cursor.peek().and_then(|byte| char::from(byte).to_digit(radix)) {
         cursor.next();
         value = value * radix + digit;
         if value > 0xff {
@@ -146,10 +134,9 @@ fn octal(cursor: &mut Cursor<'_>, first: u32, more: usize) -> Result<u8, Fault> 
     }
     match u8::try_from(value) {
         Ok(byte) => Ok(byte),
-        Err(_) => Fault::syntax(
-            "octal value is greater than \\377 in 8-bit non-UTF-8 mode",
-            cursor.at(),
-        ),
+        Err(_) => {
+            Fault::syntax("octal value is greater than \\377 in 8-bit non-UTF-8 mode", cursor.at())
+        }
     }
 }
 
@@ -161,9 +148,7 @@ fn number(cursor: &mut Cursor<'_>, first: u8, groups: Option<usize>) -> Result<E
         let mut value = usize::from(first - b'0');
         while let Some(digit @ b'0'..=b'9') = cursor.peek() {
             cursor.next();
-            value = value
-                .saturating_mul(10)
-                .saturating_add(usize::from(digit - b'0'));
+            value = value.saturating_mul(10).saturating_add(usize::from(digit - b'0'));
         }
         if value < 10 || first >= b'8' || value <= groups {
             return Ok(Escape::Number(value));

@@ -36,11 +36,7 @@ impl Pattern {
         let fault = |fault: Fault| Error::new(&fault, pattern);
         let ast = parse(pattern, caseless).map_err(fault)?;
         let engine = Matcher::new(&ast).map_err(fault)?;
-        Ok(Pattern {
-            engine,
-            group_count: ast.group_count,
-            names: ast.names,
-        })
+        Ok(Pattern { engine, group_count: ast.group_count, names: ast.names })
     }
 
     pub fn is_match(&self, subject: &[u8]) -> Result<bool, StepLimit> {
@@ -108,28 +104,15 @@ impl Linear {
     fn new(ast: &Ast) -> Result<Linear, Fault> {
         let printed = print(ast, Engine::Linear);
         let regex = meta::Regex::builder()
-            .configure(
-                meta::Config::new()
-                    .utf8_empty(false)
-                    .nfa_size_limit(Some(SIZE_LIMIT)),
-            )
-            .syntax(
-                syntax::Config::new()
-                    .unicode(false)
-                    .utf8(false)
-                    .nest_limit(u32::MAX),
-            )
+            .configure(meta::Config::new().utf8_empty(false).nfa_size_limit(Some(SIZE_LIMIT)))
+            .syntax(syntax::Config::new().unicode(false).utf8(false).nest_limit(u32::MAX))
             .build(&printed.pattern)
             .map_err(|_| too_large())?;
         let last_newline = ast.root.minds_last_newline().then(|| LastNewline {
             pattern: print(ast, Engine::Backtracking).pattern,
             compiled: OnceLock::new(),
         });
-        Ok(Linear {
-            regex,
-            groups: printed.groups,
-            last_newline,
-        })
+        Ok(Linear { regex, groups: printed.groups, last_newline })
     }
 
     /// The linear engine gives PCRE2's answer on this subject.
@@ -140,17 +123,11 @@ impl Linear {
     fn backtracking(&self) -> Result<&Backtracking, StepLimit> {
         let last_newline = self.last_newline.as_ref().ok_or(StepLimit)?;
         let compile = || {
-            let printed = Printed {
-                pattern: last_newline.pattern.clone(),
-                groups: self.groups.clone(),
-            };
+            let printed =
+                Printed { pattern: last_newline.pattern.clone(), groups: self.groups.clone() };
             Backtracking::new(printed).ok()
         };
-        last_newline
-            .compiled
-            .get_or_init(compile)
-            .as_ref()
-            .ok_or(StepLimit)
+        last_newline.compiled.get_or_init(compile).as_ref().ok_or(StepLimit)
     }
 
     fn captures(&self, subject: &[u8], slots: &mut [Slot]) -> bool {
@@ -164,11 +141,7 @@ impl Linear {
                 &mut on_heap
             }
         };
-        if self
-            .regex
-            .search_slots(&Input::new(subject), found)
-            .is_none()
-        {
+        if self.regex.search_slots(&Input::new(subject), found).is_none() {
             return false;
         }
         let place = |group: usize| Some((found[2 * group]?.get(), found[2 * group + 1]?.get()));
@@ -197,10 +170,7 @@ impl Backtracking {
             .optimize(false)
             .build()
             .map_err(|_| too_large())?;
-        Ok(Backtracking {
-            regex,
-            groups: printed.groups,
-        })
+        Ok(Backtracking { regex, groups: printed.groups })
     }
 
     fn is_match(&self, subject: &[u8]) -> Result<bool, StepLimit> {
@@ -222,7 +192,5 @@ impl Backtracking {
 
 /// What was printed is well-formed, so an engine refuses it for its size alone.
 fn too_large() -> Fault {
-    Fault::Unsupported {
-        construct: "a pattern of this size".to_owned(),
-    }
+    Fault::Unsupported { construct: "a pattern of this size".to_owned() }
 }

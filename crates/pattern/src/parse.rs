@@ -18,10 +18,7 @@ const MAX_REPEAT: u32 = 65535;
 pub(crate) fn parse(pattern: &[u8], caseless: bool) -> Result<Ast, Fault> {
     let mut parser = Parser {
         cursor: Cursor::new(pattern),
-        flags: Flags {
-            caseless,
-            ..Flags::default()
-        },
+        flags: Flags { caseless, ..Flags::default() },
         depth: 0,
         quoted: false,
         group_count: 0,
@@ -37,12 +34,7 @@ pub(crate) fn parse(pattern: &[u8], caseless: bool) -> Result<Ast, Fault> {
         let reason = "\\K is not allowed in lookarounds (but see PCRE2_EXTRA_ALLOW_LOOKAROUND_BSK)";
         return Fault::syntax(reason, pattern.len());
     }
-    Ok(Ast {
-        root,
-        group_count: parser.group_count,
-        names: parser.names,
-        references,
-    })
+    Ok(Ast { root, group_count: parser.group_count, names: parser.names, references })
 }
 
 /// The flags that `(?imsxnU)` change.
@@ -193,10 +185,7 @@ impl Parser<'_> {
         };
         self.cursor.next();
         if max.is_some_and(|max| max < min) {
-            return Fault::syntax(
-                "numbers out of order in {} quantifier",
-                self.cursor.at() - 1,
-            );
+            return Fault::syntax("numbers out of order in {} quantifier", self.cursor.at() - 1);
         }
         Ok(Some((min, max)))
     }
@@ -224,12 +213,7 @@ impl Parser<'_> {
         if matches!(self.cursor.peek(), Some(b'+' | b'?')) {
             self.cursor.next();
         }
-        Node::Repeat(Repeat {
-            node: Box::new(node),
-            min,
-            max,
-            greed,
-        })
+        Node::Repeat(Repeat { node: Box::new(node), min, max, greed })
     }
 
     fn item(&mut self) -> Result<Option<Item>, Fault> {
@@ -256,27 +240,18 @@ impl Parser<'_> {
 
     fn literal(&self, byte: u8) -> Item {
         let set = ByteSet::of(&[byte]);
-        Item::set(if self.flags.caseless {
-            set.caseless()
-        } else {
-            set
-        })
+        Item::set(if self.flags.caseless { set.caseless() } else { set })
     }
 
     fn class(&mut self) -> Result<ByteSet, Fault> {
         let start = self.cursor.at() - 1;
         self.cursor.back_to(start);
         if posix_length(self.cursor.rest()).is_some() {
-            return Fault::syntax(
-                "POSIX named classes are supported only within a class",
-                start,
-            );
+            return Fault::syntax("POSIX named classes are supported only within a class", start);
         }
         self.cursor.next();
-        let flags = ClassFlags {
-            caseless: self.flags.caseless,
-            skip_blanks: self.flags.extended_more,
-        };
+        let flags =
+            ClassFlags { caseless: self.flags.caseless, skip_blanks: self.flags.extended_more };
         class(&mut self.cursor, flags)
     }
 
@@ -310,11 +285,7 @@ impl Parser<'_> {
     /// Reads what an opening bracket starts.
     fn bracket(&mut self) -> Result<Option<Item>, Fault> {
         if self.cursor.rest().first() == Some(&b'*')
-            && self
-                .cursor
-                .rest()
-                .get(1)
-                .is_some_and(|byte| !b")".contains(byte))
+            && self.cursor.rest().get(1).is_some_and(|byte| !b")".contains(byte))
         {
             return self.verb();
         }
@@ -416,20 +387,12 @@ impl Parser<'_> {
             if node.has_backreference() {
                 return Fault::unsupported("a back reference in a lookbehind");
             }
-            if node
-                .branches()
-                .iter()
-                .any(|branch| branch.fixed_width().is_none())
-            {
+            if node.branches().iter().any(|branch| branch.fixed_width().is_none()) {
                 let bracket = inside - "(?<=".len();
                 return Fault::syntax("lookbehind assertion is not fixed length", bracket);
             }
         }
-        Ok(Node::Around {
-            direction,
-            negated,
-            node: Box::new(node),
-        })
+        Ok(Node::Around { direction, negated, node: Box::new(node) })
     }
 
     /// `(?i)` for the rest of the group around, `(?i:...)` for what is inside, both after the `?`.
@@ -437,10 +400,7 @@ impl Parser<'_> {
         let before = self.flags;
         let mut on = true;
         if self.cursor.eat(b'^') {
-            self.flags = Flags {
-                ungreedy: before.ungreedy,
-                ..Flags::default()
-            };
+            self.flags = Flags { ungreedy: before.ungreedy, ..Flags::default() };
         }
         loop {
             match self.cursor.next() {
@@ -483,10 +443,7 @@ impl Parser<'_> {
 
 impl Item {
     fn repeatable(node: Node) -> Item {
-        Item {
-            node,
-            repeatable: true,
-        }
+        Item { node, repeatable: true }
     }
 
     fn set(set: ByteSet) -> Item {
@@ -494,10 +451,7 @@ impl Item {
     }
 
     fn unrepeatable(node: Node) -> Item {
-        Item {
-            node,
-            repeatable: false,
-        }
+        Item { node, repeatable: false }
     }
 
     fn assertion(assertion: Assertion) -> Item {
@@ -511,12 +465,6 @@ fn not_newline() -> ByteSet {
 
 /// `\R`: once it took `\r\n`, it does not go back to the `\r`.
 fn any_newline() -> Node {
-    let pair = Node::Concat(vec![
-        Node::Set(ByteSet::of(b"\r")),
-        Node::Set(ByteSet::of(b"\n")),
-    ]);
-    Node::Atomic(Box::new(Node::Alternate(vec![
-        pair,
-        Node::Set(vertical_spaces()),
-    ])))
+    let pair = Node::Concat(vec![Node::Set(ByteSet::of(b"\r")), Node::Set(ByteSet::of(b"\n"))]);
+    Node::Atomic(Box::new(Node::Alternate(vec![pair, Node::Set(vertical_spaces())])))
 }

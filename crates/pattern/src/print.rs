@@ -24,17 +24,9 @@ pub(crate) struct Printed {
 pub(crate) fn print(ast: &Ast, engine: Engine) -> Printed {
     let mut groups = Vec::new();
     printed_groups(&ast.root, &mut groups);
-    let mut printer = Printer {
-        ast,
-        engine,
-        groups: &groups,
-        out: String::new(),
-    };
+    let mut printer = Printer { ast, engine, groups: &groups, out: String::new() };
     printer.node(&ast.root);
-    Printed {
-        pattern: printer.out,
-        groups,
-    }
+    Printed { pattern: printer.out, groups }
 }
 
 /// Collects the groups outside of `{0}`, in the order of their opening brackets.
@@ -76,20 +68,15 @@ impl Printer<'_> {
             Node::Alternate(nodes) => self.alternatives(nodes),
             Node::Repeat(repeat) => self.repeat(repeat),
             Node::Atomic(node) => self.wrapped("(?>", node),
-            Node::Around {
-                direction: Direction::Ahead,
-                negated,
-                node,
-            } => self.wrapped(if *negated { "(?!" } else { "(?=" }, node),
-            Node::Around {
-                direction: Direction::Behind,
-                negated,
-                node,
-            } => self.behind(*negated, node),
-            Node::Backreference {
-                reference,
-                caseless,
-            } => self.backreference(self.ast.references[*reference], *caseless),
+            Node::Around { direction: Direction::Ahead, negated, node } => {
+                self.wrapped(if *negated { "(?!" } else { "(?=" }, node)
+            }
+            Node::Around { direction: Direction::Behind, negated, node } => {
+                self.behind(*negated, node)
+            }
+            Node::Backreference { reference, caseless } => {
+                self.backreference(self.ast.references[*reference], *caseless)
+            }
             Node::Keep => self.out.push_str("\\K"),
         }
     }
@@ -163,8 +150,7 @@ impl Printer<'_> {
             };
         }
         let is_possessive = repeat.greed == Greed::Possessive;
-        self.out
-            .push_str(if is_possessive { "(?>(?:" } else { "(?:(?:" });
+        self.out.push_str(if is_possessive { "(?>(?:" } else { "(?:(?:" });
         if repeat.may_stall() {
             // An empty lookahead keeps the loop in the backtracking engine's own hands: plain parts it hands on to a linear one.
             self.out.push_str("(?=)");
@@ -187,11 +173,7 @@ impl Printer<'_> {
             Greed::Lazy => (&Node::Empty, &*repeat.node),
             Greed::Greedy | Greed::Possessive => (&*repeat.node, &Node::Empty),
         };
-        self.out.push_str(if repeat.greed == Greed::Possessive {
-            "(?>"
-        } else {
-            "(?:"
-        });
+        self.out.push_str(if repeat.greed == Greed::Possessive { "(?>" } else { "(?:" });
         self.node(first);
         self.out.push('|');
         self.node(second);
@@ -201,10 +183,7 @@ impl Printer<'_> {
     /// The branches of a lookbehind may differ in length, so each gets its own.
     fn behind(&mut self, negated: bool, node: &Node) {
         if negated {
-            return node
-                .branches()
-                .iter()
-                .for_each(|branch| self.wrapped("(?<!", branch));
+            return node.branches().iter().for_each(|branch| self.wrapped("(?<!", branch));
         }
         self.out.push_str("(?:");
         for (index, branch) in node.branches().iter().enumerate() {

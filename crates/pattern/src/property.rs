@@ -20,20 +20,12 @@ pub(crate) fn property(cursor: &mut Cursor<'_>, negated: bool) -> Result<ByteSet
         }
         Some(_) => (&rest[..1], false),
     };
-    let significant = name
-        .iter()
-        .filter(|byte| !matches!(byte, b' ' | b'-' | b'_'));
-    let name: String = significant
-        .map(|byte| char::from(byte.to_ascii_lowercase()))
-        .collect();
+    let significant = name.iter().filter(|byte| !matches!(byte, b' ' | b'-' | b'_'));
+    let name: String = significant.map(|byte| char::from(byte.to_ascii_lowercase())).collect();
     let Some(set) = set_of(&name) else {
         return Fault::unsupported(format!("the Unicode property \"{name}\""));
     };
-    Ok(if negated != inverted {
-        set.complement()
-    } else {
-        set
-    })
+    Ok(if negated != inverted { set.complement() } else { set })
 }
 
 /// General categories, and PCRE2's own properties.
@@ -42,9 +34,9 @@ fn set_of(name: &str) -> Option<ByteSet> {
         "any" => ByteSet::ALL,
         "l&" | "lc" => category("lu").union(category("ll")),
         "xan" => category("l").union(category("n")),
-        "xsp" | "xps" => category("z")
-            .union(ByteSet::range(b'\t'..=b'\r'))
-            .union(ByteSet::of(&[0x85])),
+        "xsp" | "xps" => {
+            category("z").union(ByteSet::range(b'\t'..=b'\r')).union(ByteSet::of(&[0x85]))
+        }
         "xwd" => category("l").union(category("n")).union(word_bytes()),
         "l" | "m" | "n" | "p" | "s" | "z" | "c" => category(name),
         "lt" | "lm" | "mc" | "me" | "mn" | "nl" | "zl" | "zp" | "cn" | "co" | "cs" => {
@@ -57,23 +49,16 @@ fn set_of(name: &str) -> Option<ByteSet> {
 
 /// The bytes of a category, or of all that begin with its letter.
 fn category(name: &str) -> ByteSet {
-    let parts = CATEGORIES
-        .iter()
-        .filter(|(category, _)| category.starts_with(name));
+    let parts = CATEGORIES.iter().filter(|(category, _)| category.starts_with(name));
     let ranges = parts.flat_map(|(_, ranges)| *ranges);
-    ranges.fold(ByteSet::default(), |set, (first, last)| {
-        set.union(ByteSet::range(*first..=*last))
-    })
+    ranges.fold(ByteSet::default(), |set, (first, last)| set.union(ByteSet::range(*first..=*last)))
 }
 
 /// The general categories of U+0000 to U+00FF (Unicode's DerivedGeneralCategory).
 const CATEGORIES: &[(&str, &[(u8, u8)])] = &[
     ("cc", &[(0x00, 0x1f), (0x7f, 0x9f)]),
     ("cf", &[(0xad, 0xad)]),
-    (
-        "ll",
-        &[(0x61, 0x7a), (0xb5, 0xb5), (0xdf, 0xf6), (0xf8, 0xff)],
-    ),
+    ("ll", &[(0x61, 0x7a), (0xb5, 0xb5), (0xdf, 0xf6), (0xf8, 0xff)]),
     ("lo", &[(0xaa, 0xaa), (0xba, 0xba)]),
     ("lu", &[(0x41, 0x5a), (0xc0, 0xd6), (0xd8, 0xde)]),
     ("nd", &[(0x30, 0x39)]),
@@ -102,17 +87,7 @@ const CATEGORIES: &[(&str, &[(u8, u8)])] = &[
     ),
     ("ps", &[(0x28, 0x28), (0x5b, 0x5b), (0x7b, 0x7b)]),
     ("sc", &[(0x24, 0x24), (0xa2, 0xa5)]),
-    (
-        "sk",
-        &[
-            (0x5e, 0x5e),
-            (0x60, 0x60),
-            (0xa8, 0xa8),
-            (0xaf, 0xaf),
-            (0xb4, 0xb4),
-            (0xb8, 0xb8),
-        ],
-    ),
+    ("sk", &[(0x5e, 0x5e), (0x60, 0x60), (0xa8, 0xa8), (0xaf, 0xaf), (0xb4, 0xb4), (0xb8, 0xb8)]),
     (
         "sm",
         &[
@@ -126,10 +101,7 @@ const CATEGORIES: &[(&str, &[(u8, u8)])] = &[
             (0xf7, 0xf7),
         ],
     ),
-    (
-        "so",
-        &[(0xa6, 0xa6), (0xa9, 0xa9), (0xae, 0xae), (0xb0, 0xb0)],
-    ),
+    ("so", &[(0xa6, 0xa6), (0xa9, 0xa9), (0xae, 0xae), (0xb0, 0xb0)]),
     ("zs", &[(0x20, 0x20), (0xa0, 0xa0)]),
 ];
 
@@ -141,15 +113,10 @@ mod tests {
     fn every_byte_has_one_category() {
         for byte in 0..=u8::MAX {
             let holds = |ranges: &&[(u8, u8)]| {
-                ranges
-                    .iter()
-                    .any(|(first, last)| (*first..=*last).contains(&byte))
+                ranges.iter().any(|(first, last)| (*first..=*last).contains(&byte))
             };
             assert_eq!(
-                CATEGORIES
-                    .iter()
-                    .filter(|(_, ranges)| holds(ranges))
-                    .count(),
+                CATEGORIES.iter().filter(|(_, ranges)| holds(ranges)).count(),
                 1,
                 "{byte:#x}"
             );

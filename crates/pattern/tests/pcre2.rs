@@ -33,10 +33,9 @@ fn nginx_sentence(error: &pcre2::Error, pattern: &str) -> String {
     let reason = said.split_once(&format!("at offset {offset}: ")).unwrap().1;
     match pattern.get(offset..) {
         Some("") => format!("pcre2_compile() failed: {reason} in \"{pattern}\""),
-        rest => format!(
-            "pcre2_compile() failed: {reason} in \"{pattern}\" at \"{}\"",
-            rest.unwrap()
-        ),
+        rest => {
+            format!("pcre2_compile() failed: {reason} in \"{pattern}\" at \"{}\"", rest.unwrap())
+        }
     }
 }
 
@@ -55,11 +54,7 @@ fn our_answer(pattern: &str, caseless: bool, subject: &[u8]) -> Option<Answer> {
     };
     let mut slots = Vec::new();
     let found = compiled.captures(subject, &mut slots).ok()?;
-    assert_eq!(
-        compiled.is_match(subject),
-        Ok(found),
-        "{pattern} on {subject:?}"
-    );
+    assert_eq!(compiled.is_match(subject), Ok(found), "{pattern} on {subject:?}");
     Some(match found {
         false => Answer::NoMatch,
         true => Answer::Match(slots),
@@ -72,9 +67,8 @@ fn the_corpus_matches_as_in_pcre2() {
     let mut pattern = ("", false);
     let mut pairs = 0;
     let mut differences = Vec::new();
-    for line in include_str!("corpus.txt")
-        .lines()
-        .filter(|line| !line.starts_with('#') && !line.is_empty())
+    for line in
+        include_str!("corpus.txt").lines().filter(|line| !line.starts_with('#') && !line.is_empty())
     {
         if let Some(caseless) = line.strip_prefix("~* ") {
             pattern = (caseless, true);
@@ -107,10 +101,7 @@ fn unescaped(text: &str) -> Vec<u8> {
             (b'\\', [b'\\', tail @ ..]) => (b'\\', tail),
             (b'\\', [b'x', high, low, tail @ ..]) => {
                 let digits = [*high, *low];
-                (
-                    u8::from_str_radix(std::str::from_utf8(&digits).unwrap(), 16).unwrap(),
-                    tail,
-                )
+                (u8::from_str_radix(std::str::from_utf8(&digits).unwrap(), 16).unwrap(), tail)
             }
             (&byte, tail) => (byte, tail),
         };
@@ -126,10 +117,7 @@ fn syntax_errors_are_pcre2_s_word_for_word() {
     let mut differences = Vec::new();
     for pattern in include_str!("refused.txt").lines() {
         let theirs = pcre2_answer(pattern, false, b"");
-        assert!(
-            matches!(theirs, Some(Answer::Refused(_))),
-            "{pattern} is fine"
-        );
+        assert!(matches!(theirs, Some(Answer::Refused(_))), "{pattern} is fine");
         let ours = our_answer(pattern, false, b"");
         if ours != theirs {
             differences.push(format!("ours:   {ours:?}\n  pcre2:  {theirs:?}"));
@@ -174,14 +162,7 @@ fn backtracking_gives_up() {
 fn names_are_in_the_order_of_their_groups() {
     let pattern = Pattern::compile(br"(?<b>x)(y)(?P<a>z)(?'c'w)", false).unwrap();
     assert_eq!(pattern.group_count(), 4);
-    assert_eq!(
-        pattern.names(),
-        [
-            ("b".to_owned(), 1),
-            ("a".to_owned(), 3),
-            ("c".to_owned(), 4)
-        ]
-    );
+    assert_eq!(pattern.names(), [("b".to_owned(), 1), ("a".to_owned(), 3), ("c".to_owned(), 4)]);
 }
 
 #[test]
@@ -215,27 +196,21 @@ fn pattern() -> impl Strategy<Value = String> {
         "\\x61", "",
     ];
     let atom = prop_oneof![4 => prop::sample::select(atoms.to_vec()), 1 => prop::sample::select(rare.to_vec())];
-    let quantifiers = [
-        "*", "+", "?", "*?", "+?", "??", "{2}", "{1,2}", "{0,2}?", "{2,}", "*+", "?+", "{0}",
-    ];
-    let opens = [
-        "(", "(?:", "(?i:", "(?=", "(?!", "(?<=", "(?<!", "(?>", "(?m:",
-    ];
-    atom.prop_map(str::to_owned)
-        .prop_recursive(4, 24, 3, move |inner| {
-            let quantified = (inner.clone(), prop::sample::select(quantifiers.to_vec()));
-            let group = (
-                prop::sample::select(opens.to_vec()),
-                prop::collection::vec(inner.clone(), 1..4),
-            );
-            let alternate = prop::collection::vec(inner.clone(), 1..4);
-            prop_oneof![
-                2 => quantified.prop_map(|(inner, quantifier)| format!("{inner}{quantifier}")),
-                2 => group.prop_map(|(open, inner)| format!("{open}{})", inner.concat())),
-                1 => alternate.prop_map(|inner| format!("({})", inner.join("|"))),
-                2 => prop::collection::vec(inner, 1..4).prop_map(|inner| inner.concat()),
-            ]
-        })
+    let quantifiers =
+        ["*", "+", "?", "*?", "+?", "??", "{2}", "{1,2}", "{0,2}?", "{2,}", "*+", "?+", "{0}"];
+    let opens = ["(", "(?:", "(?i:", "(?=", "(?!", "(?<=", "(?<!", "(?>", "(?m:"];
+    atom.prop_map(str::to_owned).prop_recursive(4, 24, 3, move |inner| {
+        let quantified = (inner.clone(), prop::sample::select(quantifiers.to_vec()));
+        let group =
+            (prop::sample::select(opens.to_vec()), prop::collection::vec(inner.clone(), 1..4));
+        let alternate = prop::collection::vec(inner.clone(), 1..4);
+        prop_oneof![
+            2 => quantified.prop_map(|(inner, quantifier)| format!("{inner}{quantifier}")),
+            2 => group.prop_map(|(open, inner)| format!("{open}{})", inner.concat())),
+            1 => alternate.prop_map(|inner| format!("({})", inner.join("|"))),
+            2 => prop::collection::vec(inner, 1..4).prop_map(|inner| inner.concat()),
+        ]
+    })
 }
 
 /// Pieces of syntax in any order: mostly refused.
@@ -293,25 +268,16 @@ fn soup() -> impl Strategy<Value = String> {
 }
 
 fn subject() -> impl Strategy<Value = Vec<u8>> {
-    prop::collection::vec(
-        prop::sample::select(b"aaabbA1 -\n\n\r\xa0\xff".to_vec()),
-        0..10,
-    )
+    prop::collection::vec(prop::sample::select(b"aaabbA1 -\n\n\r\xa0\xff".to_vec()), 0..10)
 }
 
 /// A fixed seed, so that a run says the same as the last one; with `PROPTEST_CASES` set, new ground is searched.
 /// `\R` is not among the atoms: PCRE2 makes `\R?.` possessive by mistake.
 fn config() -> ProptestConfig {
-    let wanted = std::env::var("PROPTEST_CASES")
-        .ok()
-        .and_then(|cases| cases.parse().ok());
+    let wanted = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
     ProptestConfig {
         cases: wanted.unwrap_or(2000),
-        rng_seed: if wanted.is_some() {
-            RngSeed::Random
-        } else {
-            RngSeed::Fixed(1)
-        },
+        rng_seed: if wanted.is_some() { RngSeed::Random } else { RngSeed::Fixed(1) },
         failure_persistence: None,
         ..ProptestConfig::default()
     }

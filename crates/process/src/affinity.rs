@@ -21,10 +21,7 @@ mod tests {
     fn auto_takes_turns_and_masks_repeat_the_last() {
         let auto = CpuAffinity::Auto(Vec::new());
         assert_eq!(for_worker(&auto, 5, 4), Some(vec![1]));
-        assert_eq!(
-            for_worker(&CpuAffinity::Auto(vec![2, 6]), 3, 8),
-            Some(vec![6])
-        );
+        assert_eq!(for_worker(&CpuAffinity::Auto(vec![2, 6]), 3, 8), Some(vec![6]));
         let masks = CpuAffinity::Masks(vec![vec![0, 2], vec![1, 3]]);
         assert_eq!(for_worker(&masks, 0, 4), Some(vec![0, 2]));
         assert_eq!(for_worker(&masks, 7, 4), Some(vec![1, 3]));

@@ -28,10 +28,9 @@ pub fn reload(pid: i32, limit: Duration) -> Option<Outcome> {
     match socket.receive_within(&mut answer, limit) {
         Ok(0) => Some(Err("the master process ended".to_owned())),
         Ok(length) => Some(understand(&answer[..length])),
-        Err(error) if error.kind() == io::ErrorKind::TimedOut => Some(Err(format!(
-            "no answer from the master process within {} s",
-            limit.as_secs()
-        ))),
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+            Some(Err(format!("no answer from the master process within {} s", limit.as_secs())))
+        }
         Err(_) => None,
     }
 }
@@ -51,11 +50,7 @@ impl Control {
 
     pub fn open() -> io::Result<Control> {
         let listener = PacketSocket::listen(&name_of(identity::pid()))?;
-        Ok(Control {
-            listener,
-            silent: Vec::new(),
-            waiting: Vec::new(),
-        })
+        Ok(Control { listener, silent: Vec::new(), waiting: Vec::new() })
     }
 
     pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
@@ -116,9 +111,7 @@ fn name_of(pid: i32) -> String {
 }
 
 fn is_trusted(client: &PacketSocket) -> bool {
-    client
-        .peer()
-        .is_ok_and(|peer| peer.uid == 0 || peer.uid == identity::effective_uid())
+    client.peer().is_ok_and(|peer| peer.uid == 0 || peer.uid == identity::effective_uid())
 }
 
 fn understand(answer: &[u8]) -> Outcome {
@@ -141,10 +134,7 @@ mod tests {
             daemun_sys::poll::readable(&control.descriptors(), None).unwrap();
         }
         control.answer(&Err("unknown directive \"lisen\"".to_owned()));
-        assert_eq!(
-            client.join().unwrap(),
-            Some(Err("unknown directive \"lisen\"".to_owned()))
-        );
+        assert_eq!(client.join().unwrap(), Some(Err("unknown directive \"lisen\"".to_owned())));
     }
 
     #[test]

@@ -6,15 +6,8 @@ use daemun_core::settings::ProcessSettings;
 
 /// The variables in the order of the directives, each with the value given or the one inherited.
 pub fn variables(settings: &ProcessSettings) -> Vec<(OsString, OsString)> {
-    let named = settings
-        .environment
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_deref()));
-    let zone = settings
-        .environment
-        .iter()
-        .all(|(name, _)| name != "TZ")
-        .then_some(("TZ", None));
+    let named = settings.environment.iter().map(|(name, value)| (name.as_str(), value.as_deref()));
+    let zone = settings.environment.iter().all(|(name, _)| name != "TZ").then_some(("TZ", None));
     named
         .chain(zone)
         .filter_map(|(name, value)| {
@@ -39,9 +32,6 @@ mod tests {
             ],
             ..ProcessSettings::default()
         };
-        assert_eq!(
-            variables(&settings),
-            [("PATH".into(), path), ("TZ".into(), "UTC".into())]
-        );
+        assert_eq!(variables(&settings), [("PATH".into(), path), ("TZ".into(), "UTC".into())]);
     }
 }

@@ -24,18 +24,10 @@ impl<C> Generation<C> {
         let log = Log::current();
         let cycle = open_files(program.load()?, &log)?;
         program.prepare(&cycle, None)?;
-        let sockets = Sockets::open(
-            &cycle.listen,
-            &inherited,
-            cycle.settings.worker_processes,
-            &log,
-        )?;
+        let sockets =
+            Sockets::open(&cycle.listen, &inherited, cycle.settings.worker_processes, &log)?;
         inherited.retire(&sockets, &log);
-        Ok(Generation {
-            number: 1,
-            cycle: Arc::new(cycle),
-            sockets,
-        })
+        Ok(Generation { number: 1, cycle: Arc::new(cycle), sockets })
     }
 
     /// Loads and opens everything that the next generation needs. On failure nothing has changed,
@@ -44,22 +36,14 @@ impl<C> Generation<C> {
         let log = &self.cycle.log;
         let cycle = open_files(program.load()?, log)?;
         program.prepare(&cycle, Some(&self.cycle))?;
-        let sockets = Sockets::open(
-            &cycle.listen,
-            &self.sockets,
-            cycle.settings.worker_processes,
-            log,
-        )?;
+        let sockets =
+            Sockets::open(&cycle.listen, &self.sockets, cycle.settings.worker_processes, log)?;
         let (old, new) = (&self.cycle.settings.pid, &cycle.settings.pid);
         if old != new {
             pid_file::create(new).map_err(|failure| say(failure.to_string(), log))?;
             pid_file::remove(old, log);
         }
-        Ok(Generation {
-            number: self.number + 1,
-            cycle: Arc::new(cycle),
-            sockets,
-        })
+        Ok(Generation { number: self.number + 1, cycle: Arc::new(cycle), sockets })
     }
 
     /// Takes the place of `self`: logs go to the new targets, and what is not needed any more is

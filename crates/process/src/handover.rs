@@ -85,32 +85,20 @@ impl Channel {
         hello[4..6].copy_from_slice(&record::VERSION.to_le_bytes());
         hello[6..].copy_from_slice(&credits.to_le_bytes());
         lane.send(&hello)?;
-        Ok(Some(Receiver {
-            lane,
-            buffer: vec![0; LIMIT].into_boxed_slice(),
-        }))
+        Ok(Some(Receiver { lane, buffer: vec![0; LIMIT].into_boxed_slice() }))
     }
 
     /// Starts to pass connections on. Nobody may ever accept: the caller waits for a hello no
     /// longer than it likes to.
     pub fn connect<C: AsFd>(&self) -> io::Result<Sender<C>> {
         let lane = PacketSocket::connect_to(&self.listener)?;
-        Ok(Sender {
-            lane,
-            agreed: false,
-            credits: 0,
-            sequence: 0,
-            in_flight: VecDeque::new(),
-        })
+        Ok(Sender { lane, agreed: false, credits: 0, sequence: 0, in_flight: VecDeque::new() })
     }
 }
 
 impl Channel {
     fn on(listener: PacketSocket) -> Channel {
-        Channel {
-            listener,
-            kin: Mutex::default(),
-        }
+        Channel { listener, kin: Mutex::default() }
     }
 
     /// Whoever could pass a connection on could also tell lies about its peer: strangers are not
@@ -221,10 +209,7 @@ impl<C: AsFd> Sender<C> {
         [a, b, c, d, verdict, more, ..]: [u8; HELLO],
     ) -> io::Result<Answer<C>> {
         let sequence = u32::from_le_bytes([a, b, c, d]);
-        let place = self
-            .in_flight
-            .iter()
-            .position(|(offered, _)| *offered == sequence);
+        let place = self.in_flight.iter().position(|(offered, _)| *offered == sequence);
         let Some((_, connection)) = place.and_then(|place| self.in_flight.remove(place)) else {
             return Err(io::ErrorKind::InvalidData.into());
         };
@@ -270,11 +255,7 @@ impl Receiver {
         let (Some((sequence, record)), Some(socket)) = (decoded, descriptors.pop()) else {
             return Err(io::ErrorKind::InvalidData.into());
         };
-        Ok(Some(Offer {
-            socket,
-            record,
-            sequence,
-        }))
+        Ok(Some(Offer { socket, record, sequence }))
     }
 
     /// Takes the connection, and grants a credit in its place where there is `room`. An error says
@@ -344,17 +325,13 @@ mod tests {
         let (mut sender, mut receiver) = joined(1);
         let (mut client, server) = client_and_server();
         client.write_all(b"GET / ").unwrap();
-        sender
-            .offer(server, &record(7))
-            .unwrap_or_else(|_| panic!("there is a credit"));
+        sender.offer(server, &record(7)).unwrap_or_else(|_| panic!("there is a credit"));
 
         let offer = receiver.next_offer().unwrap().unwrap();
         let (socket, taken, told) = receiver.take(offer, true);
         told.unwrap();
         assert_eq!(taken, record(7));
-        let Some(Answer::Taken(own)) = sender.next_answer().unwrap() else {
-            panic!("not taken")
-        };
+        let Some(Answer::Taken(own)) = sender.next_answer().unwrap() else { panic!("not taken") };
         drop(own);
         assert_eq!((sender.in_flight(), sender.credits()), (0, 1));
 
@@ -397,10 +374,7 @@ mod tests {
         receiver.take(offer, false).2.unwrap();
         drop(receiver);
 
-        assert!(matches!(
-            sender.next_answer().unwrap(),
-            Some(Answer::Taken(_))
-        ));
+        assert!(matches!(sender.next_answer().unwrap(), Some(Answer::Taken(_))));
         assert!(sender.next_answer().is_err());
         assert_eq!(sender.reclaim().count(), 1);
     }
@@ -410,16 +384,11 @@ mod tests {
         let (mut sender, mut receiver) = joined(1);
         let ((_a, one), (_b, other)) = (client_and_server(), client_and_server());
         assert!(sender.offer(one, &record(1)).is_ok());
-        let other = sender
-            .offer(other, &record(2))
-            .expect_err("no credit is left");
+        let other = sender.offer(other, &record(2)).expect_err("no credit is left");
 
         let offer = receiver.next_offer().unwrap().unwrap();
         receiver.refuse(offer, true).unwrap();
-        assert!(matches!(
-            sender.next_answer().unwrap(),
-            Some(Answer::Refused(_))
-        ));
+        assert!(matches!(sender.next_answer().unwrap(), Some(Answer::Refused(_))));
         assert!(sender.offer(other, &record(2)).is_ok());
     }
 
@@ -428,17 +397,12 @@ mod tests {
         let channel = Channel::open().unwrap();
         let mut senders: Vec<Sender<TcpStream>> =
             (0..3).map(|_| channel.connect().unwrap()).collect();
-        let mut receivers: Vec<Receiver> = (0..3)
-            .map(|_| channel.accept(8).unwrap().unwrap())
-            .collect();
+        let mut receivers: Vec<Receiver> =
+            (0..3).map(|_| channel.accept(8).unwrap().unwrap()).collect();
         assert!(channel.accept(8).unwrap().is_none());
         for (number, sender) in senders.iter_mut().enumerate() {
             assert!(sender.next_answer().unwrap().is_none());
-            assert!(
-                sender
-                    .offer(client_and_server().1, &record(number as u64))
-                    .is_ok()
-            );
+            assert!(sender.offer(client_and_server().1, &record(number as u64)).is_ok());
         }
         let mut numbers: Vec<u64> = receivers
             .iter_mut()
@@ -455,10 +419,7 @@ mod tests {
         let stranger = channel.listener.accept().unwrap();
         stranger.send(b"dmnh\xff\xff\x40\x00").unwrap();
         let error = sender.next_answer().err().unwrap();
-        assert_eq!(
-            (error.kind(), sender.credits()),
-            (io::ErrorKind::Unsupported, 0)
-        );
+        assert_eq!((error.kind(), sender.credits()), (io::ErrorKind::Unsupported, 0));
     }
 
     #[test]

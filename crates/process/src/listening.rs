@@ -70,9 +70,7 @@ impl Sockets {
         workers: usize,
         log: &Log,
     ) -> Result<Sockets, String> {
-        let mut next = Sockets {
-            entries: specs.iter().map(|spec| previous.kept(spec)).collect(),
-        };
+        let mut next = Sockets { entries: specs.iter().map(|spec| previous.kept(spec)).collect() };
         for attempt in 1.. {
             match next.open_missing(workers, log) {
                 Ok(()) => break,
@@ -111,27 +109,14 @@ impl Sockets {
     /// Takes the sockets that a running server named in `NGINX=fd;fd;`.
     pub fn inherit(variable: &OsStr, log: &Log) -> Sockets {
         let variable = variable.to_string_lossy();
-        log!(
-            log,
-            Notice,
-            (),
-            "using inherited sockets from \"{}\"",
-            variable
-        );
+        log!(log, Notice, (), "using inherited sockets from \"{}\"", variable);
         let mut sockets = Sockets::default();
         let mut seen = HashSet::new();
         let mut rest = &*variable;
         while let Some(end) = rest.find([':', ';']) {
             let Ok(number) = rest[..end].parse::<i32>() else {
                 let tail = "ignoring the rest of the variable";
-                log!(
-                    log,
-                    Emerg,
-                    (),
-                    "{} \"{rest}\" {}, {tail}",
-                    INVALID_NUMBER,
-                    IN_VARIABLE
-                );
+                log!(log, Emerg, (), "{} \"{rest}\" {}, {tail}", INVALID_NUMBER, IN_VARIABLE);
                 return sockets;
             };
             rest = &rest[end + 1..];
@@ -140,14 +125,7 @@ impl Sockets {
             }
         }
         if !rest.is_empty() {
-            log!(
-                log,
-                Emerg,
-                (),
-                "{} \"{rest}\" {}, ignoring",
-                INVALID_NUMBER,
-                IN_VARIABLE
-            );
+            log!(log, Emerg, (), "{} \"{rest}\" {}, ignoring", INVALID_NUMBER, IN_VARIABLE);
         }
         sockets
     }
@@ -160,9 +138,7 @@ impl Sockets {
             let places = (0..entry.sockets.len()).filter(own);
             Listening {
                 spec: entry.spec.clone(),
-                sockets: places
-                    .map(|place| Arc::clone(&entry.sockets[place]))
-                    .collect(),
+                sockets: places.map(|place| Arc::clone(&entry.sockets[place])).collect(),
                 shared: !apart && workers > 1,
             }
         };
@@ -196,38 +172,23 @@ impl Sockets {
 
     /// Every socket, for whoever is executed next.
     pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
-        self.entries
-            .iter()
-            .flat_map(|entry| &entry.sockets)
-            .map(|socket| socket.as_fd())
-            .collect()
+        self.entries.iter().flat_map(|entry| &entry.sockets).map(|socket| socket.as_fd()).collect()
     }
 
     fn entry(&self, address: &Address) -> Option<&Entry> {
-        self.entries
-            .iter()
-            .find(|entry| entry.spec.address == *address)
+        self.entries.iter().find(|entry| entry.spec.address == *address)
     }
 
     fn kept(&self, spec: &ListenSpec) -> Entry {
-        let sockets = self
-            .entry(&spec.address)
-            .map_or_else(Vec::new, |entry| entry.sockets.clone());
-        Entry {
-            spec: spec.clone(),
-            sockets,
-            inherited: false,
-        }
+        let sockets =
+            self.entry(&spec.address).map_or_else(Vec::new, |entry| entry.sockets.clone());
+        Entry { spec: spec.clone(), sockets, inherited: false }
     }
 
     fn open_missing(&mut self, workers: usize, log: &Log) -> Result<(), Failed> {
         let mut in_use = false;
         for entry in &mut self.entries {
-            let wanted = if entry.spec.reuseport {
-                workers.max(1)
-            } else {
-                1
-            };
+            let wanted = if entry.spec.reuseport { workers.max(1) } else { 1 };
             entry.allow_siblings(wanted, log);
             while entry.sockets.len() < wanted {
                 match bind(&entry.spec, Purpose::Serve, log) {
@@ -270,23 +231,12 @@ impl Sockets {
             }
         };
         let socket = Arc::new(socket);
-        match self
-            .entries
-            .iter_mut()
-            .find(|entry| entry.spec.address == address)
-        {
+        match self.entries.iter_mut().find(|entry| entry.spec.address == address) {
             Some(entry) => entry.sockets.push(socket),
             None => {
                 let reuseport = socket::value(socket.as_fd(), Setting::ReusePort).unwrap_or(0) != 0;
-                let spec = ListenSpec {
-                    reuseport,
-                    ..ListenSpec::new(address)
-                };
-                self.entries.push(Entry {
-                    spec,
-                    sockets: vec![socket],
-                    inherited: true,
-                });
+                let spec = ListenSpec { reuseport, ..ListenSpec::new(address) };
+                self.entries.push(Entry { spec, sockets: vec![socket], inherited: true });
             }
         }
     }
@@ -348,19 +298,10 @@ impl Entry {
         match self.spec.keepalive {
             TcpKeepalive::Unset => {}
             TcpKeepalive::Off => self.set(socket, Setting::Keepalive, 0, log),
-            TcpKeepalive::On {
-                idle,
-                interval,
-                count,
-            } => {
+            TcpKeepalive::On { idle, interval, count } => {
                 self.set(socket, Setting::Keepalive, 1, log);
                 if let Some(idle) = idle {
-                    self.set(
-                        socket,
-                        Setting::KeepaliveIdle,
-                        clamp(idle.as_secs() as usize),
-                        log,
-                    );
+                    self.set(socket, Setting::KeepaliveIdle, clamp(idle.as_secs() as usize), log);
                 }
                 if let Some(interval) = interval {
                     self.set(
@@ -402,10 +343,7 @@ const IN_VARIABLE: &str = "in NGINX environment variable";
 
 /// The environment variable's value for these sockets: `3;4;`.
 pub(crate) fn variable_for(descriptors: &[BorrowedFd<'_>]) -> String {
-    descriptors
-        .iter()
-        .map(|descriptor| format!("{};", descriptor.as_raw_fd()))
-        .collect()
+    descriptors.iter().map(|descriptor| format!("{};", descriptor.as_raw_fd())).collect()
 }
 
 fn bind(spec: &ListenSpec, purpose: Purpose, log: &Log) -> Result<OwnedFd, Failed> {
@@ -445,10 +383,7 @@ fn bind(spec: &ListenSpec, purpose: Purpose, log: &Log) -> Result<OwnedFd, Faile
         log!(log, Emerg, (), "chmod() \"{}\" failed", path.display(); error);
     }
     socket::listen(socket.as_fd(), spec.backlog).map_err(|error| {
-        give_up(
-            &format!("listen() to {address}, backlog {}", spec.backlog),
-            error,
-        )
+        give_up(&format!("listen() to {address}, backlog {}", spec.backlog), error)
     })?;
     Ok(socket)
 }
@@ -457,9 +392,7 @@ fn test_path(path: &Path, log: &Log) -> Result<(), Failed> {
     if path.exists() {
         return Err(Failed::InUse);
     }
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     descriptor::check_writable(folder.unwrap_or(Path::new("."))).map_err(|error| {
         let call = format!("bind() to unix:{}", path.display());
         log!(log, Emerg, (), "{} failed", call; error);

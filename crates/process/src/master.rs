@@ -23,16 +23,8 @@ use crate::{FATAL, Order, Orders, Program, Ready, WorkerContext, pid_file, upgra
 
 /// Runs the workers until told to stop, and returns the exit code.
 pub(crate) fn run<P: Program>(started: Started<'_, P>) -> i32 {
-    let Started {
-        program,
-        arguments,
-        generation,
-        signals,
-        channel,
-        control,
-        scoreboard,
-        origin,
-    } = started;
+    let Started { program, arguments, generation, signals, channel, control, scoreboard, origin } =
+        started;
     let mut master = Master {
         program,
         arguments,
@@ -87,10 +79,8 @@ impl<P: Program> Master<'_, P> {
         if let Err(error) = self.wait() {
             log!(self.log(), Alert, (), "poll() failed"; error);
         }
-        while let Some(signal) = self
-            .signals
-            .as_ref()
-            .and_then(|queue| queue.receive().ok().flatten())
+        while let Some(signal) =
+            self.signals.as_ref().and_then(|queue| queue.receive().ok().flatten())
         {
             self.obey(signal);
         }
@@ -120,11 +110,7 @@ impl<P: Program> Master<'_, P> {
     }
 
     fn obey(&mut self, signal: Received) {
-        log_received(
-            &self.generation.cycle.log,
-            signal,
-            self.action(signal.number),
-        );
+        log_received(&self.generation.cycle.log, signal, self.action(signal.number));
         match signal.number {
             signals::SIGCHLD => self.reap(),
             signals::SIGTERM | signals::SIGINT => self.terminate(),
@@ -189,10 +175,7 @@ impl<P: Program> Master<'_, P> {
     fn start(&mut self, place: usize) -> io::Result<()> {
         let index = self.table.workers[place].index;
         let full = || io::Error::other("the scoreboard is full");
-        let counters = self
-            .scoreboard
-            .claim(self.generation.number)
-            .ok_or_else(full)?;
+        let counters = self.scoreboard.claim(self.generation.number).ok_or_else(full)?;
         let slot = counters.index();
         let (reader, writer) = io::pipe()?;
         // Each side keeps its own end: the fork gives both sides both.
@@ -210,11 +193,7 @@ impl<P: Program> Master<'_, P> {
         if let Some(ready) = reader {
             let worker = &mut self.table.workers[place];
             worker.slot = Some(slot);
-            worker.state = State::Starting {
-                pid,
-                ready,
-                since: Instant::now(),
-            };
+            worker.state = State::Starting { pid, ready, since: Instant::now() };
         }
         Ok(())
     }
@@ -223,10 +202,7 @@ impl<P: Program> Master<'_, P> {
     fn work(&mut self, index: usize, counters: WorkerSlot, ready: Ready) -> i32 {
         let generation = self.generation.number;
         let cycle = Arc::clone(&self.generation.cycle);
-        let listening = self
-            .generation
-            .sockets
-            .share(index, cycle.settings.worker_processes);
+        let listening = self.generation.sockets.share(index, cycle.settings.worker_processes);
         self.let_go();
         let log = &cycle.log;
         if become_worker(&cycle.settings, index, log).is_err() {
@@ -243,16 +219,8 @@ impl<P: Program> Master<'_, P> {
         counters.set_pid(std::process::id());
         counters.set_state(WorkerState::Running);
         let channel = self.channel.take();
-        let context = WorkerContext {
-            index,
-
-            generation,
-            counters,
-            listening,
-            orders,
-            channel,
-            ready,
-        };
+        let context =
+            WorkerContext { index, generation, counters, listening, orders, channel, ready };
         let code = self.program.work(&cycle, context);
         log!(log, Notice, (), "exiting");
         log!(log, Notice, (), "exit");
@@ -330,20 +298,11 @@ impl<P: Program> Master<'_, P> {
             if self.table.has_older(number) {
                 let order = Order::Quit { hand_over: true };
                 self.table
-                    .order(order, &self.generation.cycle.log, |worker| {
-                        worker.generation < number
-                    });
+                    .order(order, &self.generation.cycle.log, |worker| worker.generation < number);
             }
             self.tell(Ok(()));
-        } else if !self
-            .table
-            .workers
-            .iter()
-            .any(|worker| worker.generation == number)
-        {
-            self.tell(Err(
-                "no worker process of the new configuration could start".to_owned(),
-            ));
+        } else if !self.table.workers.iter().any(|worker| worker.generation == number) {
+            self.tell(Err("no worker process of the new configuration could start".to_owned()));
         }
     }
 
@@ -355,8 +314,7 @@ impl<P: Program> Master<'_, P> {
 
     fn reopen(&mut self) {
         self.generation.reopen_logs();
-        self.table
-            .order(Order::Reopen, &self.generation.cycle.log, |_| true);
+        self.table.order(Order::Reopen, &self.generation.cycle.log, |_| true);
     }
 }
 
@@ -381,22 +339,14 @@ impl<P: Program> Master<'_, P> {
         log!(self.log(), Notice, (), "changing binary");
         let Generation { cycle, sockets, .. } = &self.generation;
         let channel = self.channel.as_deref();
-        self.new_binary = upgrade::execute(
-            &self.arguments,
-            &cycle.settings,
-            sockets,
-            channel,
-            &cycle.log,
-        );
+        self.new_binary =
+            upgrade::execute(&self.arguments, &cycle.settings, sockets, channel, &cycle.log);
     }
 
     fn stop_accepting(&mut self) {
         self.no_accepting = true;
-        let order = Order::Quit {
-            hand_over: self.new_binary.is_some(),
-        };
-        self.table
-            .order(order, &self.generation.cycle.log, |_| true);
+        let order = Order::Quit { hand_over: self.new_binary.is_some() };
+        self.table.order(order, &self.generation.cycle.log, |_| true);
     }
 
     /// The new binary's master ended: this one is the only one again.
@@ -423,31 +373,21 @@ impl<P: Program> Master<'_, P> {
     fn quit(&mut self) {
         self.stopping.get_or_insert(Stopping { kill_at: None });
         let sibling = self.has_sibling();
-        self.table.order(
-            Order::Quit { hand_over: sibling },
-            &self.generation.cycle.log,
-            |_| true,
-        );
-        self.generation
-            .sockets
-            .close(!sibling, &self.generation.cycle.log);
+        self.table.order(Order::Quit { hand_over: sibling }, &self.generation.cycle.log, |_| true);
+        self.generation.sockets.close(!sibling, &self.generation.cycle.log);
     }
 
     fn terminate(&mut self) {
         let kill_at = Some(Instant::now() + Self::KILL_AFTER);
         self.stopping = Some(Stopping { kill_at });
-        self.table
-            .order(Order::Terminate, &self.generation.cycle.log, |_| true);
+        self.table.order(Order::Terminate, &self.generation.cycle.log, |_| true);
     }
 
     fn kill_the_slow(&mut self) {
         let Some(stopping) = &mut self.stopping else {
             return;
         };
-        if stopping
-            .kill_at
-            .is_some_and(|moment| moment <= Instant::now())
-        {
+        if stopping.kill_at.is_some_and(|moment| moment <= Instant::now()) {
             stopping.kill_at = None;
             self.table.kill_all(&self.generation.cycle.log);
         }
@@ -462,8 +402,6 @@ impl<P: Program> Master<'_, P> {
         log!(self.log(), Notice, (), "exit");
         self.tell(Err("the server is shutting down".to_owned()));
         let last = !self.has_sibling();
-        self.generation
-            .sockets
-            .close(last, &self.generation.cycle.log);
+        self.generation.sockets.close(last, &self.generation.cycle.log);
     }
 }

@@ -31,11 +31,7 @@ pub struct Orders {
 
 enum Source {
     /// A process: signals. Its title tells what it does.
-    Signals {
-        queue: SignalQueue,
-        daemonised: bool,
-        generation: u64,
-    },
+    Signals { queue: SignalQueue, daemonised: bool, generation: u64 },
     /// A thread: the supervisor's end of this.
     Channel(PacketSocket),
 }
@@ -45,9 +41,7 @@ impl Orders {
     pub fn receive(&mut self) -> io::Result<Option<Order>> {
         let order = match &self.source {
             Source::Channel(channel) => next_from(channel)?,
-            Source::Signals {
-                queue, daemonised, ..
-            } => self.next_signal(queue, *daemonised)?,
+            Source::Signals { queue, daemonised, .. } => self.next_signal(queue, *daemonised)?,
         };
         if let Some(order) = order {
             self.announce(order);
@@ -66,21 +60,11 @@ impl Orders {
             signals::SIGHUP,
             signals::SIGUSR2,
         ])?;
-        Ok(Orders {
-            source: Source::Signals {
-                queue,
-                daemonised,
-                generation,
-            },
-            log,
-        })
+        Ok(Orders { source: Source::Signals { queue, daemonised, generation }, log })
     }
 
     pub(crate) fn from_channel(channel: PacketSocket, log: Log) -> Orders {
-        Orders {
-            source: Source::Channel(channel),
-            log,
-        }
+        Orders { source: Source::Channel(channel), log }
     }
 
     fn next_signal(&self, queue: &SignalQueue, daemonised: bool) -> io::Result<Option<Order>> {
@@ -147,33 +131,16 @@ pub(crate) fn log_received(log: &Log, signal: Received, action: &str) {
     let Received { number, sender, .. } = signal;
     let name = name_of(number);
     match sender {
-        0 => log!(
-            log,
-            Notice,
-            (),
-            "signal {} ({}) received{}",
-            number,
-            name,
-            action
-        ),
-        pid => log!(
-            log,
-            Notice,
-            (),
-            "signal {} ({}) received from {}{}",
-            number,
-            name,
-            pid,
-            action
-        ),
+        0 => log!(log, Notice, (), "signal {} ({}) received{}", number, name, action),
+        pid => {
+            log!(log, Notice, (), "signal {} ({}) received from {}{}", number, name, pid, action)
+        }
     }
 }
 
 fn understand(signal: Received, daemonised: bool) -> Option<Order> {
     Some(match signal.number {
-        signals::SIGQUIT => Order::Quit {
-            hand_over: signal.value != Some(0),
-        },
+        signals::SIGQUIT => Order::Quit { hand_over: signal.value != Some(0) },
         signals::SIGWINCH if daemonised => Order::Quit { hand_over: true },
         signals::SIGTERM | signals::SIGINT => Order::Terminate,
         signals::SIGUSR1 => Order::Reopen,
@@ -237,10 +204,6 @@ mod tests {
         }
         assert_eq!(orders.receive().unwrap(), None);
         drop(supervisor);
-        assert_eq!(
-            orders.receive().unwrap(),
-            Some(Order::Terminate),
-            "an orphan ends"
-        );
+        assert_eq!(orders.receive().unwrap(), Some(Order::Terminate), "an orphan ends");
     }
 }

@@ -27,9 +27,7 @@ pub fn create(path: &Path) -> Result<(), Failure> {
 pub fn check(path: &Path) -> Result<(), Failure> {
     let checked = match OpenOptions::new().write(true).open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let folder = path
-                .parent()
-                .filter(|folder| !folder.as_os_str().is_empty());
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
             descriptor::check_writable(folder.unwrap_or(Path::new(".")))
         }
         other => other.map(drop),
@@ -72,16 +70,8 @@ mod tests {
         assert_eq!(read(&path).unwrap(), identity::pid());
 
         fs::write(&path, "x7\n").unwrap();
-        assert!(
-            read(&path)
-                .unwrap_err()
-                .starts_with("invalid PID number \"x7\" in \"")
-        );
+        assert!(read(&path).unwrap_err().starts_with("invalid PID number \"x7\" in \""));
         remove(&path, &Log::silent());
-        assert!(
-            read(&path)
-                .unwrap_err()
-                .ends_with("failed (2: No such file or directory)")
-        );
+        assert!(read(&path).unwrap_err().ends_with("failed (2: No such file or directory)"));
     }
 }

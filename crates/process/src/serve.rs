@@ -102,11 +102,8 @@ impl<P: Protocol> Worker<P> {
     fn new(life: Life<P>, context: WorkerContext) -> io::Result<Worker<P>> {
         let stirred = Rc::new(Cell::new(true));
         let orders = watch(&context.orders, &stirred)?;
-        let channel = context
-            .channel
-            .as_ref()
-            .map(|channel| watch(channel, &stirred))
-            .transpose()?;
+        let channel =
+            context.channel.as_ref().map(|channel| watch(channel, &stirred)).transpose()?;
         Ok(Worker {
             life,
             context,
@@ -169,9 +166,7 @@ impl Fate {
 impl<P: Protocol> Worker<P> {
     fn room(&self) -> usize {
         let engine = &self.life.engine;
-        self.life
-            .connections
-            .saturating_sub(engine.active() + engine.parked())
+        self.life.connections.saturating_sub(engine.active() + engine.parked())
     }
 
     fn greet(&mut self) {
@@ -211,9 +206,7 @@ impl<P: Protocol> Worker<P> {
         };
         let (stream, record, _) = receiver.take(offer, room > 1);
         let connection = arrived(Stream::new(stream), &record, listener);
-        let left = record
-            .remaining
-            .min(record.shutdown.unwrap_or(Duration::MAX));
+        let left = record.remaining.min(record.shutdown.unwrap_or(Duration::MAX));
         let wait = self.rest_of_wait(&connection, Deadline::after(left));
         if let Err(connection) = self.life.engine.adopt(connection, wait) {
             log!(
@@ -228,17 +221,13 @@ impl<P: Protocol> Worker<P> {
     /// What a connection waits for that has waited already: not longer than `until`.
     fn rest_of_wait(&self, connection: &Connection, until: Deadline) -> Wait {
         let wait = (self.life.wait)(connection);
-        Wait {
-            until: wait.until.min(until),
-            ..wait
-        }
+        Wait { until: wait.until.min(until), ..wait }
     }
 
     fn listener_of(&self, offer: &Offer) -> Option<u16> {
         let address = &offer.record.listener;
         let mut own = self.context.listening.iter().zip(0..);
-        own.find(|(entry, _)| entry.spec.address == *address)
-            .map(|(_, place)| place)
+        own.find(|(entry, _)| entry.spec.address == *address).map(|(_, place)| place)
     }
 }
 
@@ -255,22 +244,11 @@ impl<P: Protocol> Worker<P> {
         self.arriving.clear();
         self.channel = None;
         self.life.engine.stop_accepting();
-        self.context
-            .listening
-            .iter_mut()
-            .for_each(|entry| entry.sockets.clear());
+        self.context.listening.iter_mut().for_each(|entry| entry.sockets.clear());
         let channel = self.context.channel.as_ref().filter(|_| hand_over);
         let departure = channel.map(|channel| Departure::new(Arc::clone(channel)));
-        let limit = self
-            .life
-            .shutdown_timeout
-            .map(|timeout| Instant::now() + timeout);
-        self.leaving = Some(Leaving {
-            departure,
-            watch: None,
-            limit,
-            kept: 0,
-        });
+        let limit = self.life.shutdown_timeout.map(|timeout| Instant::now() + timeout);
+        self.leaving = Some(Leaving { departure, watch: None, limit, kept: 0 });
         Ok(())
     }
 
@@ -279,9 +257,7 @@ impl<P: Protocol> Worker<P> {
     fn close_idle(&mut self) {
         self.life.closing.set(true);
         let parked: Vec<Connection> = self.life.engine.drain_parked().collect();
-        parked
-            .into_iter()
-            .for_each(|connection| self.keep_if_begun(connection));
+        parked.into_iter().for_each(|connection| self.keep_if_begun(connection));
         if let Some(leaving) = &mut self.leaving {
             leaving.kept = self.life.engine.parked();
         }
@@ -312,9 +288,7 @@ impl<P: Protocol> Worker<P> {
             }
             return;
         };
-        let left = leaving
-            .limit
-            .map(|limit| limit.saturating_duration_since(Instant::now()));
+        let left = leaving.limit.map(|limit| limit.saturating_duration_since(Instant::now()));
         for connection in self.life.engine.drain_parked() {
             let listening = &self.context.listening[usize::from(connection.listener)];
             let record = departing(&connection, listening, left);
@@ -334,20 +308,16 @@ impl<P: Protocol> Worker<P> {
             leaving.departure = None;
             leaving.watch = None;
         }
-        left.into_iter()
-            .for_each(|connection| self.keep_if_begun(connection));
+        left.into_iter().for_each(|connection| self.keep_if_begun(connection));
     }
 
     /// How long the reactor may wait for events.
     fn patience(&self) -> Option<Duration> {
         let leaving = self.leaving.as_ref()?;
-        let pump = leaving
-            .departure
-            .as_ref()
-            .and_then(|departure| match leaving.watch {
-                None if !departure.is_over() => Some(Instant::now() + Leaving::UNWATCHED),
-                _ => departure.next_moment(),
-            });
+        let pump = leaving.departure.as_ref().and_then(|departure| match leaving.watch {
+            None if !departure.is_over() => Some(Instant::now() + Leaving::UNWATCHED),
+            _ => departure.next_moment(),
+        });
         let moment = pump.into_iter().chain(leaving.limit).min()?;
         Some(moment.saturating_duration_since(Instant::now()))
     }
@@ -363,17 +333,11 @@ impl<P: Protocol> Worker<P> {
 /// Raises the flag while the descriptor is readable.
 fn watch(source: &impl AsFd, stirred: &Rc<Cell<bool>>) -> io::Result<Watch> {
     let stirred = Rc::clone(stirred);
-    Watch::new(source.as_fd().try_clone_to_owned()?, move || {
-        stirred.set(true)
-    })
+    Watch::new(source.as_fd().try_clone_to_owned()?, move || stirred.set(true))
 }
 
 fn departing(connection: &Connection, listening: &Listening, shutdown: Option<Duration>) -> Record {
-    let peer = connection
-        .peer
-        .ip()
-        .zip(connection.peer.port())
-        .map(SocketAddr::from);
+    let peer = connection.peer.ip().zip(connection.peer.port()).map(SocketAddr::from);
     let partial = connection.partial.as_deref();
     Record {
         listener: listening.spec.address.clone(),
@@ -384,9 +348,7 @@ fn departing(connection: &Connection, listening: &Listening, shutdown: Option<Du
         reason: connection.waited,
         remaining: connection.stream.deadline().remaining(),
         shutdown,
-        partial: partial
-            .map(|partial| partial.bytes.clone())
-            .unwrap_or_default(),
+        partial: partial.map(|partial| partial.bytes.clone()).unwrap_or_default(),
     }
 }
 

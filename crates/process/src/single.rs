@@ -25,11 +25,7 @@ pub(crate) fn run<P: Program>(started: Started<'_, P>) -> i32 {
         log!(cycle.log, Emerg, (), "setenv() failed"; error);
         return crate::FATAL;
     }
-    let mut single = Single {
-        started,
-        threads: Vec::new(),
-        stopping: false,
-    };
+    let mut single = Single { started, threads: Vec::new(), stopping: false };
     std::thread::scope(|scope| {
         single.start(scope);
         while single.turn(scope) {}
@@ -192,14 +188,8 @@ impl<'p, P: Program> Single<'p, P> {
 
     fn relieve_older(&mut self) {
         let number = self.started.generation.number;
-        if self
-            .threads
-            .iter()
-            .any(|thread| thread.number == number && thread.serves)
-        {
-            self.order(Order::Quit { hand_over: true }, |thread| {
-                thread.number < number
-            });
+        if self.threads.iter().any(|thread| thread.number == number && thread.serves) {
+            self.order(Order::Quit { hand_over: true }, |thread| thread.number < number);
             self.tell(Ok(()));
         }
     }
@@ -232,10 +222,9 @@ impl<'p, P: Program> Single<'p, P> {
         let log = generation.cycle.log.clone();
         pid_file::remove(&generation.cycle.settings.pid, &log);
         log!(log, Notice, (), "exit");
-        generation.sockets.close(
-            !(self.started.origin.inherited && self.started.origin.has_parent()),
-            &log,
-        );
+        generation
+            .sockets
+            .close(!(self.started.origin.inherited && self.started.origin.has_parent()), &log);
         i32::from(!self.stopping)
     }
 

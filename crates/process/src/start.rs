@@ -84,9 +84,8 @@ fn start<P: Program>(program: &P, arguments: Vec<OsString>) -> Result<Started<'_
     let parent = identity::parent_pid();
     let variable = std::env::var_os(upgrade::SOCKETS);
     let inherited = variable.is_some();
-    let sockets = variable
-        .map(|variable| Sockets::inherit(&variable, &Log::current()))
-        .unwrap_or_default();
+    let sockets =
+        variable.map(|variable| Sockets::inherit(&variable, &Log::current())).unwrap_or_default();
     let generation = Generation::first(program, sockets).map_err(|_| Refused)?;
     let cycle = &generation.cycle;
     let log = cycle.log.clone();
@@ -96,28 +95,19 @@ fn start<P: Program>(program: &P, arguments: Vec<OsString>) -> Result<Started<'_
     // From here on signals wait: none that comes while the process detaches is lost.
     let signals =
         SignalQueue::of(&MASTER_SIGNALS).map_err(|error| fail(&log, "signalfd()", error))?;
-    let mut origin = Origin {
-        daemonised: inherited,
-        inherited,
-        parent,
-    };
+    let mut origin = Origin { daemonised: inherited, inherited, parent };
     let mut starter = None;
     if cycle.settings.daemon && !inherited {
         starter = Some(detach(&log)?);
         // The starter ends, which is how `has_parent` knows it from a binary that upgraded.
-        origin = Origin {
-            daemonised: true,
-            inherited,
-            parent: 0,
-        };
+        origin = Origin { daemonised: true, inherited, parent: 0 };
     }
     pid_file::create(&cycle.settings.pid).map_err(|failure| {
         log!(log, Emerg, (), "{}", failure);
         Refused
     })?;
     log.make_current();
-    log.redirect_stderr()
-        .map_err(|error| fail(&log, "dup2(STDERR)", error))?;
+    log.redirect_stderr().map_err(|error| fail(&log, "dup2(STDERR)", error))?;
     log::echo_to_stderr(false);
     entitle(&arguments, cycle.settings.master_process);
     let control = Control::open().inspect_err(|error| {
@@ -190,12 +180,8 @@ fn wait_for(mut reader: PipeReader) -> i32 {
 /// The one that came with the environment, or a new one. Without, parked connections are closed as
 /// nginx does.
 fn open_channel(log: &Log) -> Option<Arc<Channel>> {
-    let number = std::env::var(upgrade::CHANNEL)
-        .ok()
-        .and_then(|number| number.parse().ok());
-    let channel = number
-        .and_then(Channel::inherit)
-        .map_or_else(Channel::open, Ok);
+    let number = std::env::var(upgrade::CHANNEL).ok().and_then(|number| number.parse().ok());
+    let channel = number.and_then(Channel::inherit).map_or_else(Channel::open, Ok);
     match channel {
         Ok(channel) => Some(Arc::new(channel)),
         Err(error) => {

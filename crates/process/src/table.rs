@@ -64,33 +64,22 @@ impl Table {
     /// Adds a worker that is to be started at once.
     pub fn enlist(&mut self, index: usize, generation: u64) {
         let state = State::Due(Instant::now());
-        self.workers.push(Worker {
-            index,
-            generation,
-            state,
-            failures: 0,
-            slot: None,
-        });
+        self.workers.push(Worker { index, generation, state, failures: 0, slot: None });
     }
 
     /// Workers whose time to start has come, by place.
     pub fn due(&self, now: Instant) -> Vec<usize> {
         let is_due = |worker: &Worker| matches!(worker.state, State::Due(when) if when <= now);
-        (0..self.workers.len())
-            .filter(|place| is_due(&self.workers[*place]))
-            .collect()
+        (0..self.workers.len()).filter(|place| is_due(&self.workers[*place])).collect()
     }
 
     /// The next moment at which something here has to be done.
     pub fn next_moment(&self) -> Option<Instant> {
-        let moments = self
-            .workers
-            .iter()
-            .filter_map(|worker| match &worker.state {
-                State::Due(when) => Some(*when),
-                State::Starting { since, .. } => Some(*since + Self::READY_LIMIT),
-                _ => None,
-            });
+        let moments = self.workers.iter().filter_map(|worker| match &worker.state {
+            State::Due(when) => Some(*when),
+            State::Starting { since, .. } => Some(*since + Self::READY_LIMIT),
+            _ => None,
+        });
         moments.min()
     }
 
@@ -102,20 +91,15 @@ impl Table {
     /// Whether all workers of the generation that are meant to run say that they serve, and there
     /// is one.
     pub fn serves(&self, generation: u64) -> bool {
-        let mut own = self
-            .workers
-            .iter()
-            .filter(|worker| worker.generation == generation)
-            .peekable();
+        let mut own =
+            self.workers.iter().filter(|worker| worker.generation == generation).peekable();
         own.peek().is_some() && own.all(|worker| matches!(worker.state, State::Serving { .. }))
     }
 
     /// Whether any worker of an older generation has not been told to end.
     pub fn has_older(&self, generation: u64) -> bool {
         let stays = |worker: &Worker| !matches!(worker.state, State::Leaving { .. });
-        self.workers
-            .iter()
-            .any(|worker| worker.generation < generation && stays(worker))
+        self.workers.iter().any(|worker| worker.generation < generation && stays(worker))
     }
 
     /// Reads who became ready.
@@ -156,8 +140,7 @@ impl Table {
             }
         }
         if order != Order::Reopen {
-            self.workers
-                .retain(|worker| !to(worker) || worker.pid().is_some());
+            self.workers.retain(|worker| !to(worker) || worker.pid().is_some());
         }
     }
 
@@ -171,23 +154,13 @@ impl Table {
 
     /// The place in the scoreboard of that process.
     pub fn slot_of(&self, pid: i32) -> Option<usize> {
-        self.workers
-            .iter()
-            .find(|worker| worker.pid() == Some(pid))?
-            .slot
+        self.workers.iter().find(|worker| worker.pid() == Some(pid))?.slot
     }
 
     /// Takes note of a process that ended.
     pub fn ended(&mut self, pid: i32, exit: Exit, newest: u64, log: &Log) -> Ended {
-        let place = self
-            .workers
-            .iter()
-            .position(|worker| worker.pid() == Some(pid));
-        let name = if place.is_some() {
-            "worker process"
-        } else {
-            "unknown process"
-        };
+        let place = self.workers.iter().position(|worker| worker.pid() == Some(pid));
+        let name = if place.is_some() { "worker process" } else { "unknown process" };
         log_exit(name, pid, exit, log);
         let Some(place) = place else {
             return Ended::Stranger;
@@ -249,30 +222,10 @@ impl Worker {
 /// nginx's sentence for a process that ended.
 pub(crate) fn log_exit(name: &str, pid: i32, exit: Exit, log: &Log) {
     match exit {
-        Exit::Code(code) => log!(
-            log,
-            Notice,
-            (),
-            "{} {} exited with code {}",
-            name,
-            pid,
-            code
-        ),
-        Exit::Signal {
-            number,
-            core_dumped,
-        } => {
+        Exit::Code(code) => log!(log, Notice, (), "{} {} exited with code {}", name, pid, code),
+        Exit::Signal { number, core_dumped } => {
             let core = if core_dumped { " (core dumped)" } else { "" };
-            log!(
-                log,
-                Alert,
-                (),
-                "{} {} exited on signal {}{}",
-                name,
-                pid,
-                number,
-                core
-            );
+            log!(log, Alert, (), "{} {} exited on signal {}{}", name, pid, number, core);
         }
     }
 }
@@ -300,11 +253,7 @@ mod tests {
 
     fn starting(table: &mut Table, place: usize, pid: i32) -> io::PipeWriter {
         let (ready, writer) = io::pipe().unwrap();
-        table.workers[place].state = State::Starting {
-            pid,
-            ready,
-            since: Instant::now(),
-        };
+        table.workers[place].state = State::Starting { pid, ready, since: Instant::now() };
         writer
     }
 
@@ -313,14 +262,8 @@ mod tests {
         let mut table = Table::default();
         table.enlist(0, 1);
         let _pipe = starting(&mut table, 0, 10);
-        let killed = Exit::Signal {
-            number: signals::SIGKILL,
-            core_dumped: false,
-        };
-        assert!(matches!(
-            table.ended(10, killed, 1, &Log::silent()),
-            Ended::ToBeReplaced
-        ));
+        let killed = Exit::Signal { number: signals::SIGKILL, core_dumped: false };
+        assert!(matches!(table.ended(10, killed, 1, &Log::silent()), Ended::ToBeReplaced));
         assert_eq!(table.due(Instant::now()), [0]);
     }
 
@@ -335,21 +278,14 @@ mod tests {
             table.ended(pid, Exit::Code(1), 1, &Log::silent());
             delays.push(table.next_moment().unwrap() - now);
         }
-        assert!(
-            delays.windows(2).all(|pair| pair[1] > pair[0].mul_f32(1.5)),
-            "{delays:?}"
-        );
+        assert!(delays.windows(2).all(|pair| pair[1] > pair[0].mul_f32(1.5)), "{delays:?}");
 
         let pipe = starting(&mut table, 0, 20);
         crate::Ready::new(pipe).tell();
         table.listen_to_starters(Instant::now());
         assert!(table.serves(1));
         table.ended(20, Exit::Code(1), 1, &Log::silent());
-        assert_eq!(
-            table.due(Instant::now()),
-            [0],
-            "a worker that served is replaced at once"
-        );
+        assert_eq!(table.due(Instant::now()), [0], "a worker that served is replaced at once");
     }
 
     #[test]
@@ -358,18 +294,9 @@ mod tests {
         table.enlist(0, 1);
         table.enlist(0, 2);
         let _pipes = [starting(&mut table, 0, 10), starting(&mut table, 1, 11)];
-        assert!(matches!(
-            table.ended(10, Exit::Code(0), 2, &Log::silent()),
-            Ended::Gone
-        ));
-        assert!(matches!(
-            table.ended(11, Exit::Code(FATAL), 2, &Log::silent()),
-            Ended::Gone
-        ));
+        assert!(matches!(table.ended(10, Exit::Code(0), 2, &Log::silent()), Ended::Gone));
+        assert!(matches!(table.ended(11, Exit::Code(FATAL), 2, &Log::silent()), Ended::Gone));
         assert!(!table.serves(2) && !table.is_live());
-        assert!(matches!(
-            table.ended(12, Exit::Code(0), 2, &Log::silent()),
-            Ended::Stranger
-        ));
+        assert!(matches!(table.ended(12, Exit::Code(0), 2, &Log::silent()), Ended::Stranger));
     }
 }

@@ -52,12 +52,7 @@ pub(crate) fn execute(
         );
         return None;
     }
-    match process::execute(
-        path,
-        arguments,
-        &pairs(variables),
-        &inherit as &[BorrowedFd<'_>],
-    ) {
+    match process::execute(path, arguments, &pairs(variables), &inherit as &[BorrowedFd<'_>]) {
         Ok(pid) => {
             log!(log, Notice, (), "start new binary process {}", pid);
             Some(pid)

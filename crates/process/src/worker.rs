@@ -36,11 +36,7 @@ impl WorkerContext {
         let sockets = each.flat_map(|(entry, listener)| {
             let shared = entry.shared;
             let descriptors = entry.sockets.iter().cloned();
-            descriptors.map(move |descriptor| Socket {
-                descriptor,
-                listener,
-                shared,
-            })
+            descriptors.map(move |descriptor| Socket { descriptor, listener, shared })
         });
         sockets.collect()
     }
@@ -88,11 +84,7 @@ pub(crate) fn become_worker(
     {
         report(limits::set_affinity(&cpus), "sched_setaffinity()", log);
     }
-    report(
-        credentials::allow_core_dump(),
-        "prctl(PR_SET_DUMPABLE)",
-        log,
-    );
+    report(credentials::allow_core_dump(), "prctl(PR_SET_DUMPABLE)", log);
     if let Some(folder) = &settings.working_directory
         && let Err(error) = std::env::set_current_dir(folder)
     {
@@ -114,11 +106,7 @@ pub(crate) fn set_title(text: &str, generation: u64) {
 fn apply_limits(settings: &ProcessSettings, log: &Log) {
     let nice = settings.worker_priority;
     if nice != 0 {
-        report(
-            limits::set_priority(nice),
-            &format!("setpriority({nice})"),
-            log,
-        );
+        report(limits::set_priority(nice), &format!("setpriority({nice})"), log);
     }
     if let Some(count) = settings.worker_rlimit_nofile {
         let call = format!("setrlimit(RLIMIT_NOFILE, {count})");

@@ -20,12 +20,7 @@ struct Hold;
 impl Protocol for Hold {
     async fn serve(self: Rc<Self>, connection: Connection) -> Outcome {
         let mut byte = [0];
-        if connection
-            .stream
-            .recv(&mut byte, Deadline::NEVER)
-            .await
-            .is_ok_and(|count| count == 1)
-        {
+        if connection.stream.recv(&mut byte, Deadline::NEVER).await.is_ok_and(|count| count == 1) {
             let _ = connection.stream.try_send(&byte, false);
             if byte == *b"k" {
                 let wait = Wait::keep_alive(Duration::from_secs(75));
@@ -57,34 +52,20 @@ fn a_shortage_closes_idle_connections_then_pauses_and_ends() {
             _ => panic!("another trouble"),
         }
     };
-    let limits = Limits {
-        connections: 100,
-        multi_accept: true,
-    };
+    let limits = Limits { connections: 100, multi_accept: true };
     let counters = Scoreboard::new().unwrap().claim(1).unwrap();
-    let sockets = vec![Socket {
-        descriptor: Arc::new(listener.into()),
-        listener: 0,
-        shared: false,
-    }];
-    let mut engine = Engine::new(
-        &reactor,
-        Rc::new(Hold),
-        sockets,
-        limits,
-        counters,
-        Box::new(report),
-    )
-    .unwrap();
+    let sockets =
+        vec![Socket { descriptor: Arc::new(listener.into()), listener: 0, shared: false }];
+    let mut engine =
+        Engine::new(&reactor, Rc::new(Hold), sockets, limits, counters, Box::new(report)).unwrap();
     let mut settle = |engine: &mut Engine<Hold>| {
         for _ in 0..10 {
             reactor.turn(engine, Some(Duration::ZERO)).unwrap();
         }
     };
 
-    let mut clients: Vec<TcpStream> = (0..4)
-        .map(|_| TcpStream::connect(address).unwrap())
-        .collect();
+    let mut clients: Vec<TcpStream> =
+        (0..4).map(|_| TcpStream::connect(address).unwrap()).collect();
     for (client, byte) in clients.iter_mut().zip([b"k", b"h", b"h", b"h"]) {
         client.write_all(byte).unwrap();
     }
@@ -93,14 +74,7 @@ fn a_shortage_closes_idle_connections_then_pauses_and_ends() {
     let used = std::os::fd::AsRawFd::as_raw_fd(&next) as u64;
     drop(next);
     let former = getrlimit(Resource::Nofile);
-    setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: Some(used + 2),
-            ..former
-        },
-    )
-    .unwrap();
+    setrlimit(Resource::Nofile, Rlimit { current: Some(used + 2), ..former }).unwrap();
 
     // the first is idle and goes for the third; then nobody is idle, and the fourth has to wait
     settle(&mut engine);

@@ -44,18 +44,12 @@ fn main() {
 }
 
 const TESTS: [(&str, fn()); 15] = [
-    (
-        "a_start_is_over_when_the_pid_file_stands",
-        a_start_is_over_when_the_pid_file_stands,
-    ),
+    ("a_start_is_over_when_the_pid_file_stands", a_start_is_over_when_the_pid_file_stands),
     (
         "an_address_in_use_is_tried_again_and_then_given_up",
         an_address_in_use_is_tried_again_and_then_given_up,
     ),
-    (
-        "reloads_under_load_lose_nothing",
-        reloads_under_load_lose_nothing,
-    ),
+    ("reloads_under_load_lose_nothing", reloads_under_load_lose_nothing),
     (
         "reuseport_sockets_survive_fewer_and_more_workers",
         reuseport_sockets_survive_fewer_and_more_workers,
@@ -68,59 +62,30 @@ const TESTS: [(&str, fn()); 15] = [
         "workers_that_cannot_start_leave_the_old_ones_serving",
         workers_that_cannot_start_leave_the_old_ones_serving,
     ),
-    (
-        "a_killed_worker_is_replaced_at_once",
-        a_killed_worker_is_replaced_at_once,
-    ),
+    ("a_killed_worker_is_replaced_at_once", a_killed_worker_is_replaced_at_once),
     (
         "an_upgrade_and_the_way_back_cut_no_connection",
         an_upgrade_and_the_way_back_cut_no_connection,
     ),
-    (
-        "logs_are_reopened_by_master_and_workers",
-        logs_are_reopened_by_master_and_workers,
-    ),
-    (
-        "a_graceful_end_removes_socket_paths",
-        a_graceful_end_removes_socket_paths,
-    ),
-    (
-        "a_single_process_reloads_in_place",
-        a_single_process_reloads_in_place,
-    ),
-    (
-        "a_thousand_idle_connections_pass_on",
-        a_thousand_idle_connections_pass_on,
-    ),
+    ("logs_are_reopened_by_master_and_workers", logs_are_reopened_by_master_and_workers),
+    ("a_graceful_end_removes_socket_paths", a_graceful_end_removes_socket_paths),
+    ("a_single_process_reloads_in_place", a_single_process_reloads_in_place),
+    ("a_thousand_idle_connections_pass_on", a_thousand_idle_connections_pass_on),
     (
         "an_old_worker_leaves_with_its_shutdown_timeout",
         an_old_worker_leaves_with_its_shutdown_timeout,
     ),
-    (
-        "root_gives_workers_a_user_and_limits",
-        root_gives_workers_a_user_and_limits,
-    ),
-    (
-        "an_nginx_is_upgraded_and_taken_back",
-        an_nginx_is_upgraded_and_taken_back,
-    ),
+    ("root_gives_workers_a_user_and_limits", root_gives_workers_a_user_and_limits),
+    ("an_nginx_is_upgraded_and_taken_back", an_nginx_is_upgraded_and_taken_back),
 ];
 
 fn a_start_is_over_when_the_pid_file_stands() {
     let server = Server::start("start", "listen 127.0.0.1:PORT\nworkers 2\ntext one\n");
     let pid = server.pid();
     assert_eq!(server.client().ask().unwrap().0, "one");
-    assert!(
-        title(pid).starts_with("toy: master process /"),
-        "{}",
-        title(pid)
-    );
+    assert!(title(pid).starts_with("toy: master process /"), "{}", title(pid));
     eventually("both workers run", || children(pid).len() == 2);
-    let titles = || {
-        children(pid)
-            .into_iter()
-            .all(|worker| title(worker) == "toy: worker process")
-    };
+    let titles = || children(pid).into_iter().all(|worker| title(worker) == "toy: worker process");
     eventually("both workers have their title", titles);
     server.stop();
 }
@@ -131,10 +96,8 @@ fn an_address_in_use_is_tried_again_and_then_given_up() {
     let output = server.command().output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1));
-    let sentence = format!(
-        "bind() to 127.0.0.1:{} failed (98: Address already in use)",
-        server.port
-    );
+    let sentence =
+        format!("bind() to 127.0.0.1:{} failed (98: Address already in use)", server.port);
     assert_eq!(text.matches(&sentence).count(), 5, "{text}");
     assert!(text.contains("still could not bind()"));
     assert!(!server.folder.join("toy.pid").exists());
@@ -158,9 +121,7 @@ fn reloads_under_load_lose_nothing() {
     idle.send(b"ne\n").unwrap();
     let (text, worker, count) = idle.answer().unwrap();
     assert_eq!((&*text, count), ("30", 2));
-    eventually("only the last generation is left", || {
-        children(pid).len() == 3
-    });
+    eventually("only the last generation is left", || children(pid).len() == 3);
     eventually("its number stands in the titles", || {
         title(worker) == "toy: worker process (generation 31)"
     });
@@ -187,10 +148,7 @@ fn a_reload_that_fails_says_why_and_changes_nothing() {
     server.configure("lisen 127.0.0.1:PORT\n");
     assert_eq!(
         server.reload(),
-        Err(format!(
-            "unknown directive \"lisen 127.0.0.1:{}\"",
-            server.port
-        ))
+        Err(format!("unknown directive \"lisen 127.0.0.1:{}\"", server.port))
     );
 
     let path = server.folder.join("new.sock");
@@ -217,9 +175,7 @@ fn workers_that_cannot_start_leave_the_old_ones_serving() {
 
     server.configure("listen 127.0.0.1:PORT\ntext three\n");
     server.reload().unwrap();
-    eventually("the new worker has the connection", || {
-        client.ask().unwrap().0 == "three"
-    });
+    eventually("the new worker has the connection", || client.ask().unwrap().0 == "three");
     server.stop();
 }
 
@@ -230,9 +186,7 @@ fn a_killed_worker_is_replaced_at_once() {
         let (_, worker, _) = server.client().ask().unwrap();
         let start = Instant::now();
         signals::send(worker, signals::SIGKILL).unwrap();
-        eventually("another worker", || {
-            children(pid).iter().any(|child| *child != worker)
-        });
+        eventually("another worker", || children(pid).iter().any(|child| *child != worker));
         assert!(start.elapsed() < Duration::from_millis(500));
     }
     assert!(server.log().contains(" [alert] "));
@@ -257,14 +211,10 @@ fn an_upgrade_and_the_way_back_cut_no_connection() {
             assert!(children(new).contains(&kept.ask().unwrap().1));
 
             signals::send(old, signals::SIGHUP).unwrap();
-            eventually("the old binary has workers again", || {
-                children(old).len() == 3
-            });
+            eventually("the old binary has workers again", || children(old).len() == 3);
             signals::send(new, signals::SIGQUIT).unwrap();
             eventually("the new binary ends", || !is_running(new));
-            eventually("the pid file is back", || {
-                server.pid_in("toy.pid") == Some(old)
-            });
+            eventually("the pid file is back", || server.pid_in("toy.pid") == Some(old));
             assert!(children(old).contains(&kept.ask().unwrap().1));
         }
         let new = begin_upgrade(&server, old);
@@ -272,10 +222,7 @@ fn an_upgrade_and_the_way_back_cut_no_connection() {
         eventually("the old binary ends", || !is_running(old));
         assert!(children(new).contains(&kept.ask().unwrap().1));
     });
-    assert!(
-        UnixStream::connect(&path).is_ok(),
-        "the path belongs to the binary that stayed"
-    );
+    assert!(UnixStream::connect(&path).is_ok(), "the path belongs to the binary that stayed");
     server.stop();
     assert!(!path.exists());
 }
@@ -284,10 +231,7 @@ fn logs_are_reopened_by_master_and_workers() {
     let server = Server::start("reopen", "listen 127.0.0.1:PORT\nworkers 2\ntext one\n");
     eventually("both workers run", || children(server.pid()).len() == 2);
     server.client().ask().unwrap();
-    let (log, moved) = (
-        server.folder.join("toy.log"),
-        server.folder.join("toy.log.1"),
-    );
+    let (log, moved) = (server.folder.join("toy.log"), server.folder.join("toy.log.1"));
     fs::rename(&log, &moved).unwrap();
     server.signal(signals::SIGUSR1);
     eventually("the workers say so in the old file or the new", || {
@@ -296,9 +240,7 @@ fn logs_are_reopened_by_master_and_workers() {
     });
     let length = fs::metadata(&moved).unwrap().len();
     server.signal(signals::SIGHUP);
-    eventually("lines go to the new file", || {
-        server.log().contains("start worker processes")
-    });
+    eventually("lines go to the new file", || server.log().contains("start worker processes"));
     eventually("old workers end into the new file", || {
         server.log().matches("exited with code 0").count() == 2
     });
@@ -318,12 +260,9 @@ fn a_graceful_end_removes_socket_paths() {
     eventually("the server ends", || !is_running(pid));
     assert!(!path.exists());
     let log = server.log();
-    for sentence in [
-        "(SIGQUIT) received from",
-        "gracefully shutting down",
-        "exited with code 0",
-        ": exit",
-    ] {
+    for sentence in
+        ["(SIGQUIT) received from", "gracefully shutting down", "exited with code 0", ": exit"]
+    {
         assert!(log.contains(sentence), "{sentence}: {log}");
     }
     fs::remove_dir_all(&server.folder).unwrap();
@@ -350,30 +289,20 @@ fn a_thousand_idle_connections_pass_on() {
     let server = Server::start("idle", "listen 127.0.0.1:PORT\nworkers 4\ntext one\n");
     let pid = server.pid();
     let mut clients: Vec<_> = (0..1000).map(|_| server.client()).collect();
-    clients
-        .iter_mut()
-        .for_each(|client| assert_eq!(client.ask().unwrap().2, 1));
+    clients.iter_mut().for_each(|client| assert_eq!(client.ask().unwrap().2, 1));
     for round in 2..6 {
         let start = Instant::now();
         server.reload().unwrap();
         eventually("the old workers end", || children(pid).len() == 4);
-        assert!(
-            start.elapsed() < Duration::from_secs(5),
-            "{:?}",
-            start.elapsed()
-        );
-        clients
-            .iter_mut()
-            .for_each(|client| assert_eq!(client.ask().unwrap().2, round));
+        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+        clients.iter_mut().for_each(|client| assert_eq!(client.ask().unwrap().2, round));
     }
     server.stop();
 }
 
 fn an_old_worker_leaves_with_its_shutdown_timeout() {
-    let server = Server::start(
-        "timeout",
-        "listen 127.0.0.1:PORT\ntext one\nshutdown_timeout 100\n",
-    );
+    let server =
+        Server::start("timeout", "listen 127.0.0.1:PORT\ntext one\nshutdown_timeout 100\n");
     let pid = server.pid();
     let mut client = server.client();
     client.ask().unwrap();
@@ -396,33 +325,13 @@ fn root_gives_workers_a_user_and_limits() {
     let (_, worker, _) = server.client().ask().unwrap();
     let (uid, gid) = daemun_sys::credentials::user("nobody").unwrap().unwrap();
     let status = fs::read_to_string(format!("/proc/{worker}/status")).unwrap();
-    assert!(
-        status.contains(&format!("Uid:\t{uid}\t{uid}\t{uid}\t{uid}\n")),
-        "{status}"
-    );
-    assert!(
-        status.contains(&format!("Gid:\t{gid}\t{gid}\t{gid}\t{gid}\n")),
-        "{status}"
-    );
+    assert!(status.contains(&format!("Uid:\t{uid}\t{uid}\t{uid}\t{uid}\n")), "{status}");
+    assert!(status.contains(&format!("Gid:\t{gid}\t{gid}\t{gid}\t{gid}\n")), "{status}");
     let limits = fs::read_to_string(format!("/proc/{worker}/limits")).unwrap();
-    let files = limits
-        .lines()
-        .find(|line| line.starts_with("Max open files"))
-        .unwrap();
-    assert_eq!(
-        files
-            .split_whitespace()
-            .filter(|word| *word == "777")
-            .count(),
-        2,
-        "{files}"
-    );
+    let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    assert_eq!(files.split_whitespace().filter(|word| *word == "777").count(), 2, "{files}");
     let stat = fs::read_to_string(format!("/proc/{worker}/stat")).unwrap();
-    assert_eq!(
-        stat.rsplit_once(')').unwrap().1.split_whitespace().nth(16),
-        Some("5"),
-        "{stat}"
-    );
+    assert_eq!(stat.rsplit_once(')').unwrap().1.split_whitespace().nth(16), Some("5"), "{stat}");
 
     let log = server.folder.join("toy.log");
     fs::rename(&log, server.folder.join("toy.log.1")).unwrap();
@@ -462,17 +371,11 @@ fn an_nginx_is_upgraded_and_taken_back() {
 
     let script = server.folder.join("script");
     let toy = std::env::current_exe().unwrap();
-    fs::write(
-        &script,
-        format!("#!/bin/sh\nexec {} toy {folder}\n", toy.display()),
-    )
-    .unwrap();
+    fs::write(&script, format!("#!/bin/sh\nexec {} toy {folder}\n", toy.display())).unwrap();
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
     fs::rename(&script, &binary).unwrap();
     signals::send(old, signals::SIGUSR2).unwrap();
-    eventually("daemun stands", || {
-        server.pid_in("toy.pid").is_some_and(|pid| pid != old)
-    });
+    eventually("daemun stands", || server.pid_in("toy.pid").is_some_and(|pid| pid != old));
     let new = server.pid();
     signals::send(old, signals::SIGWINCH).unwrap();
     eventually("nginx has no worker left", || children(old) == [new]);
@@ -488,19 +391,10 @@ fn an_nginx_is_upgraded_and_taken_back() {
     client.read_to_string(&mut answer).unwrap();
     assert!(answer.ends_with("nginx"), "{answer}");
 
-    let reload = signaller::signal(
-        Request::Reload,
-        &server.folder.join("toy.pid"),
-        &Log::silent(),
-    );
-    assert_eq!(
-        reload, 0,
-        "a server that cannot tell the outcome gets the signal"
-    );
+    let reload = signaller::signal(Request::Reload, &server.folder.join("toy.pid"), &Log::silent());
+    assert_eq!(reload, 0, "a server that cannot tell the outcome gets the signal");
     eventually("nginx reloads", || {
-        fs::read_to_string(server.folder.join("nginx.log"))
-            .unwrap()
-            .contains("reconfiguring")
+        fs::read_to_string(server.folder.join("nginx.log")).unwrap().contains("reconfiguring")
     });
     server.stop();
 }

@@ -10,10 +10,7 @@ fn head() -> impl Strategy<Value = Vec<u8>> {
     let end = prop::sample::select(vec!["\r\n", "\n", "\r", ""]);
     let lines = prop::collection::vec((field, end.clone()), 0..5);
     (line, end, lines).prop_map(|(line, end, fields)| {
-        let fields: String = fields
-            .iter()
-            .map(|(field, end)| format!("{field}{end}"))
-            .collect();
+        let fields: String = fields.iter().map(|(field, end)| format!("{field}{end}")).collect();
         format!("{line}{end}{fields}\r\n").into_bytes()
     })
 }

@@ -63,10 +63,7 @@ impl SharedMutex {
     }
 
     fn acquired(place: &Place, result: i32) -> io::Result<Acquired<'_>> {
-        let guard = || Guard {
-            place,
-            not_send: std::marker::PhantomData,
-        };
+        let guard = || Guard { place, not_send: std::marker::PhantomData };
         match result {
             0 => Ok(Acquired::Clean(guard())),
             libc::EOWNERDEAD => Ok(Acquired::Abandoned(guard())),
@@ -100,30 +97,24 @@ fn initialise(mutex: *mut libc::pthread_mutex_t) -> io::Result<()> {
     // of its size, shared, that nobody uses yet; destroy ends the attributes' life only.
     unsafe {
         check(libc::pthread_mutexattr_init(attributes))?;
-        let result = check(libc::pthread_mutexattr_setpshared(
-            attributes,
-            libc::PTHREAD_PROCESS_SHARED,
-        ))
-        .and_then(|()| {
-            let robust = libc::PTHREAD_MUTEX_ROBUST;
-            check(libc::pthread_mutexattr_setrobust(attributes, robust))
-        })
-        .and_then(|()| {
-            let kind = libc::PTHREAD_MUTEX_ERRORCHECK;
-            check(libc::pthread_mutexattr_settype(attributes, kind))
-        })
-        .and_then(|()| check(libc::pthread_mutex_init(mutex, attributes)));
+        let result =
+            check(libc::pthread_mutexattr_setpshared(attributes, libc::PTHREAD_PROCESS_SHARED))
+                .and_then(|()| {
+                    let robust = libc::PTHREAD_MUTEX_ROBUST;
+                    check(libc::pthread_mutexattr_setrobust(attributes, robust))
+                })
+                .and_then(|()| {
+                    let kind = libc::PTHREAD_MUTEX_ERRORCHECK;
+                    check(libc::pthread_mutexattr_settype(attributes, kind))
+                })
+                .and_then(|()| check(libc::pthread_mutex_init(mutex, attributes)));
         libc::pthread_mutexattr_destroy(attributes);
         result
     }
 }
 
 fn check(result: i32) -> io::Result<()> {
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::from_raw_os_error(result))
-    }
+    if result == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(result)) }
 }
 
 #[cfg(test)]
@@ -136,16 +127,10 @@ mod tests {
         let guard = mutex.lock().unwrap();
         assert!(matches!(guard, Acquired::Clean(_)));
         let busy = std::thread::scope(|scope| {
-            scope
-                .spawn(|| mutex.try_lock().err().unwrap().raw_os_error())
-                .join()
-                .unwrap()
+            scope.spawn(|| mutex.try_lock().err().unwrap().raw_os_error()).join().unwrap()
         });
         assert_eq!(busy, Some(libc::EBUSY));
-        assert_eq!(
-            mutex.lock().err().unwrap().raw_os_error(),
-            Some(libc::EDEADLK)
-        );
+        assert_eq!(mutex.lock().err().unwrap().raw_os_error(), Some(libc::EDEADLK));
         drop(guard);
         assert!(matches!(mutex.try_lock().unwrap(), Acquired::Clean(_)));
     }

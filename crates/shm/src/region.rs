@@ -43,12 +43,7 @@ impl<T: Shareable> Region<T> {
     /// Errors are mmap(2)'s.
     pub fn new(count: usize) -> io::Result<Region<T>> {
         const { assert!(align_of::<T>() <= 4096, "mappings are aligned to pages") };
-        const {
-            assert!(
-                !std::mem::needs_drop::<T>(),
-                "shared values are never dropped"
-            )
-        };
+        const { assert!(!std::mem::needs_drop::<T>(), "shared values are never dropped") };
         let bytes = Self::bytes(count)?;
         // SAFETY: the kernel chooses the address, so no mapping is replaced.
         let start = unsafe {
@@ -56,20 +51,12 @@ impl<T: Shareable> Region<T> {
             mmap_anonymous(ptr::null_mut(), bytes, access, MapFlags::SHARED)?
         };
         let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Region {
-            start,
-            count,
-            owns: PhantomData,
-        })
+        Ok(Region { start, count, owns: PhantomData })
     }
 
     fn bytes(count: usize) -> io::Result<usize> {
-        let bytes = count
-            .checked_mul(size_of::<T>())
-            .filter(|&bytes| bytes <= isize::MAX as usize);
-        bytes
-            .map(|bytes| bytes.max(1))
-            .ok_or(io::ErrorKind::InvalidInput.into())
+        let bytes = count.checked_mul(size_of::<T>()).filter(|&bytes| bytes <= isize::MAX as usize);
+        bytes.map(|bytes| bytes.max(1)).ok_or(io::ErrorKind::InvalidInput.into())
     }
 }
 
@@ -102,11 +89,7 @@ mod tests {
     #[test]
     fn a_region_starts_with_zeros_and_keeps_what_is_written() {
         let region: Region<AtomicU64> = Region::new(10_000).unwrap();
-        assert!(
-            region
-                .iter()
-                .all(|value| value.load(Ordering::Relaxed) == 0)
-        );
+        assert!(region.iter().all(|value| value.load(Ordering::Relaxed) == 0));
         region[9_999].store(7, Ordering::Relaxed);
         assert_eq!(region[9_999].load(Ordering::Relaxed), 7);
     }

@@ -82,10 +82,7 @@ impl Scoreboard {
 
     pub fn new() -> io::Result<Arc<Scoreboard>> {
         let slots = Region::new(1 + Self::CAPACITY)?;
-        Ok(Arc::new(Scoreboard {
-            slots,
-            numbers: Region::new(1)?,
-        }))
+        Ok(Arc::new(Scoreboard { slots, numbers: Region::new(1)? }))
     }
 
     /// Takes a free slot for a worker that is about to be forked; `None` where all are taken.
@@ -97,10 +94,7 @@ impl Scoreboard {
         slot.generation.store(generation, Relaxed);
         slot.pid.store(0, Relaxed);
         slot.state.store(WorkerState::Starting as u8, Relaxed);
-        Some(WorkerSlot {
-            board: self.clone(),
-            index,
-        })
+        Some(WorkerSlot { board: self.clone(), index })
     }
 
     /// Called by the master when the worker in the slot `index` has been reaped: keeps what it
@@ -277,9 +271,7 @@ mod tests {
     #[test]
     fn a_full_board_has_no_slot_until_a_worker_is_reaped() {
         let board = Scoreboard::new().unwrap();
-        let slots: Vec<_> = (0..Scoreboard::CAPACITY)
-            .map(|_| board.claim(1).unwrap())
-            .collect();
+        let slots: Vec<_> = (0..Scoreboard::CAPACITY).map(|_| board.claim(1).unwrap()).collect();
         assert!(board.claim(1).is_none());
         board.retire(slots[500].index());
         assert_eq!(board.claim(1).unwrap().index(), slots[500].index());

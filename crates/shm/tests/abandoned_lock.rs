@@ -23,10 +23,7 @@ fn main() {
             guard.mark_consistent();
         }
     }
-    assert!(
-        matches!(mutex.lock().unwrap(), Acquired::Clean(_)),
-        "it was repaired"
-    );
+    assert!(matches!(mutex.lock().unwrap(), Acquired::Clean(_)), "it was repaired");
 
     in_child(|| {
         let _guard = mutex.lock().unwrap();

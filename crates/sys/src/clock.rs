@@ -21,9 +21,8 @@ pub struct LocalTime {
 }
 
 /// The months as HTTP and nginx's logs spell them.
-pub const MONTHS: [&str; 12] = [
-    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-];
+pub const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 impl LocalTime {
     pub fn month_name(&self) -> &'static str {
@@ -82,10 +81,7 @@ mod tests {
         let time = local(seconds);
         let of_day =
             i64::from(time.hour) * 3600 + i64::from(time.minute) * 60 + i64::from(time.second);
-        assert_eq!(
-            (seconds + i64::from(time.offset)).rem_euclid(86_400),
-            of_day
-        );
+        assert_eq!((seconds + i64::from(time.offset)).rem_euclid(86_400), of_day);
         assert_eq!((time.year, time.month), (2026, 11));
     }
 

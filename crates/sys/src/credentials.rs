@@ -24,12 +24,7 @@ pub fn user(name: &str) -> io::Result<Option<(u32, u32)>> {
         }
     })?;
     // SAFETY: the call reported the entry as found, so it filled it.
-    Ok(found.then(|| unsafe {
-        (
-            entry.assume_init_ref().pw_uid,
-            entry.assume_init_ref().pw_gid,
-        )
-    }))
+    Ok(found.then(|| unsafe { (entry.assume_init_ref().pw_uid, entry.assume_init_ref().pw_gid) }))
 }
 
 /// A group's number; `None` where there is no such group.

@@ -11,10 +11,7 @@ use crate::descriptor::check;
 pub fn replace(variables: &[(OsString, OsString)]) -> io::Result<()> {
     let mut pairs = Vec::with_capacity(variables.len());
     for (name, value) in variables {
-        pairs.push((
-            CString::new(name.as_bytes())?,
-            CString::new(value.as_bytes())?,
-        ));
+        pairs.push((CString::new(name.as_bytes())?, CString::new(value.as_bytes())?));
     }
     crate::process::require_one_thread()?;
     // SAFETY: this is the only thread, so nobody reads the environment meanwhile; `setenv` copies

@@ -14,10 +14,7 @@ pub enum Resource {
 
 /// The soft and the hard limit.
 pub fn limit(resource: Resource) -> io::Result<(u64, u64)> {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the record is valid for the call.
     check(unsafe { libc::getrlimit(resource.number(), &mut limit) })?;
     Ok((limit.rlim_cur, limit.rlim_max))
@@ -25,10 +22,7 @@ pub fn limit(resource: Resource) -> io::Result<(u64, u64)> {
 
 /// Sets both limits to `value`.
 pub fn set_limit(resource: Resource, value: u64) -> io::Result<()> {
-    let limit = libc::rlimit {
-        rlim_cur: value,
-        rlim_max: value,
-    };
+    let limit = libc::rlimit { rlim_cur: value, rlim_max: value };
     // SAFETY: the record is valid for the call.
     check(unsafe { libc::setrlimit(resource.number(), &limit) })?;
     Ok(())

@@ -55,11 +55,7 @@ impl PacketSocket {
         address.length = size_of::<libc::sockaddr_un>() as libc::socklen_t;
         // SAFETY: the address is valid for the length that is passed.
         check(unsafe {
-            libc::getsockname(
-                listener.number(),
-                address.pointer_mut(),
-                &mut address.length,
-            )
+            libc::getsockname(listener.number(), address.pointer_mut(), &mut address.length)
         })?;
         Self::new()?.connected_to(&address)
     }
@@ -74,11 +70,7 @@ impl PacketSocket {
     }
 
     pub fn peer(&self) -> io::Result<PeerCredentials> {
-        let mut credentials = libc::ucred {
-            pid: 0,
-            uid: 0,
-            gid: 0,
-        };
+        let mut credentials = libc::ucred { pid: 0, uid: 0, gid: 0 };
         let mut length = size_of::<libc::ucred>() as libc::socklen_t;
         let pointer = (&raw mut credentials).cast();
         // SAFETY: the record is valid for the length that is passed.
@@ -91,10 +83,7 @@ impl PacketSocket {
                 &mut length,
             )
         })?;
-        Ok(PeerCredentials {
-            pid: credentials.pid,
-            uid: credentials.uid,
-        })
+        Ok(PeerCredentials { pid: credentials.pid, uid: credentials.uid })
     }
 
     /// Sends one message, whole or not at all.
@@ -104,10 +93,8 @@ impl PacketSocket {
 
     /// Sends one message and a duplicate of `descriptor` with it.
     pub fn send_with(&self, bytes: &[u8], descriptor: Option<BorrowedFd<'_>>) -> io::Result<()> {
-        let mut part = libc::iovec {
-            iov_base: bytes.as_ptr().cast_mut().cast(),
-            iov_len: bytes.len(),
-        };
+        let mut part =
+            libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
         let mut control = Control::new();
         let mut message = message_of(&mut part);
         if let Some(descriptor) = descriptor {
@@ -126,10 +113,7 @@ impl PacketSocket {
     ///
     /// `WouldBlock` where there is none. One that does not fit is `InvalidData`.
     pub fn receive(&self, bytes: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
-        let mut part = libc::iovec {
-            iov_base: bytes.as_mut_ptr().cast(),
-            iov_len: bytes.len(),
-        };
+        let mut part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
         let mut control = Control::new();
         let mut message = message_of(&mut part);
         message.msg_control = (&raw mut control).cast();
@@ -214,10 +198,7 @@ impl Address {
         // SAFETY: an address is plain data, for which all zeroes is valid.
         let mut address: libc::sockaddr_un = unsafe { std::mem::zeroed() };
         address.sun_family = libc::AF_UNIX as libc::sa_family_t;
-        Address {
-            address,
-            length: Self::HEAD as libc::socklen_t,
-        }
+        Address { address, length: Self::HEAD as libc::socklen_t }
     }
 
     fn of(name: &str) -> io::Result<Address> {
@@ -253,10 +234,7 @@ struct Control {
 
 impl Control {
     fn new() -> Control {
-        Control {
-            header: MaybeUninit::zeroed(),
-            descriptors: [MaybeUninit::zeroed(); DESCRIPTORS],
-        }
+        Control { header: MaybeUninit::zeroed(), descriptors: [MaybeUninit::zeroed(); DESCRIPTORS] }
     }
 
     fn put(&mut self, message: &mut libc::msghdr, descriptor: BorrowedFd<'_>) {
@@ -337,14 +315,8 @@ mod tests {
         one.send(b"second").unwrap();
         let mut bytes = [0; 64];
         assert_eq!(other.receive(&mut bytes).unwrap().0, 5);
-        assert_eq!(
-            other.receive(&mut bytes[..2]).unwrap_err().kind(),
-            io::ErrorKind::InvalidData
-        );
-        assert_eq!(
-            other.receive(&mut bytes).unwrap_err().kind(),
-            io::ErrorKind::WouldBlock
-        );
+        assert_eq!(other.receive(&mut bytes[..2]).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(other.receive(&mut bytes).unwrap_err().kind(), io::ErrorKind::WouldBlock);
         drop(one);
         assert_eq!(other.receive(&mut bytes).unwrap().0, 0);
     }
@@ -359,10 +331,7 @@ mod tests {
         assert_eq!(client.peer().unwrap().uid, crate::identity::effective_uid());
 
         let unnamed = PacketSocket::listen("").unwrap();
-        PacketSocket::connect_to(&unnamed)
-            .unwrap()
-            .send(b"hello")
-            .unwrap();
+        PacketSocket::connect_to(&unnamed).unwrap().send(b"hello").unwrap();
         assert_eq!(unnamed.accept().unwrap().receive(&mut [0; 8]).unwrap().0, 5);
     }
 }

@@ -24,11 +24,7 @@ pub fn readable(descriptors: &[BorrowedFd<'_>], limit: Option<Duration>) -> io::
     };
     // SAFETY: the array is valid for its length, and its descriptors are open.
     match check(unsafe {
-        libc::poll(
-            polled.as_mut_ptr(),
-            polled.len() as libc::nfds_t,
-            milliseconds,
-        )
+        libc::poll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, milliseconds)
     }) {
         Ok(_) => Ok(polled.iter().map(|entry| entry.revents != 0).collect()),
         Err(error) if error.kind() == io::ErrorKind::Interrupted => {

@@ -131,14 +131,9 @@ impl Strings {
             .iter()
             .map(|string| CString::new(string.clone().into_vec()))
             .collect::<Result<_, _>>()?;
-        let pointers = strings
-            .iter()
-            .map(|string| string.as_ptr().cast_mut())
-            .chain([std::ptr::null_mut()]);
-        Ok(Strings {
-            pointers: pointers.collect(),
-            _strings: strings,
-        })
+        let pointers =
+            strings.iter().map(|string| string.as_ptr().cast_mut()).chain([std::ptr::null_mut()]);
+        Ok(Strings { pointers: pointers.collect(), _strings: strings })
     }
 }
 
@@ -174,23 +169,14 @@ struct Attributes(MaybeUninit<libc::posix_spawnattr_t>);
 impl Attributes {
     fn with_default_signals() -> io::Result<Attributes> {
         let mut attributes = Attributes(MaybeUninit::uninit());
-        let (none, pipe) = (
-            crate::signals::set_of(&[]),
-            crate::signals::set_of(&[libc::SIGPIPE]),
-        );
+        let (none, pipe) = (crate::signals::set_of(&[]), crate::signals::set_of(&[libc::SIGPIPE]));
         let flags = libc::POSIX_SPAWN_SETSIGMASK | libc::POSIX_SPAWN_SETSIGDEF;
         // SAFETY: the first call initialises the value; the others get it initialised, and sets
         // that live.
         unsafe {
             refuse(libc::posix_spawnattr_init(attributes.0.as_mut_ptr()))?;
-            refuse(libc::posix_spawnattr_setsigmask(
-                attributes.0.as_mut_ptr(),
-                &none,
-            ))?;
-            refuse(libc::posix_spawnattr_setsigdefault(
-                attributes.0.as_mut_ptr(),
-                &pipe,
-            ))?;
+            refuse(libc::posix_spawnattr_setsigmask(attributes.0.as_mut_ptr(), &none))?;
+            refuse(libc::posix_spawnattr_setsigdefault(attributes.0.as_mut_ptr(), &pipe))?;
             refuse(libc::posix_spawnattr_setflags(
                 attributes.0.as_mut_ptr(),
                 flags as libc::c_short,

@@ -81,9 +81,7 @@ pub fn send(pid: i32, signal: i32) -> io::Result<()> {
 
 /// A signal with a number that [`Received::value`] shows.
 pub fn send_with(pid: i32, signal: i32, value: i32) -> io::Result<()> {
-    let value = libc::sigval {
-        sival_ptr: std::ptr::without_provenance_mut(value as u32 as usize),
-    };
+    let value = libc::sigval { sival_ptr: std::ptr::without_provenance_mut(value as u32 as usize) };
     // SAFETY: `sigqueue` takes numbers only; the value is never followed as a pointer.
     check(unsafe { libc::sigqueue(pid, signal, value) })?;
     Ok(())

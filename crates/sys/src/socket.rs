@@ -55,11 +55,7 @@ impl Setting {
             Setting::KeepaliveInterval => (libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, "TCP_KEEPINTVL"),
             Setting::KeepaliveCount => (libc::IPPROTO_TCP, libc::TCP_KEEPCNT, "TCP_KEEPCNT"),
             Setting::FastOpen => (libc::IPPROTO_TCP, libc::TCP_FASTOPEN, "TCP_FASTOPEN"),
-            Setting::DeferAccept => (
-                libc::IPPROTO_TCP,
-                libc::TCP_DEFER_ACCEPT,
-                "TCP_DEFER_ACCEPT",
-            ),
+            Setting::DeferAccept => (libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, "TCP_DEFER_ACCEPT"),
             Setting::NoDelay => (libc::IPPROTO_TCP, libc::TCP_NODELAY, "TCP_NODELAY"),
         }
     }
@@ -82,13 +78,7 @@ pub fn set(socket: BorrowedFd<'_>, setting: Setting, value: i32) -> io::Result<(
     let size = size_of_val(&value) as libc::socklen_t;
     // SAFETY: the value is valid for its size.
     check(unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            level,
-            option,
-            (&raw const value).cast(),
-            size,
-        )
+        libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const value).cast(), size)
     })?;
     Ok(())
 }
@@ -99,13 +89,7 @@ pub fn value(socket: BorrowedFd<'_>, setting: Setting) -> io::Result<i32> {
     let mut size = size_of_val(&value) as libc::socklen_t;
     // SAFETY: the value is valid for its size.
     check(unsafe {
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            level,
-            option,
-            (&raw mut value).cast(),
-            &mut size,
-        )
+        libc::getsockopt(socket.as_raw_fd(), level, option, (&raw mut value).cast(), &mut size)
     })?;
     Ok(value)
 }
@@ -207,26 +191,21 @@ fn decode(storage: &libc::sockaddr_storage, length: usize) -> io::Result<Name> {
             // SAFETY: the family says which record the kernel wrote; storage is aligned for it.
             let v4 = unsafe { &*pointer.cast::<libc::sockaddr_in>() };
             let ip = Ipv4Addr::from(v4.sin_addr.s_addr.to_ne_bytes());
-            Ok(Name::Ip(
-                SocketAddrV4::new(ip, u16::from_be(v4.sin_port)).into(),
-            ))
+            Ok(Name::Ip(SocketAddrV4::new(ip, u16::from_be(v4.sin_port)).into()))
         }
         libc::AF_INET6 => {
             // SAFETY: as above.
             let v6 = unsafe { &*pointer.cast::<libc::sockaddr_in6>() };
             let ip = Ipv6Addr::from(v6.sin6_addr.s6_addr);
             let port = u16::from_be(v6.sin6_port);
-            Ok(Name::Ip(
-                SocketAddrV6::new(ip, port, v6.sin6_flowinfo, v6.sin6_scope_id).into(),
-            ))
+            Ok(Name::Ip(SocketAddrV6::new(ip, port, v6.sin6_flowinfo, v6.sin6_scope_id).into()))
         }
         libc::AF_UNIX => {
             // SAFETY: as above.
             let unix = unsafe { &*pointer.cast::<libc::sockaddr_un>() };
             let held = length.saturating_sub(std::mem::offset_of!(libc::sockaddr_un, sun_path));
-            let path = unix.sun_path[..held.min(unix.sun_path.len())]
-                .iter()
-                .map(|byte| *byte as u8);
+            let path =
+                unix.sun_path[..held.min(unix.sun_path.len())].iter().map(|byte| *byte as u8);
             let path: Vec<u8> = path.take_while(|byte| *byte != 0).collect();
             Ok(Name::Unix(std::ffi::OsString::from_vec(path).into()))
         }
@@ -285,9 +264,7 @@ mod tests {
         for text in ["127.0.0.1:0", "[::1]:0"] {
             let asked: SocketAddr = text.parse().unwrap();
             let socket = bound(&Name::Ip(asked));
-            let Name::Ip(given) = local_name(socket.as_fd()).unwrap() else {
-                panic!("{text}")
-            };
+            let Name::Ip(given) = local_name(socket.as_fd()).unwrap() else { panic!("{text}") };
             assert_eq!(given.ip(), asked.ip());
             assert!(std::net::TcpStream::connect(given).is_ok());
         }
@@ -300,18 +277,11 @@ mod tests {
     #[test]
     fn settings_are_taken() {
         let socket = stream_for(&Name::Ip("127.0.0.1:0".parse().unwrap())).unwrap();
-        for (setting, value_) in [
-            (Setting::ReusePort, 1),
-            (Setting::KeepaliveCount, 7),
-            (Setting::Keepalive, 1),
-        ] {
+        for (setting, value_) in
+            [(Setting::ReusePort, 1), (Setting::KeepaliveCount, 7), (Setting::Keepalive, 1)]
+        {
             set(socket.as_fd(), setting, value_).unwrap();
-            assert_eq!(
-                value(socket.as_fd(), setting).unwrap(),
-                value_,
-                "{}",
-                setting.name()
-            );
+            assert_eq!(value(socket.as_fd(), setting).unwrap(), value_, "{}", setting.name());
         }
     }
 }

@@ -51,23 +51,15 @@ fn find_area() -> io::Result<Option<Area>> {
     let stat = std::fs::read_to_string("/proc/self/stat")?;
     // The second field is the program's name in parentheses, and may hold anything.
     let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    let fields: Vec<usize> = after_name
-        .split_whitespace()
-        .map(|field| field.parse().unwrap_or(0))
-        .collect();
+    let fields: Vec<usize> =
+        after_name.split_whitespace().map(|field| field.parse().unwrap_or(0)).collect();
     let field = |number: usize| fields.get(number - 3).copied().unwrap_or(0);
     let (start, arguments_end, environment_start, end) =
         (field(48), field(49), field(50), field(51));
     if start == 0 || arguments_end <= start {
         return Ok(None);
     }
-    let end = if environment_start == arguments_end && end > arguments_end {
-        end
-    } else {
-        arguments_end
-    };
-    Ok(Some(Area {
-        start: std::ptr::with_exposed_provenance_mut(start),
-        length: end - start,
-    }))
+    let end =
+        if environment_start == arguments_end && end > arguments_end { end } else { arguments_end };
+    Ok(Some(Area { start: std::ptr::with_exposed_provenance_mut(start), length: end - start }))
 }

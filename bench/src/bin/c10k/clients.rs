@@ -47,25 +47,12 @@ pub fn connect(port: u16, count: usize) -> Clients {
         let stream = TcpStream::connect(("127.0.0.1", port)).expect("a connection");
         stream.set_nonblocking(true).expect("a socket");
         stream.set_nodelay(true).expect("a socket");
-        epoll::add(
-            &epoll,
-            &stream,
-            EventData::new_u64(place as u64),
-            EventFlags::IN,
-        )
-        .expect("a watch");
-        Client {
-            stream,
-            asked: None,
-            received: Vec::new(),
-        }
+        epoll::add(&epoll, &stream, EventData::new_u64(place as u64), EventFlags::IN)
+            .expect("a watch");
+        Client { stream, asked: None, received: Vec::new() }
     };
     let clients = (0..count).map(connect).collect();
-    Clients {
-        epoll,
-        events: Vec::with_capacity(512),
-        clients,
-    }
+    Clients { epoll, events: Vec::with_capacity(512), clients }
 }
 
 impl Clients {
@@ -117,11 +104,7 @@ impl Clients {
             let read = client.stream.read(&mut [0; 64]);
             !matches!(read, Err(error) if error.kind() == ErrorKind::WouldBlock)
         };
-        self.clients
-            .iter_mut()
-            .map(is_closed)
-            .filter(|closed| *closed)
-            .count()
+        self.clients.iter_mut().map(is_closed).filter(|closed| *closed).count()
     }
 
     /// Gives each connection its turn once a period; with `None` in between.
@@ -153,10 +136,7 @@ impl Clients {
 
     /// Takes what answers have come, waiting for a moment; returns how many connections failed.
     fn hear(&mut self, latencies: &mut Vec<Duration>) -> usize {
-        let moment = Timespec {
-            tv_sec: 0,
-            tv_nsec: 50_000,
-        };
+        let moment = Timespec { tv_sec: 0, tv_nsec: 50_000 };
         self.events.clear();
         // A signal that interrupts it is no harm.
         let _ = epoll::wait(&self.epoll, spare_capacity(&mut self.events), Some(&moment));

@@ -43,10 +43,7 @@ fn main() -> ExitCode {
     let mut met = true;
 
     println!("{CONNECTIONS} connections, a request a second each");
-    println!(
-        "{:>8} {:>12} {:>10} {:>10} {:>8}",
-        "", "growth", "p50", "p99", "errors"
-    );
+    println!("{:>8} {:>12} {:>10} {:>10} {:>8}", "", "growth", "p50", "p99", "errors");
     let mut asked: [Vec<Run>; 2] = [Vec::new(), Vec::new()];
     for _ in 0..ROUNDS {
         for (kind, runs) in Kind::BOTH.into_iter().zip(&mut asked) {
@@ -59,10 +56,7 @@ fn main() -> ExitCode {
     let ratio = ours.as_secs_f64() / theirs.as_secs_f64();
     println!("median p99: nginx {theirs:?}, daemun {ours:?}: {ratio:.2} times");
     met &= bound("p99 latency", ratio <= LATENCY);
-    met &= bound(
-        "growth",
-        daemun.iter().all(|run| run.growth <= ASKING_GROWTH),
-    );
+    met &= bound("growth", daemun.iter().all(|run| run.growth <= ASKING_GROWTH));
     met &= bound("no errors", daemun.iter().all(|run| run.errors == 0));
 
     println!("\n{CONNECTIONS} connections, a byte of a request head a second each");
@@ -73,11 +67,7 @@ fn main() -> ExitCode {
     });
     met &= bound("growth", trickled[1].growth <= TRICKLING_GROWTH);
     met &= bound("no errors", trickled[1].errors == 0);
-    if met {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    if met { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn ask(kind: Kind) -> Run {
@@ -101,30 +91,18 @@ fn trickle(kind: Kind) -> Run {
     let closed = clients.count_closed();
     // Every head is ended now, and every request has to be answered.
     let (latencies, errors) = clients.end_heads();
-    Run {
-        growth,
-        latencies,
-        errors: errors + closed,
-    }
+    Run { growth, latencies, errors: errors + closed }
 }
 
 fn p99(runs: &[Run]) -> Duration {
-    let mut each: Vec<_> = runs
-        .iter()
-        .map(|run| run.latencies.percentile(99))
-        .collect();
+    let mut each: Vec<_> = runs.iter().map(|run| run.latencies.percentile(99)).collect();
     each.sort_unstable();
     each[each.len() / 2]
 }
 
 fn print_run(kind: Kind, run: &Run) {
     let [p50, p99] = [50, 99].map(|percent| format!("{:?}", run.latencies.percentile(percent)));
-    println!(
-        "{:>8} {:>9} KB {p50:>10} {p99:>10} {:>8}",
-        kind.name(),
-        run.growth,
-        run.errors
-    );
+    println!("{:>8} {:>9} KB {p50:>10} {p99:>10} {:>8}", kind.name(), run.growth, run.errors);
 }
 
 fn bound(what: &str, met: bool) -> bool {

@@ -65,21 +65,10 @@ impl Server {
         folder.write("index.html", [b'x'; 1024]);
         let stderr = File::create(folder.path("stderr")).expect("a file");
         let mut command = Command::new(kind.program());
-        command
-            .arg("-p")
-            .arg(folder.path(""))
-            .args(["-c", "server.conf", "-e", "error.log"]);
-        let process = command
-            .stdin(Stdio::null())
-            .stderr(stderr)
-            .spawn()
-            .expect("a server");
+        command.arg("-p").arg(folder.path("")).args(["-c", "server.conf", "-e", "error.log"]);
+        let process = command.stdin(Stdio::null()).stderr(stderr).spawn().expect("a server");
         eventually("the server answers", || answers(port));
-        Server {
-            process,
-            port,
-            _folder: folder,
-        }
+        Server { process, port, _folder: folder }
     }
 
     pub fn port(&self) -> u16 {

@@ -57,11 +57,7 @@ fn compare(requests: usize, connections: usize, rounds: usize) {
     }
     for (server, results) in SERVERS.iter().zip(&mut results) {
         results.sort_unstable();
-        println!(
-            "{server:>8}  least {}  median {}",
-            results[0],
-            results[rounds / 2]
-        );
+        println!("{server:>8}  least {}  median {}", results[0], results[rounds / 2]);
     }
     run_self(&["park"]).wait().expect("a child to wait for");
 }
@@ -82,17 +78,9 @@ fn round(server: &str, requests: usize, connections: usize) -> u64 {
 }
 
 fn run_self(arguments: &[&str]) -> std::process::Child {
-    let output = if arguments[0] == "serve" {
-        Stdio::piped()
-    } else {
-        Stdio::inherit()
-    };
+    let output = if arguments[0] == "serve" { Stdio::piped() } else { Stdio::inherit() };
     let program = env::current_exe().expect("a path");
-    Command::new(program)
-        .args(arguments)
-        .stdout(output)
-        .spawn()
-        .expect("a process")
+    Command::new(program).args(arguments).stdout(output).spawn().expect("a process")
 }
 
 fn serve(server: &str, requests: usize) {
@@ -120,11 +108,7 @@ struct Meter {
 impl Meter {
     fn new(requests: usize) -> Meter {
         let warm = requests / 5;
-        Meter {
-            left: requests,
-            measured: requests - warm,
-            start: 0,
-        }
+        Meter { left: requests, measured: requests - warm, start: 0 }
     }
 
     /// True after the last request.

@@ -29,8 +29,5 @@ pub fn measure() {
 fn print(what: &str, mut work: impl FnMut()) {
     let start = Instant::now();
     (0..ROUNDS).for_each(|_| work());
-    println!(
-        "{:8.1} ns  {what}",
-        start.elapsed().as_nanos() as f64 / f64::from(ROUNDS)
-    );
+    println!("{:8.1} ns  {what}", start.elapsed().as_nanos() as f64 / f64::from(ROUNDS));
 }

@@ -72,30 +72,14 @@ pub fn bare(listener: TcpListener, mut meter: Meter) {
 /// The native engine: a session a request, parked in between, with its timer and counters.
 pub fn daemun(listener: TcpListener, meter: Meter) {
     let mut reactor = Reactor::open(None).expect("a reactor");
-    let protocol = Rc::new(Responder {
-        meter: RefCell::new(meter),
-        done: false.into(),
-    });
-    let limits = Limits {
-        connections: 10_000,
-        multi_accept: false,
-    };
+    let protocol = Rc::new(Responder { meter: RefCell::new(meter), done: false.into() });
+    let limits = Limits { connections: 10_000, multi_accept: false };
     let counters = Scoreboard::new().expect("memory").claim(1).expect("a slot");
-    let sockets = vec![Socket {
-        descriptor: Arc::new(listener.into()),
-        listener: 0,
-        shared: false,
-    }];
+    let sockets =
+        vec![Socket { descriptor: Arc::new(listener.into()), listener: 0, shared: false }];
     let report = Box::new(|_| {});
-    let mut engine = Engine::new(
-        &reactor,
-        protocol.clone(),
-        sockets,
-        limits,
-        counters,
-        report,
-    )
-    .expect("an engine");
+    let mut engine = Engine::new(&reactor, protocol.clone(), sockets, limits, counters, report)
+        .expect("an engine");
     while !*protocol.done.borrow() {
         reactor.turn(&mut engine, None).expect("a turn");
     }
@@ -115,12 +99,7 @@ impl Protocol for Responder {
             Err(_) => return Outcome::Close(connection),
         };
         assert!(is_request(&buffer));
-        if connection
-            .stream
-            .send_all(&RESPONSE, Duration::from_secs(60))
-            .await
-            .is_err()
-        {
+        if connection.stream.send_all(&RESPONSE, Duration::from_secs(60)).await.is_err() {
             return Outcome::Close(connection);
         }
         if self.meter.borrow_mut().request() {
@@ -145,9 +124,7 @@ fn keep(connection: Connection) -> Outcome {
 pub fn tokio(listener: TcpListener, meter: Meter) {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .build();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
     let local = tokio::task::LocalSet::new();
     let done = Rc::new(tokio::sync::Notify::new());
     let meter = Rc::new(RefCell::new(meter));

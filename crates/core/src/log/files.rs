@@ -107,8 +107,7 @@ impl OpenFiles {
     /// Opens, and creates with mode 0644, all that are not open yet. The first failure is returned.
     pub fn open(&self) -> Result<(), Failure> {
         for file in self.lock().iter() {
-            file.open()
-                .map_err(|error| Failure::new("open()", &file.path, error))?;
+            file.open().map_err(|error| Failure::new("open()", &file.path, error))?;
         }
         Ok(())
     }
@@ -133,9 +132,7 @@ impl OpenFiles {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Arc<OpenFile>>> {
-        self.files
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.files.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
@@ -150,41 +147,26 @@ pub struct Failure {
 
 impl Failure {
     pub fn new(call: &'static str, path: &Path, error: io::Error) -> Failure {
-        Failure {
-            call,
-            path: path.to_owned(),
-            error,
-        }
+        Failure { call, path: path.to_owned(), error }
     }
 }
 
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Failure { call, path, error } = self;
-        write!(
-            f,
-            "{call} \"{}\" failed{}",
-            path.display(),
-            super::Errno(error)
-        )
+        write!(f, "{call} \"{}\" failed{}", path.display(), super::Errno(error))
     }
 }
 
 fn append_to(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o644)
-        .open(path)
+    OpenOptions::new().append(true).create(true).mode(0o644).open(path)
 }
 
 /// Opens what is there, and asks the folder for what is not: `-t` leaves no trace.
 fn check_appendable(path: &Path) -> io::Result<()> {
     match OpenOptions::new().append(true).open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let folder = path
-                .parent()
-                .filter(|folder| !folder.as_os_str().is_empty());
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
             descriptor::check_writable(folder.unwrap_or(Path::new(".")))
         }
         other => other.map(drop),
@@ -229,10 +211,7 @@ mod tests {
         files.reopen(None, &Log::silent());
         first.append(b"new\n").unwrap();
 
-        assert_eq!(
-            std::fs::read(folder.join("access.log.1")).unwrap(),
-            b"old\nstill old\n"
-        );
+        assert_eq!(std::fs::read(folder.join("access.log.1")).unwrap(), b"old\nstill old\n");
         assert_eq!(std::fs::read(&path).unwrap(), b"new\n");
         std::fs::remove_dir_all(folder).unwrap();
     }

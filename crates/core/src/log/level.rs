@@ -153,21 +153,14 @@ mod tests {
         assert!(http.takes(Level::Info));
         assert!(http.takes_debug(Debug::Http));
         assert!(!http.takes_debug(Debug::Event));
-        assert!(
-            Threshold::parse(&["debug"])
-                .unwrap()
-                .takes_debug(Debug::Event)
-        );
+        assert!(Threshold::parse(&["debug"]).unwrap().takes_debug(Debug::Event));
     }
 
     #[test]
     fn words_that_contradict_are_refused_in_nginx_words() {
         let refused = |words: &[&str]| Threshold::parse(words).unwrap_err();
         assert_eq!(refused(&["warn", "error"]), "duplicate log level \"error\"");
-        assert_eq!(
-            refused(&["info", "debug_http"]),
-            "invalid log level \"debug_http\""
-        );
+        assert_eq!(refused(&["info", "debug_http"]), "invalid log level \"debug_http\"");
         assert_eq!(refused(&["loud"]), "invalid log level \"loud\"");
     }
 

@@ -26,11 +26,7 @@ impl Line {
         message: fmt::Arguments<'_>,
         error: Option<&io::Error>,
     ) -> Line {
-        let mut line = Line {
-            bytes: [0; Line::LIMIT],
-            length: 0,
-            text: 0,
-        };
+        let mut line = Line { bytes: [0; Line::LIMIT], length: 0, text: 0 };
         // Writing fails only for want of room, and then the line ends there.
         let _ = line.head(level, origin.connection());
         line.text = line.length;
@@ -96,10 +92,6 @@ impl fmt::Write for Line {
         let taken = text.len().min(room);
         self.bytes[self.length..self.length + taken].copy_from_slice(&text.as_bytes()[..taken]);
         self.length += taken;
-        if taken < text.len() {
-            Err(fmt::Error)
-        } else {
-            Ok(())
-        }
+        if taken < text.len() { Err(fmt::Error) } else { Ok(()) }
     }
 }

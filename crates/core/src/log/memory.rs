@@ -20,9 +20,7 @@ impl Memory {
     /// A ring of `size` bytes, at least 1.
     pub fn new(size: usize) -> Memory {
         let bytes = vec![0; size.max(1)].into_boxed_slice();
-        Memory {
-            ring: Mutex::new(Ring { bytes, written: 0 }),
-        }
+        Memory { ring: Mutex::new(Ring { bytes, written: 0 }) }
     }
 
     /// Reads a size (`64k`, `1m`) that holds at least one line. The error is nginx's sentence.
@@ -32,18 +30,10 @@ impl Memory {
             Some(b'm' | b'M') => 1 << 20,
             _ => 1,
         };
-        let digits = if unit == 1 {
-            text
-        } else {
-            &text[..text.len() - 1]
-        };
-        let size = digits
-            .parse()
-            .ok()
-            .and_then(|number: usize| number.checked_mul(unit));
+        let digits = if unit == 1 { text } else { &text[..text.len() - 1] };
+        let size = digits.parse().ok().and_then(|number: usize| number.checked_mul(unit));
         let size = size.filter(|size| *size >= Line::LIMIT);
-        size.map(Memory::new)
-            .ok_or_else(|| format!("invalid buffer size \"{text}\""))
+        size.map(Memory::new).ok_or_else(|| format!("invalid buffer size \"{text}\""))
     }
 
     pub fn append(&self, line: &[u8]) {
@@ -72,9 +62,7 @@ impl Memory {
     }
 
     fn lock(&self) -> MutexGuard<'_, Ring> {
-        self.ring
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.ring.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 

@@ -94,14 +94,9 @@ impl Syslog {
     }
 
     fn send_packet(&self, severity: Severity, message: &[u8], limit: usize) {
-        let mut packet = self
-            .header(severity, clock::local(clock::now()))
-            .into_bytes();
+        let mut packet = self.header(severity, clock::local(clock::now())).into_bytes();
         packet.extend_from_slice(&message[..message.len().min(limit - packet.len())]);
-        let mut socket = self
-            .socket
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut socket = self.socket.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if socket.is_none() {
             *socket = self.server.connect().ok();
         }
@@ -119,13 +114,7 @@ impl Syslog {
     fn header(&self, severity: Severity, now: clock::LocalTime) -> String {
         let priority = u16::from(self.facility) * 8 + u16::from(severity.0);
         let month = MONTHS[usize::from(now.month - 1)];
-        let clock::LocalTime {
-            day,
-            hour,
-            minute,
-            second,
-            ..
-        } = now;
+        let clock::LocalTime { day, hour, minute, second, .. } = now;
         let time = format_args!("{month} {day:2} {hour:02}:{minute:02}:{second:02}").to_string();
         match &self.hostname {
             Some(hostname) => format!("<{priority}>{time} {hostname} {}: ", self.tag),
@@ -147,9 +136,7 @@ impl Server {
     fn parse(text: &str) -> Result<Server, String> {
         if let Some(path) = text.strip_prefix("unix:") {
             return match path {
-                "" => Err(format!(
-                    "no path in the unix domain socket in syslog server \"{text}\""
-                )),
+                "" => Err(format!("no path in the unix domain socket in syslog server \"{text}\"")),
                 path => Ok(Server::Unix(path.into())),
             };
         }
@@ -184,9 +171,8 @@ impl Server {
     }
 }
 
-const MONTHS: [&str; 12] = [
-    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-];
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 /// RFC 3164's facilities by nginx's names; the place is the number.
 const FACILITIES: [&str; 24] = [
@@ -204,9 +190,7 @@ fn set_once<T>(slot: &mut Option<T>, name: &str, value: T) -> Result<(), String>
 
 fn facility_of(name: &str) -> Result<u8, String> {
     let place = FACILITIES.iter().position(|facility| *facility == name);
-    place
-        .map(|place| place as u8)
-        .ok_or_else(|| format!("unknown syslog facility \"{name}\""))
+    place.map(|place| place as u8).ok_or_else(|| format!("unknown syslog facility \"{name}\""))
 }
 
 fn severity_of(name: &str) -> Result<Severity, String> {
@@ -219,10 +203,7 @@ fn tag_of(tag: &str) -> Result<String, String> {
     if tag.len() > Syslog::TAG_LIMIT {
         return Err("syslog tag length exceeds 32".to_owned());
     }
-    if !tag
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-    {
+    if !tag.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
         return Err("syslog \"tag\" only allows alphanumeric characters and underscore".to_owned());
     }
     Ok(tag.to_owned())
@@ -254,13 +235,9 @@ mod tests {
     #[test]
     fn a_message_arrives_with_header_and_priority() {
         let server = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let parameters = format!(
-            "server={},facility=user,tag=gate,nohostname",
-            server.local_addr().unwrap()
-        );
-        Syslog::parse(&parameters)
-            .unwrap()
-            .send(Severity::of(Level::Alert), b"fire");
+        let parameters =
+            format!("server={},facility=user,tag=gate,nohostname", server.local_addr().unwrap());
+        Syslog::parse(&parameters).unwrap().send(Severity::of(Level::Alert), b"fire");
 
         let mut packet = [0; 100];
         let length = server.recv(&mut packet).unwrap();
@@ -274,41 +251,23 @@ mod tests {
     fn parameters_are_refused_in_nginx_words() {
         let refused = |parameters: &str| Syslog::parse(parameters).unwrap_err();
         assert_eq!(refused("tag=a"), "no syslog server specified");
-        assert_eq!(
-            refused("server=127.0.0.1,server=127.0.0.1"),
-            "duplicate syslog \"server\""
-        );
-        assert_eq!(
-            refused("server=127.0.0.1,facility=moon"),
-            "unknown syslog facility \"moon\""
-        );
-        assert_eq!(
-            refused("server=127.0.0.1,severity=err"),
-            "unknown syslog severity \"err\""
-        );
+        assert_eq!(refused("server=127.0.0.1,server=127.0.0.1"), "duplicate syslog \"server\"");
+        assert_eq!(refused("server=127.0.0.1,facility=moon"), "unknown syslog facility \"moon\"");
+        assert_eq!(refused("server=127.0.0.1,severity=err"), "unknown syslog severity \"err\"");
         assert_eq!(
             refused("server=127.0.0.1,colour=red"),
             "unknown syslog parameter \"colour=red\""
         );
-        assert_eq!(
-            refused("server=127.0.0.1:0"),
-            "invalid port in syslog server \"127.0.0.1:0\""
-        );
+        assert_eq!(refused("server=127.0.0.1:0"), "invalid port in syslog server \"127.0.0.1:0\"");
         let tag = "x".repeat(33);
-        assert_eq!(
-            refused(&format!("server=127.0.0.1,tag={tag}")),
-            "syslog tag length exceeds 32"
-        );
+        assert_eq!(refused(&format!("server=127.0.0.1,tag={tag}")), "syslog tag length exceeds 32");
     }
 
     #[test]
     fn addresses_take_the_default_port() {
-        for (text, host, port) in [
-            ("a", "a", 514),
-            ("a:1", "a", 1),
-            ("[::1]", "::1", 514),
-            ("[::1]:2", "::1", 2),
-        ] {
+        for (text, host, port) in
+            [("a", "a", 514), ("a:1", "a", 1), ("[::1]", "::1", 514), ("[::1]:2", "::1", 2)]
+        {
             assert_eq!(split_port(text), Some((host, port)), "{text}");
         }
     }

@@ -40,10 +40,8 @@ pub(super) fn worker_cpu_affinity(directive: &conf::Directive) -> Result<CpuAffi
 /// `0101` names the processors 0 and 2: the last digit is processor 0.
 fn cpu_mask(word: &conf::Word) -> Result<Vec<usize>, Fault> {
     if word.text.len() > limits::CPU_LIMIT {
-        let sentence = format!(
-            "\"worker_cpu_affinity\" supports up to {} CPUs only",
-            limits::CPU_LIMIT
-        );
+        let sentence =
+            format!("\"worker_cpu_affinity\" supports up to {} CPUs only", limits::CPU_LIMIT);
         return Err(Fault::from(sentence).at(word.span));
     }
     let digits = word.text.iter().rev().filter(|byte| **byte != b' ');
@@ -112,11 +110,7 @@ pub(super) fn look_up(user: &str, group: &str) -> Result<Identity, String> {
         Ok(None) => return Err(failed("getgrnam", group, None)),
         Err(error) => return Err(failed("getgrnam", group, Some(&error))),
     };
-    Ok(Identity {
-        name: user.to_owned(),
-        uid,
-        gid,
-    })
+    Ok(Identity { name: user.to_owned(), uid, gid })
 }
 
 pub(super) fn pid(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {
@@ -145,9 +139,7 @@ pub(super) fn load_module(
     }
     let path = loader.paths.in_prefix(values::text(directive)?);
     let file = path.file_name().unwrap_or_default().to_string_lossy();
-    let name = file
-        .strip_prefix("ngx_")
-        .and_then(|file| file.strip_suffix(".so"));
+    let name = file.strip_prefix("ngx_").and_then(|file| file.strip_suffix(".so"));
     if name.is_some_and(|name| loader.has_module(name)) {
         return Ok(());
     }
@@ -179,9 +171,7 @@ pub(super) fn thread_pool(
         }
     }
     if !has_threads {
-        return Err("\"thread_pool\" must have \"threads\" parameter"
-            .to_owned()
-            .into());
+        return Err("\"thread_pool\" must have \"threads\" parameter".to_owned().into());
     }
     let pools = &mut loader.settings(&SETTINGS).thread_pools.0;
     if pools.contains(&name) {

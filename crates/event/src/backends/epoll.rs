@@ -22,25 +22,15 @@ pub(super) struct Epoll {
 
 pub(super) fn open() -> Result<Box<dyn Backend>, OpenError> {
     let fd = epoll::create(CreateFlags::CLOEXEC).map_err(|error| match error {
-        Errno::NOSYS => OpenError::Unsupported {
-            reason: "this system has no epoll",
-        },
+        Errno::NOSYS => OpenError::Unsupported { reason: "this system has no epoll" },
         error => OpenError::Io(error.into()),
     })?;
-    Ok(Box::new(Epoll {
-        fd,
-        events: Vec::with_capacity(BATCH),
-    }))
+    Ok(Box::new(Epoll { fd, events: Vec::with_capacity(BATCH) }))
 }
 
 impl Epoll {
     fn control(&self, fd: BorrowedFd<'_>, key: Key, flags: EventFlags) -> io::Result<()> {
-        Ok(epoll::add(
-            &self.fd,
-            fd,
-            EventData::new_u64(key.to_bits()),
-            flags,
-        )?)
+        Ok(epoll::add(&self.fd, fd, EventData::new_u64(key.to_bits()), flags)?)
     }
 }
 
@@ -50,11 +40,7 @@ impl Backend for Epoll {
     }
 
     fn add(&mut self, fd: BorrowedFd<'_>, key: Key) -> io::Result<()> {
-        self.control(
-            fd,
-            key,
-            EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET,
-        )
+        self.control(fd, key, EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET)
     }
 
     fn add_level(&mut self, fd: BorrowedFd<'_>, key: Key, level: Level) -> io::Result<()> {

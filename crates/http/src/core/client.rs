@@ -118,15 +118,8 @@ fn large_header_buffers(loader: &mut Loader<'_>, directive: &conf::Directive) ->
 }
 
 fn body_early_read(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {
-    let predicates: Result<_, _> = directive
-        .args
-        .iter()
-        .map(|word| loader.script(word))
-        .collect();
-    loader
-        .settings(&SETTINGS)
-        .body_early_read
-        .set(predicates?)?;
+    let predicates: Result<_, _> = directive.args.iter().map(|word| loader.script(word)).collect();
+    loader.settings(&SETTINGS).body_early_read.set(predicates?)?;
     Ok(())
 }
 

@@ -107,17 +107,11 @@ fn keepalive_timeout(loader: &mut Loader<'_>, directive: &conf::Directive) -> Re
 }
 
 fn keepalive_disable(directive: &conf::Directive) -> Result<KeepaliveDisable, Fault> {
-    let mut disable = KeepaliveDisable {
-        msie6: false,
-        safari: false,
-    };
+    let mut disable = KeepaliveDisable { msie6: false, safari: false };
     for word in &directive.args {
         match &*word.text {
             b"none" => {
-                return Ok(KeepaliveDisable {
-                    msie6: false,
-                    safari: false,
-                });
+                return Ok(KeepaliveDisable { msie6: false, safari: false });
             }
             b"msie6" => disable.msie6 = true,
             b"safari" => disable.safari = true,

@@ -70,11 +70,7 @@ fn error_page(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<()
     let mut pages = Vec::with_capacity(codes.len());
     for word in codes {
         let status = read_status(word)?;
-        pages.push(ErrorPage {
-            status,
-            overwrite,
-            target: target.clone(),
-        });
+        pages.push(ErrorPage { status, overwrite, target: target.clone() });
     }
     loader.settings(&SETTINGS).pages.modify().append(&mut pages);
     Ok(())
@@ -84,10 +80,7 @@ fn read_overwrite(word: &conf::Word, code: &[u8]) -> Result<Overwrite, Fault> {
     if code.is_empty() {
         return Ok(Overwrite::Page);
     }
-    match std::str::from_utf8(code)
-        .ok()
-        .and_then(|code| code.parse().ok())
-    {
+    match std::str::from_utf8(code).ok().and_then(|code| code.parse().ok()) {
         Some(code) => Ok(Overwrite::Fixed(Status(code))),
         None => Err(Fault::from(format!("invalid value \"{word}\"")).at(word.span)),
     }

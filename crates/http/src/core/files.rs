@@ -34,10 +34,7 @@ pub struct RootSetting {
 impl Inherit for RootSetting {
     fn inherit(&mut self, outer: &Self) {
         if self.root.is_none() {
-            *self = RootSetting {
-                is_set_here: false,
-                ..outer.clone()
-            };
+            *self = RootSetting { is_set_here: false, ..outer.clone() };
         }
     }
 }
@@ -125,12 +122,9 @@ fn set_root(
 ) -> Result<(), Fault> {
     use super::routing::{self, Match};
     let word = &directive.args[0];
-    for forbidden in [
-        &b"$document_root"[..],
-        b"${document_root}",
-        b"$realpath_root",
-        b"${realpath_root}",
-    ] {
+    for forbidden in
+        [&b"$document_root"[..], b"${document_root}", b"$realpath_root", b"${realpath_root}"]
+    {
         if memchr::memmem::find(&word.text, forbidden).is_some() {
             return Err(Fault::from(format!(
                 "the ${} variable cannot be used in the \"{}\" directive",
@@ -157,11 +151,7 @@ fn set_root(
     match &setting.root {
         Some(before) if setting.is_set_here => {
             let same = std::mem::discriminant(before) == std::mem::discriminant(&root);
-            let before = if matches!(before, Root::Alias(_)) {
-                "alias"
-            } else {
-                "root"
-            };
+            let before = if matches!(before, Root::Alias(_)) { "alias" } else { "root" };
             return Err(match same {
                 true => "is duplicate".into(),
                 false => format!(
@@ -171,13 +161,7 @@ fn set_root(
                 .into(),
             });
         }
-        _ => {
-            *setting = RootSetting {
-                root: Some(root),
-                alias_of,
-                is_set_here: true,
-            }
-        }
+        _ => *setting = RootSetting { root: Some(root), alias_of, is_set_here: true },
     }
     Ok(())
 }
@@ -196,10 +180,7 @@ fn script_of_path(loader: &mut Loader<'_>, word: &conf::Word) -> Result<Script, 
         path.append(&mut text);
         text = path;
     }
-    let absolute = conf::Word {
-        text: text.into(),
-        ..word.clone()
-    };
+    let absolute = conf::Word { text: text.into(), ..word.clone() };
     loader.script(&absolute)
 }
 
@@ -214,10 +195,7 @@ fn disable_symlinks(loader: &mut Loader<'_>, directive: &conf::Directive) -> Res
     for word in &directive.args {
         match &*word.text {
             [b'f', b'r', b'o', b'm', b'=', path @ ..] => {
-                let path = conf::Word {
-                    text: path.into(),
-                    ..word.clone()
-                };
+                let path = conf::Word { text: path.into(), ..word.clone() };
                 from = Some(loader.script(&path)?);
             }
             b"off" | b"on" | b"if_not_owner" => mode = Some(&word.text),
@@ -229,9 +207,7 @@ fn disable_symlinks(loader: &mut Loader<'_>, directive: &conf::Directive) -> Res
         Some(b"if_not_owner") => DisableSymlinks::IfNotOwner { from },
         Some(_) if from.is_none() => DisableSymlinks::Off,
         Some(_) => {
-            return Err(Fault::from(
-                "\"from=\" cannot be used with \"off\" parameter".to_owned(),
-            ));
+            return Err(Fault::from("\"from=\" cannot be used with \"off\" parameter".to_owned()));
         }
         None => {
             return Err(Fault::from(
@@ -257,18 +233,7 @@ fn open_file_cache(directive: &conf::Directive) -> Result<Option<OpenFileCache>,
                 let count = units::integer(count).and_then(|count| usize::try_from(count).ok());
                 max = Some(count.filter(|count| *count > 0).ok_or_else(invalid)?);
             }
-            [
-                b'i',
-                b'n',
-                b'a',
-                b'c',
-                b't',
-                b'i',
-                b'v',
-                b'e',
-                b'=',
-                time @ ..,
-            ] => {
+            [b'i', b'n', b'a', b'c', b't', b'i', b'v', b'e', b'=', time @ ..] => {
                 inactive = Duration::from_secs(units::seconds(time).ok_or_else(invalid)?);
             }
             _ => return Err(invalid()),
@@ -276,8 +241,6 @@ fn open_file_cache(directive: &conf::Directive) -> Result<Option<OpenFileCache>,
     }
     match max {
         Some(max) => Ok(Some(OpenFileCache { max, inactive })),
-        None => Err(Fault::from(
-            "\"open_file_cache\" must have the \"max\" parameter".to_owned(),
-        )),
+        None => Err(Fault::from("\"open_file_cache\" must have the \"max\" parameter".to_owned())),
     }
 }

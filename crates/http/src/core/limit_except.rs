@@ -31,12 +31,7 @@ pub static MODULE: HttpModule = HttpModule {
 };
 
 fn limit_except(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {
-    if loader
-        .block()
-        .children
-        .iter()
-        .any(|block| block.context == Contexts::LIMIT_EXCEPT)
-    {
+    if loader.block().children.iter().any(|block| block.context == Contexts::LIMIT_EXCEPT) {
         return Err("is duplicate".into());
     }
     let mut methods = Vec::new();

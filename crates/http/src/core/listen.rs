@@ -63,20 +63,11 @@ fn listen(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fa
     }
     let listens = &mut loader.settings(&SETTINGS).listens.0;
     for address in addresses {
-        if listens
-            .iter()
-            .any(|earlier| earlier.spec.address == address)
-        {
+        if listens.iter().any(|earlier| earlier.spec.address == address) {
             return Err(Fault::from(format!("a duplicate listen {address}")).at(word.span));
         }
-        let spec = ListenSpec {
-            address,
-            ..options.spec.clone()
-        };
-        listens.push(Listen {
-            spec,
-            ..options.clone()
-        });
+        let spec = ListenSpec { address, ..options.spec.clone() };
+        listens.push(Listen { spec, ..options.clone() });
     }
     Ok(())
 }
@@ -100,10 +91,7 @@ pub fn default_listen(is_root: bool, span: conf::Span) -> Listen {
 /// What an address stands for: a port range is several.
 fn addresses(word: &conf::Word) -> Result<Vec<Address>, Fault> {
     let complain = |reason: &str| {
-        Fault::from(format!(
-            "{reason} in \"{word}\" of the \"listen\" directive"
-        ))
-        .at(word.span)
+        Fault::from(format!("{reason} in \"{word}\" of the \"listen\" directive")).at(word.span)
     };
     let text = word.as_str().map_err(|_| complain("invalid address"))?;
     if let Some(path) = text.strip_prefix("unix:") {
@@ -120,9 +108,7 @@ fn addresses(word: &conf::Word) -> Result<Vec<Address>, Fault> {
     };
     let hosts = resolve(host).map_err(complain)?;
     let pairs = (first..=last).flat_map(|port| hosts.iter().map(move |host| (*host, port)));
-    Ok(pairs
-        .map(|(host, port)| Address::Ip(SocketAddr::new(host, port)))
-        .collect())
+    Ok(pairs.map(|(host, port)| Address::Ip(SocketAddr::new(host, port))).collect())
 }
 
 /// Host and port; a word of digits alone is a port on every address.
@@ -136,11 +122,7 @@ fn split_port(text: &str) -> Option<(&str, Option<&str>)> {
             None => None,
         };
     }
-    if !text.is_empty()
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_digit() || byte == b'-')
-    {
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') {
         return Some(("*", Some(text)));
     }
     Some(match text.split_once(':') {
@@ -182,11 +164,7 @@ fn resolve(host: &str) -> Result<Vec<IpAddr>, &'static str> {
             hosts.push(address.ip());
         }
     }
-    if hosts.is_empty() {
-        Err("host not found")
-    } else {
-        Ok(hosts)
-    }
+    if hosts.is_empty() { Err("host not found") } else { Ok(hosts) }
 }
 
 fn read_parameter(listen: &mut Listen, parameter: &conf::Word) -> Result<(), Fault> {
@@ -229,9 +207,7 @@ fn read_parameter(listen: &mut Listen, parameter: &conf::Word) -> Result<(), Fau
             listen.spec.sndbuf = Some(buffer_size("sndbuf", value, parameter)?)
         }
         Some(("fastopen", value)) => {
-            let queue = value
-                .parse()
-                .map_err(|_| invalid_value("fastopen", parameter))?;
+            let queue = value.parse().map_err(|_| invalid_value("fastopen", parameter))?;
             listen.spec.fastopen = Some(queue);
         }
         Some(("setfib", _)) => {
@@ -257,10 +233,8 @@ fn read_parameter(listen: &mut Listen, parameter: &conf::Word) -> Result<(), Fau
 }
 
 fn missing(parameter: &str, module: &str) -> Fault {
-    Fault::from(format!(
-        "the \"{parameter}\" parameter requires ngx_{module}"
-    ))
-    .help("nginx has it; daemun does not support it yet")
+    Fault::from(format!("the \"{parameter}\" parameter requires ngx_{module}"))
+        .help("nginx has it; daemun does not support it yet")
 }
 
 fn buffer_size(name: &str, value: &str, parameter: &conf::Word) -> Result<usize, Fault> {
@@ -280,11 +254,7 @@ fn keepalive(value: &str) -> Result<TcpKeepalive, Fault> {
     let invalid = || Fault::from(format!("invalid so_keepalive value: \"{value}\""));
     match value {
         "on" => {
-            return Ok(TcpKeepalive::On {
-                idle: None,
-                interval: None,
-                count: None,
-            });
+            return Ok(TcpKeepalive::On { idle: None, interval: None, count: None });
         }
         "off" => return Ok(TcpKeepalive::Off),
         _ => {}
@@ -305,11 +275,7 @@ fn keepalive(value: &str) -> Result<TcpKeepalive, Fault> {
     if parts.next().is_some() || (idle.is_none() && interval.is_none() && count.is_none()) {
         return Err(invalid());
     }
-    Ok(TcpKeepalive::On {
-        idle,
-        interval,
-        count,
-    })
+    Ok(TcpKeepalive::On { idle, interval, count })
 }
 
 /// Every address of the family: it takes connections to any address of its port.

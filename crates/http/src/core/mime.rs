@@ -50,11 +50,7 @@ pub static MODULE: HttpModule = HttpModule {
 
 /// The types where `types` stands nowhere.
 fn built_in() -> Types {
-    let list = [
-        ("html", "text/html"),
-        ("gif", "image/gif"),
-        ("jpg", "image/jpeg"),
-    ];
+    let list = [("html", "text/html"), ("gif", "image/gif"), ("jpg", "image/jpeg")];
     let list =
         list.map(|(extension, kind)| (extension.into(), Bytes::from_static(kind.as_bytes())));
     Arc::new(HashMap::from(list))
@@ -63,11 +59,7 @@ fn built_in() -> Types {
 fn types(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {
     let rows = directive.block.iter().flat_map(|block| &block.directives);
     let earlier = &loader.settings(&SETTINGS).types;
-    let mut types = if earlier.is_set() {
-        HashMap::clone(earlier)
-    } else {
-        HashMap::new()
-    };
+    let mut types = if earlier.is_set() { HashMap::clone(earlier) } else { HashMap::new() };
     for row in rows {
         let kind = Bytes::copy_from_slice(&row.name.text);
         for extension in &row.args {

@@ -89,12 +89,7 @@ const GROWS: Action = Action::Checked(
 );
 
 fn http(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {
-    if loader
-        .block()
-        .children
-        .iter()
-        .any(|block| block.context == Contexts::HTTP)
-    {
+    if loader.block().children.iter().any(|block| block.context == Contexts::HTTP) {
         return Err("is duplicate".into());
     }
     loader.enter(Contexts::HTTP, directive);
@@ -128,33 +123,22 @@ fn read_header(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<M
     if let [modifier, name] = &*directive.args {
         return match &*modifier.text {
             b"=" => Ok(Match::Exact(name.text.to_vec())),
-            b"^~" => Ok(Match::Prefix {
-                name: name.text.to_vec(),
-                rank: true,
-            }),
+            b"^~" => Ok(Match::Prefix { name: name.text.to_vec(), rank: true }),
             b"~" => read_pattern(loader, name, &name.text, false),
             b"~*" => read_pattern(loader, name, &name.text, true),
-            _ => Err(
-                Fault::from(format!("invalid location modifier \"{modifier}\""))
-                    .at(modifier.span)
-                    .help("a location takes =, ^~, ~ or ~* before its name"),
-            ),
+            _ => Err(Fault::from(format!("invalid location modifier \"{modifier}\""))
+                .at(modifier.span)
+                .help("a location takes =, ^~, ~ or ~* before its name")),
         };
     }
     let word = &directive.args[0];
     match &*word.text {
         [b'=', name @ ..] => Ok(Match::Exact(name.to_vec())),
-        [b'^', b'~', name @ ..] => Ok(Match::Prefix {
-            name: name.to_vec(),
-            rank: true,
-        }),
+        [b'^', b'~', name @ ..] => Ok(Match::Prefix { name: name.to_vec(), rank: true }),
         [b'~', b'*', text @ ..] => read_pattern(loader, word, text, true),
         [b'~', text @ ..] => read_pattern(loader, word, text, false),
         [b'@', ..] => Ok(Match::Named(word.text.to_vec())),
-        name => Ok(Match::Prefix {
-            name: name.to_vec(),
-            rank: false,
-        }),
+        name => Ok(Match::Prefix { name: name.to_vec(), rank: false }),
     }
 }
 
@@ -165,10 +149,7 @@ fn read_pattern(
     caseless: bool,
 ) -> Result<Match, Fault> {
     let pattern = loader.pattern(word, text, caseless)?;
-    Ok(Match::Pattern {
-        text: text.to_vec(),
-        pattern,
-    })
+    Ok(Match::Pattern { text: text.to_vec(), pattern })
 }
 
 fn check_nesting(loader: &mut Loader<'_>, inner: &Match) -> Result<(), Fault> {
@@ -178,19 +159,17 @@ fn check_nesting(loader: &mut Loader<'_>, inner: &Match) -> Result<(), Fault> {
     let Some(outer) = &loader.settings(&SETTINGS).location.0 else {
         return Ok(());
     };
-    let (outer_name, name) = (
-        String::from_utf8_lossy(outer.name()),
-        String::from_utf8_lossy(inner.name()),
-    );
+    let (outer_name, name) =
+        (String::from_utf8_lossy(outer.name()), String::from_utf8_lossy(inner.name()));
     match (outer, inner) {
-        (Match::Exact(_), _) => Err(format!(
-            "location \"{name}\" cannot be inside the exact location \"{outer_name}\""
-        )
-        .into()),
-        (Match::Named(_), _) => Err(format!(
-            "location \"{name}\" cannot be inside the named location \"{outer_name}\""
-        )
-        .into()),
+        (Match::Exact(_), _) => {
+            Err(format!("location \"{name}\" cannot be inside the exact location \"{outer_name}\"")
+                .into())
+        }
+        (Match::Named(_), _) => {
+            Err(format!("location \"{name}\" cannot be inside the named location \"{outer_name}\"")
+                .into())
+        }
         (_, Match::Named(_)) => {
             Err(format!("named location \"{name}\" can be on the server level only").into())
         }

@@ -190,8 +190,5 @@ fn server_tokens(directive: &conf::Directive) -> Result<ServerTokens, Fault> {
 
 fn if_modified_since(directive: &conf::Directive) -> Result<IfModifiedSince, Fault> {
     use IfModifiedSince::*;
-    values::choice(
-        directive,
-        &[("off", Off), ("exact", Exact), ("before", Before)],
-    )
+    values::choice(directive, &[("off", Off), ("exact", Exact), ("before", Before)])
 }

@@ -55,14 +55,8 @@ fn server_name(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(
     for word in &directive.args {
         let name = read(loader, word)?;
         let settings = loader.settings(&SETTINGS);
-        settings
-            .first
-            .0
-            .get_or_insert_with(|| first_name(&word.text));
-        settings.names.0.push(Named {
-            name,
-            word: word.clone(),
-        });
+        settings.first.0.get_or_insert_with(|| first_name(&word.text));
+        settings.names.0.push(Named { name, word: word.clone() });
     }
     Ok(())
 }
@@ -78,19 +72,15 @@ fn read(loader: &mut Loader<'_>, word: &conf::Word) -> Result<ServerName, Fault>
         [b'~'] => Err(fault(format!("empty regex in server name \"{word}\""))),
         [b'~', ..] => {
             let caseless = word.text.iter().any(u8::is_ascii_uppercase);
-            loader
-                .pattern(word, &word.text[1..], caseless)
-                .map(ServerName::Pattern)
+            loader.pattern(word, &word.text[1..], caseless).map(ServerName::Pattern)
         }
         b"$hostname" => Ok(ServerName::Exact(hostname())),
-        [b'*', b'.', rest @ ..] if is_plain(rest) => Ok(ServerName::Suffix {
-            suffix: text[1..].to_vec(),
-            with_apex: false,
-        }),
-        [b'.', rest @ ..] if is_plain(rest) => Ok(ServerName::Suffix {
-            suffix: text.clone(),
-            with_apex: true,
-        }),
+        [b'*', b'.', rest @ ..] if is_plain(rest) => {
+            Ok(ServerName::Suffix { suffix: text[1..].to_vec(), with_apex: false })
+        }
+        [b'.', rest @ ..] if is_plain(rest) => {
+            Ok(ServerName::Suffix { suffix: text.clone(), with_apex: true })
+        }
         [rest @ .., b'.', b'*'] if is_plain(rest) => {
             Ok(ServerName::Prefix(text[..text.len() - 1].to_vec()))
         }
@@ -116,7 +106,5 @@ fn first_name(text: &[u8]) -> Vec<u8> {
 
 /// The machine's name in lower case.
 pub fn hostname() -> Vec<u8> {
-    daemun_sys::identity::hostname()
-        .to_ascii_lowercase()
-        .into_bytes()
+    daemun_sys::identity::hostname().to_ascii_lowercase().into_bytes()
 }

@@ -14,10 +14,7 @@ impl fmt::Display for Panic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = match self.0.downcast_ref::<&'static str>() {
             Some(text) => text,
-            None => self
-                .0
-                .downcast_ref()
-                .map_or("without a message", String::as_str),
+            None => self.0.downcast_ref().map_or("without a message", String::as_str),
         };
         f.write_str(text)
     }

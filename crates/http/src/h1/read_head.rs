@@ -32,12 +32,7 @@ struct Bounds {
 impl Bounds {
     fn new(settings: &Settings) -> Bounds {
         let (large_left, large_size) = *settings.large_header_buffers;
-        Bounds {
-            start: 0,
-            size: *settings.header_buffer_size,
-            large_left,
-            large_size,
-        }
+        Bounds { start: 0, size: *settings.header_buffer_size, large_left, large_size }
     }
 
     /// Whether a line from `line` up to `end` finds room; one that goes on needs a byte more.
@@ -85,20 +80,8 @@ pub fn parse(request: &mut Request) -> Head {
         "http request line: \"{}\"",
         Text(request.head.request_line())
     );
-    debug!(
-        request.log(),
-        Http,
-        *request,
-        "http uri: \"{}\"",
-        Text(&request.uri)
-    );
-    debug!(
-        request.log(),
-        Http,
-        *request,
-        "http args: \"{}\"",
-        Text(&request.args)
-    );
+    debug!(request.log(), Http, *request, "http uri: \"{}\"", Text(&request.uri));
+    debug!(request.log(), Http, *request, "http args: \"{}\"", Text(&request.args));
     if line.version == Version::HTTP_09 {
         return Head::Complete(end);
     }
@@ -141,10 +124,7 @@ fn refuse_request_line(request: &mut Request, invalid: Invalid) -> Head {
     };
     let bytes = &request.head.bytes;
     let start = bytes.iter().take_while(|byte| is_line_end(byte)).count();
-    let length = bytes[start..]
-        .iter()
-        .take_while(|byte| !is_line_end(byte))
-        .count();
+    let length = bytes[start..].iter().take_while(|byte| !is_line_end(byte)).count();
     let line = &mut request.head.line;
     line.line = Range::new(start, start + length);
     // The refusal of a HEAD has no body either.
@@ -211,13 +191,7 @@ fn too_large(request: &Request, line: usize) -> Status {
     const SHOWN: usize = 1700;
     let rest = &request.head.bytes[line..];
     let shown = &rest[..rest.len().min(SHOWN)];
-    log!(
-        request.log(),
-        Info,
-        *request,
-        "client sent too long header line: \"{}...\"",
-        Text(shown)
-    );
+    log!(request.log(), Info, *request, "client sent too long header line: \"{}...\"", Text(shown));
     Status::HEADER_TOO_LARGE
 }
 
@@ -225,32 +199,18 @@ fn add_field(request: &mut Request, field: HeaderLine, settings: &Settings) -> R
     if field.is_odd && *settings.ignore_invalid_headers {
         let start = field.name.start as usize;
         let line = &request.head.bytes[start..field.value.end as usize];
-        log!(
-            request.log(),
-            Info,
-            *request,
-            "client sent invalid header line: \"{}\"",
-            Text(line)
-        );
+        log!(request.log(), Info, *request, "client sent invalid header line: \"{}\"", Text(line));
         return Ok(());
     }
     if request.head.fields.len() >= *settings.max_headers {
-        log!(
-            request.log(),
-            Info,
-            *request,
-            "client sent too many header lines"
-        );
+        log!(request.log(), Info, *request, "client sent too many header lines");
         return Err(Status::HEADER_TOO_LARGE);
     }
     match request.head.add(field) {
         Ok(()) => {
             let bytes = &request.head.bytes;
             let (name, value) = (Text(field.name.of(bytes)), Text(field.value.of(bytes)));
-            debug!(
-                request.log(),
-                Http, *request, "http header: \"{}: {}\"", name, value
-            );
+            debug!(request.log(), Http, *request, "http header: \"{}: {}\"", name, value);
             validate::field(request, field)
         }
         Err(duplicate) => {

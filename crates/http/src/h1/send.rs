@@ -64,11 +64,7 @@ fn send_at_once(request: &mut Request, body: Body) -> io::Result<Option<Rest>> {
         let more = !body.is_empty();
         let sent = try_send(request, out, more)?;
         if sent < out.len() {
-            return Ok(Some(Rest {
-                bytes: Bytes::copy_from_slice(&out[sent..]),
-                body,
-                framing,
-            }));
+            return Ok(Some(Rest { bytes: Bytes::copy_from_slice(&out[sent..]), body, framing }));
         }
         if out.capacity() > 4 * COPIED {
             *out = Vec::with_capacity(COPIED);
@@ -78,11 +74,7 @@ fn send_at_once(request: &mut Request, body: Body) -> io::Result<Option<Rest>> {
             Body::One(Chunk::File(range)) if may_sendfile(request) => {
                 send_file_at_once(request, range)
             }
-            body => Ok(Some(Rest {
-                bytes: Bytes::new(),
-                body,
-                framing,
-            })),
+            body => Ok(Some(Rest { bytes: Bytes::new(), body, framing })),
         }
     })
 }
@@ -100,17 +92,13 @@ fn prepare(request: &mut Request, body: Body, out: &mut Vec<u8>) -> (Body, Frami
     // Without a head there is nothing that a body could be left out after.
     let is_headless = request.head.version() == Version::HTTP_09;
     let head_only = has_no_body || (request.head.method() == Method::Head && !is_headless);
-    let may_chunk = *request
-        .settings(&sending::SETTINGS)
-        .chunked_transfer_encoding
-        && request.is_http11();
+    let may_chunk =
+        *request.settings(&sending::SETTINGS).chunked_transfer_encoding && request.is_http11();
     if may_chunk && !head_only && !request.response.trailers.is_empty() {
         request.response.content_length = None;
     }
     let is_open_ended = !head_only && request.response.content_length.is_none();
-    let framing = Framing {
-        is_chunked: is_open_ended && may_chunk,
-    };
+    let framing = Framing { is_chunked: is_open_ended && may_chunk };
     request.is_chunked = framing.is_chunked;
     if is_open_ended && !may_chunk {
         request.keepalive = false;
@@ -154,10 +142,7 @@ fn append_short_body(request: &Request, body: Body, framing: Framing, out: &mut 
 
 fn limits_rate(request: &Request) -> bool {
     request.limit_rate.is_some_and(|rate| rate > 0)
-        || !matches!(
-            *request.settings(&sending::SETTINGS).limit_rate,
-            sending::Amount::Fixed(0)
-        )
+        || !matches!(*request.settings(&sending::SETTINGS).limit_rate, sending::Amount::Fixed(0))
 }
 
 fn may_sendfile(request: &Request) -> bool {
@@ -171,14 +156,7 @@ fn try_send(request: &mut Request, bytes: &[u8], more: bool) -> io::Result<usize
     match request.connection().stream.try_send(bytes, more) {
         Ok(sent) => {
             request.sent += sent as u64;
-            debug!(
-                request.log(),
-                Event,
-                *request,
-                "send: {} of {}",
-                sent,
-                bytes.len()
-            );
+            debug!(request.log(), Event, *request, "send: {} of {}", sent, bytes.len());
             Ok(sent)
         }
         Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
@@ -200,52 +178,29 @@ fn send_file_at_once(request: &mut Request, mut range: FileRange) -> io::Result<
         return Ok(None);
     }
     let body = Body::One(Chunk::File(range));
-    Ok(Some(Rest {
-        bytes: Bytes::new(),
-        body,
-        framing: Framing { is_chunked: false },
-    }))
+    Ok(Some(Rest { bytes: Bytes::new(), body, framing: Framing { is_chunked: false } }))
 }
 
 fn chunk_size(configured: usize) -> usize {
-    if configured == 0 {
-        usize::MAX
-    } else {
-        configured
-    }
+    if configured == 0 { usize::MAX } else { configured }
 }
 
 fn try_send_file(request: &mut Request, range: &mut FileRange, most: usize) -> io::Result<usize> {
-    let count = usize::try_from(range.length)
-        .unwrap_or(usize::MAX)
-        .min(most);
-    let sent = request
-        .connection()
-        .stream
-        .try_send_file(&range.file, &mut range.offset, count)?;
+    let count = usize::try_from(range.length).unwrap_or(usize::MAX).min(most);
+    let sent = request.connection().stream.try_send_file(&range.file, &mut range.offset, count)?;
     if sent == 0 {
-        return Err(io::Error::new(
-            ErrorKind::UnexpectedEof,
-            "the file has become shorter",
-        ));
+        return Err(io::Error::new(ErrorKind::UnexpectedEof, "the file has become shorter"));
     }
     range.length -= sent as u64;
     request.sent += sent as u64;
-    debug!(
-        request.log(),
-        Event, *request, "sendfile: {} of {}", sent, count
-    );
+    debug!(request.log(), Event, *request, "sendfile: {} of {}", sent, count);
     Ok(sent)
 }
 
 /// Sends what is left, waiting for the client and for `limit_rate`. Short pieces are gathered up to
 /// `postpone_output`, for as long as the next one is there already.
 async fn send_rest(request: &mut Request, rest: Rest) -> io::Result<()> {
-    let Rest {
-        bytes,
-        mut body,
-        framing,
-    } = rest;
+    let Rest { bytes, mut body, framing } = rest;
     let enough = *request.settings(&sending::SETTINGS).postpone_output;
     let mut pace = Pace::new(request);
     let mut gathered = Vec::from(bytes);
@@ -360,15 +315,10 @@ async fn copy_file(request: &mut Request, pace: &mut Pace, mut range: FileRange)
     let mut buffer =
         vec![0; (number * size).min(usize::try_from(range.length).unwrap_or(usize::MAX))];
     while range.length > 0 {
-        let count = usize::try_from(range.length)
-            .unwrap_or(usize::MAX)
-            .min(buffer.len());
+        let count = usize::try_from(range.length).unwrap_or(usize::MAX).min(buffer.len());
         let read = range.file.read_at(&mut buffer[..count], range.offset)?;
         if read == 0 {
-            return Err(io::Error::new(
-                ErrorKind::UnexpectedEof,
-                "the file has become shorter",
-            ));
+            return Err(io::Error::new(ErrorKind::UnexpectedEof, "the file has become shorter"));
         }
         range.offset += read as u64;
         range.length -= read as u64;
@@ -392,10 +342,7 @@ async fn wait_for_client(request: &mut Request) -> io::Result<()> {
 
 /// The client went away while its response was being sent.
 fn left() -> io::Error {
-    io::Error::new(
-        ErrorKind::ConnectionAborted,
-        "client prematurely closed connection",
-    )
+    io::Error::new(ErrorKind::ConnectionAborted, "client prematurely closed connection")
 }
 
 /// `limit_rate`: how much may be sent by now.
@@ -413,17 +360,9 @@ impl Pace {
             Some(rate) => rate,
             None => settings.limit_rate.of(request),
         };
-        let after = if rate == 0 {
-            0
-        } else {
-            settings.limit_rate_after.of(request)
-        };
+        let after = if rate == 0 { 0 } else { settings.limit_rate_after.of(request) };
         let started = request.started;
-        Pace {
-            rate,
-            after,
-            started,
-        }
+        Pace { rate, after, started }
     }
 
     /// Waits until something may be sent; how much that is.
@@ -438,13 +377,7 @@ impl Pace {
                 return Ok(usize::try_from(due - request.sent).unwrap_or(usize::MAX));
             }
             let pause = Duration::from_millis((request.sent - due) * 1000 / self.rate + 1);
-            if request
-                .connection()
-                .stream
-                .closed(Deadline::after(pause))
-                .await
-                .is_ok()
-            {
+            if request.connection().stream.closed(Deadline::after(pause)).await.is_ok() {
                 return Err(left());
             }
         }

@@ -42,12 +42,7 @@ const SPARE: usize = 64;
 impl Http {
     /// `closing` is set once no connection is to be kept after its response.
     pub fn new(config: &'static HttpConfig, counters: WorkerSlot, closing: Rc<Cell<bool>>) -> Http {
-        Http {
-            config,
-            counters,
-            closing,
-            spare: RefCell::default(),
-        }
+        Http { config, counters, closing, spare: RefCell::default() }
     }
 }
 
@@ -69,11 +64,7 @@ impl Protocol for Http {
             Reason::Held | Reason::KeepAlive => {}
             Reason::FirstByte | Reason::Head => {
                 let error = io::Error::from(rustix::io::Errno::TIMEDOUT);
-                let origin = Waiting {
-                    connection: &connection,
-                    config: self.config,
-                    server,
-                };
+                let origin = Waiting { connection: &connection, config: self.config, server };
                 log!(server.log(), Info, origin, "client timed out"; error);
                 if *settings.reset_timedout {
                     // Without it the close is only slower.
@@ -110,10 +101,7 @@ impl log::Origin for Waiting<'_> {
         let Some(partial) = &self.connection.partial else {
             let socket = &self.config.sockets[usize::from(self.connection.listener)];
             let address = &socket.spec.address;
-            return write!(
-                line,
-                " while waiting for request, client: {client}, server: {address}"
-            );
+            return write!(line, " while waiting for request, client: {client}, server: {address}");
         };
         let mut lines = partial.bytes.split(|byte| matches!(byte, b'\r' | b'\n'));
         let first = lines.find(|line| !line.is_empty()).unwrap_or_default();
@@ -131,10 +119,7 @@ impl Http {
     fn take_request(&self) -> Box<Request> {
         let spare = self.spare.borrow_mut().pop();
         spare.unwrap_or_else(|| {
-            Box::new(Request::new(
-                self.config,
-                Arc::clone(self.counters.scoreboard()),
-            ))
+            Box::new(Request::new(self.config, Arc::clone(self.counters.scoreboard())))
         })
     }
 
@@ -242,12 +227,7 @@ fn receive(request: &mut Request) -> io::Result<bool> {
                 if request.doing.is_empty() {
                     request.doing = READING_LINE;
                 }
-                log!(
-                    request.log(),
-                    Info,
-                    *request,
-                    "client prematurely closed connection"
-                );
+                log!(request.log(), Info, *request, "client prematurely closed connection");
             }
             Err(io::ErrorKind::UnexpectedEof.into())
         }
@@ -279,10 +259,7 @@ fn park(
             least => Wait::held(least.min(keepalive)),
         },
     };
-    Outcome::Park {
-        connection: http.put_back(request),
-        wait,
-    }
+    Outcome::Park { connection: http.put_back(request), wait }
 }
 
 /// Answers one request.
@@ -294,13 +271,7 @@ async fn exchange(request: &mut Request, head: Head) -> Next {
     let answer = match answered {
         Ok(answer) => answer,
         Err(panic) => {
-            log!(
-                request.log(),
-                Alert,
-                *request,
-                "a request panicked: {}",
-                panic
-            );
+            log!(request.log(), Alert, *request, "a request panicked: {}", panic);
             request.response.reset();
             request.keepalive = false;
             let body = special_response::build(request, Status::INTERNAL_SERVER_ERROR);
@@ -369,9 +340,7 @@ async fn finish_body(request: &mut Request) -> bool {
     }
     let settings = request.settings(&keeping::SETTINGS);
     let until = Deadline::after(*settings.lingering_time);
-    Box::pin(request.discard_rest(*settings.lingering_timeout, until))
-        .await
-        .is_ok()
+    Box::pin(request.discard_rest(*settings.lingering_timeout, until)).await.is_ok()
 }
 
 fn log_send_error(request: &Request, error: &io::Error) {

@@ -18,12 +18,7 @@ pub fn target(request: &mut Request) -> Result<(), Status> {
         match parse_host(&text) {
             Ok(host) => choose_server(request, &host),
             Err(_) => {
-                log!(
-                    request.log(),
-                    Info,
-                    *request,
-                    "client sent invalid host in request line"
-                );
+                log!(request.log(), Info, *request, "client sent invalid host in request line");
                 return Err(Status::BAD_REQUEST);
             }
         }
@@ -46,9 +41,7 @@ fn split_target(request: &mut Request, target: &[u8]) -> Result<(), uri::Invalid
         let path = mark.map_or(target, |mark| &target[..mark - 1]);
         request.uri.clear();
         request.uri.extend_from_slice(path);
-        request
-            .args
-            .extend_from_slice(mark.map_or(&b""[..], |mark| &target[mark..]));
+        request.args.extend_from_slice(mark.map_or(&b""[..], |mark| &target[mark..]));
         return Ok(());
     }
     let merge_slashes = *request.settings(&routing::SETTINGS).merge_slashes;
@@ -61,11 +54,8 @@ fn split_target(request: &mut Request, target: &[u8]) -> Result<(), uri::Invalid
 
 /// Looks at a field that has just been added.
 pub fn field(request: &mut Request, field: HeaderLine) -> Result<(), Status> {
-    let is_host = field.name.len() == 4
-        && field
-            .name
-            .of(&request.head.bytes)
-            .eq_ignore_ascii_case(b"host");
+    let is_host =
+        field.name.len() == 4 && field.name.of(&request.head.bytes).eq_ignore_ascii_case(b"host");
     if !is_host {
         return Ok(());
     }
@@ -81,12 +71,7 @@ pub fn field(request: &mut Request, field: HeaderLine) -> Result<(), Status> {
     };
     request.head.bytes = bytes;
     if result.is_err() {
-        log!(
-            request.log(),
-            Info,
-            *request,
-            "client sent invalid host header"
-        );
+        log!(request.log(), Info, *request, "client sent invalid host header");
     }
     result
 }
@@ -94,11 +79,7 @@ pub fn field(request: &mut Request, field: HeaderLine) -> Result<(), Status> {
 pub fn log_duplicate(request: &Request, field: HeaderLine, previous: HeaderLine) {
     let bytes = &request.head.bytes;
     let is_host = field.name.of(bytes).eq_ignore_ascii_case(b"host");
-    let what = if is_host {
-        "host header"
-    } else {
-        "header line"
-    };
+    let what = if is_host { "host header" } else { "header line" };
     log!(
         request.log(),
         Info,
@@ -119,9 +100,7 @@ fn choose_server(request: &mut Request, host: &Host<'_>) {
     if host.needs_lowering {
         request.host.make_ascii_lowercase();
     }
-    request.host_port = host
-        .port
-        .and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
+    request.host_port = host.port.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
     let name = std::mem::take(&mut request.host);
     find_server(request, &name);
     request.host = name;

@@ -30,11 +30,7 @@ pub fn write(request: &mut Request, framing: Framing, out: &mut Vec<u8>) {
         out.extend_from_slice(b"\r\n");
     }
     if let Some(length) = response.content_length {
-        field(
-            out,
-            b"Content-Length",
-            itoa::Buffer::new().format(length).as_bytes(),
-        );
+        field(out, b"Content-Length", itoa::Buffer::new().format(length).as_bytes());
     }
     if let Some(modified) = &response.last_modified
         && matches!(response.status.0, 200 | 206 | 304)

@@ -114,11 +114,7 @@ mod tests {
             clients: Cidr::parse(clients.as_bytes()).map(|(cidr, _)| cidr),
             allows,
         };
-        let rules = [
-            rule("192.0.2.1", false),
-            rule("192.0.2.0/24", true),
-            rule("all", false),
-        ];
+        let rules = [rule("192.0.2.1", false), rule("192.0.2.0/24", true), rule("all", false)];
         let client = |address: [u8; 4]| Peer::V4(address.into(), 1);
         assert_eq!(verdict(&rules, client([192, 0, 2, 1])), Some(false));
         assert_eq!(verdict(&rules, client([192, 0, 2, 9])), Some(true));

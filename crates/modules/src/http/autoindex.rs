@@ -112,11 +112,9 @@ fn list(request: &mut Request) -> Step {
         }
         Format::Xml => ("text/xml", Some("utf-8"), format::xml(&entries)),
         Format::Json | Format::Jsonp => match callback {
-            Some(callback) => (
-                "application/javascript",
-                None,
-                format::json(&entries, Some(&callback)),
-            ),
+            Some(callback) => {
+                ("application/javascript", None, format::json(&entries, Some(&callback)))
+            }
             None => ("application/json", None, format::json(&entries, None)),
         },
     };
@@ -138,14 +136,7 @@ fn read_callback(request: &Request) -> Result<Option<Vec<u8>>, Status> {
         Some(name) => return Ok(Some(name.to_vec())),
     };
     let (what, name) = complaint;
-    log!(
-        request.log(),
-        Info,
-        *request,
-        "client sent {} callback name: \"{}\"",
-        what,
-        Text(name)
-    );
+    log!(request.log(), Info, *request, "client sent {} callback name: \"{}\"", what, Text(name));
     Err(Status::BAD_REQUEST)
 }
 

@@ -44,10 +44,7 @@ struct Additions<T> {
 
 impl<T> Default for Additions<T> {
     fn default() -> Self {
-        Additions {
-            mode: Setting::new(InheritMode::On),
-            list: Vec::new(),
-        }
+        Additions { mode: Setting::new(InheritMode::On), list: Vec::new() }
     }
 }
 
@@ -128,23 +125,14 @@ fn apply(request: &mut Request, body: Body) -> Result<Body, Status> {
     if is_safe {
         expires::apply(&settings.expires, request);
     }
-    for addition in settings
-        .headers
-        .list
-        .iter()
-        .filter(|addition| is_safe || addition.always)
-    {
+    for addition in settings.headers.list.iter().filter(|addition| is_safe || addition.always) {
         let value = match &addition.value {
             Value::Fixed(value) => value.clone(),
             Value::Computed(script) => script.value(request).into(),
         };
         add(request, addition, value);
     }
-    let trailers = settings
-        .trailers
-        .list
-        .iter()
-        .filter(|trailer| is_safe || trailer.always);
+    let trailers = settings.trailers.list.iter().filter(|trailer| is_safe || trailer.always);
     request.response.trailers.extend(trailers);
     Ok(body)
 }
@@ -158,18 +146,12 @@ fn add(request: &mut Request, addition: &Addition, value: Bytes) {
     let response = &mut request.response;
     match addition.kind {
         Kind::Add if value.is_empty() => {}
-        Kind::Add => response.headers.push(Header {
-            name: addition.name.clone(),
-            value,
-        }),
+        Kind::Add => response.headers.push(Header { name: addition.name.clone(), value }),
         Kind::ReplaceEtag => response.etag = Some(value).filter(|value| !value.is_empty()),
         Kind::ReplaceLastModified => {
             response.last_modified = (!value.is_empty()).then(|| {
                 let seconds = date::parse(&value).unwrap_or(-1);
-                LastModified {
-                    seconds,
-                    text: value,
-                }
+                LastModified { seconds, text: value }
             });
         }
     }
@@ -188,12 +170,7 @@ fn add_header(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<()
         b"etag" => Kind::ReplaceEtag,
         _ => Kind::Add,
     };
-    let addition = Addition {
-        name,
-        value,
-        kind,
-        always,
-    };
+    let addition = Addition { name, value, kind, always };
     loader.settings(&SETTINGS).headers.list.push(addition);
     Ok(())
 }
@@ -202,11 +179,7 @@ fn add_trailer(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(
     let always = read_always(directive)?;
     let name = Bytes::copy_from_slice(&directive.args[0].text);
     let value = loader.script(&directive.args[1])?;
-    let trailer = Trailer {
-        name,
-        value,
-        always,
-    };
+    let trailer = Trailer { name, value, always };
     loader.settings(&SETTINGS).trailers.list.push(trailer);
     Ok(())
 }
@@ -247,10 +220,7 @@ mod tests {
     use super::*;
 
     fn additions(mode: Option<InheritMode>, list: &[u8]) -> Additions<u8> {
-        let mut additions = Additions {
-            list: list.to_vec(),
-            ..Additions::default()
-        };
+        let mut additions = Additions { list: list.to_vec(), ..Additions::default() };
         if let Some(mode) = mode {
             additions.mode.set(mode).unwrap();
         }

@@ -114,13 +114,7 @@ fn check_folder(request: &mut Request, path: &[u8], folder: usize) -> Option<Sta
     match files::test(request, folder) {
         Ok(info) if info.is_directory => None,
         Ok(_) => {
-            log!(
-                request.log(),
-                Alert,
-                *request,
-                "\"{}\" is not a directory",
-                Text(folder)
-            );
+            log!(request.log(), Alert, *request, "\"{}\" is not a directory", Text(folder));
             Some(Status::INTERNAL_SERVER_ERROR)
         }
         Err(error) if files::is_forbidden_link(&error) => Some(Status::FORBIDDEN),

@@ -80,11 +80,7 @@ pub static MODULE: HttpModule = HttpModule {
                 "How many logs with variables in their paths stay open.";
         },
     },
-    handlers: &[PhaseHandler {
-        phase: Phase::Log,
-        applies,
-        handler: Handler::Now(write),
-    }],
+    handlers: &[PhaseHandler { phase: Phase::Log, applies, handler: Handler::Now(write) }],
     ..HttpModule::EMPTY
 };
 
@@ -92,10 +88,7 @@ pub static MODULE: HttpModule = HttpModule {
 /// before settings were inherited.
 pub fn add_default_log(http: &mut Block, files: &OpenFiles, path: &Path) {
     let has_logs = |block: &Block| block.settings.of(&SETTINGS).logs.is_set();
-    let servers = http
-        .children
-        .iter()
-        .filter(|block| block.context == Contexts::SERVER);
+    let servers = http.children.iter().filter(|block| block.context == Contexts::SERVER);
     if has_logs(http) || servers.into_iter().all(has_logs) {
         return;
     }
@@ -115,11 +108,7 @@ fn applies(settings: &SettingsSet) -> bool {
 
 fn write(request: &mut Request) -> Step {
     for log in &request.settings(&SETTINGS).logs.list {
-        if log
-            .condition
-            .as_ref()
-            .is_none_or(|condition| holds(request, condition))
-        {
+        if log.condition.as_ref().is_none_or(|condition| holds(request, condition)) {
             write_to(request, log);
         }
     }

@@ -67,9 +67,7 @@ mod tests {
     /// The configurations in the modules' own pages.
     fn examples() -> Vec<(String, String)> {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/http");
-        let files = std::fs::read_dir(folder)
-            .unwrap()
-            .map(|file| file.unwrap().path());
+        let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
         let mut examples = Vec::new();
         for path in files.filter(|path| path.extension().is_some_and(|kind| kind == "rs")) {
             let source = std::fs::read_to_string(&path).unwrap();
@@ -104,38 +102,20 @@ mod tests {
             ("return 1000;", "invalid return code \"1000\""),
             ("return /path;", "invalid return code \"/path\""),
             ("allow 10.0.0;", "invalid parameter \"10.0.0\""),
-            (
-                "deny 10.1.0.0/8;",
-                "low address bits of 10.1.0.0/8 are meaningless",
-            ),
+            ("deny 10.1.0.0/8;", "low address bits of 10.1.0.0/8 are meaningless"),
             ("try_files $uri =1000;", "invalid code \"=1000\""),
-            (
-                "try_files a b; try_files a b;",
-                "\"try_files\" directive is duplicate",
-            ),
-            (
-                "index \"\";",
-                "index \"\" in \"index\" directive is invalid",
-            ),
+            ("try_files a b; try_files a b;", "\"try_files\" directive is duplicate"),
+            ("index \"\";", "index \"\" in \"index\" directive is invalid"),
             ("add_header A b never;", "invalid parameter \"never\""),
-            (
-                "expires @1h; expires 1h;",
-                "\"expires\" directive is duplicate",
-            ),
-            (
-                "expires @25h;",
-                "\"expires\" directive daily time value must be less than 24 hours",
-            ),
+            ("expires @1h; expires 1h;", "\"expires\" directive is duplicate"),
+            ("expires @25h;", "\"expires\" directive daily time value must be less than 24 hours"),
             ("access_log off combined;", "invalid parameter \"combined\""),
             ("access_log a.log main;", "unknown log format \"main\""),
             (
                 "access_log a.log combined flush=5s;",
                 "no buffer is defined for access_log \"a.log\"",
             ),
-            (
-                "access_log a$host combined gzip;",
-                "buffered logs cannot have variables in name",
-            ),
+            ("access_log a$host combined gzip;", "buffered logs cannot have variables in name"),
             (
                 "access_log a.log combined gzip; access_log a.log combined buffer=1k;",
                 "access_log \"a.log\" already defined with conflicting parameters",

@@ -14,15 +14,8 @@ use daemun_http::request::Request;
 use daemun_http::status::Status;
 
 pub static MODULE: HttpModule = HttpModule {
-    base: Module {
-        name: "http_not_modified_filter_module",
-        directives: &[],
-        settings: None,
-    },
-    filters: &[Filter {
-        applies: always,
-        apply: filter,
-    }],
+    base: Module { name: "http_not_modified_filter_module", directives: &[], settings: None },
+    filters: &[Filter { applies: always, apply: filter }],
     ..HttpModule::EMPTY
 };
 
@@ -127,9 +120,6 @@ fn opaque(tag: &[u8]) -> &[u8] {
 }
 
 fn trim_blank(text: &[u8]) -> &[u8] {
-    let blank = text
-        .iter()
-        .take_while(|byte| matches!(byte, b' ' | b'\t'))
-        .count();
+    let blank = text.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
     &text[blank..]
 }

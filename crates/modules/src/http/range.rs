@@ -19,15 +19,8 @@ use daemun_http::status::Status;
 use daemun_proto::http1::Version;
 
 pub static MODULE: HttpModule = HttpModule {
-    base: Module {
-        name: "http_range_filter_module",
-        directives: &[],
-        settings: None,
-    },
-    filters: &[Filter {
-        applies: always,
-        apply: filter,
-    }],
+    base: Module { name: "http_range_filter_module", directives: &[], settings: None },
+    filters: &[Filter { applies: always, apply: filter }],
     ..HttpModule::EMPTY
 };
 
@@ -53,9 +46,7 @@ fn filter(request: &mut Request, body: Body) -> Result<Body, Status> {
     if most == Some(0) {
         return Ok(body);
     }
-    let header = request
-        .header(Known::Range)
-        .filter(|_| if_range_holds(request));
+    let header = request.header(Known::Range).filter(|_| if_range_holds(request));
     let list = header.and_then(ranges_in_bytes);
     let parsed = list.map(|list| parse(list, length, most.unwrap_or(usize::MAX)));
     match parsed.unwrap_or(Parsed::Whole) {
@@ -85,11 +76,7 @@ fn if_range_holds(request: &Request) -> bool {
         return true;
     };
     if condition.len() >= 2 && condition.ends_with(b"\"") {
-        return request
-            .response
-            .etag
-            .as_ref()
-            .is_some_and(|etag| condition == etag);
+        return request.response.etag.as_ref().is_some_and(|etag| condition == etag);
     }
     match &request.response.last_modified {
         Some(modified) => date::parse(condition) == Some(modified.seconds),
@@ -150,17 +137,10 @@ fn parse_item(item: &[u8], length: u64) -> Option<Part> {
     let last = trim_end(&last[last.iter().take_while(|byte| blank(byte)).count()..]);
     if first.is_empty() {
         let suffix = number(last)?.min(length);
-        return Some(Part {
-            start: length - suffix,
-            end: length,
-        });
+        return Some(Part { start: length - suffix, end: length });
     }
     let start = number(first)?;
-    let end = if last.is_empty() {
-        length
-    } else {
-        number(last)?.saturating_add(1).min(length)
-    };
+    let end = if last.is_empty() { length } else { number(last)?.saturating_add(1).min(length) };
     Some(Part { start, end })
 }
 
@@ -221,10 +201,9 @@ fn spelt_type(request: &Request) -> String {
     };
     let kind = String::from_utf8_lossy(kind);
     match &response.charset {
-        Some(charset) => format!(
-            "Content-Type: {kind}; charset={}\r\n",
-            String::from_utf8_lossy(charset)
-        ),
+        Some(charset) => {
+            format!("Content-Type: {kind}; charset={}\r\n", String::from_utf8_lossy(charset))
+        }
         None => format!("Content-Type: {kind}\r\n"),
     }
 }
@@ -238,11 +217,7 @@ pub fn fuzz(data: &[u8]) {
     };
     if let Parsed::Parts(parts) = parse(list, length, 10) {
         assert!(parts.len() <= 10);
-        assert!(
-            parts
-                .iter()
-                .all(|part| part.start < part.end && part.end <= length)
-        );
+        assert!(parts.iter().all(|part| part.start < part.end && part.end <= length));
     }
 }
 
@@ -268,17 +243,8 @@ mod tests {
 
     #[test]
     fn ranges_that_are_not_served() {
-        for list in [
-            "",
-            "a",
-            "1",
-            "5-2",
-            "200-300",
-            "-0",
-            "1-2-3",
-            "1-x",
-            "99999999999999999999-",
-        ] {
+        for list in ["", "a", "1", "5-2", "200-300", "-0", "1-2-3", "1-x", "99999999999999999999-"]
+        {
             assert_eq!(parts(list), Parsed::Unsatisfiable, "{list:?}");
         }
         assert_eq!(parts("0-1,2-3,4-5,6-7"), Parsed::Whole);

@@ -47,16 +47,8 @@ pub static MODULE: HttpModule = HttpModule {
         },
     },
     handlers: &[
-        PhaseHandler {
-            phase: Phase::ServerRewrite,
-            applies,
-            handler: Handler::Now(answer),
-        },
-        PhaseHandler {
-            phase: Phase::Rewrite,
-            applies,
-            handler: Handler::Now(answer),
-        },
+        PhaseHandler { phase: Phase::ServerRewrite, applies, handler: Handler::Now(answer) },
+        PhaseHandler { phase: Phase::Rewrite, applies, handler: Handler::Now(answer) },
     ],
     ..HttpModule::EMPTY
 };
@@ -109,7 +101,5 @@ fn read(directive: &conf::Directive) -> Result<(Status, Option<&conf::Word>), Fa
 }
 
 fn is_url(text: &[u8]) -> bool {
-    [&b"http://"[..], b"https://", b"$scheme"]
-        .iter()
-        .any(|start| text.starts_with(start))
+    [&b"http://"[..], b"https://", b"$scheme"].iter().any(|start| text.starts_with(start))
 }

@@ -19,11 +19,7 @@ use daemun_http::{escape, files};
 use daemun_proto::http1::Method;
 
 pub static MODULE: HttpModule = HttpModule {
-    base: Module {
-        name: "http_static_module",
-        directives: &[],
-        settings: None,
-    },
+    base: Module { name: "http_static_module", directives: &[], settings: None },
     handlers: &[PhaseHandler {
         phase: Phase::Content,
         applies: always,
@@ -38,10 +34,7 @@ thread_local! {
 }
 
 fn serve(request: &mut Request) -> Step {
-    if !matches!(
-        request.head.method(),
-        Method::Get | Method::Head | Method::Post
-    ) {
+    if !matches!(request.head.method(), Method::Get | Method::Head | Method::Post) {
         return Step::Status(Status::NOT_ALLOWED);
     }
     if request.uri.last() == Some(&b'/') {
@@ -50,13 +43,7 @@ fn serve(request: &mut Request) -> Step {
     PATH.with_borrow_mut(|path| {
         path.clear();
         files::map_uri(request, path);
-        debug!(
-            request.log(),
-            Http,
-            *request,
-            "http filename: \"{}\"",
-            Text(path)
-        );
+        debug!(request.log(), Http, *request, "http filename: \"{}\"", Text(path));
         match file_cache::find(request, path) {
             Ok(known) => {
                 request.root_tested = request.error_status == 0;
@@ -72,13 +59,7 @@ fn answer(request: &mut Request, path: &[u8], known: &Known) -> Step {
         return redirect_to_folder(request);
     }
     if !known.info.is_file {
-        log!(
-            request.log(),
-            Crit,
-            *request,
-            "\"{}\" is not a regular file",
-            Text(path)
-        );
+        log!(request.log(), Crit, *request, "\"{}\" is not a regular file", Text(path));
         return Step::Status(Status::NOT_FOUND);
     }
     if request.head.method() == Method::Post {
@@ -103,11 +84,7 @@ pub fn send(request: &mut Request, known: &Known) -> Step {
         Content::Memory(bytes) => Body::One(Chunk::Bytes(bytes.clone())),
         Content::Open(file) => {
             let file = file.clone();
-            Body::One(Chunk::File(FileRange {
-                file,
-                offset: 0,
-                length: known.info.size,
-            }))
+            Body::One(Chunk::File(FileRange { file, offset: 0, length: known.info.size }))
         }
     })
 }

@@ -77,15 +77,7 @@ fn answer(request: &mut Request) -> Step {
 }
 
 fn page(totals: &Totals) -> String {
-    let Totals {
-        accepted,
-        handled,
-        requests,
-        active,
-        reading,
-        writing,
-        waiting,
-    } = totals;
+    let Totals { accepted, handled, requests, active, reading, writing, waiting } = totals;
     format!(
         "Active connections: {active} \n\
          server accepts handled requests\n \

@@ -177,33 +177,21 @@ fn try_files(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(),
             [text @ .., b'/'] => (text, true),
             text => (text, false),
         };
-        let name = read_name(
-            loader,
-            &conf::Word {
-                text: text.into(),
-                ..word.clone()
-            },
-        )?;
+        let name = read_name(loader, &conf::Word { text: text.into(), ..word.clone() })?;
         candidates.push(Candidate { name, is_folder });
     }
     let fallback = match last.text.strip_prefix(b"=") {
         Some(code) => Fallback::Status(read_code(last, code)?),
         None => Fallback::To(read_name(loader, last)?),
     };
-    loader.settings(&SETTINGS).tries = Own(Some(Tries {
-        candidates,
-        fallback,
-    }));
+    loader.settings(&SETTINGS).tries = Own(Some(Tries { candidates, fallback }));
     Ok(())
 }
 
 fn read_name(loader: &mut Loader<'_>, word: &conf::Word) -> Result<Name, Fault> {
     let script = loader.script(word)?;
     let is_computed = script.as_literal().is_none();
-    Ok(Name {
-        script,
-        is_computed,
-    })
+    Ok(Name { script, is_computed })
 }
 
 fn read_code(word: &conf::Word, digits: &[u8]) -> Result<Status, Fault> {

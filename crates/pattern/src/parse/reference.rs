@@ -77,9 +77,7 @@ impl Parser<'_> {
         if self.cursor.peek().is_some_and(|byte| byte.is_ascii_digit()) {
             return Fault::syntax("subpattern name must start with a non-digit", start);
         }
-        let name = self
-            .cursor
-            .take_while(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        let name = self.cursor.take_while(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         if name.is_empty() {
             return Fault::syntax("subpattern name expected", start);
         }
@@ -122,8 +120,6 @@ impl Parser<'_> {
 
 fn decimal(digits: &[u8]) -> usize {
     digits.iter().fold(0, |value: usize, digit| {
-        value
-            .saturating_mul(10)
-            .saturating_add(usize::from(digit - b'0'))
+        value.saturating_mul(10).saturating_add(usize::from(digit - b'0'))
     })
 }

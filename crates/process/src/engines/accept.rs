@@ -45,14 +45,8 @@ impl Acceptor {
             (listener, socket.listener)
         };
         let listeners: Vec<_> = sockets.into_iter().zip(0..).map(listener).collect();
-        listeners
-            .iter()
-            .try_for_each(|(listener, _)| listener.resume())?;
-        Ok(Acceptor {
-            listeners,
-            paused: false,
-            retry: None,
-        })
+        listeners.iter().try_for_each(|(listener, _)| listener.resume())?;
+        Ok(Acceptor { listeners, paused: false, retry: None })
     }
 
     pub(super) fn len(&self) -> usize {
@@ -74,9 +68,7 @@ impl Acceptor {
 
     /// Has nothing reported any more; [`ask`](Self::ask) goes on to work.
     pub(super) fn leave(&self) -> io::Result<()> {
-        self.listeners
-            .iter()
-            .try_for_each(|(listener, _)| listener.pause())
+        self.listeners.iter().try_for_each(|(listener, _)| listener.pause())
     }
 
     pub(super) fn is_paused(&self) -> bool {
@@ -98,9 +90,7 @@ impl Acceptor {
     pub(super) fn resume(&mut self) -> io::Result<()> {
         self.paused = false;
         self.retry = None;
-        self.listeners
-            .iter()
-            .try_for_each(|(listener, _)| listener.resume())
+        self.listeners.iter().try_for_each(|(listener, _)| listener.resume())
     }
 
     /// Stops for good. The sockets stay open in whoever else holds them.

@@ -105,12 +105,10 @@ impl<P: Protocol> Engine<P> {
         if self.open >= self.limits.connections {
             return Err(connection);
         }
-        self.parked
-            .insert(connection, wait)
-            .map_err(|(connection, error)| {
-                (self.report)(Notice::WatchFailed { error });
-                connection
-            })?;
+        self.parked.insert(connection, wait).map_err(|(connection, error)| {
+            (self.report)(Notice::WatchFailed { error });
+            connection
+        })?;
         self.opened();
         self.count_parked(wait.reason, 1);
         Ok(())
@@ -141,10 +139,7 @@ impl<P: Protocol> Engine<P> {
             }
             Asked::Nobody => ControlFlow::Break(()),
             Asked::Aborted(error) => {
-                (self.report)(Notice::AcceptFailed {
-                    listener: listener as u16,
-                    error,
-                });
+                (self.report)(Notice::AcceptFailed { listener: listener as u16, error });
                 ControlFlow::Continue(())
             }
             Asked::Failed(error) => self.recover(listener as u16, error),
@@ -170,9 +165,7 @@ impl<P: Protocol> Engine<P> {
 
     fn report_exhausted(&mut self) {
         if self.exhausted.begins() {
-            (self.report)(Notice::ConnectionsExhausted {
-                limit: self.limits.connections,
-            });
+            (self.report)(Notice::ConnectionsExhausted { limit: self.limits.connections });
         }
     }
 

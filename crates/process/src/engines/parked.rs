@@ -18,27 +18,15 @@ pub(super) struct Parked {
 }
 
 enum Entry {
-    Free {
-        next: u32,
-    },
-    Used {
-        connection: Connection,
-        older: u32,
-        newer: u32,
-    },
+    Free { next: u32 },
+    Used { connection: Connection, older: u32, newer: u32 },
 }
 
 impl Parked {
     /// Room for `capacity` connections; it takes memory as they come.
     pub(super) fn with_capacity(capacity: usize) -> Parked {
         let entries = Vec::with_capacity(capacity);
-        Parked {
-            entries,
-            free: NONE,
-            count: 0,
-            oldest: NONE,
-            newest: NONE,
-        }
+        Parked { entries, free: NONE, count: 0, oldest: NONE, newest: NONE }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -51,22 +39,14 @@ impl Parked {
         mut connection: Connection,
         wait: Wait,
     ) -> Result<(), (Connection, io::Error)> {
-        let slot = if self.free == NONE {
-            self.entries.len() as u32
-        } else {
-            self.free
-        };
+        let slot = if self.free == NONE { self.entries.len() as u32 } else { self.free };
         if let Err(error) = connection.stream.park(slot, wait.until) {
             return Err((connection, error));
         }
         connection.waited = wait.reason;
         let idle = is_idle(&connection);
         let older = if idle { self.newest } else { NONE };
-        let entry = Entry::Used {
-            connection,
-            older,
-            newer: NONE,
-        };
+        let entry = Entry::Used { connection, older, newer: NONE };
         match self.entries.get_mut(slot as usize) {
             None => self.entries.push(entry),
             Some(place) => {
@@ -90,11 +70,7 @@ impl Parked {
     pub(super) fn take(&mut self, slot: u32) -> Connection {
         let free = Entry::Free { next: self.free };
         match std::mem::replace(&mut self.entries[slot as usize], free) {
-            Entry::Used {
-                connection,
-                older,
-                newer,
-            } => {
+            Entry::Used { connection, older, newer } => {
                 self.free = slot;
                 self.count -= 1;
                 if is_idle(&connection) {
@@ -126,10 +102,7 @@ impl Parked {
         if self.count == 0 {
             return None;
         }
-        let used = self
-            .entries
-            .iter()
-            .position(|entry| matches!(entry, Entry::Used { .. }))?;
+        let used = self.entries.iter().position(|entry| matches!(entry, Entry::Used { .. }))?;
         Some(self.take(used as u32))
     }
 

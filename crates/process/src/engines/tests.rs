@@ -38,10 +38,7 @@ impl Protocol for Echo {
         }
         match buffer[0] {
             b'w' => {
-                let _ = connection
-                    .stream
-                    .recv_into(&mut buffer, Deadline::NEVER)
-                    .await;
+                let _ = connection.stream.recv_into(&mut buffer, Deadline::NEVER).await;
             }
             b'c' => return Outcome::Close(connection),
             b'h' => {
@@ -51,16 +48,9 @@ impl Protocol for Echo {
             b'p' => panic!("on purpose"),
             _ => {}
         }
-        connection
-            .stream
-            .send_all(&buffer, Duration::from_secs(60))
-            .await
-            .unwrap();
+        connection.stream.send_all(&buffer, Duration::from_secs(60)).await.unwrap();
         connection.requests += 1;
-        Outcome::Park {
-            connection,
-            wait: Wait::keep_alive(Duration::from_secs(75)),
-        }
+        Outcome::Park { connection, wait: Wait::keep_alive(Duration::from_secs(75)) }
     }
 
     fn timed_out(&self, connection: Connection) -> Outcome {
@@ -70,9 +60,7 @@ impl Protocol for Echo {
     }
 
     fn shed(&self, connection: Connection) {
-        self.log
-            .borrow_mut()
-            .push(format!("{} shed", connection.number));
+        self.log.borrow_mut().push(format!("{} shed", connection.number));
     }
 }
 
@@ -98,31 +86,17 @@ impl World {
             let notices = notices.clone();
             move |notice| notices.borrow_mut().push(spell(notice))
         };
-        let limits = Limits {
-            connections,
-            multi_accept: false,
-        };
+        let limits = Limits { connections, multi_accept: false };
         let engine = Engine::new(
             &reactor,
             protocol.clone(),
-            vec![Socket {
-                descriptor: Arc::new(listener.into()),
-                listener: 0,
-                shared: false,
-            }],
+            vec![Socket { descriptor: Arc::new(listener.into()), listener: 0, shared: false }],
             limits,
             counters.clone(),
             Box::new(report),
         )
         .unwrap();
-        World {
-            engine,
-            reactor,
-            protocol,
-            notices,
-            counters,
-            address,
-        }
+        World { engine, reactor, protocol, notices, counters, address }
     }
 
     fn connect(&self) -> TcpStream {
@@ -135,9 +109,7 @@ impl World {
     /// Turns until nothing is left to do at this moment.
     fn settle(&mut self) {
         for _ in 0..10 {
-            self.reactor
-                .turn(&mut self.engine, Some(Duration::ZERO))
-                .unwrap();
+            self.reactor.turn(&mut self.engine, Some(Duration::ZERO)).unwrap();
         }
     }
 
@@ -172,9 +144,7 @@ fn spell(notice: Notice) -> String {
 }
 
 fn answer(client: &mut TcpStream) -> String {
-    client
-        .set_read_timeout(Some(Duration::from_secs(10)))
-        .unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     let mut bytes = [0; 100];
     let count = client.read(&mut bytes).unwrap();
     String::from_utf8(bytes[..count].to_vec()).unwrap()
@@ -185,13 +155,7 @@ fn a_kept_connection_is_counted_where_it_is() {
     let mut world = World::new(10);
     let mut client = world.client(b"one");
     assert_eq!(answer(&mut client), "one");
-    let waiting = Totals {
-        accepted: 1,
-        handled: 1,
-        active: 1,
-        waiting: 1,
-        ..Totals::default()
-    };
+    let waiting = Totals { accepted: 1, handled: 1, active: 1, waiting: 1, ..Totals::default() };
     assert_eq!(world.totals(), waiting);
 
     client.write_all(b"w").unwrap();
@@ -211,14 +175,7 @@ fn a_kept_connection_is_counted_where_it_is() {
 
     drop(client);
     world.settle();
-    assert_eq!(
-        world.totals(),
-        Totals {
-            accepted: 1,
-            handled: 1,
-            ..Totals::default()
-        }
-    );
+    assert_eq!(world.totals(), Totals { accepted: 1, handled: 1, ..Totals::default() });
 }
 
 #[test]
@@ -230,11 +187,7 @@ fn what_waits_too_long_is_handed_to_the_protocol() {
     world.wait_until(100_000);
     assert_eq!(
         *world.protocol.log.borrow(),
-        [
-            "3 Head at 30000",
-            "1 FirstByte at 60000",
-            "2 KeepAlive at 75000"
-        ]
+        ["3 Head at 30000", "1 FirstByte at 60000", "2 KeepAlive at 75000"]
     );
     assert_eq!(world.totals().active, 0);
 }
@@ -318,46 +271,18 @@ fn an_adopted_connection_goes_on_where_it_was() {
     let mut client = old.client(b"x");
     assert_eq!(answer(&mut client), "x");
     let parked = old.engine.drain_parked().next().unwrap();
-    let Connection {
-        stream,
-        peer,
-        listener,
-        waited,
-        requests,
-        number,
-        started,
-        partial,
-    } = parked;
+    let Connection { stream, peer, listener, waited, requests, number, started, partial } = parked;
     let fd = stream.into_fd();
     drop(old);
 
     let mut new = World::new(1);
     let stream = daemun_event::Stream::new(fd);
-    let adopted = Connection {
-        stream,
-        peer,
-        listener,
-        waited,
-        requests,
-        number,
-        started,
-        partial,
-    };
+    let adopted = Connection { stream, peer, listener, waited, requests, number, started, partial };
     client.write_all(b"y").unwrap();
-    new.engine
-        .adopt(adopted, Wait::keep_alive(Duration::from_secs(75)))
-        .ok()
-        .unwrap();
+    new.engine.adopt(adopted, Wait::keep_alive(Duration::from_secs(75))).ok().unwrap();
     new.settle();
     assert_eq!(answer(&mut client), "y");
-    assert_eq!(
-        new.totals(),
-        Totals {
-            active: 1,
-            waiting: 1,
-            ..Totals::default()
-        }
-    );
+    assert_eq!(new.totals(), Totals { active: 1, waiting: 1, ..Totals::default() });
 
     let kept = new.engine.drain_parked().next().unwrap();
     assert_eq!((kept.waited, kept.requests), (Reason::KeepAlive, 2));

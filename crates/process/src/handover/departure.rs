@@ -56,13 +56,7 @@ impl<C: AsFd> Departure<C> {
     const FULL_LANES: u32 = 4;
 
     pub fn new(channel: Arc<Channel>) -> Departure<C> {
-        Departure {
-            channel,
-            waiting: VecDeque::new(),
-            lane: Lane::Closed,
-            opened: 0,
-            full: 0,
-        }
+        Departure { channel, waiting: VecDeque::new(), lane: Lane::Closed, opened: 0, full: 0 }
     }
 
     pub fn add(&mut self, connection: C, record: Record) {
@@ -142,11 +136,7 @@ impl<C: AsFd> Departure<C> {
             }
         }
         let now = Instant::now();
-        let moved = if (sender.is_agreed(), departed.len()) == before {
-            moved
-        } else {
-            now
-        };
+        let moved = if (sender.is_agreed(), departed.len()) == before { moved } else { now };
         self.offer(&mut sender);
         // Nothing in flight: the lane can be left without a doubt whose the connections are.
         if sender.in_flight() == 0 && !self.waiting.is_empty() && now >= moved + Self::PATIENCE {
@@ -170,11 +160,7 @@ impl<C: AsFd> Departure<C> {
 
     /// The receiver is gone: what it did not take looks for another one, if there was one at all.
     fn abandon(&mut self, sender: Sender<Passenger<C>>) {
-        self.lane = if sender.is_agreed() {
-            Lane::Closed
-        } else {
-            Lane::Nobody
-        };
+        self.lane = if sender.is_agreed() { Lane::Closed } else { Lane::Nobody };
         self.waiting.extend(sender.reclaim());
     }
 
@@ -199,10 +185,7 @@ mod tests {
         let mut clients = Vec::new();
         for number in 0..connections {
             clients.push(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
-            departure.add(
-                listener.accept().unwrap().0,
-                record::tests::record(number as u64),
-            );
+            departure.add(listener.accept().unwrap().0, record::tests::record(number as u64));
         }
         (channel, departure, clients)
     }
@@ -226,12 +209,7 @@ mod tests {
             departure.pump();
             arrived.extend(take(&mut receiver, expected));
         }
-        assert!(
-            departure
-                .pump()
-                .iter()
-                .all(|departed| matches!(departed, Departed::Taken(_)))
-        );
+        assert!(departure.pump().iter().all(|departed| matches!(departed, Departed::Taken(_))));
         assert!(departure.is_over());
         assert_eq!(arrived, (0..10).collect::<Vec<_>>());
     }
@@ -260,17 +238,12 @@ mod tests {
         let mut departed = departure.pump();
         assert!(departed.is_empty());
         while !departure.is_over() {
-            let left = departure
-                .next_moment()
-                .unwrap()
-                .saturating_duration_since(Instant::now());
+            let left = departure.next_moment().unwrap().saturating_duration_since(Instant::now());
             daemun_sys::poll::readable(&[departure.lane().unwrap().1], Some(left)).unwrap();
             departed.extend(departure.pump());
         }
         assert!(
-            departed
-                .iter()
-                .all(|departed| matches!(departed, Departed::Left(_)))
+            departed.iter().all(|departed| matches!(departed, Departed::Left(_)))
                 && departed.len() == 2
         );
     }

@@ -58,13 +58,7 @@ impl Record {
         bytes.extend(millis(self.remaining).to_le_bytes());
         bytes.extend(self.shutdown.map_or(NEVER, millis).to_le_bytes());
         put(&mut bytes, &text_of(&self.listener));
-        put(
-            &mut bytes,
-            self.peer
-                .map(|peer| peer.to_string())
-                .unwrap_or_default()
-                .as_bytes(),
-        );
+        put(&mut bytes, self.peer.map(|peer| peer.to_string()).unwrap_or_default().as_bytes());
         bytes.extend((self.partial.len() as u32).to_le_bytes());
         bytes.extend(&self.partial);
         bytes
@@ -84,9 +78,8 @@ impl Record {
         let requests = u32::from_le_bytes(reader.array()?);
         let age = span(u64::from_le_bytes(reader.array()?));
         let remaining = span(u64::from_le_bytes(reader.array()?));
-        let shutdown = Some(u64::from_le_bytes(reader.array()?))
-            .filter(|millis| *millis != NEVER)
-            .map(span);
+        let shutdown =
+            Some(u64::from_le_bytes(reader.array()?)).filter(|millis| *millis != NEVER).map(span);
         let listener = address_of(reader.text()?)?;
         let peer = match reader.text()? {
             b"" => None,
@@ -94,17 +87,8 @@ impl Record {
         };
         let length = u32::from_le_bytes(reader.array()?);
         let partial = reader.take(length as usize)?.to_vec();
-        let record = Record {
-            listener,
-            peer,
-            number,
-            requests,
-            age,
-            reason,
-            remaining,
-            shutdown,
-            partial,
-        };
+        let record =
+            Record { listener, peer, number, requests, age, reason, remaining, shutdown, partial };
         reader.0.is_empty().then_some((sequence, record))
     }
 }
@@ -131,9 +115,7 @@ fn text_of(address: &Address) -> Vec<u8> {
 
 fn address_of(text: &[u8]) -> Option<Address> {
     match text.strip_prefix(UNIX) {
-        Some(path) => Some(Address::Unix(PathBuf::from(std::ffi::OsStr::from_bytes(
-            path,
-        )))),
+        Some(path) => Some(Address::Unix(PathBuf::from(std::ffi::OsStr::from_bytes(path)))),
         None => Some(Address::Ip(std::str::from_utf8(text).ok()?.parse().ok()?)),
     }
 }
@@ -199,12 +181,7 @@ pub(super) mod tests {
 
     #[test]
     fn every_kind_of_wait_and_address_comes_back() {
-        for reason in [
-            Reason::FirstByte,
-            Reason::Head,
-            Reason::Held,
-            Reason::KeepAlive,
-        ] {
+        for reason in [Reason::FirstByte, Reason::Head, Reason::Held, Reason::KeepAlive] {
             let unix = Record { reason, ..head() };
             assert_eq!(Record::decode(&unix.encode(3)), Some((3, unix)));
             let listener = Address::Ip("[::]:443".parse().unwrap());

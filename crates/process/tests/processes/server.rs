@@ -31,11 +31,7 @@ impl Server {
         let folder = std::env::temp_dir().join(format!("daemun-toy-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).unwrap();
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let server = Server { folder, port };
         server.configure(configuration);
         server
@@ -59,11 +55,7 @@ impl Server {
     }
 
     pub fn pid_in(&self, file: &str) -> Option<i32> {
-        fs::read_to_string(self.folder.join(file))
-            .ok()?
-            .trim()
-            .parse()
-            .ok()
+        fs::read_to_string(self.folder.join(file)).ok()?.trim().parse().ok()
     }
 
     pub fn signal(&self, signal: i32) {
@@ -101,9 +93,7 @@ pub struct Client {
 impl Client {
     fn over(stream: TcpStream) -> Client {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        Client {
-            stream: BufReader::new(stream),
-        }
+        Client { stream: BufReader::new(stream) }
     }
 
     /// The server's text, the process that answered, and how many answers this connection got.
@@ -120,11 +110,9 @@ impl Client {
         let mut line = String::new();
         self.stream.read_line(&mut line)?;
         match line.split_whitespace().collect::<Vec<_>>()[..] {
-            [text, pid, count] => Ok((
-                text.to_owned(),
-                pid.parse().unwrap(),
-                count.parse().unwrap(),
-            )),
+            [text, pid, count] => {
+                Ok((text.to_owned(), pid.parse().unwrap(), count.parse().unwrap()))
+            }
             _ => Err(io::Error::other(format!("cut: {line:?}"))),
         }
     }
@@ -162,12 +150,8 @@ pub fn under_load(server: &Server, work: impl FnOnce()) -> usize {
 /// USR2: returns the new master's number once it has its workers.
 pub fn begin_upgrade(server: &Server, old: i32) -> i32 {
     signals::send(old, signals::SIGUSR2).unwrap();
-    eventually("the old pid file is renamed", || {
-        server.pid_in("toy.pid.oldbin") == Some(old)
-    });
-    eventually("the new binary stands", || {
-        server.pid_in("toy.pid").is_some_and(|pid| pid != old)
-    });
+    eventually("the old pid file is renamed", || server.pid_in("toy.pid.oldbin") == Some(old));
+    eventually("the new binary stands", || server.pid_in("toy.pid").is_some_and(|pid| pid != old));
     let new = server.pid();
     eventually("the new binary has workers", || children(new).len() == 2);
     new
@@ -185,21 +169,16 @@ pub fn eventually(what: &str, mut happened: impl FnMut() -> bool) {
 /// Running, and not merely waiting for its parent to take note of its end.
 pub fn is_running(pid: i32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(')')
-        .is_some_and(|(_, rest)| !rest.starts_with(" Z"))
+    stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.starts_with(" Z"))
 }
 
 pub fn children(pid: i32) -> Vec<i32> {
     let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    text.split_whitespace()
-        .map(|child| child.parse().unwrap())
-        .collect()
+    text.split_whitespace().map(|child| child.parse().unwrap()).collect()
 }
 
 pub fn title(pid: i32) -> String {
     let bytes =
         fs::read(Path::new("/proc").join(pid.to_string()).join("cmdline")).unwrap_or_default();
-    String::from_utf8_lossy(&bytes)
-        .trim_end_matches('\0')
-        .to_owned()
+    String::from_utf8_lossy(&bytes).trim_end_matches('\0').to_owned()
 }

@@ -48,10 +48,8 @@ impl Program for Toy {
     fn load(&self) -> Result<Cycle<Answers>, String> {
         let text =
             fs::read_to_string(self.folder.join("toy.conf")).map_err(|error| error.to_string())?;
-        let mut settings = ProcessSettings {
-            pid: self.folder.join("toy.pid"),
-            ..ProcessSettings::default()
-        };
+        let mut settings =
+            ProcessSettings { pid: self.folder.join("toy.pid"), ..ProcessSettings::default() };
         let mut listen = Vec::new();
         let mut configuration = Answers::default();
         for line in text.lines() {
@@ -69,11 +67,7 @@ impl Program for Toy {
                 ["master_process", "off"] => settings.master_process = false,
                 ["user", name] => {
                     let (uid, gid) = credentials::user(name).unwrap().expect("a user");
-                    settings.user = Some(Identity {
-                        name: name.to_owned(),
-                        uid,
-                        gid,
-                    });
+                    settings.user = Some(Identity { name: name.to_owned(), uid, gid });
                 }
                 ["nofile", count] => settings.worker_rlimit_nofile = count.parse().ok(),
                 ["priority", nice] => settings.worker_priority = nice.parse().unwrap(),
@@ -88,13 +82,7 @@ impl Program for Toy {
         let files = Arc::new(OpenFiles::default());
         let file = Target::File(files.register(&self.folder.join("toy.log")));
         let log = Log::new(vec![(file, Threshold::of(Level::Info))]);
-        Ok(Cycle {
-            settings,
-            listen,
-            log,
-            files,
-            configuration,
-        })
+        Ok(Cycle { settings, listen, log, files, configuration })
     }
 
     fn work(&self, cycle: &Cycle<Answers>, context: WorkerContext) -> i32 {
@@ -145,25 +133,13 @@ impl Protocol for Lines {
 
 impl Lines {
     fn answer(&self, connection: &mut Connection, bytes: &[u8]) {
-        let mut held = connection
-            .partial
-            .take()
-            .map(|partial| partial.bytes)
-            .unwrap_or_default();
+        let mut held = connection.partial.take().map(|partial| partial.bytes).unwrap_or_default();
         held.extend(bytes);
         while let Some(end) = held.iter().position(|byte| *byte == b'\n') {
             held.drain(..=end);
             connection.requests += 1;
-            let reply = format!(
-                "{} {} {}\n",
-                self.text,
-                std::process::id(),
-                connection.requests
-            );
-            connection
-                .stream
-                .try_send(reply.as_bytes(), false)
-                .expect("room for a line");
+            let reply = format!("{} {} {}\n", self.text, std::process::id(), connection.requests);
+            connection.stream.try_send(reply.as_bytes(), false).expect("room for a line");
         }
         let until = Deadline::after(PATIENCE);
         connection.partial = (!held.is_empty()).then(|| Box::new(Partial { bytes: held, until }));
@@ -182,15 +158,10 @@ fn wait_of(connection: &Connection) -> Wait {
 fn serve(cycle: &Cycle<Answers>, context: WorkerContext) -> i32 {
     let reactor = Reactor::open(None).unwrap();
     let closing = Rc::new(Cell::new(false));
-    let protocol = Rc::new(Lines {
-        text: cycle.configuration.text.clone(),
-        closing: Rc::clone(&closing),
-    });
+    let protocol =
+        Rc::new(Lines { text: cycle.configuration.text.clone(), closing: Rc::clone(&closing) });
     let sockets = context.sockets();
-    let limits = Limits {
-        connections: 4096,
-        multi_accept: false,
-    };
+    let limits = Limits { connections: 4096, multi_accept: false };
     let report = |_: Notice| panic!("a notice");
     let engine = Engine::new(
         &reactor,

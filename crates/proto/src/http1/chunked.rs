@@ -41,10 +41,7 @@ pub struct Decoder {
 
 impl Default for Decoder {
     fn default() -> Self {
-        Decoder {
-            state: State::SizeStart,
-            left: 0,
-        }
+        Decoder { state: State::SizeStart, left: 0 }
     }
 }
 
@@ -55,9 +52,8 @@ impl Decoder {
     pub fn next(&mut self, input: &[u8], at: &mut usize) -> Result<Chunk, Invalid> {
         loop {
             if self.state == State::Data {
-                let length = usize::try_from(self.left)
-                    .unwrap_or(usize::MAX)
-                    .min(input.len() - *at);
+                let length =
+                    usize::try_from(self.left).unwrap_or(usize::MAX).min(input.len() - *at);
                 if length == 0 && self.left > 0 {
                     return Ok(Chunk::Incomplete);
                 }
@@ -115,11 +111,7 @@ impl Decoder {
     }
 
     fn after_size(&self) -> State {
-        if self.left == 0 {
-            State::TrailerStart
-        } else {
-            State::Data
-        }
+        if self.left == 0 { State::TrailerStart } else { State::Data }
     }
 }
 

@@ -76,11 +76,7 @@ pub fn parse_header_line(
         let name = Range::new(start, at);
         let line = match name.is_empty() {
             true => Line::End,
-            false => Line::Header(HeaderLine {
-                name,
-                value: Range::new(at, at),
-                is_odd,
-            }),
+            false => Line::Header(HeaderLine { name, value: Range::new(at, at), is_odd }),
         };
         return finish(buffer, at, line);
     }
@@ -92,24 +88,13 @@ pub fn parse_header_line(
         return Ok(Parsed::Incomplete);
     };
     let end = value.1;
-    finish(
-        buffer,
-        end,
-        Line::Header(HeaderLine {
-            name,
-            value: value.0,
-            is_odd,
-        }),
-    )
+    finish(buffer, end, Line::Header(HeaderLine { name, value: value.0, is_odd }))
 }
 
 /// The value without the spaces around it, and where its CR or LF stands.
 fn read_value(buffer: &[u8], start: usize) -> Result<Option<(Range, usize)>, Invalid> {
     let rest = &buffer[start..];
-    let Some(length) = rest
-        .iter()
-        .position(|byte| matches!(byte, b'\r' | b'\n' | 0))
-    else {
+    let Some(length) = rest.iter().position(|byte| matches!(byte, b'\r' | b'\n' | 0)) else {
         return Ok(None);
     };
     let end = start + length;
@@ -118,11 +103,7 @@ fn read_value(buffer: &[u8], start: usize) -> Result<Option<(Range, usize)>, Inv
     }
     let text = &rest[..length];
     let leading = text.iter().position(|byte| *byte != b' ').unwrap_or(length);
-    let trailing = text[leading..]
-        .iter()
-        .rev()
-        .take_while(|byte| **byte == b' ')
-        .count();
+    let trailing = text[leading..].iter().rev().take_while(|byte| **byte == b' ').count();
     Ok(Some((Range::new(start + leading, end - trailing), end)))
 }
 
@@ -143,10 +124,7 @@ mod tests {
     fn parse(text: &str) -> Result<Parsed<Line>, Invalid> {
         for cut in 0..text.len() {
             let early = parse_header_line(&text.as_bytes()[..cut], 0, false);
-            assert!(
-                !matches!(early, Ok(Parsed::Done(..))),
-                "{text:?} cut at {cut}"
-            );
+            assert!(!matches!(early, Ok(Parsed::Done(..))), "{text:?} cut at {cut}");
         }
         parse_header_line(text.as_bytes(), 0, false)
     }

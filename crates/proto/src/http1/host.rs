@@ -16,9 +16,7 @@ pub struct Host<'h> {
 /// Checks a host against RFC 3986 as nginx does, with no two dots in a row and a port up to 65535.
 pub fn parse_host(text: &[u8]) -> Result<Host<'_>, Invalid> {
     let (name, port) = split_port(text)?;
-    let inner = name
-        .strip_prefix(b"[")
-        .and_then(|name| name.strip_suffix(b"]"));
+    let inner = name.strip_prefix(b"[").and_then(|name| name.strip_suffix(b"]"));
     let extra = if inner.is_some() { b':' } else { b'%' };
     let mut needs_lowering = false;
     let mut previous = 0;
@@ -34,11 +32,7 @@ pub fn parse_host(text: &[u8]) -> Result<Host<'_>, Invalid> {
     let name = name.strip_suffix(b".").unwrap_or(name);
     match name.is_empty() {
         true => Err(Invalid),
-        false => Ok(Host {
-            name,
-            port,
-            needs_lowering,
-        }),
+        false => Ok(Host { name, port, needs_lowering }),
     }
 }
 

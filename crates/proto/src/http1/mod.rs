@@ -22,10 +22,7 @@ pub struct Range {
 impl Range {
     pub fn new(start: usize, end: usize) -> Range {
         debug_assert!(start <= end && end <= u32::MAX as usize);
-        Range {
-            start: start as u32,
-            end: end as u32,
-        }
+        Range { start: start as u32, end: end as u32 }
     }
 
     pub fn of(self, buffer: &[u8]) -> &[u8] {
@@ -66,9 +63,6 @@ impl<'b> Cursor<'b> {
 
     fn skip_while(&mut self, accept: impl Fn(u8) -> bool) {
         let rest = &self.bytes[self.at..];
-        self.at += rest
-            .iter()
-            .position(|byte| !accept(*byte))
-            .unwrap_or(rest.len());
+        self.at += rest.iter().position(|byte| !accept(*byte)).unwrap_or(rest.len());
     }
 }

@@ -399,10 +399,7 @@ mod tests {
     fn an_absolute_target_and_an_authority() {
         let text = "GET HTTP://[::1]:80?q HTTP/1.0\n";
         let absolute = line(text);
-        assert_eq!(
-            absolute.authority.map(|host| host.of(text.as_bytes())),
-            Some(&b"[::1]:80"[..])
-        );
+        assert_eq!(absolute.authority.map(|host| host.of(text.as_bytes())), Some(&b"[::1]:80"[..]));
         assert_eq!(absolute.target.of(text.as_bytes()), b"?q");
         assert!(line("GET http://a HTTP/1.0\n").target.is_empty());
         assert!(line("CONNECT a:443 HTTP/1.1\r\n").authority.is_some());
@@ -424,10 +421,7 @@ mod tests {
     #[test]
     fn complex_targets() {
         for target in ["/./a", "//", "/a/../b", "/%41", "/a#b", "/a?b#c"] {
-            assert!(
-                line(&format!("GET {target} HTTP/1.1\r\n")).is_complex,
-                "{target}"
-            );
+            assert!(line(&format!("GET {target} HTTP/1.1\r\n")).is_complex, "{target}");
         }
         assert!(!line("GET /a.b/c?//./%20 HTTP/1.1\r\n").is_complex);
     }

@@ -44,17 +44,11 @@ pub fn normalise(
             b'?' => {
                 leave_segment(state, path)?;
                 let end = memchr::memchr(b'#', &target[at..]).map_or(target.len(), |len| at + len);
-                return Ok(Normalised {
-                    query: Some(at),
-                    end,
-                });
+                return Ok(Normalised { query: Some(at), end });
             }
             b'#' => {
                 leave_segment(state, path)?;
-                return Ok(Normalised {
-                    query: None,
-                    end: at - 1,
-                });
+                return Ok(Normalised { query: None, end: at - 1 });
             }
             b'%' => {
                 byte = escaped(&target[at..])?;
@@ -70,10 +64,7 @@ pub fn normalise(
         state = push(state, byte, merge_slashes, path)?;
     }
     leave_segment(state, path)?;
-    Ok(Normalised {
-        query: None,
-        end: target.len(),
-    })
+    Ok(Normalised { query: None, end: target.len() })
 }
 
 fn push(state: State, byte: u8, merge_slashes: bool, path: &mut Vec<u8>) -> Result<State, Invalid> {
@@ -126,10 +117,7 @@ fn escaped(digits: &[u8]) -> Result<u8, Invalid> {
 }
 
 fn hex(digit: u8) -> Result<u8, Invalid> {
-    char::from(digit)
-        .to_digit(16)
-        .map(|value| value as u8)
-        .ok_or(Invalid)
+    char::from(digit).to_digit(16).map(|value| value as u8).ok_or(Invalid)
 }
 
 #[cfg(test)]
@@ -176,13 +164,7 @@ mod tests {
     fn the_query_is_where_it_was() {
         let mut path = Vec::new();
         let found = normalise(b"/a//b?c=1#d", true, &mut path).unwrap();
-        assert_eq!(
-            found,
-            Normalised {
-                query: Some(6),
-                end: 9
-            }
-        );
+        assert_eq!(found, Normalised { query: Some(6), end: 9 });
         normalise(b"/a//b", false, &mut path).unwrap();
         assert_eq!(path, b"/a//b");
     }

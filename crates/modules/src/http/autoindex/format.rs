@@ -93,17 +93,13 @@ impl Html<'_> {
     }
 
     fn width(&self, name: &[u8]) -> usize {
-        self.characters(name)
-            .map_or(name.len(), |text| text.chars().count())
+        self.characters(name).map_or(name.len(), |text| text.chars().count())
     }
 
     /// The first `width` characters.
     fn beginning<'n>(&self, name: &'n [u8], width: usize) -> &'n [u8] {
         let end = match self.characters(name) {
-            Some(text) => text
-                .char_indices()
-                .nth(width)
-                .map_or(name.len(), |(end, _)| end),
+            Some(text) => text.char_indices().nth(width).map_or(name.len(), |(end, _)| end),
             None => width,
         };
         &name[..end]
@@ -131,13 +127,7 @@ impl Html<'_> {
 /// `28-Sep-1970 06:00 `
 fn date(time: LocalTime, out: &mut Vec<u8>) {
     let month = time.month_name();
-    let LocalTime {
-        year,
-        day,
-        hour,
-        minute,
-        ..
-    } = time;
+    let LocalTime { year, day, hour, minute, .. } = time;
     // Writing to memory can't fail.
     let _ = write!(out, "{day:02}-{month}-{year} {hour:02}:{minute:02} ");
 }
@@ -153,10 +143,7 @@ fn rounded(size: u64) -> (u64, Option<char>) {
         10_000.. => (KILO, 'K'),
         _ => return (size, None),
     };
-    (
-        size / unit + u64::from(size % unit >= unit / 2),
-        Some(letter),
-    )
+    (size / unit + u64::from(size % unit >= unit / 2), Some(letter))
 }
 
 /// A JSON array, handed to a function where there is a callback.
@@ -197,15 +184,7 @@ pub(super) fn xml(entries: &[Entry]) -> Vec<u8> {
     let mut out = b"<?xml version=\"1.0\"?>\r\n<list>\r\n".to_vec();
     for entry in entries {
         let name = entry.kind.name();
-        let LocalTime {
-            year,
-            month,
-            day,
-            hour,
-            minute,
-            second,
-            ..
-        } = clock::utc(entry.modified);
+        let LocalTime { year, month, day, hour, minute, second, .. } = clock::utc(entry.modified);
         // Writing to memory can't fail.
         let _ = write!(
             out,
@@ -227,12 +206,7 @@ mod tests {
     use super::*;
 
     fn entry(name: &str, kind: Kind, size: u64) -> Entry {
-        Entry {
-            name: name.into(),
-            kind,
-            modified: 23_349_600,
-            size,
-        }
+        Entry { name: name.into(), kind, modified: 23_349_600, size }
     }
 
     fn line(html: &Html<'_>, entry: Entry) -> String {
@@ -240,68 +214,37 @@ mod tests {
         page.lines().nth(4).unwrap().to_owned()
     }
 
-    const HTML: Html<'static> = Html {
-        uri: b"/a/",
-        is_utf8: false,
-        exact_size: true,
-        local_time: false,
-    };
+    const HTML: Html<'static> =
+        Html { uri: b"/a/", is_utf8: false, exact_size: true, local_time: false };
 
     #[test]
     fn html_has_columns() {
         let file = line(&HTML, entry("a b", Kind::File, 7));
-        assert_eq!(
-            file,
-            format!(
-                "<a href=\"a%20b\">a b</a>{:48}28-Sep-1970 06:00 {:>19}",
-                "", 7
-            )
-        );
+        assert_eq!(file, format!("<a href=\"a%20b\">a b</a>{:48}28-Sep-1970 06:00 {:>19}", "", 7));
         let folder = line(&HTML, entry("d", Kind::Folder, 4096));
-        assert_eq!(
-            folder,
-            format!(
-                "<a href=\"d/\">d/</a>{:49}28-Sep-1970 06:00 {:>19}",
-                "", "-"
-            )
-        );
+        assert_eq!(folder, format!("<a href=\"d/\">d/</a>{:49}28-Sep-1970 06:00 {:>19}", "", "-"));
     }
 
     #[test]
     fn long_names_are_cut_in_characters() {
         let name = "ä".repeat(51);
-        let html = Html {
-            is_utf8: true,
-            ..HTML
-        };
+        let html = Html { is_utf8: true, ..HTML };
         let cut = line(&html, entry(&name, Kind::File, 7));
-        assert!(
-            cut.contains(&format!(">{}..&gt;</a> 28", "ä".repeat(47))),
-            "{cut}"
-        );
+        assert!(cut.contains(&format!(">{}..&gt;</a> 28", "ä".repeat(47))), "{cut}");
         let whole = line(&html, entry(&name[2..], Kind::File, 7));
-        assert!(
-            whole.contains(&format!(">{}</a> 28", "ä".repeat(50))),
-            "{whole}"
-        );
+        assert!(whole.contains(&format!(">{}</a> 28", "ä".repeat(50))), "{whole}");
     }
 
     #[test]
     fn sizes_are_rounded() {
-        let html = Html {
-            exact_size: false,
-            ..HTML
-        };
+        let html = Html { exact_size: false, ..HTML };
         for (size, shown) in [
             (9_999, "   9999"),
             (10_000, "    10K"),
             (1 << 20, "     1M"),
             ((3 << 30) / 2, "     2G"),
         ] {
-            assert!(
-                line(&html, entry("a", Kind::File, size)).ends_with(shown),
-                "{size}"
-            );
+            assert!(line(&html, entry("a", Kind::File, size)).ends_with(shown), "{size}");
         }
     }
 

@@ -41,10 +41,7 @@ pub(super) fn read(loader: &mut Loader<'_>, directive: &conf::Directive) -> Resu
         Some(text) => {
             parse(text, after_modification).map_err(|reason| Fault::from(reason).at(word.span))
         }
-        None => Ok(Expires::Computed {
-            value: script,
-            after_modification,
-        }),
+        None => Ok(Expires::Computed { value: script, after_modification }),
     }
 }
 
@@ -74,11 +71,7 @@ fn parse(text: &[u8], after_modification: bool) -> Result<Expires, &'static str>
         [b'-', time @ ..] => -seconds(time)?,
         time => seconds(time)?,
     };
-    Ok(if after_modification {
-        Expires::Modified(time)
-    } else {
-        Expires::Access(time)
-    })
+    Ok(if after_modification { Expires::Modified(time) } else { Expires::Access(time) })
 }
 
 /// Sets `Expires` and `Cache-Control`.
@@ -86,10 +79,7 @@ pub(super) fn apply(expires: &Expires, request: &mut Request) {
     let now = date::seconds(daemun_event::wall_clock()) as i64;
     let (at, cache_control) = match expires {
         Expires::Off => return,
-        Expires::Epoch => (
-            Bytes::from_static(b"Thu, 01 Jan 1970 00:00:01 GMT"),
-            NO_CACHE,
-        ),
+        Expires::Epoch => (Bytes::from_static(b"Thu, 01 Jan 1970 00:00:01 GMT"), NO_CACHE),
         Expires::Max => (
             Bytes::from_static(b"Thu, 31 Dec 2037 23:55:55 GMT"),
             Bytes::from_static(b"max-age=315360000"),
@@ -101,10 +91,7 @@ pub(super) fn apply(expires: &Expires, request: &mut Request) {
             None => limited(now + time, now, *time < 0),
         },
         Expires::Daily(time) => limited(next_daily(now, *time), now, false),
-        Expires::Computed {
-            value,
-            after_modification,
-        } => {
+        Expires::Computed { value, after_modification } => {
             // A value that makes no sense has no effect.
             if let Ok(expires) = parse(&value.value(request), *after_modification) {
                 apply(&expires, request);
@@ -152,10 +139,7 @@ mod tests {
         assert_eq!(parse(b"+1h", true), Ok(Expires::Modified(3600)));
         assert_eq!(parse(b"@15h30m", false), Ok(Expires::Daily(55_800)));
         assert_eq!(parse(b"max", true), Err("invalid value"));
-        assert_eq!(
-            parse(b"@25h", false),
-            Err("daily time value must be less than 24 hours")
-        );
+        assert_eq!(parse(b"@25h", false), Err("daily time value must be less than 24 hours"));
         assert_eq!(
             parse(b"@1h", true),
             Err("daily time cannot be used with \"modified\" parameter")

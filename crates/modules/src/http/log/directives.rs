@@ -30,10 +30,7 @@ pub(super) fn log_format(
     loader: &mut Loader<'_>,
     directive: &conf::Directive,
 ) -> Result<(), Fault> {
-    let (name, mut parts) = directive
-        .args
-        .split_first()
-        .expect("two arguments at least");
+    let (name, mut parts) = directive.args.split_first().expect("two arguments at least");
     let formats = &loader.notes::<Formats>().0;
     if formats.iter().any(|format| format.name == *name.text) {
         return Err(format!("duplicate \"log_format\" name \"{name}\"").into());
@@ -87,11 +84,7 @@ pub(super) fn access_log(
         let sentence = format!("access_log \"{word}\" already defined with conflicting parameters");
         return Err(Fault::from(sentence).at(word.span));
     }
-    let log = AccessLog {
-        target,
-        format,
-        condition: parameters.condition,
-    };
+    let log = AccessLog { target, format, condition: parameters.condition };
     let settings = loader.settings(&SETTINGS);
     settings.logs.modify().list.push(Arc::new(log));
     Ok(())
@@ -112,17 +105,10 @@ fn read_target(loader: &mut Loader<'_>, word: &conf::Word) -> Result<Target, Fau
             Syslog::parse(&parameters).map_err(|sentence| Fault::from(sentence).at(word.span))?;
         return Ok(Target::Syslog(syslog));
     }
-    let path = loader
-        .paths
-        .in_prefix(daemun_http::files::as_path(&word.text));
+    let path = loader.paths.in_prefix(daemun_http::files::as_path(&word.text));
     if word.text.contains(&b'$') {
         let text = path.as_os_str().as_encoded_bytes().into();
-        return loader
-            .script(&conf::Word {
-                text,
-                ..word.clone()
-            })
-            .map(Target::Path);
+        return loader.script(&conf::Word { text, ..word.clone() }).map(Target::Path);
     }
     let file = loader.log_files.register(&path);
     let files = &mut loader.notes::<LogFiles>().0;
@@ -137,14 +123,10 @@ fn read_target(loader: &mut Loader<'_>, word: &conf::Word) -> Result<Target, Fau
 fn find_format(loader: &mut Loader<'_>, word: Option<&conf::Word>) -> Result<Arc<Format>, Fault> {
     let name = word.map_or(&b"combined"[..], |word| &word.text);
     let formats = &loader.notes::<Formats>().0;
-    let format = formats
-        .iter()
-        .find(|format| format.name.eq_ignore_ascii_case(name));
+    let format = formats.iter().find(|format| format.name.eq_ignore_ascii_case(name));
     format.cloned().ok_or_else(|| {
-        let fault = Fault::from(format!(
-            "unknown log format \"{}\"",
-            String::from_utf8_lossy(name)
-        ));
+        let fault =
+            Fault::from(format!("unknown log format \"{}\"", String::from_utf8_lossy(name)));
         match word {
             Some(word) => fault.at(word.span),
             None => fault,
@@ -194,10 +176,7 @@ impl Parameters {
                         Some(level.ok_or_else(|| invalid("compression level", value))?);
                 }
                 (b"if", Some(value)) => {
-                    let value = conf::Word {
-                        text: value.into(),
-                        ..word.clone()
-                    };
+                    let value = conf::Word { text: value.into(), ..word.clone() };
                     parameters.condition = Some(loader.script(&value)?);
                 }
                 _ => return Err(invalid("parameter", &word.text)),
@@ -220,11 +199,7 @@ impl Parameters {
 
     fn buffering(&self) -> Option<Buffering> {
         let size = self.size.or(self.gzip.map(|_| GZIP_BUFFER))?;
-        Some(Buffering {
-            size,
-            flush: self.flush,
-            gzip: self.gzip,
-        })
+        Some(Buffering { size, flush: self.flush, gzip: self.gzip })
     }
 }
 
@@ -258,9 +233,7 @@ pub(super) fn open_log_file_cache(directive: &conf::Directive) -> Result<Option<
         })?;
     }
     match cache.max {
-        0 => Err("\"open_log_file_cache\" must have \"max\" parameter"
-            .to_owned()
-            .into()),
+        0 => Err("\"open_log_file_cache\" must have \"max\" parameter".to_owned().into()),
         _ => Ok(Some(cache)),
     }
 }

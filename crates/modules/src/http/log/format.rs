@@ -38,11 +38,7 @@ const COMBINED: &str = "$remote_addr - $remote_user [$time_local] \"$request\" \
 
 impl Format {
     pub fn new(name: &[u8], escape: Escape) -> Format {
-        Format {
-            name: name.to_vec(),
-            parts: Vec::new(),
-            escape,
-        }
+        Format { name: name.to_vec(), parts: Vec::new(), escape }
     }
 
     /// The format that needs no `log_format`.
@@ -172,10 +168,7 @@ mod tests {
     #[test]
     fn values_cannot_break_a_line() {
         let value = b"a\"\\\n\x7f\xff b";
-        assert_eq!(
-            finished(Escape::Default, true, value),
-            "before a\\x22\\x5C\\x0A\\x7F\\xFF b"
-        );
+        assert_eq!(finished(Escape::Default, true, value), "before a\\x22\\x5C\\x0A\\x7F\\xFF b");
         assert_eq!(finished(Escape::Json, true, b"a\"\n"), "before a\\\"\\n");
         assert_eq!(finished(Escape::None, true, b"a\"\n"), "before a\"\n");
     }
@@ -191,9 +184,8 @@ mod tests {
     fn formats_are_text_and_variables() {
         let names = |text: &str| {
             let mut parts = Vec::new();
-            let result = split(text, &mut parts, |name| {
-                Part::Text(format!("<{name}>").into_bytes().into())
-            });
+            let result =
+                split(text, &mut parts, |name| Part::Text(format!("<{name}>").into_bytes().into()));
             let texts = parts.iter().map(|part| match part {
                 Part::Text(text) => String::from_utf8_lossy(text).into_owned(),
                 _ => unreachable!(),
@@ -203,9 +195,6 @@ mod tests {
         assert_eq!(names("a$b ${c}d$e-").as_deref(), Ok("a<b> <c>d<e>-"));
         assert_eq!(names("a $").unwrap_err(), "invalid parameter \"$\"");
         assert_eq!(names("$-a").unwrap_err(), "invalid parameter \"$-a\"");
-        assert_eq!(
-            names("${a").unwrap_err(),
-            "the closing bracket in \"a\" variable is missing"
-        );
+        assert_eq!(names("${a").unwrap_err(), "the closing bracket in \"a\" variable is missing");
     }
 }

@@ -50,12 +50,7 @@ impl OpenPaths {
         self.close_inactive(now, cache.inactive);
         if self.0.get(path).is_none() {
             let file = Some(open(path)?);
-            let entry = Entry {
-                file,
-                uses: 0,
-                used: now,
-                checked: now,
-            };
+            let entry = Entry { file, uses: 0, used: now, checked: now };
             self.0.put(path.into(), entry);
             self.close_beyond(cache.max);
         }
@@ -83,11 +78,7 @@ impl OpenPaths {
 
     fn close_inactive(&mut self, now: Millis, inactive: Duration) {
         let limit = u128::from(now).saturating_sub(inactive.as_millis());
-        while self
-            .0
-            .peek_lru()
-            .is_some_and(|(_, entry)| u128::from(entry.used) < limit)
-        {
+        while self.0.peek_lru().is_some_and(|(_, entry)| u128::from(entry.used) < limit) {
             self.0.pop_lru();
         }
     }
@@ -108,11 +99,7 @@ impl Entry {
 
 fn open(path: &[u8]) -> io::Result<Rc<File>> {
     let mut options = OpenOptions::new();
-    let file = options
-        .append(true)
-        .create(true)
-        .mode(0o644)
-        .open(as_path(path))?;
+    let file = options.append(true).create(true).mode(0o644).open(as_path(path))?;
     Ok(Rc::new(file))
 }
 
@@ -141,13 +128,8 @@ mod tests {
         drop(reactor);
         std::fs::remove_dir_all(&folder).unwrap();
         let open = paths.0.iter().filter(|(_, entry)| entry.file.is_some());
-        let names = open.map(|(path, _)| {
-            as_path(path)
-                .file_name()
-                .unwrap()
-                .to_string_lossy()
-                .into_owned()
-        });
+        let names =
+            open.map(|(path, _)| as_path(path).file_name().unwrap().to_string_lossy().into_owned());
         let mut names: Vec<String> = names.collect();
         names.sort();
         names
@@ -156,17 +138,11 @@ mod tests {
     #[test]
     fn what_is_used_often_stays_open() {
         assert_eq!(open_after("often", &["a", "a", "b"]), ["a"]);
-        assert_eq!(
-            open_after("few", &["a", "a", "b", "b", "c", "c"]),
-            ["b", "c"]
-        );
+        assert_eq!(open_after("few", &["a", "a", "b", "b", "c", "c"]), ["b", "c"]);
     }
 
     #[test]
     fn what_cannot_be_opened_takes_no_place() {
-        assert_eq!(
-            open_after("failing", &["a", "a", "b", "b", "no/c", "no/d"]),
-            ["a", "b"]
-        );
+        assert_eq!(open_after("failing", &["a", "a", "b", "b", "no/c", "no/d"]), ["a", "b"]);
     }
 }

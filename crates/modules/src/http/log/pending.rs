@@ -36,10 +36,7 @@ pub(super) struct LogFile {
 
 impl LogFile {
     pub fn new(file: Arc<OpenFile>) -> LogFile {
-        LogFile {
-            file,
-            buffering: OnceLock::new(),
-        }
+        LogFile { file, buffering: OnceLock::new() }
     }
 
     pub fn is(&self, file: &Arc<OpenFile>) -> bool {
@@ -159,8 +156,7 @@ impl Pending {
         }
         for (path, lines) in self.paths.drain() {
             let written = (&*lines.file).write(&lines.bytes);
-            self.path_complaints
-                .check(as_path(&path), written, lines.bytes.len());
+            self.path_complaints.check(as_path(&path), written, lines.bytes.len());
         }
     }
 }
@@ -222,11 +218,7 @@ impl Lines {
         }
         let bytes = &self.bytes[..length];
         let file = &self.file.file;
-        let gzip = self
-            .file
-            .buffering
-            .get()
-            .and_then(|buffering| buffering.gzip);
+        let gzip = self.file.buffering.get().and_then(|buffering| buffering.gzip);
         let (result, length_written) = match gzip {
             None => (file.append_some(bytes), length),
             Some(level) => match compress(bytes, level) {
