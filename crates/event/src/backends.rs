@@ -35,9 +35,16 @@ pub enum Level {
 pub trait Backend {
     fn name(&self) -> &'static str;
 
-    /// Watches a connection in both directions. Each change to ready is reported once, the first
-    /// report comes at once where it is ready already.
-    fn add(&mut self, fd: BorrowedFd<'_>, key: Key) -> io::Result<()>;
+    /// Watches a connection for what it receives, and for room to send where that is the interest.
+    /// Each change to ready is reported once, the first report comes at once where it is ready
+    /// already.
+    ///
+    /// Room to send is there nearly always: watched from the start, it would wake the reactor for
+    /// nothing once a connection.
+    fn add(&mut self, fd: BorrowedFd<'_>, key: Key, interest: Interest) -> io::Result<()>;
+
+    /// Watches a connection in both directions from now on.
+    fn add_sends(&mut self, fd: BorrowedFd<'_>, key: Key) -> io::Result<()>;
 
     /// Watches a descriptor and reports it in every wait while it is readable.
     fn add_level(&mut self, fd: BorrowedFd<'_>, key: Key, level: Level) -> io::Result<()>;

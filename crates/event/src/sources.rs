@@ -70,6 +70,8 @@ pub(crate) struct Source {
     /// The timer that guards this source's wait, or `NONE`.
     pub(crate) timer: u32,
     pub(crate) ready: u8,
+    /// The backend watches for room to send as well.
+    pub(crate) sends: bool,
     pub(crate) owner: Owner,
 }
 
@@ -97,6 +99,7 @@ impl Sources {
             write: NONE,
             timer: NONE,
             ready: 0,
+            sends: false,
             owner,
         };
         Key::new(slot, source.generation)
@@ -140,6 +143,7 @@ impl Sources {
             write: NONE,
             timer: NONE,
             ready: 0,
+            sends: false,
             owner: Owner::Free,
         });
         self.slots.len() as u32 - 1

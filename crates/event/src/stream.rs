@@ -272,10 +272,12 @@ impl Stream {
         }
         let result = call();
         match result {
-            Err(Errno::AGAIN) => self.registration.dry(direction),
+            Err(Errno::AGAIN) => self.registration.dry(direction, self.fd.as_fd()),
             // epoll(7): on a stream less than asked for is as good as EAGAIN; but an end that
             // has been reported already will not be reported again
-            Ok(count) if count < wanted && !self.peer_closed() => self.registration.dry(direction),
+            Ok(count) if count < wanted && !self.peer_closed() => {
+                self.registration.dry(direction, self.fd.as_fd())
+            }
             _ => {}
         }
         Ok(result?)
@@ -315,6 +317,9 @@ impl Future for Ready<'_> {
             }
             inner.set_waiter(slot, interest, inner.waiter(cx));
             inner.limit_timer(slot, deadline);
+            if interest == Interest::Write {
+                stream.registration.add_sends(inner, slot, stream.fd.as_fd())?;
+            }
             inner.rearm(slot, stream.fd.as_fd(), interest)?;
             Poll::Pending
         })
@@ -383,13 +388,27 @@ impl Registration {
         let known = self.ready().unwrap_or(READ | WRITE);
         let mut sources = inner.sources();
         let key = sources.insert(Owner::Tasks, NONE);
-        if let Err(error) = inner.backend().add(fd, key) {
+        if let Err(error) = inner.backend().add(fd, key, wanted) {
             sources.remove(key.slot());
             return Err(error);
         }
-        sources.at(key.slot()).ready = known & !wanted.bit();
+        let source = sources.at(key.slot());
+        source.ready = known & !wanted.bit();
+        source.sends = wanted == Interest::Write;
         self.slot.set(key.slot());
         Ok(key.slot())
+    }
+
+    /// Has room to send reported, once there was none.
+    fn add_sends(&self, inner: &Inner, slot: u32, fd: BorrowedFd<'_>) -> io::Result<()> {
+        let mut sources = inner.sources();
+        if sources.at(slot).sends {
+            return Ok(());
+        }
+        let key = sources.key(slot);
+        inner.backend().add_sends(fd, key)?;
+        sources.at(slot).sends = true;
+        Ok(())
     }
 
     fn slot(&self) -> Option<u32> {
@@ -408,11 +427,16 @@ impl Registration {
     }
 
     #[inline]
-    fn dry(&self, direction: u8) {
+    fn dry(&self, direction: u8, fd: BorrowedFd<'_>) {
         match self.slot.get() {
             NONE | DRY if direction == READ => self.slot.set(DRY),
             NONE | DRY => {}
-            slot => reactor::with(|inner| inner.sources().at(slot).ready &= !direction),
+            slot => reactor::with(|inner| {
+                // Where room to send could not be watched, sending goes on to be tried.
+                if direction == READ || self.add_sends(inner, slot, fd).is_ok() {
+                    inner.sources().at(slot).ready &= !direction;
+                }
+            }),
         }
     }
 

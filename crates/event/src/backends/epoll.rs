@@ -9,11 +9,13 @@ use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Errno;
 
-use super::{Backend, Event, Level, OpenError};
+use super::{Backend, Event, Interest, Level, OpenError};
 use crate::sources::{HUP, Key, READ, WRITE};
 
 /// Events taken at once, as nginx's `epoll_events`.
 const BATCH: usize = 512;
+
+const RECEIVES: EventFlags = EventFlags::IN.union(EventFlags::RDHUP).union(EventFlags::ET);
 
 pub(super) struct Epoll {
     fd: OwnedFd,
@@ -39,8 +41,17 @@ impl Backend for Epoll {
         "epoll"
     }
 
-    fn add(&mut self, fd: BorrowedFd<'_>, key: Key) -> io::Result<()> {
-        self.control(fd, key, EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET)
+    fn add(&mut self, fd: BorrowedFd<'_>, key: Key, interest: Interest) -> io::Result<()> {
+        let flags = match interest {
+            Interest::Read => RECEIVES,
+            Interest::Write => RECEIVES | EventFlags::OUT,
+        };
+        self.control(fd, key, flags)
+    }
+
+    fn add_sends(&mut self, fd: BorrowedFd<'_>, key: Key) -> io::Result<()> {
+        let data = EventData::new_u64(key.to_bits());
+        Ok(epoll::modify(&self.fd, fd, data, RECEIVES | EventFlags::OUT)?)
     }
 
     fn add_level(&mut self, fd: BorrowedFd<'_>, key: Key, level: Level) -> io::Result<()> {
