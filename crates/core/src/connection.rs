@@ -89,6 +89,9 @@ pub trait Protocol: 'static {
     /// receive or ended: a receive that would block then means `Park`.
     fn serve(self: Rc<Self>, connection: Connection) -> impl Future<Output = Outcome> + 'static;
 
+    /// What a new connection waits for that is parked before anything was asked of it.
+    fn first_wait(&self, connection: &Connection) -> Wait;
+
     /// A parked connection's time is up: log it and let it go, or wait for something else.
     fn timed_out(&self, connection: Connection) -> Outcome;
 

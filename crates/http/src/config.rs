@@ -69,6 +69,8 @@ pub struct Socket {
 pub struct Virtual {
     pub default: ServerIndex,
     pub names: ServerNames,
+    /// Every host leads to the default server: none need be looked up.
+    pub is_alone: bool,
     default_is_explicit: bool,
 }
 
@@ -219,6 +221,7 @@ impl Builder<'_> {
                 if server.listens_on(&listen.spec.address, is_root) {
                     self.add_names(listen, virtual_, index, server);
                 }
+                virtual_.is_alone = !virtual_.names.matters(virtual_.default);
             }
         }
         group_by_socket(addresses)
@@ -236,6 +239,7 @@ impl Builder<'_> {
             let virtual_ = Virtual {
                 default: server,
                 names: ServerNames::default(),
+                is_alone: false,
                 default_is_explicit: listen.default_server,
             };
             addresses.push((listen, virtual_));

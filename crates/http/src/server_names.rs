@@ -46,6 +46,13 @@ impl ServerNames {
             && self.patterns.is_empty()
     }
 
+    /// Whether looking a host up can lead to another server than the only one, or leave captures.
+    pub fn matters(&self, only: ServerIndex) -> bool {
+        let tables = [&self.exact, &self.suffixes, &self.prefixes];
+        let mut servers = tables.into_iter().flat_map(HashMap::values);
+        !self.patterns.is_empty() || servers.any(|server| *server != only)
+    }
+
     /// The server that answers to `host`, which is in lower case.
     pub fn find(
         &self,

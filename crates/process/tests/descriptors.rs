@@ -31,6 +31,10 @@ impl Protocol for Hold {
         Outcome::Close(connection)
     }
 
+    fn first_wait(&self, _: &Connection) -> Wait {
+        Wait::first_byte(Duration::from_secs(60))
+    }
+
     fn timed_out(&self, connection: Connection) -> Outcome {
         Outcome::Close(connection)
     }

@@ -51,6 +51,11 @@ impl Protocol for Http {
         serve(self, connection)
     }
 
+    fn first_wait(&self, connection: &Connection) -> Wait {
+        let settings = self.config.default_server(connection).settings();
+        Wait::first_byte(*settings.of(&client::SETTINGS).header_timeout)
+    }
+
     fn timed_out(&self, connection: Connection) -> Outcome {
         let server = self.config.default_server(&connection);
         let settings = server.settings().of(&keeping::SETTINGS);

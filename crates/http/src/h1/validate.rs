@@ -109,7 +109,9 @@ fn choose_server(request: &mut Request, host: &Host<'_>) {
 fn find_server(request: &mut Request, host: &[u8]) {
     let config = request.config;
     let servers = config.virtual_of(request.connection());
-    if let Some(server) = servers.names.find(config, request, host) {
+    if !servers.is_alone
+        && let Some(server) = servers.names.find(config, request, host)
+    {
         request.server = server;
         request.location = &server.location;
     }

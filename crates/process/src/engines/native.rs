@@ -32,6 +32,7 @@ pub struct Engine<P: Protocol> {
     sessions: Sessions<Connection, Outcome>,
     /// Connections open, parked and active.
     open: usize,
+    eagerness: Eagerness,
     /// Each of the two shortages that an engine meets is reported once while it lasts.
     exhausted: Episode,
     failing: Episode,
@@ -58,6 +59,7 @@ impl<P: Protocol> Engine<P> {
             parked: Parked::with_capacity(limits.connections),
             sessions: Sessions::new(move |connection| serving.clone().serve(connection)),
             open: 0,
+            eagerness: Eagerness::new(),
             exhausted: Episode::default(),
             failing: Episode::default(),
             counters,
@@ -195,7 +197,12 @@ impl<P: Protocol> Engine<P> {
             started: now(),
             partial: None,
         };
+        if !self.eagerness.tries() {
+            let wait = self.protocol.first_wait(&connection);
+            return self.park(connection, wait);
+        }
         let session = self.sessions.start(connection);
+        self.eagerness.learn(!waits_for_first_byte(&session));
         self.settle(session);
     }
 
@@ -255,6 +262,43 @@ impl<P: Protocol> Engine<P> {
             Reason::FirstByte | Reason::KeepAlive => self.counters.waiting(change),
             Reason::Held => {}
         }
+    }
+}
+
+fn waits_for_first_byte(session: &Poll<Result<Outcome, Panicked>>) -> bool {
+    matches!(session, Poll::Ready(Ok(Outcome::Park { wait, .. })) if wait.reason == Reason::FirstByte)
+}
+
+/// Whether to ask a new connection for its request at once. That spares a registration where the request is there, and
+/// costs a system call where it is not; which is so changes with load and distance, and the last connections tell.
+struct Eagerness {
+    score: u8,
+    skipped: u8,
+}
+
+impl Eagerness {
+    const MOST: u8 = 15;
+    /// So many connections are not asked before one is again.
+    const PROBE: u8 = 32;
+
+    fn new() -> Eagerness {
+        Eagerness { score: Self::MOST, skipped: 0 }
+    }
+
+    fn tries(&mut self) -> bool {
+        if self.score > Self::MOST / 2 || self.skipped == Self::PROBE {
+            self.skipped = 0;
+            return true;
+        }
+        self.skipped += 1;
+        false
+    }
+
+    fn learn(&mut self, had_request: bool) {
+        self.score = match had_request {
+            true => (self.score + 2).min(Self::MOST),
+            false => self.score.saturating_sub(1),
+        };
     }
 }
 

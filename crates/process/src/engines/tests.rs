@@ -53,6 +53,10 @@ impl Protocol for Echo {
         Outcome::Park { connection, wait: Wait::keep_alive(Duration::from_secs(75)) }
     }
 
+    fn first_wait(&self, _: &Connection) -> Wait {
+        Wait::first_byte(Duration::from_secs(60))
+    }
+
     fn timed_out(&self, connection: Connection) -> Outcome {
         let line = format!("{} {:?} at {}", connection.number, connection.waited, now());
         self.log.borrow_mut().push(line);

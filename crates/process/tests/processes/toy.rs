@@ -124,6 +124,10 @@ impl Protocol for Lines {
         Outcome::Park { connection, wait }
     }
 
+    fn first_wait(&self, _: &Connection) -> Wait {
+        Wait::first_byte(Duration::from_secs(60))
+    }
+
     fn timed_out(&self, connection: Connection) -> Outcome {
         Outcome::Close(connection)
     }
