@@ -89,6 +89,7 @@ pub struct Location {
     pub handlers: Handlers,
     pub filters: Vec<&'static Filter>,
     limit_except: Option<Box<(Vec<Method>, Location)>>,
+    log: Log,
     /// The log of debugged connections, where there may be any.
     debug_log: Option<Log>,
 }
@@ -150,6 +151,7 @@ impl Builder<'_> {
 
     fn location(&mut self, block: Block) -> Location {
         let settings = block.settings;
+        let log = Log::clone(&settings.of(&error_log::SETTINGS).log);
         let mut location = Location {
             handlers: Handlers {
                 rewrite: self.handlers(&settings, Phase::Rewrite),
@@ -160,7 +162,8 @@ impl Builder<'_> {
                 log: self.handlers(&settings, Phase::Log),
             },
             filters: self.filters(&settings),
-            debug_log: self.debugs.then(|| settings.of(&error_log::SETTINGS).log.debugging()),
+            debug_log: self.debugs.then(|| log.debugging()),
+            log,
             settings,
             nested: Locations::default(),
             limit_except: None,
@@ -429,7 +432,7 @@ impl Location {
     pub fn log(&self, is_debugged: bool) -> &Log {
         match &self.debug_log {
             Some(log) if is_debugged => log,
-            _ => &self.settings.of(&error_log::SETTINGS).log,
+            _ => &self.log,
         }
     }
 
