@@ -174,6 +174,10 @@ async fn serve(http: Rc<Http>, mut connection: Connection) -> Outcome {
             Next::KeepAlive(timeout) if !http.closing.get() => keepalive_timeout = timeout,
             _ => return Outcome::Close(http.put_back(request)),
         }
+        if has_nothing_more(&request) {
+            let wait = idle_wait(&request, keepalive_timeout);
+            return Outcome::Park { connection: http.put_back(request), wait };
+        }
         prepare_next(&mut request);
         in_a_row += 1;
         if in_a_row.is_multiple_of(IN_A_ROW) && !request.head.bytes.is_empty() {
@@ -242,6 +246,18 @@ fn receive(request: &mut Request) -> io::Result<bool> {
     }
 }
 
+/// All that has come was this request, and nothing has come since: the usual case, known without a system call.
+fn has_nothing_more(request: &Request) -> bool {
+    request.consumed == request.head.bytes.len() && !request.connection().stream.may_be_readable()
+}
+
+fn idle_wait(request: &Request, keepalive: Duration) -> Wait {
+    match *request.settings(&keeping::SETTINGS).keepalive_min_timeout {
+        Duration::ZERO => Wait::keep_alive(keepalive),
+        least => Wait::held(least.min(keepalive)),
+    }
+}
+
 /// Nothing more is there: the connection waits without a task for a request, or for the rest of its head.
 fn park(
     http: &Http,
@@ -259,10 +275,7 @@ fn park(
         None if request.connection().requests == 0 => {
             Wait::first_byte(*request.settings(&client::SETTINGS).header_timeout)
         }
-        None => match *request.settings(&keeping::SETTINGS).keepalive_min_timeout {
-            Duration::ZERO => Wait::keep_alive(keepalive),
-            least => Wait::held(least.min(keepalive)),
-        },
+        None => idle_wait(&request, keepalive),
     };
     Outcome::Park { connection: http.put_back(request), wait }
 }
