@@ -30,7 +30,8 @@ pub fn run(all: bool) -> Result<(), String> {
 }
 
 fn end_to_end(arguments: &[&str]) -> Result<(), String> {
-    let program = root().join("target/debug/daemun");
+    let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+    let program = root().join(target).join("debug/daemun");
     for engine in ENGINES {
         stage(&format!("end-to-end tests, {}", engine.name), || {
             let mut command = command(&["test", "--package", "daemun-tests", "--tests"]);
