@@ -118,10 +118,10 @@ fn reloads_under_load_lose_nothing() {
         }
     });
     assert!(answers > 100, "{answers}");
+    eventually("only the last generation is left", || children(pid).len() == 3);
     idle.send(b"ne\n").unwrap();
     let (text, worker, count) = idle.answer().unwrap();
     assert_eq!((&*text, count), ("30", 2));
-    eventually("only the last generation is left", || children(pid).len() == 3);
     eventually("its number stands in the titles", || {
         title(worker) == "toy: worker process (generation 31)"
     });
