@@ -12,10 +12,10 @@ use crate::load::{Block, Paths};
 use crate::module::{Module, SettingsKey};
 use crate::setting::Own;
 use crate::settings::{CpuAffinity, Identity, ProcessSettings};
-use crate::{directives, error_log, events, set, settings, values};
+use crate::{directives, error_log, events, mpm, set, settings, values};
 
 /// The modules of the main and `events` contexts.
-pub static MODULES: &[&Module] = &[&MODULE, &error_log::MODULE, &events::MODULE];
+pub static MODULES: &[&Module] = &[&MODULE, &error_log::MODULE, &events::MODULE, &mpm::MODULE];
 
 settings! {
     pub struct Settings {
@@ -145,6 +145,7 @@ pub fn process_settings(
         pid: Option::clone(&settings.pid).unwrap_or_else(|| paths.in_prefix(defaults.pid)),
         environment: settings.environment.0.clone(),
         events,
+        mpm: mpm::mpm_settings(main, diagnostics),
     }
 }
 

@@ -42,6 +42,7 @@ pub struct ProcessSettings {
     /// `env NAME` (kept from the environment) and `env NAME=VALUE`.
     pub environment: Vec<(String, Option<String>)>,
     pub events: EventSettings,
+    pub mpm: Mpm,
 }
 
 /// The `events` block.
@@ -53,6 +54,80 @@ pub struct EventSettings {
     pub multi_accept: bool,
     /// `debug_connection`: the clients whose lines all go to the error log.
     pub debug_connections: Vec<Cidr>,
+}
+
+/// `mpm`: who runs active connections, and who watches parked ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Engine {
+    /// nginx's: a fixed number of workers, each a loop over thousands.
+    #[default]
+    Native,
+    /// Apache's: a listener in each child watches what is parked, threads run requests.
+    Event,
+    /// Apache's: a thread for each connection.
+    Worker,
+    /// Apache's: a process for each connection.
+    Prefork,
+}
+
+impl Engine {
+    pub const ALL: [Engine; 4] = [Engine::Native, Engine::Event, Engine::Worker, Engine::Prefork];
+
+    /// As `mpm` names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Engine::Native => "native",
+            Engine::Event => "event",
+            Engine::Worker => "worker",
+            Engine::Prefork => "prefork",
+        }
+    }
+
+    /// Whether a child has threads that serve, beside the one that listens.
+    pub fn has_threads(self) -> bool {
+        matches!(self, Engine::Event | Engine::Worker)
+    }
+}
+
+/// The `mpm` block, consistent. The numbers of children mean nothing to the native engine, which
+/// has `worker_processes`.
+#[derive(Clone, Debug)]
+pub struct Mpm {
+    pub engine: Engine,
+    /// Child processes at the start.
+    pub start: usize,
+    /// The bounds of what is idle: child processes of prefork, threads in all children elsewhere.
+    pub min_spare: usize,
+    pub max_spare: usize,
+    /// The most child processes at a time.
+    pub most_children: usize,
+    pub threads_per_child: usize,
+    /// 0: no bound.
+    pub max_connections_per_child: u64,
+    pub async_request_worker_factor: f64,
+    /// Bytes.
+    pub thread_stack_size: usize,
+    /// Processors for each set of listening sockets; 0: one set in all.
+    pub listen_cores_buckets_ratio: usize,
+    pub graceful_shutdown_timeout: Option<Duration>,
+}
+
+impl Default for Mpm {
+    fn default() -> Mpm {
+        Mpm {
+            engine: Engine::Native,
+            start: 1,
+            min_spare: 0,
+            max_spare: 0,
+            most_children: 1,
+            threads_per_child: 1,
+            max_connections_per_child: 0,
+            async_request_worker_factor: 2.0,
+            thread_stack_size: 256 * 1024,
+            listen_cores_buckets_ratio: 0,
+            graceful_shutdown_timeout: None,
+        }
+    }
 }
 
 impl Default for ProcessSettings {
@@ -72,6 +147,7 @@ impl Default for ProcessSettings {
             pid: PathBuf::new(),
             environment: Vec::new(),
             events: EventSettings::default(),
+            mpm: Mpm::default(),
         }
     }
 }
