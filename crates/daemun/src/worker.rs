@@ -33,7 +33,7 @@ pub fn run(cycle: &Cycle<Configuration>, context: WorkerContext) -> i32 {
     // A worker serves one generation for its whole life, so that requests may borrow from it freely.
     let config: &'static HttpConfig = Box::leak(Box::new(Arc::clone(&cycle.configuration.http)));
     let closing = Rc::new(Cell::new(false));
-    let http = Rc::new(Http::new(config, context.counters.clone(), Rc::clone(&closing)));
+    let http = Rc::new(Http::new(config, context.counters.clone(), Rc::clone(&closing), false));
     let limits = Limits {
         // As in nginx, listening sockets and the channel to the master count among the connections.
         connections: events.worker_connections.saturating_sub(cycle.listen.len() + 1).max(1),
@@ -68,8 +68,9 @@ pub fn run(cycle: &Cycle<Configuration>, context: WorkerContext) -> i32 {
 /// How long a connection from another generation may wait.
 fn wait_of(config: &'static HttpConfig, connection: &Connection) -> Wait {
     let settings = config.default_server(connection).settings();
-    match (&connection.partial, connection.waited) {
-        (Some(partial), Reason::Head) => Wait::head(partial.until),
+    let until = connection.partial.as_ref().and_then(|partial| partial.until);
+    match (until, connection.waited) {
+        (Some(until), Reason::Head) => Wait::head(until),
         (_, Reason::FirstByte) => Wait::first_byte(*settings.of(&client::SETTINGS).header_timeout),
         (_, reason) => Wait {
             reason,

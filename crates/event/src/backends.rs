@@ -55,6 +55,11 @@ pub trait Backend {
     /// A connection is about to be closed. Nothing to do where closing ends the watch.
     fn forget(&mut self, _key: Key) {}
 
+    /// Whether a connection may stay watched while another thread receives from it and closes it.
+    fn watches_lent(&self) -> bool {
+        false
+    }
+
     /// Whether [`rearm`](Self::rearm) must be called: the system reports levels, and the backend
     /// made changes of them by muting what it has reported.
     fn needs_rearm(&self) -> bool {

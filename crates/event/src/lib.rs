@@ -34,7 +34,7 @@ pub use peer::Peer;
 pub use reactor::{Handler, Reactor, at_turn_end, now, remote, spawn, wall_clock};
 pub use remote::Remote;
 pub use session::{Panicked, Sessions};
-pub use stream::Stream;
+pub use stream::{Registration, Stream};
 pub use timer::{Sleep, Timer, sleep, sleep_until, timeout};
 pub use turn::next_turn;
 pub use watch::Watch;

@@ -9,7 +9,7 @@ use std::ptr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use crate::backends::{self, Backend, Event, Level, OpenError};
 use crate::buffer::Pool;
@@ -56,7 +56,7 @@ impl Reactor {
     /// # Panics
     /// Where the thread has a reactor already.
     pub fn open(method: Option<&str>) -> Result<Reactor, OpenError> {
-        Reactor::with_clock(method, clock::Source::System { start: Instant::now() })
+        Reactor::with_clock(method, clock::Source::System)
     }
 
     /// A reactor for tests: its clock stands still while there is something to do, and leaps to

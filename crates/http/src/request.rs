@@ -97,7 +97,7 @@ pub struct Request {
     pub limit_rate: Option<u64>,
     pub captures: Captures,
     variables: Vec<Option<Option<Bytes>>>,
-    contexts: Vec<(usize, Box<dyn Any>)>,
+    contexts: Vec<(usize, Box<dyn Any + Send>)>,
 }
 
 /// How much is received at a time.
@@ -237,7 +237,7 @@ impl Request {
     }
 
     /// What a module keeps about this request, made on first use.
-    pub fn context<T: Default + 'static>(&mut self, key: &SettingsKey<impl Sized>) -> &mut T {
+    pub fn context<T: Default + Send + 'static>(&mut self, key: &SettingsKey<impl Sized>) -> &mut T {
         let position = key.position();
         let found = self.contexts.iter().position(|(owner, _)| *owner == position);
         let index = found.unwrap_or_else(|| {

@@ -62,6 +62,11 @@ impl Backend for Epoll {
         self.control(fd, key, flags)
     }
 
+    /// Changes are reported once, and closing the descriptor ends them.
+    fn watches_lent(&self) -> bool {
+        true
+    }
+
     fn remove(&mut self, fd: BorrowedFd<'_>, _key: Key) -> io::Result<()> {
         Ok(epoll::delete(&self.fd, fd)?)
     }
