@@ -11,13 +11,13 @@ use daemun_conf::{Diagnostics, Span, units};
 use crate::load::{Block, Fault, Loader};
 use crate::module::{Contexts, Module, SettingsKey};
 use crate::setting::{Own, Setting};
-use crate::settings::{Engine, Mpm};
+use crate::settings::{Mpm, MpmSettings};
 use crate::{directives, set, settings, values};
 
 settings! {
     pub struct Settings {
         /// In the main context: what the directive named.
-        chosen: Own<Option<Engine>>,
+        chosen: Own<Option<Mpm>>,
         start_servers: Option<usize> = None,
         min_spare_servers: usize = 5,
         max_spare_servers: usize = 10,
@@ -89,9 +89,9 @@ pub static MODULE: Module = Module {
 };
 
 fn mpm(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {
-    let names = Engine::ALL.map(|engine| (engine.name(), engine));
-    let engine = values::choice(directive, &names)?;
-    if loader.settings(&SETTINGS).chosen.0.replace(engine).is_some() {
+    let names = Mpm::ALL.map(|mpm| (mpm.name(), mpm));
+    let chosen = values::choice(directive, &names)?;
+    if loader.settings(&SETTINGS).chosen.0.replace(chosen).is_some() {
         return Err("is duplicate".into());
     }
     loader.enter(Contexts::MPM, directive);
@@ -122,26 +122,26 @@ fn stack_size(directive: &conf::Directive) -> Result<usize, Fault> {
 }
 
 /// The directive's values, made consistent.
-pub fn mpm_settings(main: &Block, diagnostics: &mut Diagnostics) -> Mpm {
-    let engine = main.settings.of(&SETTINGS).chosen.0.unwrap_or(Engine::Native);
+pub fn mpm_settings(main: &Block, diagnostics: &mut Diagnostics) -> MpmSettings {
+    let mpm = main.settings.of(&SETTINGS).chosen.0.unwrap_or_default();
     let block = main.children.iter().find(|block| block.context == Contexts::MPM);
     let defaults = Settings::default();
     let settings = block.map_or(&defaults, |block| block.settings.of(&SETTINGS));
     let mut review = Review { span: block.and_then(Block::span), diagnostics };
     let graceful = *settings.graceful_shutdown_timeout;
-    let base = Mpm {
-        engine,
+    let base = MpmSettings {
+        mpm,
         max_connections_per_child: *settings.max_connections_per_child,
         async_request_worker_factor: *settings.async_request_worker_factor,
         thread_stack_size: *settings.thread_stack_size,
         listen_cores_buckets_ratio: *settings.listen_cores_buckets_ratio,
         graceful_shutdown_timeout: Some(graceful).filter(|timeout| !timeout.is_zero()),
-        ..Mpm::default()
+        ..MpmSettings::default()
     };
-    match engine {
-        Engine::Native => base,
-        Engine::Prefork => review.processes(settings, base),
-        Engine::Event | Engine::Worker => review.threads(settings, base),
+    match mpm {
+        Mpm::Native => base,
+        Mpm::Prefork => review.processes(settings, base),
+        Mpm::Event | Mpm::Worker => review.threads(settings, base),
     }
 }
 
@@ -152,7 +152,7 @@ struct Review<'d> {
 }
 
 impl Review<'_> {
-    fn processes(&mut self, settings: &Settings, base: Mpm) -> Mpm {
+    fn processes(&mut self, settings: &Settings, base: MpmSettings) -> MpmSettings {
         let server_limit = self.server_limit(settings, 256);
         let most = match *settings.max_request_workers {
             None => server_limit,
@@ -168,10 +168,17 @@ impl Review<'_> {
             format_args!("min_spare_servers of {min_spare}"),
         );
         let start = self.start_servers(settings, 5, most);
-        Mpm { start, min_spare, max_spare, most_children: most, threads_per_child: 1, ..base }
+        MpmSettings {
+            start,
+            min_spare,
+            max_spare,
+            most_children: most,
+            threads_per_child: 1,
+            ..base
+        }
     }
 
-    fn threads(&mut self, settings: &Settings, base: Mpm) -> Mpm {
+    fn threads(&mut self, settings: &Settings, base: MpmSettings) -> MpmSettings {
         let server_limit = self.server_limit(settings, 16);
         let thread_limit = self.at_least_one("thread_limit", *settings.thread_limit);
         let thread_limit = self.bounded("thread_limit", thread_limit, MOST_THREADS, "threads");
@@ -188,7 +195,14 @@ impl Review<'_> {
             format_args!("min_spare_threads of {min_spare} and threads_per_child of {threads}"),
         );
         let start = self.start_servers(settings, 3, most_children);
-        Mpm { start, min_spare, max_spare, most_children, threads_per_child: threads, ..base }
+        MpmSettings {
+            start,
+            min_spare,
+            max_spare,
+            most_children,
+            threads_per_child: threads,
+            ..base
+        }
     }
 
     fn children_for(&mut self, asked: usize, threads: usize, server_limit: usize) -> usize {
@@ -280,7 +294,7 @@ mod tests {
     use super::*;
     use crate::tables;
 
-    fn read(text: &str) -> (Mpm, Vec<String>) {
+    fn read(text: &str) -> (MpmSettings, Vec<String>) {
         let main = tables::load(&[&MODULE], text).unwrap_or_else(|errors| panic!("{errors:?}"));
         let mut diagnostics = Diagnostics::default();
         let mpm = mpm_settings(&main, &mut diagnostics);
@@ -298,7 +312,7 @@ mod tests {
 
     #[test]
     fn each_engine_has_apaches_defaults() {
-        assert_eq!(read("").0.engine, Engine::Native);
+        assert_eq!(read("").0.mpm, Mpm::Native);
         let (prefork, _) = read("mpm prefork;");
         assert_eq!((prefork.start, prefork.min_spare, prefork.max_spare), (5, 5, 10));
         assert_eq!(prefork.most_children, 256);

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use daemun_shm::Mpm;
+
 use crate::cidr::Cidr;
 
 /// `user`: the identity that workers take.
@@ -42,7 +44,7 @@ pub struct ProcessSettings {
     /// `env NAME` (kept from the environment) and `env NAME=VALUE`.
     pub environment: Vec<(String, Option<String>)>,
     pub events: EventSettings,
-    pub mpm: Mpm,
+    pub mpm: MpmSettings,
 }
 
 /// The `events` block.
@@ -56,44 +58,11 @@ pub struct EventSettings {
     pub debug_connections: Vec<Cidr>,
 }
 
-/// `mpm`: who runs active connections, and who watches parked ones.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Engine {
-    /// nginx's: a fixed number of workers, each a loop over thousands.
-    #[default]
-    Native,
-    /// Apache's: a listener in each child watches what is parked, threads run requests.
-    Event,
-    /// Apache's: a thread for each connection.
-    Worker,
-    /// Apache's: a process for each connection.
-    Prefork,
-}
-
-impl Engine {
-    pub const ALL: [Engine; 4] = [Engine::Native, Engine::Event, Engine::Worker, Engine::Prefork];
-
-    /// As `mpm` names it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Engine::Native => "native",
-            Engine::Event => "event",
-            Engine::Worker => "worker",
-            Engine::Prefork => "prefork",
-        }
-    }
-
-    /// Whether a child has threads that serve, beside the one that listens.
-    pub fn has_threads(self) -> bool {
-        matches!(self, Engine::Event | Engine::Worker)
-    }
-}
-
 /// The `mpm` block, consistent. The numbers of children mean nothing to the native engine, which
 /// has `worker_processes`.
 #[derive(Clone, Debug)]
-pub struct Mpm {
-    pub engine: Engine,
+pub struct MpmSettings {
+    pub mpm: Mpm,
     /// Child processes at the start.
     pub start: usize,
     /// The bounds of what is idle: child processes of prefork, threads in all children elsewhere.
@@ -112,10 +81,10 @@ pub struct Mpm {
     pub graceful_shutdown_timeout: Option<Duration>,
 }
 
-impl Default for Mpm {
-    fn default() -> Mpm {
-        Mpm {
-            engine: Engine::Native,
+impl Default for MpmSettings {
+    fn default() -> MpmSettings {
+        MpmSettings {
+            mpm: Mpm::Native,
             start: 1,
             min_spare: 0,
             max_spare: 0,
@@ -147,7 +116,7 @@ impl Default for ProcessSettings {
             pid: PathBuf::new(),
             environment: Vec::new(),
             events: EventSettings::default(),
-            mpm: Mpm::default(),
+            mpm: MpmSettings::default(),
         }
     }
 }

@@ -237,7 +237,10 @@ impl Request {
     }
 
     /// What a module keeps about this request, made on first use.
-    pub fn context<T: Default + Send + 'static>(&mut self, key: &SettingsKey<impl Sized>) -> &mut T {
+    pub fn context<T: Default + Send + 'static>(
+        &mut self,
+        key: &SettingsKey<impl Sized>,
+    ) -> &mut T {
         let position = key.position();
         let found = self.contexts.iter().position(|(owner, _)| *owner == position);
         let index = found.unwrap_or_else(|| {

@@ -355,7 +355,8 @@ fn departing(connection: &Connection, listening: &Listening, shutdown: Option<Du
 fn arrived(stream: Stream, record: &Record, listener: u16) -> Connection {
     let until = Deadline::after(record.remaining);
     let bytes = record.partial.clone();
-    let partial = (record.reason == Reason::Head).then(|| Box::new(Partial { bytes, until: Some(until) }));
+    let partial =
+        (record.reason == Reason::Head).then(|| Box::new(Partial { bytes, until: Some(until) }));
     Connection {
         stream,
         peer: record.peer.map_or(Peer::Unix, Peer::from),

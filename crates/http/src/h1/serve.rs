@@ -349,7 +349,8 @@ fn park(
         Some(until) => {
             // A copy, since it takes no more room than it needs.
             let bytes = request.head.bytes.clone();
-            request.connection_mut().partial = Some(Box::new(Partial { bytes, until: Some(until) }));
+            request.connection_mut().partial =
+                Some(Box::new(Partial { bytes, until: Some(until) }));
             Wait::head(until)
         }
         None if request.connection().requests == 0 => {

@@ -90,16 +90,24 @@ impl Stage {
 }
 
 /// The process model that a process runs (`mpm`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Mpm {
+    /// nginx's: a fixed number of workers, each a loop over thousands.
+    #[default]
     Native,
+    /// Apache's: a listener in each child watches what is parked, threads run requests.
     Event,
+    /// Apache's: a thread for each connection.
     Worker,
+    /// Apache's: a process for each connection.
     Prefork,
 }
 
 impl Mpm {
+    pub const ALL: [Mpm; 4] = [Mpm::Native, Mpm::Event, Mpm::Worker, Mpm::Prefork];
+
+    /// As the directive names it.
     pub fn name(self) -> &'static str {
         match self {
             Mpm::Native => "native",
@@ -222,7 +230,7 @@ mod tests {
         for stage in Stage::ALL {
             assert_eq!(Stage::from_bits(stage as u8), stage);
         }
-        for mpm in [Mpm::Native, Mpm::Event, Mpm::Worker, Mpm::Prefork] {
+        for mpm in Mpm::ALL {
             assert_eq!(Mpm::from_bits(mpm as u8), mpm);
         }
         use WorkerState::*;
