@@ -1,5 +1,7 @@
 //! What the server has to say of itself and its engines, in nginx's words.
 
+use std::sync::Arc;
+
 use daemun_core::log;
 use daemun_core::log::Log;
 use daemun_event::backends;
@@ -28,12 +30,15 @@ pub fn log_start(server: &str, log: &Log) {
 
 /// Sends notices to the log.
 pub fn reporter(log: Log) -> Report {
-    Box::new(move |notice| match notice {
+    Arc::new(move |notice| match notice {
         Notice::ConnectionsExhausted { limit } => {
             log!(log, Warn, (), "{} worker_connections are not enough, reusing connections", limit);
         }
         Notice::AcceptFailed { error, .. } => log!(log, Crit, (), "accept4() failed"; error),
         Notice::WatchFailed { error } => log!(log, Alert, (), "epoll_ctl() failed"; error),
+        Notice::ThreadsMissing { wanted, running, error } => {
+            log!(log, Alert, (), "only {} of {} threads could be started", running, wanted; error);
+        }
         Notice::Panicked(_) => log!(log, Alert, (), "a connection was closed by a panic"),
     })
 }

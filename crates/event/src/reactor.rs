@@ -95,6 +95,16 @@ impl Reactor {
         Ok(())
     }
 
+    /// For work that was begun outside of a turn: reads the clock.
+    pub fn begin_turn(&self) {
+        self.inner.clock.update();
+    }
+
+    /// For work that was done outside of a turn: calls what was to be called at its end.
+    pub fn end_turn(&mut self) {
+        self.inner.run_hooks();
+    }
+
     /// Turns until `future` is done.
     pub fn block_on<F: Future>(
         &mut self,
@@ -482,6 +492,7 @@ impl Inner {
             match message {
                 Message::Wake(name) => self.schedule(name),
                 Message::Run(work) => work(),
+                Message::Nudge => {}
             }
         }
     }

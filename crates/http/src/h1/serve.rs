@@ -1,11 +1,12 @@
 //! A connection's session: reads requests, has them answered, and says what becomes of the connection.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::fmt;
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use daemun_core::connection::{AsStream, Connection, Partial, Protocol, Reason, Wait};
@@ -28,7 +29,7 @@ use crate::status::Status;
 pub struct Http {
     config: &'static HttpConfig,
     counters: WorkerSlot,
-    closing: Rc<Cell<bool>>,
+    closing: Arc<AtomicBool>,
     drains: bool,
     /// Requests between uses: their storage makes a request free of allocations.
     #[expect(
@@ -47,7 +48,7 @@ impl Http {
     pub fn new(
         config: &'static HttpConfig,
         counters: WorkerSlot,
-        closing: Rc<Cell<bool>>,
+        closing: Arc<AtomicBool>,
         drains: bool,
     ) -> Http {
         Http { config, counters, closing, drains, spare: RefCell::default() }
@@ -96,7 +97,7 @@ impl Protocol for Http {
         let server = self.config.default_server(&connection);
         let settings = server.settings().of(&keeping::SETTINGS);
         match connection.waited {
-            Reason::Held if !self.closing.get() => {
+            Reason::Held if !self.is_closing() => {
                 let timeout = *settings.keepalive_timeout;
                 let rest = timeout.saturating_sub(*settings.keepalive_min_timeout);
                 let wait = Wait::keep_alive(rest);
@@ -157,6 +158,10 @@ impl log::Origin for Waiting<'_> {
 }
 
 impl Http {
+    fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Relaxed)
+    }
+
     fn take_request(&self) -> Box<Request> {
         let spare = self.spare.borrow_mut().pop();
         spare.unwrap_or_else(|| {
@@ -208,7 +213,7 @@ async fn serve(http: Rc<Http>, mut connection: Connection) -> Outcome {
             exchange(&mut request, head, http.drains).await
         };
         match next {
-            Next::KeepAlive(timeout) if !http.closing.get() => keepalive_timeout = timeout,
+            Next::KeepAlive(timeout) if !http.is_closing() => keepalive_timeout = timeout,
             Next::Drain(left) => return Outcome::Drain(Drained { request, left }),
             _ => return Outcome::Close(http.put_back(request)),
         }
@@ -241,7 +246,7 @@ async fn finish(http: Rc<Http>, drained: Drained) -> Outcome {
         }
     };
     match next {
-        Next::KeepAlive(timeout) if !http.closing.get() => match has_nothing_more(&request) {
+        Next::KeepAlive(timeout) if !http.is_closing() => match has_nothing_more(&request) {
             true => {
                 let wait = idle_wait(&request, timeout);
                 Outcome::Park { connection: http.put_back(request), wait }

@@ -1,19 +1,18 @@
 //! Engines at work over loopback, with a clock that leaps from timer to timer.
 
 use std::cell::RefCell;
+use std::convert::Infallible;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use daemun_core::connection::{Connection, Outcome, Protocol, Reason, Wait};
 use daemun_event::{Buffer, Deadline, Reactor, now};
 use daemun_shm::{Scoreboard, Totals, WorkerSlot};
 
-use super::Notice;
-use super::Socket;
-use super::native::{Engine, Limits};
+use super::{Engine, Limits, Local, Notice, Parts, Socket};
 
 /// Answers each read with the same bytes. What begins with `w` is answered once more came, `p`
 /// panics, `c` closes, `h` is the beginning of a request head.
@@ -23,7 +22,13 @@ struct Echo {
 }
 
 impl Protocol for Echo {
-    async fn serve(self: Rc<Self>, mut connection: Connection) -> Outcome {
+    type Rest = Infallible;
+
+    async fn finish(self: Rc<Self>, rest: Infallible) -> Outcome<Infallible> {
+        match rest {}
+    }
+
+    async fn serve(self: Rc<Self>, mut connection: Connection) -> Outcome<Infallible> {
         let mut buffer = Buffer::new();
         match connection.stream.try_recv_into(&mut buffer) {
             Ok(0) => return Outcome::Close(connection),
@@ -57,7 +62,7 @@ impl Protocol for Echo {
         Wait::first_byte(Duration::from_secs(60))
     }
 
-    fn timed_out(&self, connection: Connection) -> Outcome {
+    fn timed_out(&self, connection: Connection) -> Outcome<Infallible> {
         let line = format!("{} {:?} at {}", connection.number, connection.waited, now());
         self.log.borrow_mut().push(line);
         Outcome::Close(connection)
@@ -69,10 +74,10 @@ impl Protocol for Echo {
 }
 
 struct World {
-    engine: Engine<Echo>,
+    engine: Engine<Echo, Local<Echo>>,
     reactor: Reactor,
     protocol: Rc<Echo>,
-    notices: Rc<RefCell<Vec<String>>>,
+    notices: Arc<Mutex<Vec<String>>>,
     counters: WorkerSlot,
     address: SocketAddr,
 }
@@ -85,21 +90,25 @@ impl World {
         let address = listener.local_addr().unwrap();
         let counters = Scoreboard::new().unwrap().claim(1).unwrap();
         let protocol = Rc::new(Echo::default());
-        let notices = Rc::new(RefCell::new(Vec::new()));
+        let notices = Arc::<Mutex<Vec<String>>>::default();
         let report = {
             let notices = notices.clone();
-            move |notice| notices.borrow_mut().push(spell(notice))
+            move |notice| notices.lock().unwrap().push(spell(notice))
         };
-        let limits = Limits { connections, multi_accept: false };
-        let engine = Engine::new(
-            &reactor,
-            protocol.clone(),
-            vec![Socket { descriptor: Arc::new(listener.into()), listener: 0, shared: false }],
+        let limits = Limits { connections, multi_accept: false, sheds: true };
+        let parts = Parts {
+            protocol: protocol.clone(),
+            sockets: vec![Socket {
+                descriptor: Arc::new(listener.into()),
+                listener: 0,
+                shared: false,
+            }],
             limits,
-            counters.clone(),
-            Box::new(report),
-        )
-        .unwrap();
+            counters: counters.clone(),
+            report: Arc::new(report),
+        };
+        let runner = Local::new(protocol.clone());
+        let engine = Engine::new(&reactor, parts, runner).unwrap();
         World { engine, reactor, protocol, notices, counters, address }
     }
 
@@ -143,6 +152,7 @@ fn spell(notice: Notice) -> String {
         Notice::ConnectionsExhausted { limit } => format!("{limit} connections are not enough"),
         Notice::AcceptFailed { error, .. } => format!("accept: {error}"),
         Notice::WatchFailed { error } => format!("watch: {error}"),
+        Notice::ThreadsMissing { wanted, running, .. } => format!("{running} of {wanted} threads"),
         Notice::Panicked(panic) => panic.downcast_ref::<&str>().unwrap().to_string(),
     }
 }
@@ -209,14 +219,14 @@ fn at_the_limit_the_longest_idle_makes_room() {
     let _fourth = world.client(b"4");
     assert_eq!(*world.protocol.log.borrow(), ["2 shed", "1 shed"]);
     assert_eq!(world.totals().active, 3);
-    assert_eq!(*world.notices.borrow(), ["3 connections are not enough"]);
+    assert_eq!(*world.notices.lock().unwrap(), ["3 connections are not enough"]);
 }
 
 #[test]
 fn nobody_is_shed_before_somebody_comes() {
     let mut world = World::new(2);
     let _clients = [world.client(b"1"), world.client(b"2")];
-    world.engine.stop_accepting();
+    world.engine.leave();
     assert_eq!(world.engine.parked(), 2);
 }
 
@@ -226,7 +236,7 @@ fn without_anybody_to_shed_accepting_pauses_and_goes_on() {
     let mut busy = [world.client(b"w"), world.client(b"w")];
     let mut queued = [world.client(b"q"), world.client(b"r")];
     assert_eq!((world.totals().accepted, world.engine.active()), (2, 2));
-    assert_eq!(*world.notices.borrow(), ["2 connections are not enough"]);
+    assert_eq!(*world.notices.lock().unwrap(), ["2 connections are not enough"]);
 
     // its answer is followed by the end of the connection
     busy[0].write_all(b"1").unwrap();
@@ -246,7 +256,7 @@ fn a_panic_costs_one_connection() {
     let mut lost = world.client(b"p");
     assert_eq!(answer(&mut lost), "");
     assert_eq!(answer(&mut kept), "k");
-    assert_eq!(*world.notices.borrow(), ["on purpose"]);
+    assert_eq!(*world.notices.lock().unwrap(), ["on purpose"]);
     assert_eq!((world.totals().active, world.engine.active()), (1, 0));
 }
 
@@ -257,7 +267,7 @@ fn what_the_kernel_queued_is_served_before_leaving() {
     for client in &mut clients {
         client.write_all(b"x").unwrap();
     }
-    world.engine.stop_accepting();
+    world.engine.leave();
     for client in &mut clients {
         assert_eq!(answer(client), "x");
     }
