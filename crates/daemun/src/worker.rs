@@ -25,7 +25,7 @@ use crate::program::Configuration;
 /// Serves until ordered to end; returns the exit code.
 pub fn run(cycle: &Cycle<Configuration>, context: WorkerContext) -> i32 {
     let method = cycle.settings.events.method.as_deref();
-    let reactor = match Reactor::open(method) {
+    let reactor = match notices::open_reactor(method, &cycle.log) {
         Ok(reactor) => reactor,
         Err(error) => {
             log!(cycle.log, Emerg, (), "{}", error);

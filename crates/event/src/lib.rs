@@ -31,7 +31,7 @@ pub use buffer::Buffer;
 pub use clock::{Deadline, Millis};
 pub use listener::Listener;
 pub use peer::Peer;
-pub use reactor::{Handler, Reactor, at_turn_end, now, remote, spawn, wall_clock};
+pub use reactor::{Handler, Reactor, at_turn_end, method, now, remote, spawn, wall_clock};
 pub use remote::Remote;
 pub use session::{Panicked, Sessions};
 pub use stream::{Registration, Stream};

@@ -79,11 +79,6 @@ impl Reactor {
         self.inner.wheel().reserve(connections + 64);
     }
 
-    /// The backend's name.
-    pub fn method(&self) -> &'static str {
-        self.inner.backend().name()
-    }
-
     /// Waits once, for events, the next timer or `limit`, and hands out what happened.
     pub fn turn(&mut self, handler: &mut impl Handler, limit: Option<Duration>) -> io::Result<()> {
         self.wait(limit)?;
@@ -230,6 +225,11 @@ pub fn now() -> Millis {
 /// The time of day, as of this turn.
 pub fn wall_clock() -> SystemTime {
     with(|inner| inner.clock.wall())
+}
+
+/// The name of the method by which this thread's reactor learns about events.
+pub fn method() -> &'static str {
+    with(|inner| inner.backend().name())
 }
 
 /// Runs `task` on this thread's reactor, from its next turn on.

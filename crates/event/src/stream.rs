@@ -18,7 +18,7 @@ use rustix::net::{
 
 use crate::backends::Interest;
 use crate::reactor::{self, Inner};
-use crate::sources::{HUP, NONE, Owner, READ, WRITE, Waiter};
+use crate::sources::{HUP, NONE, ONCE, Owner, READ, WRITE, Waiter};
 use crate::wheel::Target;
 use crate::{Buffer, Deadline};
 
@@ -370,7 +370,7 @@ impl Future for Closed<'_> {
             }
             inner.set_waiter(slot, Interest::Read, inner.waiter(cx));
             inner.limit_timer(slot, deadline);
-            inner.rearm(slot, stream.fd.as_fd(), Interest::Read)?;
+            inner.rearm(slot, stream.fd.as_fd(), Interest::End)?;
             Poll::Pending
         })
     }
@@ -381,6 +381,7 @@ impl Interest {
         match self {
             Interest::Read => READ,
             Interest::Write => WRITE,
+            Interest::End => HUP,
         }
     }
 }
@@ -423,12 +424,15 @@ impl Registration {
     /// Has room to send reported, once there was none.
     fn add_sends(&self, inner: &Inner, slot: u32, fd: BorrowedFd<'_>) -> io::Result<()> {
         let mut sources = inner.sources();
-        if sources.at(slot).sends {
+        let source = sources.at(slot);
+        if source.sends && source.ready & ONCE == 0 {
             return Ok(());
         }
         let key = sources.key(slot);
         inner.backend().add_sends(fd, key)?;
-        sources.at(slot).sends = true;
+        let source = sources.at(slot);
+        source.sends = true;
+        source.ready &= !ONCE;
         Ok(())
     }
 
@@ -506,7 +510,7 @@ impl Inner {
         let mut sources = self.sources();
         let source = sources.at(slot);
         let place = match interest {
-            Interest::Read => &mut source.read,
+            Interest::Read | Interest::End => &mut source.read,
             Interest::Write => &mut source.write,
         };
         let former = std::mem::replace(place, waiter.0);
