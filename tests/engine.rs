@@ -23,6 +23,11 @@ pub const ENGINES: &[Engine] = &[
 ];
 
 impl Engine {
+    /// The event method.
+    pub fn method(self) -> &'static str {
+        self.name.split_once('/').map_or("epoll", |(_, method)| method)
+    }
+
     pub fn current() -> Engine {
         let Ok(name) = std::env::var("DAEMUN_TEST_ENGINE") else {
             return ENGINES[0];

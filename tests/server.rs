@@ -30,6 +30,7 @@ pub struct Setup {
     program: &'static str,
     arguments: Vec<String>,
     environment: Vec<(&'static str, &'static str)>,
+    model: Option<&'static str>,
 }
 
 impl Setup {
@@ -41,6 +42,7 @@ impl Setup {
             program: "daemun",
             arguments: Vec::new(),
             environment: Vec::new(),
+            model: None,
         }
     }
 
@@ -52,6 +54,12 @@ impl Setup {
     /// Another name of the program: called `nginx` it is nginx. A path is another program.
     pub fn called(mut self, program: &'static str) -> Setup {
         self.program = program;
+        self
+    }
+
+    /// For tests of one process model: the directive that chooses it.
+    pub fn mpm(mut self, directive: &'static str) -> Setup {
+        self.model = Some(directive);
         self
     }
 
@@ -104,7 +112,8 @@ impl Setup {
     pub fn filled(&self, text: &str) -> String {
         let [port, port2, port3] = self.ports.map(|port| port.to_string());
         let engine = Engine::current();
-        let mpm = if text.contains("{events}") { engine.mpm } else { "" };
+        let is_open = self.model.is_none() && text.contains("{events}");
+        let mpm = if is_open { engine.mpm } else { self.model.unwrap_or_default() };
         format!("{mpm}{text}")
             .replace("{dir}", self.folder.path("").to_str().unwrap().trim_end_matches('/'))
             .replace("{port}", &port)

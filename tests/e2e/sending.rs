@@ -72,7 +72,8 @@ fn a_client_that_does_not_read_is_given_up() {
 
 #[test]
 fn open_files_are_remembered_for_a_while() {
-    let server = Setup::new().file("html/a", "one").http(
+    // Each process, and each thread, remembers files for itself.
+    let server = Setup::new().mpm("mpm native;").file("html/a", "one").http(
         "server {
              listen 127.0.0.1:{port};
              root {dir}/html;

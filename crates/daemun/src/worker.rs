@@ -114,10 +114,8 @@ impl Worker<'_> {
         let life = Life {
             engine,
             wait: Box::new(move |connection| wait_of(config, connection)),
-            reopen: Box::new(move || {
-                access_log::flush();
-                files.reopen(None, &Log::current());
-            }),
+            flush: access_log::flush,
+            reopen: Arc::new(move || files.reopen(None, &Log::current())),
             closing,
             shutdown_timeout: cycle.settings.worker_shutdown_timeout,
             max_connections: cycle.settings.mpm.max_connections_per_child,

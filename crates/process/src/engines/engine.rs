@@ -145,6 +145,11 @@ impl<P: Protocol, R: Runner<P>> Engine<P, R> {
         Ok(())
     }
 
+    /// Calls `work` on every thread of the process, and `then` on the last one.
+    pub fn on_each_thread(&mut self, work: fn(), then: Box<dyn FnOnce() + Send>) {
+        self.runner.on_each_thread(work, then);
+    }
+
     /// Ends all sessions as they are: `worker_shutdown_timeout`.
     pub fn abort_active(&mut self) {
         (0..self.runner.abort_all()).for_each(|_| self.closed());
