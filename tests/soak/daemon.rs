@@ -10,7 +10,7 @@ pub const CONFIGURATION: &str = "\
     pid {dir}/server.pid;
     error_log {dir}/error.log notice;
     worker_processes %WORKERS%;
-    events { {events} worker_connections 4096; }
+    events { {events} worker_connections 1024; }
     http {
         access_log off;
         client_body_temp_path {dir}/body;
