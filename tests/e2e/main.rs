@@ -19,3 +19,4 @@ mod requests;
 mod sending;
 mod servers;
 mod static_files;
+mod status;

@@ -21,6 +21,7 @@ use crate::core::limit_except;
 use crate::core::listen::{self, Listen};
 use crate::core::routing::{self, Match};
 use crate::core::server_name;
+use crate::core::tracking;
 use crate::locations::Locations;
 use crate::module::{Filter, Handler, HttpModule, Phase};
 use crate::server_names::{ServerIndex, ServerNames};
@@ -36,6 +37,8 @@ pub struct HttpConfig {
     pub settings: SettingsSet,
     pub variables: Definitions,
     pub surroundings: Surroundings,
+    /// Some page shows what each worker serves.
+    pub shows_requests: bool,
 }
 
 /// What the rest of the program decides about HTTP.
@@ -131,7 +134,18 @@ pub fn build(
     }
     let sockets = builder.sockets(&mut servers, &spans);
     let variables = Definitions::resolve(variables, modules, builder.diagnostics);
-    HttpConfig { sockets, servers, settings: block.settings, variables, surroundings }
+    let mut config = HttpConfig {
+        sockets,
+        servers,
+        settings: block.settings,
+        variables,
+        surroundings,
+        shows_requests: false,
+    };
+    let shows = |location: &Location| location.settings.of(&tracking::SETTINGS).shows_requests.0;
+    let shows_requests = config.locations().any(shows);
+    config.shows_requests = shows_requests;
+    config
 }
 
 struct Builder<'b> {
@@ -337,23 +351,31 @@ impl HttpConfig {
             settings,
             variables: Definitions::default(),
             surroundings,
+            shows_requests: false,
         }
     }
 
     /// The folders that `client_body_temp_path` names, in any block.
     pub fn temporary_folders(&self) -> Vec<&Path> {
         let mut folders = Vec::new();
-        let mut locations: Vec<&Location> =
-            self.servers.iter().map(|server| &server.location).collect();
-        while let Some(location) = locations.pop() {
+        for location in self.locations() {
             if let Some(path) = &*location.settings.of(&client::SETTINGS).body_temp_path
                 && !folders.contains(&path.folder.as_path())
             {
                 folders.push(&path.folder);
             }
-            locations.extend(location.nested.iter());
         }
         folders
+    }
+
+    /// Every server as a location, and every location inside.
+    fn locations(&self) -> impl Iterator<Item = &Location> {
+        let mut left: Vec<&Location> = self.servers.iter().map(|server| &server.location).collect();
+        std::iter::from_fn(move || {
+            let location = left.pop()?;
+            left.extend(location.nested.iter());
+            Some(location)
+        })
     }
 
     /// Whether `debug_connection` names the peer.

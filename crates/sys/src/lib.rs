@@ -13,3 +13,4 @@ pub mod process;
 pub mod signals;
 pub mod socket;
 pub mod title;
+pub mod usage;

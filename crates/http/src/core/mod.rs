@@ -11,6 +11,7 @@ pub mod redirects;
 pub mod routing;
 pub mod sending;
 pub mod server_name;
+pub mod tracking;
 
 use crate::module::HttpModule;
 
@@ -27,4 +28,5 @@ pub const PARTS: &[&HttpModule] = &[
     &error_page::MODULE,
     &redirects::MODULE,
     &limit_except::MODULE,
+    &tracking::MODULE,
 ];

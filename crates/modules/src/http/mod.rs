@@ -9,6 +9,7 @@ pub mod log;
 pub mod not_modified;
 pub mod range;
 pub mod return_;
+pub mod server_status;
 pub mod ssl;
 pub mod static_files;
 pub mod stub_status;
@@ -26,6 +27,7 @@ pub static MODULES: &[&HttpModule] = &[
     &try_files::MODULE,
     // Content: what a location is dedicated to goes before what looks at the URI.
     &stub_status::MODULE,
+    &server_status::MODULE,
     &empty_gif::MODULE,
     // A folder is listed only where it has no index.
     &index::MODULE,
