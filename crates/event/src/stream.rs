@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, SocketAddrUnix,
@@ -168,6 +169,18 @@ impl Stream {
     pub fn try_send_file(&self, file: &File, offset: &mut u64, count: usize) -> io::Result<usize> {
         // less than asked for may also be the file's end, so it says nothing about room
         self.attempt(WRITE, 0, || rustix::fs::sendfile(&self.fd, file, Some(offset), count))
+    }
+
+    /// Whether there is room to send, for a stream that another thread sends to: where there is
+    /// none, [`writable`](Self::writable) tells when there is.
+    pub fn may_send(&self) -> bool {
+        let mut watched = [PollFd::new(&self.fd, PollFlags::OUT)];
+        let asked =
+            self.attempt(WRITE, 0, || match poll(&mut watched, Some(&Timespec::default()))? {
+                0 => Err(Errno::AGAIN),
+                ready => Ok(ready),
+            });
+        asked.is_ok()
     }
 
     /// Sends all of `bytes`, where each wait for room may last `timeout`.
