@@ -18,5 +18,7 @@ mod redirects;
 mod requests;
 mod sending;
 mod servers;
+mod slow_files;
 mod static_files;
 mod status;
+mod thread_pools;

@@ -13,6 +13,7 @@ use daemun_core::log::{self, Log, OpenFiles};
 use daemun_core::main_context::{self, Defaults};
 use daemun_core::module::{Contexts, Module, SettingsSet};
 use daemun_core::settings::{Mpm, ProcessSettings};
+use daemun_core::thread_pool::{self, PoolSpec};
 use daemun_http::config::{self as http_config, HttpConfig, ServerHeader, Surroundings};
 use daemun_http::core::client::TempPath;
 use daemun_http::core::connection;
@@ -172,7 +173,7 @@ impl Server {
         debugged: Vec<Cidr>,
         diagnostics: &mut Diagnostics,
     ) -> HttpConfig {
-        let surroundings = self.surroundings(paths, debugged);
+        let surroundings = self.surroundings(paths, debugged, thread_pool::pools_of(main));
         let place = main.children.iter().position(|block| block.context == Contexts::HTTP);
         let Some(place) = place else {
             let settings = std::mem::replace(&mut main.settings, SettingsSet::new(&[]));
@@ -194,7 +195,12 @@ impl Server {
         )
     }
 
-    fn surroundings(&self, paths: &Paths, debugged: Vec<Cidr>) -> Surroundings {
+    fn surroundings(
+        &self,
+        paths: &Paths,
+        debugged: Vec<Cidr>,
+        thread_pools: Vec<PoolSpec>,
+    ) -> Surroundings {
         Surroundings {
             server_header: ServerHeader {
                 name: self.identity.server_without_version,
@@ -206,6 +212,7 @@ impl Server {
                 levels: Vec::new(),
             },
             debugged,
+            thread_pools,
         }
     }
 

@@ -12,9 +12,11 @@ use daemun_core::load::{Block, Paths};
 use daemun_core::log::Log;
 use daemun_core::module::{Contexts, SettingsSet};
 use daemun_core::script::{Script, Variables};
+use daemun_core::thread_pool::PoolSpec;
 use daemun_event::{Peer, Stream};
 use daemun_proto::http1::Method;
 
+use crate::core::aio;
 use crate::core::client::{self, TempPath};
 use crate::core::files::{self, Root};
 use crate::core::limit_except;
@@ -48,6 +50,8 @@ pub struct Surroundings {
     pub body_temp_path: TempPath,
     /// `debug_connection`: the clients whose debug lines are written.
     pub debugged: Vec<Cidr>,
+    /// Those that `aio` may name.
+    pub thread_pools: Vec<PoolSpec>,
 }
 
 /// What the server calls itself.
@@ -145,6 +149,7 @@ pub fn build(
     let shows = |location: &Location| location.settings.of(&tracking::SETTINGS).shows_requests.0;
     let shows_requests = config.locations().any(shows);
     config.shows_requests = shows_requests;
+    aio::check(config.locations(), &config.surroundings.thread_pools, diagnostics);
     config
 }
 
@@ -164,7 +169,8 @@ impl Builder<'_> {
     }
 
     fn location(&mut self, block: Block) -> Location {
-        let settings = block.settings;
+        let mut settings = block.settings;
+        aio::settle(&mut settings);
         let log = Log::clone(&settings.of(&error_log::SETTINGS).log);
         let mut location = Location {
             handlers: Handlers {

@@ -1,5 +1,6 @@
 //! nginx's `ngx_http_core_module`, one idea a file.
 
+pub mod aio;
 pub mod client;
 pub mod connection;
 pub mod error_page;

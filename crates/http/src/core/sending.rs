@@ -9,6 +9,7 @@ use daemun_core::module::{Action, Module, SettingsKey};
 use daemun_core::script::{Script, Session};
 use daemun_core::{directives, set, settings, values};
 
+use super::aio::{self, Aio};
 use crate::module::HttpModule;
 
 /// What `Server`, and the foot of error pages, tell about the server.
@@ -56,6 +57,9 @@ settings! {
         max_ranges: Option<usize> = None,
         if_modified_since: IfModifiedSince = IfModifiedSince::Exact,
         msie_padding: bool = true,
+        aio: Aio = Aio::Off,
+        /// Temporary files are written by the threads of `aio`.
+        aio_write: bool = false,
     }
 }
 
@@ -128,14 +132,11 @@ pub static MODULE: HttpModule = HttpModule {
             "directio_alignment" in HTTP_SERVER_LOCATION, Exactly(1), "512", KERNEL_DECIDES,
                 "Accepted: the kernel decides better on this system.";
             "aio" in HTTP_SERVER_LOCATION, Exactly(1), "off",
-                Action::Checked(aio, "files are read by the worker itself"),
-                "Accepted: files are read by the worker itself.";
+                Action::Set(aio::aio),
+                "Has files read by a pool of threads (threads, threads=POOL) instead of the worker.";
             "aio_write" in HTTP_SERVER_LOCATION, Flag, "off",
-                Action::Checked(
-                    |directive| values::flag(directive).map(drop),
-                    "files are written by the worker itself",
-                ),
-                "Accepted: files are written by the worker itself.";
+                set!(SETTINGS.aio_write, values::flag),
+                "Has temporary files written by the threads of aio.";
         },
     },
     ..HttpModule::EMPTY
@@ -145,15 +146,6 @@ fn directio(directive: &conf::Directive) -> Result<(), Fault> {
     match &*directive.args[0].text {
         b"off" => Ok(()),
         _ => values::offset(directive).map(drop),
-    }
-}
-
-fn aio(directive: &conf::Directive) -> Result<(), Fault> {
-    match &*directive.args[0].text {
-        b"on" | b"off" | b"threads" | [b't', b'h', b'r', b'e', b'a', b'd', b's', b'=', _, ..] => {
-            Ok(())
-        }
-        _ => Err("invalid value".into()),
     }
 }
 
