@@ -20,6 +20,7 @@ pub const ENGINES: &[Engine] = &[
     Engine { name: "native/poll", mpm: "", events: "use poll;" },
     Engine { name: "native/select", mpm: "", events: "use select;" },
     Engine { name: "native/portable", mpm: "", events: "use portable;" },
+    Engine { name: "native/io_uring", mpm: "", events: "use io_uring;" },
 ];
 
 impl Engine {

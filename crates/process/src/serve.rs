@@ -313,9 +313,12 @@ impl<P: Protocol, R: Runner<P>> Worker<P, R> {
     }
 
     fn keep_if_begun(&mut self, connection: Connection) {
-        if connection.waited == Reason::KeepAlive {
-            return;
+        if connection.waited != Reason::KeepAlive {
+            self.keep(connection);
         }
+    }
+
+    fn keep(&mut self, connection: Connection) {
         let wait = self.rest_of_wait(&connection, connection.stream.deadline());
         // Where there is no way to watch it, it is closed.
         drop(self.life.engine.adopt(connection, wait));
@@ -341,7 +344,13 @@ impl<P: Protocol, R: Runner<P>> Worker<P, R> {
             return;
         };
         let left = leaving.limit.map(|limit| limit.saturating_duration_since(Instant::now()));
+        let mut stirring = Vec::new();
         for connection in self.life.engine.drain_parked() {
+            // What was received ahead cannot be handed over: it is served here first.
+            if !connection.stream.hold_back().unwrap_or(false) {
+                stirring.push(connection);
+                continue;
+            }
             let listening = &self.context.listening[usize::from(connection.listener)];
             let record = departing(&connection, listening, left);
             departure.add(Passing(connection), record);
@@ -363,6 +372,7 @@ impl<P: Protocol, R: Runner<P>> Worker<P, R> {
         let idle = |connection: &&Connection| connection.waited == Reason::KeepAlive;
         leaving.refused += left.iter().filter(idle).count();
         left.into_iter().for_each(|connection| self.keep_if_begun(connection));
+        stirring.into_iter().for_each(|connection| self.keep(connection));
     }
 
     /// How long the reactor may wait for events.
