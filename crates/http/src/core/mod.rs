@@ -7,7 +7,9 @@ pub mod files;
 pub mod limit_except;
 pub mod listen;
 pub mod mime;
+pub mod post_action;
 pub mod redirects;
+pub mod rewriting;
 pub mod routing;
 pub mod sending;
 pub mod server_name;
@@ -25,6 +27,8 @@ pub const PARTS: &[&HttpModule] = &[
     &files::MODULE,
     &mime::MODULE,
     &error_page::MODULE,
+    &post_action::MODULE,
     &redirects::MODULE,
+    &rewriting::MODULE,
     &limit_except::MODULE,
 ];

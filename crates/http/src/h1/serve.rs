@@ -16,7 +16,7 @@ use daemun_shm::WorkerSlot;
 use super::read_head::{self, Head};
 use super::{close, panics, send};
 use crate::config::{HttpConfig, Server};
-use crate::core::{client, connection as keeping};
+use crate::core::{client, connection as keeping, post_action};
 use crate::module::Handler;
 use crate::phases::{self, Answer};
 use crate::request::{Request, Text};
@@ -310,6 +310,9 @@ async fn exchange(request: &mut Request, head: Head) -> Next {
         log_send_error(request, error);
     }
     request.is_complete = sent.is_ok();
+    if has_post_action(request) {
+        Box::pin(phases::after_answer(request)).await;
+    }
     write_access_log(request).await;
     if sent.is_err() {
         return Next::Close;
@@ -324,6 +327,10 @@ async fn exchange(request: &mut Request, head: Head) -> Next {
     debug!(request.log(), Http, *request, "close http connection");
     close::linger(request).await;
     Next::Close
+}
+
+fn has_post_action(request: &Request) -> bool {
+    request.settings(&post_action::SETTINGS).target.is_some()
 }
 
 async fn answer_of(request: &mut Request, head: Head) -> Answer {
