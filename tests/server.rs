@@ -103,11 +103,14 @@ impl Setup {
     /// A text with the placeholders filled in.
     pub fn filled(&self, text: &str) -> String {
         let [port, port2, port3] = self.ports.map(|port| port.to_string());
-        text.replace("{dir}", self.folder.path("").to_str().unwrap().trim_end_matches('/'))
+        let engine = Engine::current();
+        let mpm = if text.contains("{events}") { engine.mpm } else { "" };
+        format!("{mpm}{text}")
+            .replace("{dir}", self.folder.path("").to_str().unwrap().trim_end_matches('/'))
             .replace("{port}", &port)
             .replace("{port2}", &port2)
             .replace("{port3}", &port3)
-            .replace("{events}", Engine::current().events)
+            .replace("{events}", engine.events)
     }
 
     /// The program with the test's configuration, and messages to standard error until it is read.

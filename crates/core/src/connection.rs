@@ -29,8 +29,8 @@ pub struct Connection {
 /// An unfinished request head.
 pub struct Partial {
     pub bytes: Vec<u8>,
-    /// When the whole head must be there.
-    pub until: Deadline,
+    /// When the whole head must be there; `None` where nobody has looked at it yet.
+    pub until: Option<Deadline>,
 }
 
 /// What a parked connection waits for.
@@ -72,10 +72,16 @@ impl Wait {
     }
 }
 
-/// What becomes of a connection when its session ends.
-pub enum Outcome {
+/// What becomes of a connection when its session ends. `R` is the protocol's
+/// [`Rest`](Protocol::Rest).
+pub enum Outcome<R> {
     /// Nothing more to do until the peer sends something.
     Park { connection: Connection, wait: Wait },
+    /// The response is made, and only has to be sent, or the connection to be read empty: what is
+    /// left waits for the peer alone and may do so on another thread.
+    Drain(R),
+    /// Its next request is in hand already: serve it.
+    Again(Connection),
     /// Close it.
     Close(Connection),
     /// The session closed it, or gave it away.
@@ -84,19 +90,49 @@ pub enum Outcome {
 
 /// What an engine runs on its connections.
 pub trait Protocol: 'static {
+    /// What is left of an exchange that [drains](Outcome::Drain), with its connection.
+    type Rest: AsStream + Send + 'static;
+
     /// Serves what the peer has sent until there is nothing left in hand. Called when a
     /// connection is new, whether or not something came, and when a parked one has something to
     /// receive or ended: a receive that would block then means `Park`.
-    fn serve(self: Rc<Self>, connection: Connection) -> impl Future<Output = Outcome> + 'static;
+    fn serve(
+        self: Rc<Self>,
+        connection: Connection,
+    ) -> impl Future<Output = Outcome<Self::Rest>> + 'static;
+
+    /// Sends what is left of a response, and goes on as [`serve`](Self::serve) does.
+    fn finish(
+        self: Rc<Self>,
+        rest: Self::Rest,
+    ) -> impl Future<Output = Outcome<Self::Rest>> + 'static;
 
     /// What a new connection waits for that is parked before anything was asked of it.
     fn first_wait(&self, connection: &Connection) -> Wait;
 
     /// A parked connection's time is up: log it and let it go, or wait for something else.
-    fn timed_out(&self, connection: Connection) -> Outcome;
+    fn timed_out(&self, connection: Connection) -> Outcome<Self::Rest>;
 
     /// A parked connection has to make room for another: let it go.
     fn shed(&self, connection: Connection);
+}
+
+/// What has a connection's stream, for the engine to take it from one reactor to another.
+pub trait AsStream {
+    fn stream(&mut self) -> &mut Stream;
+}
+
+impl AsStream for Connection {
+    fn stream(&mut self) -> &mut Stream {
+        &mut self.stream
+    }
+}
+
+/// For protocols that never drain.
+impl AsStream for std::convert::Infallible {
+    fn stream(&mut self) -> &mut Stream {
+        match *self {}
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::net::ToSocketAddrs;
 
 use daemun_conf as conf;
+use daemun_event::backends;
 
 use crate::cidr::Cidr;
 use crate::load::{Block, Fault, Loader};
@@ -21,9 +22,6 @@ settings! {
 }
 
 pub static SETTINGS: SettingsKey<Settings> = SettingsKey::new();
-
-/// The methods that `use` may name. The event core offers no other yet.
-const METHODS: &[&str] = &["epoll"];
 
 const NO_MUTEX: &str = "the kernel wakes one worker for each connection";
 
@@ -91,7 +89,7 @@ fn worker_connections(loader: &mut Loader<'_>, directive: &conf::Directive) -> R
 
 fn method(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {
     let word = &directive.args[0];
-    let Some(name) = METHODS.iter().find(|name| word == *name) else {
+    let Some(name) = backends::NAMES.iter().find(|name| word == *name) else {
         return Err(Fault::from(format!("invalid event type \"{word}\"")).at(word.span));
     };
     let settings = loader.settings(&SETTINGS);

@@ -10,6 +10,7 @@ pub mod load;
 pub mod log;
 pub mod main_context;
 pub mod module;
+pub mod mpm;
 pub mod named_pattern;
 pub mod script;
 pub mod setting;

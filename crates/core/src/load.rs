@@ -330,9 +330,11 @@ impl<'a> Loader<'a> {
 
 fn check_form(row: &Directive, directive: &conf::Directive) -> Result<(), Fault> {
     let name = row.name;
-    match (row.arguments.is_block(), directive.block.is_some()) {
-        (true, false) => return Err(format!("directive \"{name}\" has no opening \"{{\"").into()),
-        (false, true) => {
+    match directive.block {
+        None if row.arguments.is_block() => {
+            return Err(format!("directive \"{name}\" has no opening \"{{\"").into());
+        }
+        Some(_) if !row.arguments.may_be_block() => {
             return Err(format!("directive \"{name}\" is not terminated by \";\"").into());
         }
         _ => {}

@@ -6,16 +6,17 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use daemun_conf::Diagnostics;
+use daemun_event::backends;
 use daemun_sys::{identity, limits};
 
 use crate::load::{Block, Paths};
 use crate::module::{Module, SettingsKey};
 use crate::setting::Own;
 use crate::settings::{CpuAffinity, Identity, ProcessSettings};
-use crate::{directives, error_log, events, set, settings, values};
+use crate::{directives, error_log, events, mpm, set, settings, values};
 
 /// The modules of the main and `events` contexts.
-pub static MODULES: &[&Module] = &[&MODULE, &error_log::MODULE, &events::MODULE];
+pub static MODULES: &[&Module] = &[&MODULE, &error_log::MODULE, &events::MODULE, &mpm::MODULE];
 
 settings! {
     pub struct Settings {
@@ -145,6 +146,7 @@ pub fn process_settings(
         pid: Option::clone(&settings.pid).unwrap_or_else(|| paths.in_prefix(defaults.pid)),
         environment: settings.environment.0.clone(),
         events,
+        mpm: mpm::mpm_settings(main, diagnostics),
     }
 }
 
@@ -162,6 +164,13 @@ pub fn check_connections(
             ),
             None,
         );
+    }
+    let method = settings.events.method.as_deref();
+    if let Some(most) = method.and_then(backends::most_descriptors)
+        && connections > most
+    {
+        let sentence = format!("the maximum number of files supported by select() is {most}");
+        diagnostics.emerg(sentence, None);
     }
     let Ok((limit, _)) = limits::limit(limits::Resource::Descriptors) else {
         return;
@@ -275,6 +284,21 @@ mod tests {
             [format!("{above} worker_connections exceed open file resource limit: 8")]
         );
         assert_eq!(told(above, Some(soft + 1)), Vec::<String>::new());
+    }
+
+    #[test]
+    fn select_has_a_limit_of_its_own() {
+        let told = |connections| {
+            let mut settings = ProcessSettings::default();
+            settings.events.method = Some("select".to_owned());
+            settings.events.worker_connections = connections;
+            let mut diagnostics = Diagnostics::default();
+            check_connections(&settings, 1, &mut diagnostics);
+            diagnostics.iter().map(|one| one.message.clone()).next()
+        };
+        assert_eq!(told(1024), None);
+        let sentence = "the maximum number of files supported by select() is 1024";
+        assert_eq!(told(1025).unwrap(), sentence);
     }
 
     #[test]

@@ -23,6 +23,7 @@ bitflags::bitflags! {
         const LOCATION_IF = 1 << 6;
         const LIMIT_EXCEPT = 1 << 7;
         const UPSTREAM = 1 << 8;
+        const MPM = 1 << 9;
 
         const HTTP_SERVER = Self::HTTP.bits() | Self::SERVER.bits();
         const HTTP_SERVER_LOCATION = Self::HTTP_SERVER.bits() | Self::LOCATION.bits();
@@ -40,6 +41,8 @@ pub enum Arguments {
     AtLeast(usize),
     /// A block, after between so and so many arguments.
     Block(usize, usize),
+    /// As `Block`, or without one.
+    OptionalBlock(usize, usize),
 }
 
 impl Arguments {
@@ -47,15 +50,19 @@ impl Arguments {
         match self {
             Arguments::Flag => count == 1,
             Arguments::Exactly(n) => count == n,
-            Arguments::Between(least, most) | Arguments::Block(least, most) => {
-                (least..=most).contains(&count)
-            }
+            Arguments::Between(least, most)
+            | Arguments::Block(least, most)
+            | Arguments::OptionalBlock(least, most) => (least..=most).contains(&count),
             Arguments::AtLeast(least) => count >= least,
         }
     }
 
     pub fn is_block(self) -> bool {
         matches!(self, Arguments::Block(..))
+    }
+
+    pub fn may_be_block(self) -> bool {
+        self.is_block() || matches!(self, Arguments::OptionalBlock(..))
     }
 }
 

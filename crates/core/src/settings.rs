@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use daemun_shm::Mpm;
+
 use crate::cidr::Cidr;
 
 /// `user`: the identity that workers take.
@@ -42,6 +44,7 @@ pub struct ProcessSettings {
     /// `env NAME` (kept from the environment) and `env NAME=VALUE`.
     pub environment: Vec<(String, Option<String>)>,
     pub events: EventSettings,
+    pub mpm: MpmSettings,
 }
 
 /// The `events` block.
@@ -53,6 +56,47 @@ pub struct EventSettings {
     pub multi_accept: bool,
     /// `debug_connection`: the clients whose lines all go to the error log.
     pub debug_connections: Vec<Cidr>,
+}
+
+/// The `mpm` block, consistent. The numbers of children mean nothing to the native engine, which
+/// has `worker_processes`.
+#[derive(Clone, Debug)]
+pub struct MpmSettings {
+    pub mpm: Mpm,
+    /// Child processes at the start.
+    pub start: usize,
+    /// The bounds of what is idle: child processes of prefork, threads in all children elsewhere.
+    pub min_spare: usize,
+    pub max_spare: usize,
+    /// The most child processes at a time.
+    pub most_children: usize,
+    pub threads_per_child: usize,
+    /// 0: no bound.
+    pub max_connections_per_child: u64,
+    pub async_request_worker_factor: f64,
+    /// Bytes.
+    pub thread_stack_size: usize,
+    /// Processors for each set of listening sockets; 0: one set in all.
+    pub listen_cores_buckets_ratio: usize,
+    pub graceful_shutdown_timeout: Option<Duration>,
+}
+
+impl Default for MpmSettings {
+    fn default() -> MpmSettings {
+        MpmSettings {
+            mpm: Mpm::Native,
+            start: 1,
+            min_spare: 0,
+            max_spare: 0,
+            most_children: 1,
+            threads_per_child: 1,
+            max_connections_per_child: 0,
+            async_request_worker_factor: 2.0,
+            thread_stack_size: 256 * 1024,
+            listen_cores_buckets_ratio: 0,
+            graceful_shutdown_timeout: None,
+        }
+    }
 }
 
 impl Default for ProcessSettings {
@@ -72,6 +116,7 @@ impl Default for ProcessSettings {
             pid: PathBuf::new(),
             environment: Vec::new(),
             events: EventSettings::default(),
+            mpm: MpmSettings::default(),
         }
     }
 }

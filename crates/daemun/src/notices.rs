@@ -1,16 +1,39 @@
 //! What the server has to say of itself and its engines, in nginx's words.
 
+use std::sync::Arc;
+
 use daemun_core::log;
 use daemun_core::log::Log;
-use daemun_event::backends;
+use daemun_event::Reactor;
+use daemun_event::backends::{self, OpenError};
 use daemun_process::engines::{Notice, Report};
 use daemun_sys::identity;
 use daemun_sys::limits::{self, Resource};
 
 /// The event method of a configuration that is about to be in force.
 pub fn log_method(named: Option<&str>, log: &Log) {
-    let method = named.unwrap_or(backends::NAMES[0]);
+    let mut method = named.unwrap_or(backends::NAMES[0]);
+    if let Err(OpenError::Unsupported { reason }) = backends::probe(method) {
+        log_fallback(method, &reason, log);
+        method = backends::NAMES[0];
+    }
     log!(log, Notice, (), "using the \"{}\" event method", method);
+}
+
+/// The thread's reactor with the method of the configuration, or with the best one that works here.
+pub fn open_reactor(named: Option<&str>, log: &Log) -> Result<Reactor, OpenError> {
+    match (named, Reactor::open(named)) {
+        (Some(name), Err(OpenError::Unsupported { reason })) => {
+            log_fallback(name, &reason, log);
+            Reactor::open(None)
+        }
+        (_, opened) => opened,
+    }
+}
+
+fn log_fallback(named: &str, reason: &str, log: &Log) {
+    let method = backends::NAMES[0];
+    log!(log, Notice, (), "\"{}\" is not available here ({}), using \"{}\"", named, reason, method);
 }
 
 /// What starts, and on what: once, when the server starts.
@@ -28,14 +51,32 @@ pub fn log_start(server: &str, log: &Log) {
 
 /// Sends notices to the log.
 pub fn reporter(log: Log) -> Report {
-    Box::new(move |notice| match notice {
+    Arc::new(move |notice| match notice {
         Notice::ConnectionsExhausted { limit } => {
             log!(log, Warn, (), "{} worker_connections are not enough, reusing connections", limit);
         }
         Notice::AcceptFailed { error, .. } => log!(log, Crit, (), "accept4() failed"; error),
-        Notice::WatchFailed { error } => log!(log, Alert, (), "epoll_ctl() failed"; error),
+        Notice::WatchFailed { error } if error.raw_os_error().is_none() => {
+            log!(log, Error, (), "{}", error);
+        }
+        Notice::WatchFailed { error } => {
+            log!(log, Alert, (), "{}() failed", watching_call(daemun_event::method()); error);
+        }
+        Notice::ThreadsMissing { wanted, running, error } => {
+            log!(log, Alert, (), "only {} of {} threads could be started", running, wanted; error);
+        }
         Notice::Panicked(_) => log!(log, Alert, (), "a connection was closed by a panic"),
     })
+}
+
+/// The system call by which a method begins to watch a descriptor, where it has one of its own.
+fn watching_call(method: &str) -> &str {
+    match method {
+        "epoll" => "epoll_ctl",
+        "kqueue" => "kevent",
+        "io_uring" => "io_uring_enter",
+        method => method,
+    }
 }
 
 /// Has panics say in the error log where they happened.

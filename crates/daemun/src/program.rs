@@ -3,16 +3,19 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use daemun_conf::{Diagnostic, Diagnostics, Files, Root, Severity};
 use daemun_core::cidr::Cidr;
+use daemun_core::error_log;
 use daemun_core::load::{Block, Loader, Paths, Registry};
 use daemun_core::log::{self, Log, OpenFiles};
 use daemun_core::main_context::{self, Defaults};
 use daemun_core::module::{Contexts, Module, SettingsSet};
-use daemun_core::{error_log, settings::ProcessSettings};
+use daemun_core::settings::{Mpm, ProcessSettings};
 use daemun_http::config::{self as http_config, HttpConfig, ServerHeader, Surroundings};
 use daemun_http::core::client::TempPath;
+use daemun_http::core::connection;
 use daemun_http::module::HttpModule;
 use daemun_modules::http::{MODULES as HTTP_MODULES, log as access_log};
 use daemun_process::{Cycle, Program, WorkerContext};
@@ -118,6 +121,7 @@ impl Server {
         };
         let settings = main_context::process_settings(&main, &paths, &defaults, diagnostics);
         let log = main.settings.of(&error_log::SETTINGS).log.clone();
+        shorten_keepalive(&mut main, settings.mpm.mpm);
         let http = self.build_http(
             &mut main,
             &variables,
@@ -246,6 +250,18 @@ impl Server {
         }
     }
 }
+
+/// Where an idle connection may cost a thread or a process, it is kept no longer than Apache does unless
+/// the configuration says so.
+fn shorten_keepalive(main: &mut Block, mpm: Mpm) {
+    let settings = main.settings.of_mut(&connection::SETTINGS);
+    if mpm != Mpm::Native && !settings.keepalive_timeout.is_set() {
+        settings.keepalive_timeout.replace(APACHES_KEEPALIVE);
+    }
+}
+
+/// KeepAliveTimeout.
+const APACHES_KEEPALIVE: Duration = Duration::from_secs(5);
 
 static HTTP_PARTS: std::sync::OnceLock<Vec<&'static HttpModule>> = std::sync::OnceLock::new();
 

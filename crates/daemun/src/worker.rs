@@ -1,18 +1,21 @@
-//! A worker: the native engine over HTTP, with what a generation's configuration says about both.
+//! A worker process: the engine that `mpm` names over HTTP, with what a generation's configuration says about both.
 
-use std::cell::Cell;
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use daemun_core::connection::{Connection, Reason, Wait};
 use daemun_core::log;
 use daemun_core::log::Log;
+use daemun_core::settings::{Mpm, ProcessSettings};
 use daemun_event::Reactor;
 use daemun_http::config::HttpConfig;
 use daemun_http::core::{client, connection};
+use daemun_http::file_cache;
 use daemun_http::h1::Http;
 use daemun_modules::http::log as access_log;
-use daemun_process::engines::native::{Engine, Limits};
+use daemun_process::engines::{Crew, Engine, Limits, Local, Parts, Report, Runner, Threads};
 use daemun_process::serve::{Life, serve};
 use daemun_process::{Cycle, WorkerContext};
 
@@ -21,55 +24,127 @@ use crate::program::Configuration;
 
 /// Serves until ordered to end; returns the exit code.
 pub fn run(cycle: &Cycle<Configuration>, context: WorkerContext) -> i32 {
-    let log = cycle.log.clone();
-    let events = &cycle.settings.events;
-    let reactor = match Reactor::open(events.method.as_deref()) {
+    let method = cycle.settings.events.method.as_deref();
+    let reactor = match notices::open_reactor(method, &cycle.log) {
         Ok(reactor) => reactor,
         Err(error) => {
-            log!(log, Emerg, (), "{}", error);
+            log!(cycle.log, Emerg, (), "{}", error);
             return daemun_process::FATAL;
         }
     };
     // A worker serves one generation for its whole life, so that requests may borrow from it freely.
     let config: &'static HttpConfig = Box::leak(Box::new(Arc::clone(&cycle.configuration.http)));
-    let closing = Rc::new(Cell::new(false));
-    let http = Rc::new(Http::new(config, context.counters.clone(), Rc::clone(&closing)));
-    let limits = Limits {
-        // As in nginx, listening sockets and the channel to the master count among the connections.
-        connections: events.worker_connections.saturating_sub(cycle.listen.len() + 1).max(1),
-        multi_accept: events.multi_accept,
+    let worker = Worker {
+        cycle,
+        context,
+        reactor,
+        config,
+        closing: Arc::default(),
+        report: notices::reporter(cycle.log.clone()),
     };
-    let report = notices::reporter(log.clone());
-    let engine =
-        Engine::new(&reactor, http, context.sockets(), limits, context.counters.clone(), report);
-    let engine = match engine {
-        Ok(engine) => engine,
-        Err(error) => {
-            log!(log, Emerg, (), "listening failed"; error);
-            return daemun_process::FATAL;
+    match cycle.settings.mpm.mpm {
+        Mpm::Native => worker.run_alone(),
+        Mpm::Prefork => {
+            // Each process would have to remember every file for itself.
+            file_cache::share_out(0);
+            worker.run_alone()
         }
+        Mpm::Worker | Mpm::Event => {
+            file_cache::share_out(cycle.settings.mpm.threads_per_child);
+            worker.run_with_threads()
+        }
+    }
+}
+
+struct Worker<'c> {
+    cycle: &'c Cycle<Configuration>,
+    context: WorkerContext,
+    reactor: Reactor,
+    config: &'static HttpConfig,
+    closing: Arc<AtomicBool>,
+    report: Report,
+}
+
+impl Worker<'_> {
+    fn run_alone(self) -> i32 {
+        let counters = self.context.counters.clone();
+        let http = Rc::new(Http::new(self.config, counters, Arc::clone(&self.closing), false));
+        let runner = Local::new(Rc::clone(&http));
+        self.serve(http, Ok(runner))
+    }
+
+    fn run_with_threads(self) -> i32 {
+        let mpm = &self.cycle.settings.mpm;
+        let drains = mpm.mpm == Mpm::Event;
+        let (config, closing) = (self.config, Arc::clone(&self.closing));
+        let crew = Crew {
+            threads: mpm.threads_per_child,
+            stack: mpm.thread_stack_size,
+            method: self.cycle.settings.events.method.clone(),
+            keeps: mpm.mpm == Mpm::Worker,
+            factor: mpm.async_request_worker_factor,
+            make: Arc::new(move |counters| {
+                Rc::new(Http::new(config, counters, Arc::clone(&closing), drains))
+            }),
+            counters: self.context.counters.clone(),
+            report: Arc::clone(&self.report),
+        };
+        let http = (crew.make)(self.context.counters.clone());
+        let runner = Threads::start(&crew, Rc::clone(&http));
+        self.serve(http, runner)
+    }
+
+    fn serve<R: Runner<Http>>(self, http: Rc<Http>, runner: io::Result<R>) -> i32 {
+        let Worker { cycle, context, reactor, config, closing, report } = self;
+        let parts = Parts {
+            protocol: http,
+            sockets: context.sockets(),
+            limits: limits_of(&cycle.settings, cycle.listen.len()),
+            counters: context.counters.clone(),
+            report,
+        };
+        let engine = match runner.and_then(|runner| Engine::new(&reactor, parts, runner)) {
+            Ok(engine) => engine,
+            Err(error) => {
+                log!(cycle.log, Emerg, (), "the worker could not start"; error);
+                return daemun_process::FATAL;
+            }
+        };
+        let files = Arc::clone(&cycle.files);
+        let life = Life {
+            engine,
+            wait: Box::new(move |connection| wait_of(config, connection)),
+            reopen: Box::new(move || {
+                access_log::flush();
+                files.reopen(None, &Log::current());
+            }),
+            closing,
+            shutdown_timeout: cycle.settings.worker_shutdown_timeout,
+            max_connections: cycle.settings.mpm.max_connections_per_child,
+            log: cycle.log.clone(),
+        };
+        serve(reactor, life, context)
+    }
+}
+
+/// As in nginx, listening sockets and the channel to the master count among the connections.
+fn limits_of(settings: &ProcessSettings, listening: usize) -> Limits {
+    let most = settings.events.worker_connections.saturating_sub(listening + 1).max(1);
+    let mpm = &settings.mpm;
+    let (connections, sheds) = match mpm.mpm {
+        Mpm::Native | Mpm::Event => (most, true),
+        Mpm::Worker => (most.min(mpm.threads_per_child), false),
+        Mpm::Prefork => (1, false),
     };
-    let files = Arc::clone(&cycle.files);
-    let life = Life {
-        engine,
-        connections: limits.connections,
-        wait: Box::new(move |connection| wait_of(config, connection)),
-        reopen: Box::new(move || {
-            access_log::flush();
-            files.reopen(None, &Log::current());
-        }),
-        closing,
-        shutdown_timeout: cycle.settings.worker_shutdown_timeout,
-        log,
-    };
-    serve(reactor, life, context)
+    Limits { connections, multi_accept: settings.events.multi_accept, sheds }
 }
 
 /// How long a connection from another generation may wait.
 fn wait_of(config: &'static HttpConfig, connection: &Connection) -> Wait {
     let settings = config.default_server(connection).settings();
-    match (&connection.partial, connection.waited) {
-        (Some(partial), Reason::Head) => Wait::head(partial.until),
+    let until = connection.partial.as_ref().and_then(|partial| partial.until);
+    match (until, connection.waited) {
+        (Some(until), Reason::Head) => Wait::head(until),
         (_, Reason::FirstByte) => Wait::first_byte(*settings.of(&client::SETTINGS).header_timeout),
         (_, reason) => Wait {
             reason,

@@ -1,6 +1,11 @@
 //! What watches descriptors: chosen by name (`use` of nginx) when the reactor is opened.
 
+#[cfg(target_os = "linux")]
 mod epoll;
+mod poll;
+mod portable;
+mod select;
+mod unread;
 
 use std::fmt;
 use std::io;
@@ -9,7 +14,7 @@ use std::time::Duration;
 
 pub use crate::sources::Key;
 
-/// A readiness report: who, and the `READ`, `WRITE`, `HUP` bits.
+/// A readiness report: who, and the `READ`, `WRITE`, `HUP`, `ONCE` bits.
 #[derive(Clone, Copy, Debug)]
 pub struct Event {
     pub key: Key,
@@ -21,6 +26,8 @@ pub struct Event {
 pub enum Interest {
     Read,
     Write,
+    /// The end of what the peer sends, whatever it sends before.
+    End,
 }
 
 /// How a level-triggered descriptor is watched.
@@ -55,6 +62,11 @@ pub trait Backend {
     /// A connection is about to be closed. Nothing to do where closing ends the watch.
     fn forget(&mut self, _key: Key) {}
 
+    /// Whether a connection may stay watched while another thread receives from it and closes it.
+    fn watches_lent(&self) -> bool {
+        false
+    }
+
     /// Whether [`rearm`](Self::rearm) must be called: the system reports levels, and the backend
     /// made changes of them by muting what it has reported.
     fn needs_rearm(&self) -> bool {
@@ -70,15 +82,45 @@ pub trait Backend {
     fn wait(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()>;
 }
 
-/// The names that [`open`] knows, best first.
-pub const NAMES: &[&str] = &["epoll"];
+/// The names that [`open`] knows on this system, best first.
+pub const NAMES: &[&str] = &[
+    #[cfg(target_os = "linux")]
+    "epoll",
+    #[cfg(any(
+        target_vendor = "apple",
+        target_os = "freebsd",
+        target_os = "openbsd",
+        target_os = "netbsd",
+        target_os = "dragonfly"
+    ))]
+    "kqueue",
+    #[cfg(any(target_os = "illumos", target_os = "solaris"))]
+    "eventport",
+    "portable",
+    "poll",
+    "select",
+];
+
+/// The most descriptors that a method can watch, where that is a limit of its own.
+pub fn most_descriptors(name: &str) -> Option<usize> {
+    (name == "select").then_some(select::DESCRIPTORS)
+}
 
 /// Opens the backend called `name`.
 pub fn open(name: &str) -> Result<Box<dyn Backend>, OpenError> {
-    match name {
+    let name = NAMES.iter().find(|known| **known == name).ok_or(OpenError::Unknown)?;
+    match *name {
+        #[cfg(target_os = "linux")]
         "epoll" => epoll::open(),
-        _ => Err(OpenError::Unknown),
+        "poll" => poll::open(),
+        "select" => select::open(),
+        _ => portable::open(name),
     }
+}
+
+/// Whether [`open`] would succeed, as far as that can be told without going on to use it.
+pub fn probe(name: &str) -> Result<(), OpenError> {
+    open(name).map(drop)
 }
 
 /// Why a backend could not be opened.
@@ -88,7 +130,7 @@ pub enum OpenError {
     Unknown,
     /// This build or kernel does not have it.
     Unsupported {
-        reason: &'static str,
+        reason: String,
     },
     Io(io::Error),
 }

@@ -1,9 +1,11 @@
-//! Time as the reactor sees it: milliseconds since it was opened, read once a turn.
+//! Time as a reactor sees it, read once a turn: milliseconds since the process opened its first one, so that moments mean
+//! the same on all of its threads.
 
 use std::cell::Cell;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime};
 
-/// Milliseconds on the reactor's monotonic clock.
+/// Milliseconds on the reactors' monotonic clock.
 pub type Millis = u64;
 
 /// The moment a wait gives up.
@@ -36,9 +38,7 @@ impl Deadline {
 
 /// Where the time comes from.
 pub(crate) enum Source {
-    System {
-        start: Instant,
-    },
+    System,
     /// Stands still while there is something to do, and then leaps to the next timer.
     Leaping,
 }
@@ -52,7 +52,9 @@ pub(crate) struct Clock {
 
 impl Clock {
     pub(crate) fn new(source: Source) -> Clock {
-        Clock { source, now: Cell::new(0), wall: Cell::new(None) }
+        let clock = Clock { source, now: Cell::new(0), wall: Cell::new(None) };
+        clock.update();
+        clock
     }
 
     pub(crate) fn now(&self) -> Millis {
@@ -72,12 +74,18 @@ impl Clock {
     /// A new turn has begun.
     pub(crate) fn update(&self) {
         self.wall.set(None);
-        if let Source::System { start } = &self.source {
-            self.now.set(start.elapsed().as_millis() as Millis);
+        if let Source::System = self.source {
+            self.now.set(start().elapsed().as_millis() as Millis);
         }
     }
 
     pub(crate) fn leap(&self, now: Millis) {
         self.now.set(self.now.get().max(now));
     }
+}
+
+/// When this process opened its first reactor.
+fn start() -> Instant {
+    static START: OnceLock<Instant> = OnceLock::new();
+    *START.get_or_init(Instant::now)
 }

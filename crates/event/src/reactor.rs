@@ -9,7 +9,7 @@ use std::ptr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use crate::backends::{self, Backend, Event, Level, OpenError};
 use crate::buffer::Pool;
@@ -56,7 +56,7 @@ impl Reactor {
     /// # Panics
     /// Where the thread has a reactor already.
     pub fn open(method: Option<&str>) -> Result<Reactor, OpenError> {
-        Reactor::with_clock(method, clock::Source::System { start: Instant::now() })
+        Reactor::with_clock(method, clock::Source::System)
     }
 
     /// A reactor for tests: its clock stands still while there is something to do, and leaps to
@@ -79,11 +79,6 @@ impl Reactor {
         self.inner.wheel().reserve(connections + 64);
     }
 
-    /// The backend's name.
-    pub fn method(&self) -> &'static str {
-        self.inner.backend().name()
-    }
-
     /// Waits once, for events, the next timer or `limit`, and hands out what happened.
     pub fn turn(&mut self, handler: &mut impl Handler, limit: Option<Duration>) -> io::Result<()> {
         self.wait(limit)?;
@@ -93,6 +88,16 @@ impl Reactor {
         self.run_tasks(handler);
         self.inner.run_hooks();
         Ok(())
+    }
+
+    /// For work that was begun outside of a turn: reads the clock.
+    pub fn begin_turn(&self) {
+        self.inner.clock.update();
+    }
+
+    /// For work that was done outside of a turn: calls what was to be called at its end.
+    pub fn end_turn(&mut self) {
+        self.inner.run_hooks();
     }
 
     /// Turns until `future` is done.
@@ -220,6 +225,11 @@ pub fn now() -> Millis {
 /// The time of day, as of this turn.
 pub fn wall_clock() -> SystemTime {
     with(|inner| inner.clock.wall())
+}
+
+/// The name of the method by which this thread's reactor learns about events.
+pub fn method() -> &'static str {
+    with(|inner| inner.backend().name())
 }
 
 /// Runs `task` on this thread's reactor, from its next turn on.
@@ -482,6 +492,7 @@ impl Inner {
             match message {
                 Message::Wake(name) => self.schedule(name),
                 Message::Run(work) => work(),
+                Message::Nudge => {}
             }
         }
     }

@@ -18,11 +18,17 @@ impl Remote {
     pub fn run(&self, work: impl FnOnce() + Send + 'static) -> bool {
         self.0.send(Message::Run(Box::new(work)))
     }
+
+    /// Ends the reactor's present wait, or its next one. False where the reactor is gone.
+    pub fn nudge(&self) -> bool {
+        self.0.send(Message::Nudge)
+    }
 }
 
 pub(crate) enum Message {
     Wake(TaskName),
     Run(Box<dyn FnOnce() + Send>),
+    Nudge,
 }
 
 /// The part of a reactor that all threads may touch.

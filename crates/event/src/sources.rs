@@ -6,6 +6,8 @@ pub(crate) const READ: u8 = 1;
 pub(crate) const WRITE: u8 = 2;
 /// The peer closed its side, or the connection failed. Never cleared.
 pub(crate) const HUP: u8 = 4;
+/// With `WRITE`: it is not reported again until it is asked for again.
+pub(crate) const ONCE: u8 = 8;
 
 /// No source, timer, waiter or list member.
 pub(crate) const NONE: u32 = u32::MAX;

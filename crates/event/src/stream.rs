@@ -3,7 +3,6 @@
 use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, IoSlice};
-use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -19,7 +18,7 @@ use rustix::net::{
 
 use crate::backends::Interest;
 use crate::reactor::{self, Inner};
-use crate::sources::{HUP, NONE, Owner, READ, WRITE, Waiter};
+use crate::sources::{HUP, NONE, ONCE, Owner, READ, WRITE, Waiter};
 use crate::wheel::Target;
 use crate::{Buffer, Deadline};
 
@@ -28,6 +27,9 @@ use crate::{Buffer, Deadline};
 /// The `try_` functions never wait: they answer `WouldBlock`, without a system call where the
 /// socket is known not to be ready. The others wait until their deadline and then answer
 /// `TimedOut`. At most one task waits in each direction.
+///
+/// A stream that is registered belongs to its reactor's thread. To change threads it must be
+/// [taken off](Stream::detach) first: its registration means nothing, or another stream, elsewhere.
 pub struct Stream {
     // dropped before the descriptor is closed
     registration: Registration,
@@ -71,6 +73,27 @@ impl Stream {
         let Stream { registration, fd } = self;
         registration.leave(fd.as_fd());
         fd
+    }
+
+    /// Takes the stream off the reactor, for another thread to use. It goes on to be watched here
+    /// where the backend can do that, so that coming back costs nothing.
+    pub fn detach(&mut self) -> Registration {
+        let registration = std::mem::replace(&mut self.registration, Registration::none());
+        registration.lend(self.fd.as_fd())
+    }
+
+    /// Takes the stream off the reactor for good.
+    pub fn leave(&mut self) {
+        let registration = std::mem::replace(&mut self.registration, Registration::none());
+        registration.leave(self.fd.as_fd());
+    }
+
+    /// Comes back to the thread and the registration that it was detached from.
+    pub fn attach(&mut self, registration: Registration) {
+        debug_assert!(self.registration.slot().is_none(), "attached while it is registered");
+        if registration.slot().is_some() {
+            self.registration = registration;
+        }
     }
 
     /// Bytes received; zero is the peer's end.
@@ -347,7 +370,7 @@ impl Future for Closed<'_> {
             }
             inner.set_waiter(slot, Interest::Read, inner.waiter(cx));
             inner.limit_timer(slot, deadline);
-            inner.rearm(slot, stream.fd.as_fd(), Interest::Read)?;
+            inner.rearm(slot, stream.fd.as_fd(), Interest::End)?;
             Poll::Pending
         })
     }
@@ -358,16 +381,15 @@ impl Interest {
         match self {
             Interest::Read => READ,
             Interest::Write => WRITE,
+            Interest::End => HUP,
         }
     }
 }
 
-/// A stream's place among the sources, if it ever had to wait.
-struct Registration {
+/// A stream's place among the sources of its thread's reactor, if it ever had to wait.
+pub struct Registration {
     /// `NONE` and `DRY` are no slots.
     slot: Cell<u32>,
-    /// The slot belongs to this thread's reactor.
-    not_send: PhantomData<*const ()>,
 }
 
 /// Not registered, and nothing to receive when last looked at. Registering tells if that changed.
@@ -375,7 +397,7 @@ const DRY: u32 = NONE - 1;
 
 impl Registration {
     fn none() -> Registration {
-        Registration { slot: Cell::new(NONE), not_send: PhantomData }
+        Registration { slot: Cell::new(NONE) }
     }
 
     /// The slot; the first time, the backend is told. `wanted` just proved not to be ready; of the
@@ -402,12 +424,15 @@ impl Registration {
     /// Has room to send reported, once there was none.
     fn add_sends(&self, inner: &Inner, slot: u32, fd: BorrowedFd<'_>) -> io::Result<()> {
         let mut sources = inner.sources();
-        if sources.at(slot).sends {
+        let source = sources.at(slot);
+        if source.sends && source.ready & ONCE == 0 {
             return Ok(());
         }
         let key = sources.key(slot);
         inner.backend().add_sends(fd, key)?;
-        sources.at(slot).sends = true;
+        let source = sources.at(slot);
+        source.sends = true;
+        source.ready &= !ONCE;
         Ok(())
     }
 
@@ -440,8 +465,23 @@ impl Registration {
         }
     }
 
+    /// Keeps the place of a stream that another thread uses, where that is possible. What it
+    /// receives there is no news here: only what comes later is.
+    fn lend(self, fd: BorrowedFd<'_>) -> Registration {
+        let Some(slot) = self.slot() else { return Registration::none() };
+        let stays = reactor::with(|inner| {
+            inner.sources().at(slot).ready &= !READ;
+            inner.backend().watches_lent()
+        });
+        if stays {
+            return self;
+        }
+        self.leave(fd);
+        Registration::none()
+    }
+
     /// Ends the watch on a descriptor that lives on.
-    fn leave(self, fd: BorrowedFd<'_>) {
+    pub fn leave(self, fd: BorrowedFd<'_>) {
         let Some(slot) = self.slot() else { return };
         self.slot.set(NONE);
         reactor::try_with(|inner| {
@@ -470,7 +510,7 @@ impl Inner {
         let mut sources = self.sources();
         let source = sources.at(slot);
         let place = match interest {
-            Interest::Read => &mut source.read,
+            Interest::Read | Interest::End => &mut source.read,
             Interest::Write => &mut source.write,
         };
         let former = std::mem::replace(place, waiter.0);

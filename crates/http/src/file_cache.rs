@@ -11,6 +11,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -133,6 +134,22 @@ thread_local! {
     });
 }
 
+/// Over how many threads of the process its `content_cache` is shared out; 0: nobody has any.
+static SHARES: AtomicUsize = AtomicUsize::new(1);
+
+/// Shares `content_cache` out over so many threads; 0 where remembering would not pay.
+pub fn share_out(threads: usize) {
+    SHARES.store(threads, Ordering::Relaxed);
+}
+
+fn share_of(bytes: usize) -> usize {
+    match SHARES.load(Ordering::Relaxed) {
+        1 => bytes,
+        0 => 0,
+        threads => bytes / threads,
+    }
+}
+
 /// What the request's settings allow to remember.
 struct Policy {
     /// Bytes of content, 0 for none.
@@ -148,7 +165,7 @@ impl Policy {
         let settings = request.settings(&SETTINGS);
         let follows_links = *settings.disable_symlinks == DisableSymlinks::Off;
         Policy {
-            memory: if follows_links { *settings.content_cache } else { 0 },
+            memory: if follows_links { share_of(*settings.content_cache) } else { 0 },
             open: if follows_links { *settings.open_file_cache } else { None },
             valid: settings.open_file_cache_valid.as_millis() as Millis,
             min_uses: *settings.open_file_cache_min_uses,

@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
+use daemun_core::listen::{Address, ListenSpec};
 use daemun_core::log;
 use daemun_core::log::Log;
+use daemun_core::settings::{Mpm, ProcessSettings};
+use daemun_sys::limits;
 
 use crate::listening::Sockets;
 use crate::{Cycle, Program, pid_file};
@@ -22,10 +25,9 @@ impl<C> Generation<C> {
         inherited: Sockets,
     ) -> Result<Self, String> {
         let log = Log::current();
-        let cycle = open_files(program.load()?, &log)?;
+        let cycle = open_files(load(program)?, &log)?;
         program.prepare(&cycle, None)?;
-        let sockets =
-            Sockets::open(&cycle.listen, &inherited, cycle.settings.worker_processes, &log)?;
+        let sockets = Sockets::open(&cycle.listen, &inherited, shares(&cycle.settings), &log)?;
         inherited.retire(&sockets, &log);
         Ok(Generation { number: 1, cycle: Arc::new(cycle), sockets })
     }
@@ -34,10 +36,9 @@ impl<C> Generation<C> {
     /// and the reason is logged and returned.
     pub fn next<P: Program<Configuration = C>>(&self, program: &P) -> Result<Self, String> {
         let log = &self.cycle.log;
-        let cycle = open_files(program.load()?, log)?;
+        let cycle = open_files(load(program)?, log)?;
         program.prepare(&cycle, Some(&self.cycle))?;
-        let sockets =
-            Sockets::open(&cycle.listen, &self.sockets, cycle.settings.worker_processes, log)?;
+        let sockets = Sockets::open(&cycle.listen, &self.sockets, shares(&cycle.settings), log)?;
         let (old, new) = (&self.cycle.settings.pid, &cycle.settings.pid);
         if old != new {
             pid_file::create(new).map_err(|failure| say(failure.to_string(), log))?;
@@ -63,6 +64,27 @@ impl<C> Generation<C> {
         let owner = self.cycle.settings.user.as_ref().map(|user| user.uid);
         self.cycle.files.reopen(owner, &self.cycle.log);
     }
+}
+
+/// Into how many shares the sockets are divided: one a worker, or under Apache's models one for
+/// each of `listen_cores_buckets_ratio`'s buckets.
+pub(crate) fn shares(settings: &ProcessSettings) -> usize {
+    let ratio = settings.mpm.listen_cores_buckets_ratio;
+    match settings.mpm.mpm {
+        Mpm::Native => settings.worker_processes,
+        _ if ratio == 0 => 1,
+        _ => (limits::processors() / ratio).max(1),
+    }
+}
+
+/// Loads a configuration. Buckets are sockets of one address.
+fn load<P: Program>(program: &P) -> Result<Cycle<P::Configuration>, String> {
+    let mut cycle = program.load()?;
+    if cycle.settings.mpm.mpm != Mpm::Native && shares(&cycle.settings) > 1 {
+        let tcp = |spec: &&mut ListenSpec| matches!(spec.address, Address::Ip(_));
+        cycle.listen.iter_mut().filter(tcp).for_each(|spec| spec.reuseport = true);
+    }
+    Ok(cycle)
 }
 
 fn open_files<C>(cycle: Cycle<C>, log: &Log) -> Result<Cycle<C>, String> {

@@ -34,6 +34,7 @@ mod single;
 mod start;
 mod table;
 mod upgrade;
+mod upkeep;
 mod worker;
 
 pub use listening::Listening;

@@ -130,16 +130,17 @@ impl Sockets {
         sockets
     }
 
-    /// The share of worker `index` among `workers`, in the order of the specifications.
-    pub fn share(&self, index: usize, workers: usize) -> Vec<Listening> {
+    /// A worker's share, in the order of the specifications: the share `index` of so many. `shared`
+    /// says that other workers have the same one.
+    pub fn share(&self, index: usize, shares: usize, shared: bool) -> Vec<Listening> {
         let share = |entry: &Entry| {
-            let apart = entry.spec.reuseport && entry.sockets.len() >= workers;
-            let own = |place: &usize| !apart || place % workers == index;
+            let apart = entry.spec.reuseport && entry.sockets.len() >= shares;
+            let own = |place: &usize| !apart || place % shares == index;
             let places = (0..entry.sockets.len()).filter(own);
             Listening {
                 spec: entry.spec.clone(),
                 sockets: places.map(|place| Arc::clone(&entry.sockets[place])).collect(),
-                shared: !apart && workers > 1,
+                shared: shared || (!apart && shares > 1),
             }
         };
         self.entries.iter().map(share).collect()

@@ -8,16 +8,18 @@ use std::time::{Duration, Instant};
 
 use daemun_core::log;
 use daemun_core::log::Log;
-use daemun_shm::{Scoreboard, WorkerSlot, WorkerState};
+use daemun_core::settings::Mpm;
+use daemun_shm::{ProcessView, Scoreboard, WorkerSlot, WorkerState};
 use daemun_sys::signals::{self, Received, SignalQueue};
 use daemun_sys::{poll, process};
 
 use crate::control::{Control, Outcome};
-use crate::generation::Generation;
+use crate::generation::{Generation, shares};
 use crate::handover::Channel;
 use crate::orders::log_received;
 use crate::start::{Origin, Started};
 use crate::table::{Ended, State, Table, Worker, log_exit};
+use crate::upkeep::{self, Advice, Census, Upkeep};
 use crate::worker::{become_worker, set_title};
 use crate::{FATAL, Order, Orders, Program, Ready, WorkerContext, pid_file, upgrade};
 
@@ -38,6 +40,7 @@ pub(crate) fn run<P: Program>(started: Started<'_, P>) -> i32 {
         new_binary: None,
         no_accepting: false,
         stopping: None,
+        upkeep: Upkeep::new(),
     };
     master.enlist_workers();
     while master.turn() {}
@@ -61,6 +64,7 @@ struct Master<'p, P: Program> {
     /// WINCH: no worker is to run until the upgrade is taken back.
     no_accepting: bool,
     stopping: Option<Stopping>,
+    upkeep: Upkeep,
 }
 
 /// The server is to end.
@@ -87,8 +91,10 @@ impl<P: Program> Master<'_, P> {
         if self.control.as_mut().is_some_and(Control::hear) {
             self.reconfigure();
         }
-        self.table.listen_to_starters(Instant::now());
+        self.table.listen(Instant::now());
         self.relieve_older();
+        self.relieve_retiring();
+        self.keep_up();
         self.kill_the_slow();
         self.stopping.is_none() || self.table.is_live()
     }
@@ -98,13 +104,10 @@ impl<P: Program> Master<'_, P> {
         if let Some(control) = &self.control {
             descriptors.extend(control.descriptors());
         }
-        for worker in &self.table.workers {
-            if let State::Starting { ready, .. } = &worker.state {
-                descriptors.push(ready.as_fd());
-            }
-        }
+        descriptors.extend(self.table.words().map(AsFd::as_fd));
         let kill_at = self.stopping.as_ref().and_then(|stopping| stopping.kill_at);
-        let moment = self.table.next_moment().into_iter().chain(kill_at).min();
+        let upkeep = self.has_upkeep().then_some(self.upkeep.due);
+        let moment = self.table.next_moment().into_iter().chain(kill_at).chain(upkeep).min();
         let limit = moment.map(|moment| moment.saturating_duration_since(Instant::now()));
         poll::readable(&descriptors, limit).map(drop)
     }
@@ -150,15 +153,88 @@ impl<P: Program> Master<'_, P> {
         if let (Some(channel), Some(user)) = (&self.channel, &self.generation.cycle.settings.user) {
             channel.admit(user.uid);
         }
-        let number = self.generation.number;
-        for index in 0..self.generation.cycle.settings.worker_processes {
-            let runs = |worker: &Worker| {
-                let leaving = matches!(worker.state, State::Leaving { .. });
-                worker.generation == number && worker.index == index && !leaving
-            };
-            if !self.table.workers.iter().any(runs) {
-                self.table.enlist(index, number);
+        let settings = &self.generation.cycle.settings;
+        let count = match settings.mpm.mpm {
+            Mpm::Native => settings.worker_processes,
+            _ => {
+                let open = usize::try_from(self.scoreboard.totals().active).unwrap_or(0);
+                upkeep::children_at_start(&settings.mpm, open)
             }
+        };
+        let number = self.generation.number;
+        while self.table.serving(number).count() < count {
+            self.table.enlist(self.table.vacant_index(number), number);
+        }
+        self.upkeep = Upkeep::new();
+    }
+
+    /// Whether the number of children follows the load.
+    fn has_upkeep(&self) -> bool {
+        self.generation.cycle.settings.mpm.mpm != Mpm::Native
+            && self.stopping.is_none()
+            && !self.no_accepting
+    }
+
+    fn keep_up(&mut self) {
+        if !self.has_upkeep() || self.upkeep.due > Instant::now() {
+            return;
+        }
+        let number = self.generation.number;
+        let children: Vec<ProcessView> = self
+            .scoreboard
+            .processes()
+            .filter(|child| child.generation == number && child.state != WorkerState::Leaving)
+            .collect();
+        let mpm = &self.generation.cycle.settings.mpm;
+        let census = Census::of(&children, mpm);
+        match self.upkeep.judge(census, mpm) {
+            Advice::Keep => {}
+            Advice::Start(count) => self.start_more(count, census),
+            Advice::EndOne => {
+                let spare = upkeep::least_busy(&children).map(|child| child.index);
+                let order = Order::Quit { hand_over: true };
+                let log = &self.generation.cycle.log;
+                self.table
+                    .order(order, log, |worker| worker.slot.is_some() && worker.slot == spare);
+            }
+            Advice::Exhausted => {
+                log!(
+                    self.log(),
+                    Error,
+                    (),
+                    "server reached max_request_workers setting, consider raising it"
+                );
+            }
+        }
+    }
+
+    fn start_more(&mut self, count: usize, census: Census) {
+        if count >= Upkeep::NOTEWORTHY {
+            let Census { children, idle } = census;
+            log!(
+                self.log(),
+                Info,
+                (),
+                "server seems busy, spawning {} children, there are {} idle workers, and {} total children",
+                count,
+                idle,
+                children
+            );
+        }
+        let number = self.generation.number;
+        for _ in 0..count {
+            self.table.enlist(self.table.vacant_index(number), number);
+        }
+    }
+
+    /// Ends those who asked for a successor and have it.
+    fn relieve_retiring(&mut self) {
+        let relieved = self.table.relieved();
+        if !relieved.is_empty() {
+            let order = Order::Quit { hand_over: true };
+            let log = &self.generation.cycle.log;
+            let is_one = |worker: &Worker| worker.pid().is_some_and(|pid| relieved.contains(&pid));
+            self.table.order(order, log, is_one);
         }
     }
 
@@ -176,6 +252,7 @@ impl<P: Program> Master<'_, P> {
         let index = self.table.workers[place].index;
         let full = || io::Error::other("the scoreboard is full");
         let counters = self.scoreboard.claim(self.generation.number).ok_or_else(full)?;
+        counters.set_mpm(self.generation.cycle.settings.mpm.mpm);
         let slot = counters.index();
         let (reader, writer) = io::pipe()?;
         // Each side keeps its own end: the fork gives both sides both.
@@ -202,7 +279,9 @@ impl<P: Program> Master<'_, P> {
     fn work(&mut self, index: usize, counters: WorkerSlot, ready: Ready) -> i32 {
         let generation = self.generation.number;
         let cycle = Arc::clone(&self.generation.cycle);
-        let listening = self.generation.sockets.share(index, cycle.settings.worker_processes);
+        let shares = shares(&cycle.settings);
+        let shared = cycle.settings.mpm.mpm != Mpm::Native;
+        let listening = self.generation.sockets.share(index % shares, shares, shared);
         self.let_go();
         let log = &cycle.log;
         if become_worker(&cycle.settings, index, log).is_err() {
@@ -371,7 +450,9 @@ impl<P: Program> Master<'_, P> {
 
 impl<P: Program> Master<'_, P> {
     fn quit(&mut self) {
-        self.stopping.get_or_insert(Stopping { kill_at: None });
+        let timeout = self.generation.cycle.settings.mpm.graceful_shutdown_timeout;
+        let kill_at = timeout.map(|timeout| Instant::now() + timeout);
+        self.stopping.get_or_insert(Stopping { kill_at });
         let sibling = self.has_sibling();
         self.table.order(Order::Quit { hand_over: sibling }, &self.generation.cycle.log, |_| true);
         self.generation.sockets.close(!sibling, &self.generation.cycle.log);

@@ -1,4 +1,4 @@
-//! The life of a worker with the native engine: it serves, obeys, takes parked connections over,
+//! The life of a worker, whatever its engine: it serves, obeys, takes parked connections over,
 //! and passes its own on.
 //!
 //! Nothing here is on a request's path: a turn of the reactor looks at one flag, which watched
@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use daemun_core::connection::{Connection, Partial, Protocol, Reason, Wait};
@@ -18,29 +19,34 @@ use daemun_core::log::Log;
 use daemun_event::{Deadline, Peer, Reactor, Stream, Watch, now};
 use daemun_shm::WorkerState;
 
-use crate::engines::native::Engine;
+use crate::engines::{Engine, Runner};
 use crate::handover::{CREDITS, Departed, Departure, Offer, Receiver, Record};
 use crate::{Listening, Order, WorkerContext};
 
 /// What the program gives for a worker's life.
-pub struct Life<P: Protocol> {
-    pub engine: Engine<P>,
-    /// The most connections that the engine takes.
-    pub connections: usize,
+pub struct Life<P: Protocol, R> {
+    pub engine: Engine<P, R>,
     /// How long a connection that came from another generation may wait here.
     pub wait: Box<dyn Fn(&Connection) -> Wait>,
     /// Opens the log files anew, after what is buffered for the old ones was written.
     pub reopen: Box<dyn FnMut()>,
     /// Set once nobody would take parked connections over: the protocol then keeps none after a
     /// response.
-    pub closing: Rc<Cell<bool>>,
+    pub closing: Arc<AtomicBool>,
     /// `worker_shutdown_timeout`.
     pub shutdown_timeout: Option<Duration>,
+    /// `max_connections_per_child`: having accepted so many, the worker asks for a successor. 0: it
+    /// never does.
+    pub max_connections: u64,
     pub log: Log,
 }
 
 /// Serves until ordered to end, and returns the exit code.
-pub fn serve<P: Protocol>(mut reactor: Reactor, life: Life<P>, context: WorkerContext) -> i32 {
+pub fn serve<P: Protocol, R: Runner<P>>(
+    mut reactor: Reactor,
+    life: Life<P, R>,
+    context: WorkerContext,
+) -> i32 {
     let log = life.log.clone();
     match Worker::new(life, context).and_then(|mut worker| worker.run(&mut reactor)) {
         Ok(()) => 0,
@@ -51,14 +57,16 @@ pub fn serve<P: Protocol>(mut reactor: Reactor, life: Life<P>, context: WorkerCo
     }
 }
 
-struct Worker<P: Protocol> {
-    life: Life<P>,
+struct Worker<P: Protocol, R> {
+    life: Life<P, R>,
     context: WorkerContext,
     /// A watched descriptor became readable.
     stirred: Rc<Cell<bool>>,
     _orders: Watch,
-    /// While this worker serves.
+    /// While this worker serves, and has room for what comes.
     channel: Option<Watch>,
+    /// A successor was asked for.
+    retires: bool,
     arriving: Vec<(Receiver, Watch)>,
     leaving: Option<Leaving>,
 }
@@ -73,6 +81,8 @@ struct Leaving {
     limit: Option<Instant>,
     /// Parked connections that are served to their end, where there is no successor.
     kept: usize,
+    /// Idle connections that no successor took, where there is one.
+    refused: usize,
 }
 
 impl Leaving {
@@ -98,18 +108,17 @@ impl AsFd for Passing {
     }
 }
 
-impl<P: Protocol> Worker<P> {
-    fn new(life: Life<P>, context: WorkerContext) -> io::Result<Worker<P>> {
+impl<P: Protocol, R: Runner<P>> Worker<P, R> {
+    fn new(life: Life<P, R>, context: WorkerContext) -> io::Result<Worker<P, R>> {
         let stirred = Rc::new(Cell::new(true));
         let orders = watch(&context.orders, &stirred)?;
-        let channel =
-            context.channel.as_ref().map(|channel| watch(channel, &stirred)).transpose()?;
         Ok(Worker {
             life,
             context,
             stirred,
             _orders: orders,
-            channel,
+            channel: None,
+            retires: false,
             arriving: Vec::new(),
             leaving: None,
         })
@@ -118,14 +127,19 @@ impl<P: Protocol> Worker<P> {
     fn run(&mut self, reactor: &mut Reactor) -> io::Result<()> {
         self.context.ready.tell();
         loop {
+            self.listen_to_leavers()?;
             let patience = self.patience();
             reactor.turn(&mut self.life.engine, patience)?;
+            self.life.engine.settle_elsewhere();
             if self.stirred.take() && self.obey()?.is_terminated() {
                 return Ok(());
             }
-            if self.leaving.is_some() {
+            if self.leaving.is_none() {
+                self.retire_in_time();
+            } else {
                 self.pass_on();
                 if self.is_over() {
+                    self.tell_of_refused();
                     return Ok(());
                 }
             }
@@ -163,17 +177,29 @@ impl Fate {
 
 // === Connections that come ===
 
-impl<P: Protocol> Worker<P> {
-    fn room(&self) -> usize {
-        let engine = &self.life.engine;
-        self.life.connections.saturating_sub(engine.active() + engine.parked())
+impl<P: Protocol, R: Runner<P>> Worker<P, R> {
+    /// Workers without room do not hear of those who leave.
+    fn listen_to_leavers(&mut self) -> io::Result<()> {
+        if self.channel.is_none()
+            && self.leaving.is_none()
+            && let Some(channel) = &self.context.channel
+            && self.life.engine.room() > 0
+        {
+            self.channel = Some(watch(channel, &self.stirred)?);
+        }
+        Ok(())
     }
 
     fn greet(&mut self) {
-        let Some(channel) = self.context.channel.clone() else {
+        let (Some(channel), Some(_)) = (self.context.channel.clone(), &self.channel) else {
             return;
         };
-        let credits = u16::try_from(self.room()).unwrap_or(CREDITS).min(CREDITS);
+        let room = self.life.engine.room();
+        if room == 0 {
+            self.channel = None;
+            return;
+        }
+        let credits = u16::try_from(room).unwrap_or(CREDITS).min(CREDITS);
         // One that fails was a sender that went away before it was greeted.
         while let Ok(Some(receiver)) = channel.accept(credits) {
             // Without a descriptor to watch it by, it looks for another receiver.
@@ -187,6 +213,10 @@ impl<P: Protocol> Worker<P> {
         let mut arriving = std::mem::take(&mut self.arriving);
         arriving.retain_mut(|(receiver, _)| {
             loop {
+                // A lane that ends here sends what it still carries to another worker.
+                if self.life.engine.room() == 0 {
+                    return false;
+                }
                 match receiver.next_offer() {
                     Ok(Some(offer)) => self.consider(receiver, offer),
                     Ok(None) => return true,
@@ -198,7 +228,7 @@ impl<P: Protocol> Worker<P> {
     }
 
     fn consider(&mut self, receiver: &mut Receiver, offer: Offer) {
-        let room = self.room();
+        let room = self.life.engine.room();
         let Some(listener) = self.listener_of(&offer).filter(|_| room > 0) else {
             // A sender that does not hear the answer is gone, and its connection with it.
             let _ = receiver.refuse(offer, room > 0);
@@ -233,7 +263,18 @@ impl<P: Protocol> Worker<P> {
 
 // === Connections that go ===
 
-impl<P: Protocol> Worker<P> {
+impl<P: Protocol, R: Runner<P>> Worker<P, R> {
+    /// Has the master start another one in its place, and goes on until that serves.
+    fn retire_in_time(&mut self) {
+        let most = self.life.max_connections;
+        if most > 0 && !self.retires && self.life.engine.accepted() >= most {
+            self.retires = true;
+            self.context.ready.retire();
+        }
+    }
+}
+
+impl<P: Protocol, R: Runner<P>> Worker<P, R> {
     fn leave(&mut self, hand_over: bool) -> io::Result<()> {
         if self.leaving.is_some() {
             return Ok(());
@@ -243,19 +284,19 @@ impl<P: Protocol> Worker<P> {
         self.take_over();
         self.arriving.clear();
         self.channel = None;
-        self.life.engine.stop_accepting();
+        self.life.engine.leave();
         self.context.listening.iter_mut().for_each(|entry| entry.sockets.clear());
         let channel = self.context.channel.as_ref().filter(|_| hand_over);
         let departure = channel.map(|channel| Departure::new(Arc::clone(channel)));
         let limit = self.life.shutdown_timeout.map(|timeout| Instant::now() + timeout);
-        self.leaving = Some(Leaving { departure, watch: None, limit, kept: 0 });
+        self.leaving = Some(Leaving { departure, watch: None, limit, kept: 0, refused: 0 });
         Ok(())
     }
 
     /// Without a successor: nginx's way, which closes what waits for another request and serves
     /// what has begun.
     fn close_idle(&mut self) {
-        self.life.closing.set(true);
+        self.life.closing.store(true, Ordering::Relaxed);
         let parked: Vec<Connection> = self.life.engine.drain_parked().collect();
         parked.into_iter().for_each(|connection| self.keep_if_begun(connection));
         if let Some(leaving) = &mut self.leaving {
@@ -264,11 +305,12 @@ impl<P: Protocol> Worker<P> {
     }
 
     fn keep_if_begun(&mut self, connection: Connection) {
-        if connection.waited != Reason::KeepAlive {
-            let wait = self.rest_of_wait(&connection, connection.stream.deadline());
-            // Where there is no way to watch it, it is closed.
-            drop(self.life.engine.adopt(connection, wait));
+        if connection.waited == Reason::KeepAlive {
+            return;
         }
+        let wait = self.rest_of_wait(&connection, connection.stream.deadline());
+        // Where there is no way to watch it, it is closed.
+        drop(self.life.engine.adopt(connection, wait));
     }
 
     fn pass_on(&mut self) {
@@ -283,7 +325,9 @@ impl<P: Protocol> Worker<P> {
         let Some(departure) = &mut leaving.departure else {
             // A session that was active when the protocol was told to keep nothing may have kept
             // something.
-            if !self.life.closing.get() || self.life.engine.parked() > leaving.kept {
+            if !self.life.closing.load(Ordering::Relaxed)
+                || self.life.engine.parked() > leaving.kept
+            {
                 self.close_idle();
             }
             return;
@@ -308,11 +352,19 @@ impl<P: Protocol> Worker<P> {
             leaving.departure = None;
             leaving.watch = None;
         }
+        let idle = |connection: &&Connection| connection.waited == Reason::KeepAlive;
+        leaving.refused += left.iter().filter(idle).count();
         left.into_iter().for_each(|connection| self.keep_if_begun(connection));
     }
 
     /// How long the reactor may wait for events.
     fn patience(&self) -> Option<Duration> {
+        let elsewhere = self.life.engine.patience();
+        let leaving = self.patience_on_the_way_out();
+        elsewhere.into_iter().chain(leaving).min()
+    }
+
+    fn patience_on_the_way_out(&self) -> Option<Duration> {
         let leaving = self.leaving.as_ref()?;
         let pump = leaving.departure.as_ref().and_then(|departure| match leaving.watch {
             None if !departure.is_over() => Some(Instant::now() + Leaving::UNWATCHED),
@@ -320,6 +372,19 @@ impl<P: Protocol> Worker<P> {
         });
         let moment = pump.into_iter().chain(leaving.limit).min()?;
         Some(moment.saturating_duration_since(Instant::now()))
+    }
+
+    fn tell_of_refused(&self) {
+        let refused = self.leaving.as_ref().map_or(0, |leaving| leaving.refused);
+        if refused > 0 {
+            log!(
+                self.life.log,
+                Notice,
+                (),
+                "{} idle connections were closed: no successor has room for them",
+                refused
+            );
+        }
     }
 
     fn is_over(&self) -> bool {
@@ -355,7 +420,8 @@ fn departing(connection: &Connection, listening: &Listening, shutdown: Option<Du
 fn arrived(stream: Stream, record: &Record, listener: u16) -> Connection {
     let until = Deadline::after(record.remaining);
     let bytes = record.partial.clone();
-    let partial = (record.reason == Reason::Head).then(|| Box::new(Partial { bytes, until }));
+    let partial =
+        (record.reason == Reason::Head).then(|| Box::new(Partial { bytes, until: Some(until) }));
     Connection {
         stream,
         peer: record.peer.map_or(Peer::Unix, Peer::from),

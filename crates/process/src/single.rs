@@ -126,6 +126,7 @@ impl<'p, P: Program> Single<'p, P> {
         let number = generation.number;
         let full = || io::Error::other("the scoreboard is full");
         let counters = self.started.scoreboard.claim(number).ok_or_else(full)?;
+        counters.set_mpm(generation.cycle.settings.mpm.mpm);
         counters.set_pid(std::process::id());
         counters.set_state(WorkerState::Running);
         let slot = counters.index();
@@ -135,7 +136,7 @@ impl<'p, P: Program> Single<'p, P> {
             index: 0,
             generation: number,
             counters,
-            listening: generation.sockets.share(0, 1),
+            listening: generation.sockets.share(0, 1, false),
             orders: Orders::from_channel(channel_end, self.log().clone()),
             channel: self.started.channel.clone(),
             ready: Ready::new(pipe),

@@ -1,6 +1,7 @@
 //! The master's table of workers: who runs, who is to run again, and when.
 
 use std::io::{self, PipeReader, Read};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use daemun_core::log;
@@ -8,6 +9,7 @@ use daemun_core::log::Log;
 use daemun_sys::process::Exit;
 use daemun_sys::signals;
 
+use crate::worker::{RETIRES, SERVES};
 use crate::{FATAL, Order};
 
 /// A place in the table.
@@ -19,22 +21,22 @@ pub(crate) struct Worker {
     pub failures: u32,
     /// Its place in the scoreboard, while it runs.
     pub slot: Option<usize>,
+    /// The process in whose place this one was started, which ends once this one serves.
+    pub relieves: Option<i32>,
 }
 
 pub(crate) enum State {
     /// Runs, and has not said yet that it serves.
-    Starting {
-        pid: i32,
-        ready: PipeReader,
-        since: Instant,
-    },
+    Starting { pid: i32, ready: PipeReader, since: Instant },
     Serving {
         pid: i32,
+        /// What it has to say; `None` once it says no more.
+        words: Option<PipeReader>,
     },
+    /// Serves until its successor does.
+    Retiring { pid: i32 },
     /// Was told to end.
-    Leaving {
-        pid: i32,
-    },
+    Leaving { pid: i32 },
     /// Ended, and runs again from that moment on.
     Due(Instant),
 }
@@ -63,8 +65,29 @@ impl Table {
 
     /// Adds a worker that is to be started at once.
     pub fn enlist(&mut self, index: usize, generation: u64) {
+        self.enlist_for(None, index, generation);
+    }
+
+    fn enlist_for(&mut self, relieves: Option<i32>, index: usize, generation: u64) {
         let state = State::Due(Instant::now());
-        self.workers.push(Worker { index, generation, state, failures: 0, slot: None });
+        self.workers.push(Worker { index, generation, state, failures: 0, slot: None, relieves });
+    }
+
+    /// The lowest place that no worker of the generation has, which is to go on.
+    pub fn vacant_index(&self, generation: u64) -> usize {
+        let taken = |index: usize| {
+            let mut own = self.serving(generation);
+            own.any(|worker| worker.index == index)
+        };
+        (0..).find(|index| !taken(*index)).expect("there are more numbers than workers")
+    }
+
+    /// Workers of the generation that are to go on.
+    pub fn serving(&self, generation: u64) -> impl Iterator<Item = &Worker> {
+        let stays = |worker: &&Worker| {
+            !matches!(worker.state, State::Leaving { .. } | State::Retiring { .. })
+        };
+        self.workers.iter().filter(move |worker| worker.generation == generation).filter(stays)
     }
 
     /// Workers whose time to start has come, by place.
@@ -102,24 +125,34 @@ impl Table {
         self.workers.iter().any(|worker| worker.generation < generation && stays(worker))
     }
 
-    /// Reads who became ready.
-    pub fn listen_to_starters(&mut self, now: Instant) {
+    /// What to watch to hear from the workers.
+    pub fn words(&self) -> impl Iterator<Item = &PipeReader> {
+        self.workers.iter().filter_map(|worker| match &worker.state {
+            State::Starting { ready, .. } => Some(ready),
+            State::Serving { words, .. } => words.as_ref(),
+            _ => None,
+        })
+    }
+
+    /// Reads who became ready, and who asks for a successor.
+    pub fn listen(&mut self, now: Instant) {
+        let mut retiring = Vec::new();
         for worker in &mut self.workers {
-            let State::Starting { pid, ready, since } = &mut worker.state else {
-                continue;
-            };
-            let late = now >= *since + Self::READY_LIMIT;
-            let polled = daemun_sys::poll::readable(
-                &[std::os::fd::AsFd::as_fd(ready)],
-                Some(Duration::ZERO),
-            );
-            let spoke =
-                polled.is_ok_and(|readable| readable[0]) && ready.read(&mut [0]).unwrap_or(0) == 1;
-            if late || spoke {
-                worker.state = State::Serving { pid: *pid };
-                worker.failures = 0;
+            if worker.listen(now) {
+                let pid = worker.pid();
+                retiring.push((pid, worker.index, worker.generation));
             }
         }
+        for (pid, index, generation) in retiring {
+            self.enlist_for(pid, index, generation);
+        }
+    }
+
+    /// Retiring processes whose successors serve.
+    pub fn relieved(&mut self) -> Vec<i32> {
+        let serving =
+            self.workers.iter_mut().filter(|worker| matches!(worker.state, State::Serving { .. }));
+        serving.filter_map(|worker| worker.relieves.take()).collect()
     }
 
     /// Sends an order to those that `to` picks. Whoever is to end is not started again.
@@ -168,7 +201,7 @@ impl Table {
         let worker = &mut self.workers[place];
         worker.slot = None;
         let fatal = exit == Exit::Code(FATAL);
-        let leaving = matches!(worker.state, State::Leaving { .. });
+        let leaving = matches!(worker.state, State::Leaving { .. } | State::Retiring { .. });
         if fatal && !leaving {
             log!(
                 log,
@@ -191,10 +224,39 @@ impl Table {
 impl Worker {
     pub fn pid(&self) -> Option<i32> {
         match self.state {
-            State::Starting { pid, .. } | State::Serving { pid } | State::Leaving { pid } => {
-                Some(pid)
-            }
+            State::Starting { pid, .. }
+            | State::Serving { pid, .. }
+            | State::Retiring { pid }
+            | State::Leaving { pid } => Some(pid),
             State::Due(_) => None,
+        }
+    }
+
+    /// Hears what it says; true where it asks for a successor.
+    fn listen(&mut self, now: Instant) -> bool {
+        match &mut self.state {
+            State::Starting { pid, ready, since } => {
+                let late = now >= *since + Table::READY_LIMIT;
+                if late || word(ready) == Word::Said(SERVES[0]) {
+                    let (pid, words) = (*pid, ready.try_clone().ok());
+                    self.state = State::Serving { pid, words };
+                    self.failures = 0;
+                }
+                false
+            }
+            State::Serving { pid, words } => {
+                let heard = words.as_ref().map_or(Word::None, word);
+                match heard {
+                    Word::Said(said) if said == RETIRES[0] => {
+                        self.state = State::Retiring { pid: *pid };
+                        return true;
+                    }
+                    Word::Ended => *words = None,
+                    Word::Said(_) | Word::None => {}
+                }
+                false
+            }
+            _ => false,
         }
     }
 
@@ -216,6 +278,26 @@ impl Worker {
             );
         }
         self.state = State::Due(Instant::now() + delay);
+    }
+}
+
+/// What came over a worker's pipe.
+#[derive(PartialEq, Eq)]
+enum Word {
+    None,
+    Said(u8),
+    Ended,
+}
+
+fn word(mut pipe: &PipeReader) -> Word {
+    let readable = daemun_sys::poll::readable(&[pipe.as_fd()], Some(Duration::ZERO));
+    if !readable.is_ok_and(|readable| readable[0]) {
+        return Word::None;
+    }
+    let mut byte = [0];
+    match pipe.read(&mut byte) {
+        Ok(1) => Word::Said(byte[0]),
+        _ => Word::Ended,
     }
 }
 
@@ -282,7 +364,7 @@ mod tests {
 
         let pipe = starting(&mut table, 0, 20);
         crate::Ready::new(pipe).tell();
-        table.listen_to_starters(Instant::now());
+        table.listen(Instant::now());
         assert!(table.serves(1));
         table.ended(20, Exit::Code(1), 1, &Log::silent());
         assert_eq!(table.due(Instant::now()), [0], "a worker that served is replaced at once");

@@ -55,9 +55,18 @@ impl Ready {
 
     pub fn tell(&self) {
         // A master that is gone does not wait.
-        let _ = (&self.pipe).write_all(b"+");
+        let _ = (&self.pipe).write_all(SERVES);
+    }
+
+    /// Asks for a successor in this worker's place: until that serves, this one does.
+    pub(crate) fn retire(&self) {
+        let _ = (&self.pipe).write_all(RETIRES);
     }
 }
+
+/// What workers say to the master.
+pub(crate) const SERVES: &[u8; 1] = b"+";
+pub(crate) const RETIRES: &[u8; 1] = b"-";
 
 /// Why a worker cannot start, logged already; starting it again would not help.
 pub(crate) struct Unfit;

@@ -1,16 +1,15 @@
 //! An engine that runs out of descriptors. The limit is the process's, so this test is alone.
 
-use std::cell::RefCell;
+use std::convert::Infallible;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use daemun_core::connection::{Connection, Outcome, Protocol, Wait};
 use daemun_event::{Deadline, Reactor};
-use daemun_process::engines::native::{Engine, Limits};
-use daemun_process::engines::{Notice, Socket};
+use daemun_process::engines::{Engine, Limits, Local, Notice, Parts, Socket};
 use daemun_shm::Scoreboard;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -18,7 +17,13 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 struct Hold;
 
 impl Protocol for Hold {
-    async fn serve(self: Rc<Self>, connection: Connection) -> Outcome {
+    type Rest = Infallible;
+
+    async fn finish(self: Rc<Self>, rest: Infallible) -> Outcome<Infallible> {
+        match rest {}
+    }
+
+    async fn serve(self: Rc<Self>, connection: Connection) -> Outcome<Infallible> {
         let mut byte = [0];
         if connection.stream.recv(&mut byte, Deadline::NEVER).await.is_ok_and(|count| count == 1) {
             let _ = connection.stream.try_send(&byte, false);
@@ -35,7 +40,7 @@ impl Protocol for Hold {
         Wait::first_byte(Duration::from_secs(60))
     }
 
-    fn timed_out(&self, connection: Connection) -> Outcome {
+    fn timed_out(&self, connection: Connection) -> Outcome<Infallible> {
         Outcome::Close(connection)
     }
 
@@ -48,21 +53,25 @@ fn a_shortage_closes_idle_connections_then_pauses_and_ends() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
-    let notices = Rc::new(RefCell::new(Vec::new()));
+    let notices = Arc::<Mutex<Vec<Option<i32>>>>::default();
     let report = {
         let notices = notices.clone();
         move |notice| match notice {
-            Notice::AcceptFailed { error, .. } => notices.borrow_mut().push(error.raw_os_error()),
+            Notice::AcceptFailed { error, .. } => {
+                notices.lock().unwrap().push(error.raw_os_error())
+            }
             _ => panic!("another trouble"),
         }
     };
-    let limits = Limits { connections: 100, multi_accept: true };
-    let counters = Scoreboard::new().unwrap().claim(1).unwrap();
-    let sockets =
-        vec![Socket { descriptor: Arc::new(listener.into()), listener: 0, shared: false }];
-    let mut engine =
-        Engine::new(&reactor, Rc::new(Hold), sockets, limits, counters, Box::new(report)).unwrap();
-    let mut settle = |engine: &mut Engine<Hold>| {
+    let parts = Parts {
+        protocol: Rc::new(Hold),
+        sockets: vec![Socket { descriptor: Arc::new(listener.into()), listener: 0, shared: false }],
+        limits: Limits { connections: 100, multi_accept: true, sheds: true },
+        counters: Scoreboard::new().unwrap().claim(1).unwrap(),
+        report: Arc::new(report),
+    };
+    let mut engine = Engine::new(&reactor, parts, Local::new(Rc::new(Hold))).unwrap();
+    let mut settle = |engine: &mut Engine<Hold, Local<Hold>>| {
         for _ in 0..10 {
             reactor.turn(engine, Some(Duration::ZERO)).unwrap();
         }
@@ -83,7 +92,7 @@ fn a_shortage_closes_idle_connections_then_pauses_and_ends() {
     // the first is idle and goes for the third; then nobody is idle, and the fourth has to wait
     settle(&mut engine);
     assert_eq!((engine.active(), engine.parked()), (2, 0));
-    assert_eq!(*notices.borrow(), [Some(libc::EMFILE)]);
+    assert_eq!(*notices.lock().unwrap(), [Some(libc::EMFILE)]);
     assert_eq!(clients[0].read(&mut [0; 2]).unwrap(), 1);
     assert_eq!(clients[0].read(&mut [0; 2]).unwrap(), 0);
 
@@ -92,6 +101,6 @@ fn a_shortage_closes_idle_connections_then_pauses_and_ends() {
     settle(&mut engine);
     assert_eq!(engine.active(), 2);
     assert_eq!(clients[3].read(&mut [0; 2]).unwrap(), 1);
-    assert_eq!(notices.borrow().len(), 1, "one line for one shortage");
+    assert_eq!(notices.lock().unwrap().len(), 1, "one line for one shortage");
     setrlimit(Resource::Nofile, former).unwrap();
 }

@@ -6,4 +6,7 @@ mod scoreboard;
 
 pub use lock::{Acquired, Guard, SharedMutex};
 pub use region::{Region, Shareable};
-pub use scoreboard::{Scoreboard, Totals, WorkerSlot, WorkerState};
+pub use scoreboard::{
+    CurrentRequest, Mpm, ProcessView, Scoreboard, Stage, Totals, WorkerSlot, WorkerState,
+    WorkerView,
+};

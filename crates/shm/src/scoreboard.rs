@@ -1,14 +1,33 @@
 //! What each worker does now, and what all have done since the start.
 //!
-//! A worker writes to its own slot only, on cache lines of its own, so counting costs a plain
-//! add. `stub_status` and the status page sum over all slots; what a dead worker counted is
-//! folded into a base by the master.
+//! A slot belongs to a process, or to one of its threads. Whoever it belongs to is the only one that
+//! writes to it, on cache lines of its own, so counting costs a plain add. Counters are never
+//! reset: the next owner of a slot goes on from where the last one stopped, and a sum over all slots
+//! never runs backward, whatever dies when. What is open right now (the gauges) ends with the process.
+//!
+//! The master [claims](Scoreboard::claim) a slot for each process before it forks and
+//! [retires](Scoreboard::retire) it, with those of its threads, when the process is reaped. Threads
+//! take slots on their own: [`WorkerSlot::for_thread`].
+
+mod current;
+mod slot;
+mod view;
+mod worker;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::time::SystemTime;
 
-use crate::region::{Region, Shareable};
+pub use current::CurrentRequest;
+pub use slot::{Mpm, Stage, WorkerState};
+pub use view::{ProcessView, WorkerView};
+pub use worker::WorkerSlot;
+
+use crate::region::Region;
+use current::Current;
+use slot::{FREE, Slot};
 
 /// A sum over workers, in `stub_status`'s terms.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,6 +35,10 @@ pub struct Totals {
     pub accepted: u64,
     pub handled: u64,
     pub requests: u64,
+    /// Bytes of responses that the kernel took, heads included.
+    pub sent: u64,
+    /// Milliseconds that requests took; counted only where somebody can see it.
+    pub busy: u64,
     /// Connections open, those that wait included.
     pub active: i64,
     pub reading: i64,
@@ -24,216 +47,112 @@ pub struct Totals {
     pub waiting: i64,
 }
 
-/// The stage of a worker's life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum WorkerState {
-    /// The slot is free.
-    Empty,
-    Starting,
-    Running,
-    /// It finishes what it has and takes nothing new.
-    Leaving,
-}
-
-impl WorkerState {
-    fn from_bits(bits: u8) -> WorkerState {
-        match bits {
-            1 => WorkerState::Starting,
-            2 => WorkerState::Running,
-            3 => WorkerState::Leaving,
-            _ => WorkerState::Empty,
-        }
-    }
-}
-
 /// The table of all workers of an instance.
 pub struct Scoreboard {
+    /// The first stays unused, so that 0 can stand for "no slot".
     slots: Region<Slot>,
-    /// Connections numbered so far, by all workers.
-    numbers: Region<AtomicU64>,
+    /// What each slot's worker serves at the moment, for the status page.
+    current: Region<Current>,
+    /// [`NUMBERS`] and [`HIGHEST`].
+    shared: Region<AtomicU64>,
+    started: SystemTime,
 }
 
-/// A slot takes two cache lines, since processors fetch them in pairs.
-#[derive(Default)]
-#[repr(C, align(128))]
-struct Slot {
-    accepted: AtomicU64,
-    handled: AtomicU64,
-    requests: AtomicU64,
-    active: AtomicI64,
-    reading: AtomicI64,
-    writing: AtomicI64,
-    waiting: AtomicI64,
-    generation: AtomicU64,
-    pid: AtomicU32,
-    state: AtomicU8,
-}
-
-// SAFETY: all fields are atomics, of which zero is a value, and none needs dropping.
-unsafe impl Shareable for Slot {}
-
-/// The slot where the master folds in what dead workers counted.
-const BASE: usize = 0;
+/// Connections numbered so far, by all workers.
+const NUMBERS: usize = 0;
+/// The highest slot that was ever taken: nobody has to look further. On another pair of cache
+/// lines than the numbers, which change all the time.
+const HIGHEST: usize = 16;
 
 impl Scoreboard {
-    /// Workers that fit.
-    pub const CAPACITY: usize = 1024;
+    /// Workers that fit. Slots that were never taken cost no memory.
+    pub const CAPACITY: usize = 65_535;
 
     pub fn new() -> io::Result<Arc<Scoreboard>> {
-        let slots = Region::new(1 + Self::CAPACITY)?;
-        Ok(Arc::new(Scoreboard { slots, numbers: Region::new(1)? }))
+        Scoreboard::with_capacity(Self::CAPACITY)
+    }
+
+    /// For so many processes and threads.
+    pub fn with_capacity(capacity: usize) -> io::Result<Arc<Scoreboard>> {
+        Ok(Arc::new(Scoreboard {
+            slots: Region::new(1 + capacity)?,
+            current: Region::new(1 + capacity)?,
+            shared: Region::new(HIGHEST + 1)?,
+            started: SystemTime::now(),
+        }))
+    }
+
+    /// When the master started.
+    pub fn started(&self) -> SystemTime {
+        self.started
     }
 
     /// Takes a free slot for a worker that is about to be forked; `None` where all are taken.
     /// Called by the master, and by it alone.
     pub fn claim(self: &Arc<Self>, generation: u64) -> Option<WorkerSlot> {
-        let empty = |slot: &Slot| slot.state.load(Relaxed) == WorkerState::Empty as u8;
-        let index = 1 + self.slots[1..].iter().position(empty)?;
+        let index = (1..self.slots.len()).find(|&index| {
+            let owner = &self.slots[index].owner;
+            let own = index as u32;
+            owner.load(Relaxed) == FREE
+                && owner.compare_exchange(FREE, own, Acquire, Relaxed).is_ok()
+        })?;
         let slot = &self.slots[index];
-        slot.generation.store(generation, Relaxed);
-        slot.pid.store(0, Relaxed);
-        slot.state.store(WorkerState::Starting as u8, Relaxed);
-        Some(WorkerSlot { board: self.clone(), index })
+        slot.begin(generation, 0);
+        slot.state.store(WorkerState::Starting as u8, Release);
+        self.shared[HIGHEST].fetch_max(index as u64, Relaxed);
+        Some(WorkerSlot::of_process(self.clone(), index))
     }
 
-    /// Called by the master when the worker in the slot `index` has been reaped: keeps what it
-    /// counted, forgets what it had open, and frees the slot.
+    /// Called by the master when the process in the slot `index` has been reaped: forgets what it
+    /// and its threads had open, keeps what they counted, and frees their slots.
     pub fn retire(&self, index: usize) {
-        let (base, dead) = (&self.slots[BASE], &self.slots[index]);
-        for (base, dead) in [
-            (&base.accepted, &dead.accepted),
-            (&base.handled, &dead.handled),
-            (&base.requests, &dead.requests),
-        ] {
-            add(base, dead.swap(0, Relaxed));
+        for slot in self.used().filter(|slot| slot.owner.load(Relaxed) == index as u32) {
+            slot.clear();
+            slot.owner.store(FREE, Release);
         }
-        for gauge in [&dead.active, &dead.reading, &dead.writing, &dead.waiting] {
-            gauge.store(0, Relaxed);
-        }
-        dead.pid.store(0, Relaxed);
-        dead.state.store(WorkerState::Empty as u8, Relaxed);
     }
 
     pub fn totals(&self) -> Totals {
         let mut totals = Totals::default();
-        for slot in self.slots.iter() {
-            totals.accepted += slot.accepted.load(Relaxed);
-            totals.handled += slot.handled.load(Relaxed);
-            totals.requests += slot.requests.load(Relaxed);
-            totals.active += slot.active.load(Relaxed);
-            totals.reading += slot.reading.load(Relaxed);
-            totals.writing += slot.writing.load(Relaxed);
-            totals.waiting += slot.waiting.load(Relaxed);
+        for slot in self.used() {
+            slot.add_to(&mut totals);
         }
         totals
     }
 
-    /// The workers there are: pid, generation, state.
-    pub fn workers(&self) -> impl Iterator<Item = (u32, u64, WorkerState)> {
-        self.slots[1..].iter().filter_map(|slot| {
-            let state = WorkerState::from_bits(slot.state.load(Relaxed));
-            let worker = (slot.pid.load(Relaxed), slot.generation.load(Relaxed), state);
-            (state != WorkerState::Empty).then_some(worker)
-        })
-    }
-}
-
-/// A worker's own slot. Only that worker adds to it.
-#[derive(Clone)]
-pub struct WorkerSlot {
-    board: Arc<Scoreboard>,
-    index: usize,
-}
-
-/// The counters; gauges go down as well.
-impl WorkerSlot {
-    #[inline]
-    pub fn accepted(&self) {
-        add(&self.slot().accepted, 1);
+    /// The slots that are, or were, taken.
+    fn used(&self) -> impl Iterator<Item = &Slot> {
+        self.slots[1..=self.highest()].iter()
     }
 
-    #[inline]
-    pub fn handled(&self) {
-        add(&self.slot().handled, 1);
+    fn highest(&self) -> usize {
+        self.shared[HIGHEST].load(Relaxed) as usize
     }
 
-    #[inline]
-    pub fn requests(&self) {
-        add(&self.slot().requests, 1);
+    /// Takes a slot for a thread of the process whose own slot is `process`. Threads of several
+    /// processes may ask at once. A slot is taken in two steps: it becomes the process's, and then
+    /// the thread's. Dying in between leaves nothing behind, since the first step alone is what
+    /// [`retire`](Self::retire) undoes; and a slot that a thread gave back stays its process's, for
+    /// the gauges may still hold connections that other threads close.
+    fn claim_for_thread(&self, process: usize) -> Option<usize> {
+        let own = process as u32;
+        let after = process + 1..self.slots.len();
+        let index = after.chain(1..process).find(|&index| {
+            let Slot { owner, state, .. } = &self.slots[index];
+            let belongs = match owner.load(Relaxed) {
+                FREE => owner.compare_exchange(FREE, own, Acquire, Relaxed).is_ok(),
+                other => other == own,
+            };
+            let (empty, taken) = (WorkerState::Empty as u8, WorkerState::Filling as u8);
+            belongs && state.compare_exchange(empty, taken, Acquire, Relaxed).is_ok()
+        })?;
+        self.shared[HIGHEST].fetch_max(index as u64, Relaxed);
+        let (slot, process) = (&self.slots[index], &self.slots[process]);
+        slot.begin(process.generation.load(Relaxed), process.pid.load(Relaxed));
+        slot.mpm.store(process.mpm.load(Relaxed), Relaxed);
+        slot.state.store(WorkerState::Running as u8, Release);
+        Some(index)
     }
-
-    #[inline]
-    pub fn active(&self, change: i64) {
-        shift(&self.slot().active, change);
-    }
-
-    #[inline]
-    pub fn reading(&self, change: i64) {
-        shift(&self.slot().reading, change);
-    }
-
-    #[inline]
-    pub fn writing(&self, change: i64) {
-        shift(&self.slot().writing, change);
-    }
-
-    #[inline]
-    pub fn waiting(&self, change: i64) {
-        shift(&self.slot().waiting, change);
-    }
-}
-
-impl WorkerSlot {
-    /// For [`Scoreboard::retire`].
-    pub fn index(&self) -> usize {
-        self.index
-    }
-
-    /// A number that no other connection of the instance has (`$connection`); from 1 on.
-    pub fn next_connection(&self) -> u64 {
-        self.board.numbers[0].fetch_add(1, Relaxed) + 1
-    }
-
-    pub fn generation(&self) -> u64 {
-        self.slot().generation.load(Relaxed)
-    }
-
-    pub fn pid(&self) -> u32 {
-        self.slot().pid.load(Relaxed)
-    }
-
-    pub fn set_pid(&self, pid: u32) {
-        self.slot().pid.store(pid, Relaxed);
-    }
-
-    pub fn state(&self) -> WorkerState {
-        WorkerState::from_bits(self.slot().state.load(Relaxed))
-    }
-
-    pub fn set_state(&self, state: WorkerState) {
-        self.slot().state.store(state as u8, Relaxed);
-    }
-
-    pub fn scoreboard(&self) -> &Arc<Scoreboard> {
-        &self.board
-    }
-
-    #[inline]
-    fn slot(&self) -> &Slot {
-        &self.board.slots[self.index]
-    }
-}
-
-/// One writer, so a load and a store do: no locked instruction.
-#[inline]
-fn add(counter: &AtomicU64, count: u64) {
-    counter.store(counter.load(Relaxed).wrapping_add(count), Relaxed);
-}
-
-#[inline]
-fn shift(gauge: &AtomicI64, change: i64) {
-    gauge.store(gauge.load(Relaxed).wrapping_add(change), Relaxed);
 }
 
 #[cfg(test)]
@@ -249,6 +168,7 @@ mod tests {
             slot.handled();
             slot.requests();
             slot.requests();
+            slot.sent(100);
             slot.active(1);
             slot.waiting(1);
         }
@@ -258,6 +178,7 @@ mod tests {
             accepted: 2,
             handled: 2,
             requests: 4,
+            sent: 200,
             active: 1,
             waiting: 1,
             ..Totals::default()
@@ -270,26 +191,71 @@ mod tests {
 
     #[test]
     fn a_full_board_has_no_slot_until_a_worker_is_reaped() {
-        let board = Scoreboard::new().unwrap();
-        let slots: Vec<_> = (0..Scoreboard::CAPACITY).map(|_| board.claim(1).unwrap()).collect();
+        let board = Scoreboard::with_capacity(100).unwrap();
+        let slots: Vec<_> = (0..100).map(|_| board.claim(1).unwrap()).collect();
         assert!(board.claim(1).is_none());
-        board.retire(slots[500].index());
-        assert_eq!(board.claim(1).unwrap().index(), slots[500].index());
+        assert!(slots[0].for_thread().is_none());
+        board.retire(slots[50].index());
+        assert_eq!(board.claim(1).unwrap().index(), slots[50].index());
     }
 
     #[test]
-    fn workers_are_listed_with_generation_and_state() {
-        let board = Scoreboard::new().unwrap();
-        let slot = board.claim(3).unwrap();
-        slot.set_pid(4711);
-        slot.set_state(WorkerState::Leaving);
-        let workers: Vec<_> = board.workers().collect();
-        assert_eq!(workers, [(4711, 3, WorkerState::Leaving)]);
+    fn a_process_takes_its_threads_slots_along_when_it_dies() {
+        let board = Scoreboard::with_capacity(4).unwrap();
+        let (first, second) = (board.claim(1).unwrap(), board.claim(1).unwrap());
+        let dead: Vec<_> = (0..2).map(|_| first.for_thread().unwrap()).collect();
+        dead.iter().for_each(|thread| {
+            thread.requests();
+            thread.active(1);
+        });
+        assert!(second.for_thread().is_none());
+        // As in a process that is killed: nothing runs that would give them back.
+        dead.into_iter().for_each(std::mem::forget);
+        board.retire(first.index());
+
+        assert_eq!((board.totals().requests, board.totals().active), (2, 0));
+        let threads: Vec<_> = (0..3).map(|_| second.for_thread().unwrap()).collect();
+        assert_eq!(board.processes().count(), 1);
+        assert_eq!(board.workers().count(), threads.len());
     }
 
     #[test]
-    fn workers_do_not_share_cache_lines() {
-        assert_eq!(size_of::<Slot>(), 128);
-        assert_eq!(align_of::<Slot>(), 128);
+    fn a_thread_gives_its_slot_back_and_keeps_its_connections() {
+        let board = Scoreboard::with_capacity(2).unwrap();
+        let process = board.claim(1).unwrap();
+        let thread = process.for_thread().unwrap();
+        let (index, again) = (thread.index(), thread.clone());
+        thread.active(1);
+        drop(thread);
+        assert!(process.for_thread().is_none(), "another handle still holds it");
+        drop(again);
+        assert_eq!(board.totals().active, 1);
+
+        let next = process.for_thread().unwrap();
+        assert_eq!(next.index(), index);
+        next.active(-1);
+        assert_eq!(board.totals().active, 0);
+    }
+
+    #[test]
+    fn threads_that_ask_at_once_get_slots_of_their_own() {
+        let board = Scoreboard::with_capacity(400).unwrap();
+        let processes: Vec<_> = (0..4).map(|_| board.claim(1).unwrap()).collect();
+        let askers: Vec<_> = processes
+            .iter()
+            .cycle()
+            .take(8)
+            .cloned()
+            .map(|process| {
+                std::thread::spawn(move || {
+                    (0..40).map(|_| process.for_thread().unwrap()).collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        let slots: Vec<_> = askers.into_iter().flat_map(|asker| asker.join().unwrap()).collect();
+        let mut indexes: Vec<_> = slots.iter().map(WorkerSlot::index).collect();
+        indexes.sort_unstable();
+        indexes.dedup();
+        assert_eq!(indexes.len(), 8 * 40);
     }
 }

@@ -1,6 +1,7 @@
 //! The same responder three times.
 
 use std::cell::RefCell;
+use std::convert::Infallible;
 use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
@@ -8,10 +9,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use daemun_core::connection::{Connection, Outcome, Protocol, Wait};
+use daemun_core::connection::{self, Connection, Protocol, Wait};
 use daemun_event::{Deadline, Reactor};
-use daemun_process::engines::Socket;
-use daemun_process::engines::native::{Engine, Limits};
+use daemun_process::engines::{Engine, Limits, Local, Parts, Socket};
 use daemun_shm::Scoreboard;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::net::{RecvFlags, SendFlags, SocketFlags};
@@ -73,13 +73,15 @@ pub fn bare(listener: TcpListener, mut meter: Meter) {
 pub fn daemun(listener: TcpListener, meter: Meter) {
     let mut reactor = Reactor::open(None).expect("a reactor");
     let protocol = Rc::new(Responder { meter: RefCell::new(meter), done: false.into() });
-    let limits = Limits { connections: 10_000, multi_accept: false };
-    let counters = Scoreboard::new().expect("memory").claim(1).expect("a slot");
-    let sockets =
-        vec![Socket { descriptor: Arc::new(listener.into()), listener: 0, shared: false }];
-    let report = Box::new(|_| {});
-    let mut engine = Engine::new(&reactor, protocol.clone(), sockets, limits, counters, report)
-        .expect("an engine");
+    let parts = Parts {
+        protocol: Rc::clone(&protocol),
+        sockets: vec![Socket { descriptor: Arc::new(listener.into()), listener: 0, shared: false }],
+        limits: Limits { connections: 10_000, multi_accept: false, sheds: true },
+        counters: Scoreboard::new().expect("memory").claim(1).expect("a slot"),
+        report: Arc::new(|_| {}),
+    };
+    let runner = Local::new(Rc::clone(&protocol));
+    let mut engine = Engine::new(&reactor, parts, runner).expect("an engine");
     while !*protocol.done.borrow() {
         reactor.turn(&mut engine, None).expect("a turn");
     }
@@ -90,7 +92,15 @@ struct Responder {
     done: RefCell<bool>,
 }
 
+type Outcome = connection::Outcome<Infallible>;
+
 impl Protocol for Responder {
+    type Rest = Infallible;
+
+    async fn finish(self: Rc<Self>, rest: Infallible) -> Outcome {
+        match rest {}
+    }
+
     async fn serve(self: Rc<Self>, connection: Connection) -> Outcome {
         let buffer = match connection.stream.try_recv_pooled() {
             Ok(buffer) if buffer.is_empty() => return Outcome::Close(connection),

@@ -24,7 +24,7 @@ pub(super) struct Epoll {
 
 pub(super) fn open() -> Result<Box<dyn Backend>, OpenError> {
     let fd = epoll::create(CreateFlags::CLOEXEC).map_err(|error| match error {
-        Errno::NOSYS => OpenError::Unsupported { reason: "this system has no epoll" },
+        Errno::NOSYS => OpenError::Unsupported { reason: "this system has no epoll".into() },
         error => OpenError::Io(error.into()),
     })?;
     Ok(Box::new(Epoll { fd, events: Vec::with_capacity(BATCH) }))
@@ -43,7 +43,7 @@ impl Backend for Epoll {
 
     fn add(&mut self, fd: BorrowedFd<'_>, key: Key, interest: Interest) -> io::Result<()> {
         let flags = match interest {
-            Interest::Read => RECEIVES,
+            Interest::Read | Interest::End => RECEIVES,
             Interest::Write => RECEIVES | EventFlags::OUT,
         };
         self.control(fd, key, flags)
@@ -60,6 +60,11 @@ impl Backend for Epoll {
             Level::Shared => EventFlags::IN | EventFlags::EXCLUSIVE,
         };
         self.control(fd, key, flags)
+    }
+
+    /// Changes are reported once, and closing the descriptor ends them.
+    fn watches_lent(&self) -> bool {
+        true
     }
 
     fn remove(&mut self, fd: BorrowedFd<'_>, _key: Key) -> io::Result<()> {

@@ -8,16 +8,12 @@ use daemun_event::Deadline;
 use crate::core::connection::{self, LingeringClose};
 use crate::request::Request;
 
-/// Reads the connection empty, where `lingering_close` wants it and the client may still be sending.
-pub async fn linger(request: &mut Request) {
-    let settings = request.settings(&connection::SETTINGS);
-    let wanted = match *settings.lingering_close {
+/// Whether `lingering_close` wants the connection read empty, and the client may still be sending.
+pub fn lingers(request: &Request) -> bool {
+    match *request.settings(&connection::SETTINGS).lingering_close {
         LingeringClose::Off => false,
         LingeringClose::Always => true,
         LingeringClose::On => may_still_send(request),
-    };
-    if wanted {
-        Box::pin(read_away(request)).await;
     }
 }
 
@@ -28,7 +24,8 @@ fn may_still_send(request: &Request) -> bool {
         || (request.connection().stream.may_be_readable() && request.is_http11())
 }
 
-async fn read_away(request: &mut Request) {
+/// Reads the connection empty, for as long as the settings allow.
+pub async fn linger(request: &mut Request) {
     let settings = request.settings(&connection::SETTINGS);
     let stream = &request.connection().stream;
     if stream.shutdown_send().is_err() {

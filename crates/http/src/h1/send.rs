@@ -1,6 +1,7 @@
 //! Sending a response: in one system call where it fits, else piece by piece as the client takes it.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
@@ -37,21 +38,62 @@ struct Rest {
     framing: Framing,
 }
 
-/// Sends head and body. An error ends the connection.
-pub async fn response(request: &mut Request, body: Body) -> io::Result<()> {
+/// What is left to send of a response that nothing produces any more.
+pub struct Settled {
+    bytes: Bytes,
+    chunks: VecDeque<Chunk>,
+    framing: Framing,
+}
+
+/// How far a response came.
+pub enum Sent {
+    Whole,
+    /// The client has to take the rest, which may happen on another thread.
+    Later(Settled),
+}
+
+/// Sends head and body; where `drains`, not what the client does not take at once of a body that is there. An error ends
+/// the connection.
+pub async fn response(request: &mut Request, body: Body, drains: bool) -> io::Result<Sent> {
     let holds_back = !*request.settings(&connection::SETTINGS).tcp_nodelay;
     if holds_back {
         // Connections inherit TCP_NODELAY from their listener. Without it the pace differs, not the content.
         let _ = request.connection().stream.set_nodelay(false);
     }
     let sent = match send_at_once(request, body)? {
-        None => Ok(()),
-        Some(rest) => Box::pin(send_rest(request, rest)).await,
+        None => Ok(Sent::Whole),
+        Some(rest) if drains => match settle(rest) {
+            Ok(settled) => Ok(Sent::Later(settled)),
+            Err(rest) => Box::pin(send_rest(request, rest)).await.map(|()| Sent::Whole),
+        },
+        Some(rest) => Box::pin(send_rest(request, rest)).await.map(|()| Sent::Whole),
     };
-    if holds_back {
+    if holds_back && !matches!(sent, Ok(Sent::Later(_))) {
         let _ = request.connection().stream.set_nodelay(true);
     }
     sent
+}
+
+/// Sends what [`response`] left.
+pub async fn rest(request: &mut Request, settled: Settled) -> io::Result<()> {
+    let Settled { bytes, chunks, framing } = settled;
+    let sent = send_rest(request, Rest { bytes, body: Body::Many(chunks), framing }).await;
+    if !*request.settings(&connection::SETTINGS).tcp_nodelay {
+        let _ = request.connection().stream.set_nodelay(true);
+    }
+    sent
+}
+
+/// A body that somebody still produces stays where it is.
+fn settle(rest: Rest) -> Result<Settled, Rest> {
+    let Rest { bytes, body, framing } = rest;
+    let chunks = match body {
+        Body::Stream(_) => return Err(Rest { bytes, body, framing }),
+        Body::Empty => VecDeque::new(),
+        Body::One(chunk) => VecDeque::from([chunk]),
+        Body::Many(chunks) => chunks,
+    };
+    Ok(Settled { bytes, chunks, framing })
 }
 
 /// Sends as much as the kernel takes without waiting.

@@ -1,20 +1,22 @@
 //! A connection's session: reads requests, has them answered, and says what becomes of the connection.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::fmt;
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use daemun_core::connection::{Connection, Outcome, Partial, Protocol, Reason, Wait};
+use daemun_core::connection::{AsStream, Connection, Partial, Protocol, Reason, Wait};
 use daemun_core::{debug, log};
-use daemun_event::{Deadline, next_turn};
+use daemun_event::{Deadline, Stream, next_turn};
 use daemun_shm::WorkerSlot;
 
 use super::read_head::{self, Head};
-use super::{close, panics, send};
+use super::send::{self, Sent, Settled};
+use super::{close, panics};
 use crate::config::{HttpConfig, Server};
 use crate::core::{client, connection as keeping, post_action};
 use crate::module::Handler;
@@ -27,7 +29,8 @@ use crate::status::Status;
 pub struct Http {
     config: &'static HttpConfig,
     counters: WorkerSlot,
-    closing: Rc<Cell<bool>>,
+    closing: Arc<AtomicBool>,
+    drains: bool,
     /// Requests between uses: their storage makes a request free of allocations.
     #[expect(
         clippy::vec_box,
@@ -40,15 +43,49 @@ pub struct Http {
 const SPARE: usize = 64;
 
 impl Http {
-    /// `closing` is set once no connection is to be kept after its response.
-    pub fn new(config: &'static HttpConfig, counters: WorkerSlot, closing: Rc<Cell<bool>>) -> Http {
-        Http { config, counters, closing, spare: RefCell::default() }
+    /// `closing` is set once no connection is to be kept after its response. `drains` says that sessions end as soon as
+    /// only the client's pace is left to wait for.
+    pub fn new(
+        config: &'static HttpConfig,
+        counters: WorkerSlot,
+        closing: Arc<AtomicBool>,
+        drains: bool,
+    ) -> Http {
+        Http { config, counters, closing, drains, spare: RefCell::default() }
+    }
+}
+
+/// What becomes of an HTTP connection.
+type Outcome = daemun_core::connection::Outcome<Drained>;
+
+/// An exchange that waits for its client alone.
+pub struct Drained {
+    request: Box<Request>,
+    left: Left,
+}
+
+enum Left {
+    /// The end of the response.
+    Response(Settled),
+    /// To read what the client still sends.
+    Linger,
+}
+
+impl AsStream for Drained {
+    fn stream(&mut self) -> &mut Stream {
+        &mut self.request.connection_mut().stream
     }
 }
 
 impl Protocol for Http {
+    type Rest = Drained;
+
     fn serve(self: Rc<Self>, connection: Connection) -> impl Future<Output = Outcome> + 'static {
         serve(self, connection)
+    }
+
+    fn finish(self: Rc<Self>, rest: Drained) -> impl Future<Output = Outcome> + 'static {
+        finish(self, rest)
     }
 
     fn first_wait(&self, connection: &Connection) -> Wait {
@@ -60,7 +97,7 @@ impl Protocol for Http {
         let server = self.config.default_server(&connection);
         let settings = server.settings().of(&keeping::SETTINGS);
         match connection.waited {
-            Reason::Held if !self.closing.get() => {
+            Reason::Held if !self.is_closing() => {
                 let timeout = *settings.keepalive_timeout;
                 let rest = timeout.saturating_sub(*settings.keepalive_min_timeout);
                 let wait = Wait::keep_alive(rest);
@@ -121,6 +158,10 @@ impl log::Origin for Waiting<'_> {
 }
 
 impl Http {
+    fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Relaxed)
+    }
+
     fn take_request(&self) -> Box<Request> {
         let spare = self.spare.borrow_mut().pop();
         spare.unwrap_or_else(|| {
@@ -143,6 +184,7 @@ impl Http {
 enum Next {
     /// The client may send another request within so long, or has.
     KeepAlive(Duration),
+    Drain(Left),
     Close,
 }
 
@@ -157,7 +199,7 @@ async fn serve(http: Rc<Http>, mut connection: Connection) -> Outcome {
     let mut keepalive_timeout = *request.settings(&keeping::SETTINGS).keepalive_timeout;
     if let Some(partial) = partial {
         request.head.bytes.extend_from_slice(&partial.bytes);
-        deadline = Some(partial.until);
+        deadline = partial.until;
     }
     loop {
         let head = match receive_head(&mut request, &mut deadline) {
@@ -168,10 +210,11 @@ async fn serve(http: Rc<Http>, mut connection: Connection) -> Outcome {
         deadline = None;
         let next = {
             let _writing = Writing::begin(&http.counters);
-            exchange(&mut request, head).await
+            exchange(&mut request, head, http.drains).await
         };
         match next {
-            Next::KeepAlive(timeout) if !http.closing.get() => keepalive_timeout = timeout,
+            Next::KeepAlive(timeout) if !http.is_closing() => keepalive_timeout = timeout,
+            Next::Drain(left) => return Outcome::Drain(Drained { request, left }),
             _ => return Outcome::Close(http.put_back(request)),
         }
         if has_nothing_more(&request) {
@@ -186,6 +229,44 @@ async fn serve(http: Rc<Http>, mut connection: Connection) -> Outcome {
     }
 }
 
+/// Goes on with an exchange that was left to its client.
+async fn finish(http: Rc<Http>, drained: Drained) -> Outcome {
+    let Drained { mut request, left } = drained;
+    let next = {
+        let _writing = Writing::go_on(&http.counters);
+        match left {
+            Left::Response(settled) => {
+                let sent = send::rest(&mut request, settled).await;
+                conclude(&mut request, sent, false).await
+            }
+            Left::Linger => {
+                close::linger(&mut request).await;
+                Next::Close
+            }
+        }
+    };
+    match next {
+        Next::KeepAlive(timeout) if !http.is_closing() => match has_nothing_more(&request) {
+            true => {
+                let wait = idle_wait(&request, timeout);
+                Outcome::Park { connection: http.put_back(request), wait }
+            }
+            false => again(&http, request),
+        },
+        _ => Outcome::Close(http.put_back(request)),
+    }
+}
+
+/// Leaves the next request, of which there is something already, to a session of its own.
+fn again(http: &Http, request: Box<Request>) -> Outcome {
+    let bytes = request.head.bytes[request.consumed..].to_vec();
+    let mut connection = http.put_back(request);
+    if !bytes.is_empty() {
+        connection.partial = Some(Box::new(Partial { bytes, until: None }));
+    }
+    Outcome::Again(connection)
+}
+
 /// How many pipelined requests are answered before other connections have their turn.
 const IN_A_ROW: u32 = 16;
 
@@ -195,6 +276,10 @@ struct Writing<'c>(&'c WorkerSlot);
 impl<'c> Writing<'c> {
     fn begin(counters: &'c WorkerSlot) -> Writing<'c> {
         counters.requests();
+        Writing::go_on(counters)
+    }
+
+    fn go_on(counters: &'c WorkerSlot) -> Writing<'c> {
         counters.writing(1);
         Writing(counters)
     }
@@ -269,7 +354,8 @@ fn park(
         Some(until) => {
             // A copy, since it takes no more room than it needs.
             let bytes = request.head.bytes.clone();
-            request.connection_mut().partial = Some(Box::new(Partial { bytes, until }));
+            request.connection_mut().partial =
+                Some(Box::new(Partial { bytes, until: Some(until) }));
             Wait::head(until)
         }
         None if request.connection().requests == 0 => {
@@ -281,7 +367,7 @@ fn park(
 }
 
 /// Answers one request.
-async fn exchange(request: &mut Request, head: Head) -> Next {
+async fn exchange(request: &mut Request, head: Head, drains: bool) -> Next {
     let answered = {
         let answering = pin!(answer_of(request, head));
         panics::caught(answering).await
@@ -304,7 +390,16 @@ async fn exchange(request: &mut Request, head: Head) -> Next {
     if !request.body.is_complete() && !Box::pin(begin_discarding(request)).await {
         request.keepalive = false;
     }
-    let sent = send::response(request, body).await;
+    let sent = match send::response(request, body, drains).await {
+        Ok(Sent::Later(settled)) => return Next::Drain(Left::Response(settled)),
+        Ok(Sent::Whole) => Ok(()),
+        Err(error) => Err(error),
+    };
+    conclude(request, sent, drains).await
+}
+
+/// Ends an exchange whose response was sent, or could not be.
+async fn conclude(request: &mut Request, sent: io::Result<()>, drains: bool) -> Next {
     if let Err(error) = &sent {
         request.doing = "sending response to client";
         log_send_error(request, error);
@@ -325,7 +420,13 @@ async fn exchange(request: &mut Request, head: Head) -> Next {
         return Next::KeepAlive(*request.settings(&keeping::SETTINGS).keepalive_timeout);
     }
     debug!(request.log(), Http, *request, "close http connection");
-    close::linger(request).await;
+    if !close::lingers(request) {
+        return Next::Close;
+    }
+    if drains {
+        return Next::Drain(Left::Linger);
+    }
+    Box::pin(close::linger(request)).await;
     Next::Close
 }
 

@@ -73,7 +73,7 @@ fn answer(request: &mut Request) -> Step {
 }
 
 fn page(totals: &Totals) -> String {
-    let Totals { accepted, handled, requests, active, reading, writing, waiting } = totals;
+    let Totals { accepted, handled, requests, active, reading, writing, waiting, .. } = totals;
     format!(
         "Active connections: {active} \n\
          server accepts handled requests\n \
@@ -105,6 +105,7 @@ mod tests {
             reading: 0,
             writing: 1,
             waiting: 1,
+            ..Totals::default()
         };
         let expected = "Active connections: 2 \nserver accepts handled requests\n 5 4 9 \n\
                         Reading: 0 Writing: 1 Waiting: 1 \n";

@@ -1,19 +1,19 @@
 //! Engines at work over loopback, with a clock that leaps from timer to timer.
 
 use std::cell::RefCell;
+use std::convert::Infallible;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use daemun_core::connection::{Connection, Outcome, Protocol, Reason, Wait};
+use daemun_event::backends;
 use daemun_event::{Buffer, Deadline, Reactor, now};
 use daemun_shm::{Scoreboard, Totals, WorkerSlot};
 
-use super::Notice;
-use super::Socket;
-use super::native::{Engine, Limits};
+use super::{Engine, Limits, Local, Notice, Parts, Socket};
 
 /// Answers each read with the same bytes. What begins with `w` is answered once more came, `p`
 /// panics, `c` closes, `h` is the beginning of a request head.
@@ -23,7 +23,13 @@ struct Echo {
 }
 
 impl Protocol for Echo {
-    async fn serve(self: Rc<Self>, mut connection: Connection) -> Outcome {
+    type Rest = Infallible;
+
+    async fn finish(self: Rc<Self>, rest: Infallible) -> Outcome<Infallible> {
+        match rest {}
+    }
+
+    async fn serve(self: Rc<Self>, mut connection: Connection) -> Outcome<Infallible> {
         let mut buffer = Buffer::new();
         match connection.stream.try_recv_into(&mut buffer) {
             Ok(0) => return Outcome::Close(connection),
@@ -57,7 +63,7 @@ impl Protocol for Echo {
         Wait::first_byte(Duration::from_secs(60))
     }
 
-    fn timed_out(&self, connection: Connection) -> Outcome {
+    fn timed_out(&self, connection: Connection) -> Outcome<Infallible> {
         let line = format!("{} {:?} at {}", connection.number, connection.waited, now());
         self.log.borrow_mut().push(line);
         Outcome::Close(connection)
@@ -69,37 +75,41 @@ impl Protocol for Echo {
 }
 
 struct World {
-    engine: Engine<Echo>,
+    engine: Engine<Echo, Local<Echo>>,
     reactor: Reactor,
     protocol: Rc<Echo>,
-    notices: Rc<RefCell<Vec<String>>>,
+    notices: Arc<Mutex<Vec<String>>>,
     counters: WorkerSlot,
     address: SocketAddr,
 }
 
 impl World {
-    fn new(connections: usize) -> World {
-        let reactor = Reactor::open_leaping(None).unwrap();
+    fn new(method: &str, connections: usize) -> World {
+        let reactor = Reactor::open_leaping(Some(method)).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         let counters = Scoreboard::new().unwrap().claim(1).unwrap();
         let protocol = Rc::new(Echo::default());
-        let notices = Rc::new(RefCell::new(Vec::new()));
+        let notices = Arc::<Mutex<Vec<String>>>::default();
         let report = {
             let notices = notices.clone();
-            move |notice| notices.borrow_mut().push(spell(notice))
+            move |notice| notices.lock().unwrap().push(spell(notice))
         };
-        let limits = Limits { connections, multi_accept: false };
-        let engine = Engine::new(
-            &reactor,
-            protocol.clone(),
-            vec![Socket { descriptor: Arc::new(listener.into()), listener: 0, shared: false }],
+        let limits = Limits { connections, multi_accept: false, sheds: true };
+        let parts = Parts {
+            protocol: protocol.clone(),
+            sockets: vec![Socket {
+                descriptor: Arc::new(listener.into()),
+                listener: 0,
+                shared: false,
+            }],
             limits,
-            counters.clone(),
-            Box::new(report),
-        )
-        .unwrap();
+            counters: counters.clone(),
+            report: Arc::new(report),
+        };
+        let runner = Local::new(protocol.clone());
+        let engine = Engine::new(&reactor, parts, runner).unwrap();
         World { engine, reactor, protocol, notices, counters, address }
     }
 
@@ -138,11 +148,18 @@ impl World {
     }
 }
 
+/// Runs `test` under each event method that works here.
+fn each_method(test: impl Fn(&str)) {
+    let works = |method: &&&str| backends::probe(method).is_ok();
+    backends::NAMES.iter().filter(works).for_each(|method| test(method));
+}
+
 fn spell(notice: Notice) -> String {
     match notice {
         Notice::ConnectionsExhausted { limit } => format!("{limit} connections are not enough"),
         Notice::AcceptFailed { error, .. } => format!("accept: {error}"),
         Notice::WatchFailed { error } => format!("watch: {error}"),
+        Notice::ThreadsMissing { wanted, running, .. } => format!("{running} of {wanted} threads"),
         Notice::Panicked(panic) => panic.downcast_ref::<&str>().unwrap().to_string(),
     }
 }
@@ -156,138 +173,157 @@ fn answer(client: &mut TcpStream) -> String {
 
 #[test]
 fn a_kept_connection_is_counted_where_it_is() {
-    let mut world = World::new(10);
-    let mut client = world.client(b"one");
-    assert_eq!(answer(&mut client), "one");
-    let waiting = Totals { accepted: 1, handled: 1, active: 1, waiting: 1, ..Totals::default() };
-    assert_eq!(world.totals(), waiting);
+    each_method(|method| {
+        let mut world = World::new(method, 10);
+        let mut client = world.client(b"one");
+        assert_eq!(answer(&mut client), "one");
+        let waiting =
+            Totals { accepted: 1, handled: 1, active: 1, waiting: 1, ..Totals::default() };
+        assert_eq!(world.totals(), waiting);
 
-    client.write_all(b"w").unwrap();
-    world.settle();
-    assert_eq!((world.totals().waiting, world.engine.active()), (0, 1));
-    client.write_all(b"o").unwrap();
-    world.settle();
-    assert_eq!(answer(&mut client), "wo");
-    assert_eq!(world.totals(), waiting);
+        client.write_all(b"w").unwrap();
+        world.settle();
+        assert_eq!((world.totals().waiting, world.engine.active()), (0, 1));
+        client.write_all(b"o").unwrap();
+        world.settle();
+        assert_eq!(answer(&mut client), "wo");
+        assert_eq!(world.totals(), waiting);
 
-    client.write_all(b"h").unwrap();
-    world.settle();
-    assert_eq!((world.totals().waiting, world.totals().reading), (0, 1));
-    client.write_all(b"ead").unwrap();
-    world.settle();
-    assert_eq!(answer(&mut client), "ead");
+        client.write_all(b"h").unwrap();
+        world.settle();
+        assert_eq!((world.totals().waiting, world.totals().reading), (0, 1));
+        client.write_all(b"ead").unwrap();
+        world.settle();
+        assert_eq!(answer(&mut client), "ead");
 
-    drop(client);
-    world.settle();
-    assert_eq!(world.totals(), Totals { accepted: 1, handled: 1, ..Totals::default() });
+        drop(client);
+        world.settle();
+        assert_eq!(world.totals(), Totals { accepted: 1, handled: 1, ..Totals::default() });
+    });
 }
 
 #[test]
 fn what_waits_too_long_is_handed_to_the_protocol() {
-    let mut world = World::new(10);
-    let _silent = world.client(b"");
-    let _kept = world.client(b"x");
-    let _slow = world.client(b"h");
-    world.wait_until(100_000);
-    assert_eq!(
-        *world.protocol.log.borrow(),
-        ["3 Head at 30000", "1 FirstByte at 60000", "2 KeepAlive at 75000"]
-    );
-    assert_eq!(world.totals().active, 0);
+    each_method(|method| {
+        let mut world = World::new(method, 10);
+        let _silent = world.client(b"");
+        let _kept = world.client(b"x");
+        let _slow = world.client(b"h");
+        world.wait_until(100_000);
+        assert_eq!(
+            *world.protocol.log.borrow(),
+            ["3 Head at 30000", "1 FirstByte at 60000", "2 KeepAlive at 75000"]
+        );
+        assert_eq!(world.totals().active, 0);
+    });
 }
 
 #[test]
 fn at_the_limit_the_longest_idle_makes_room() {
-    let mut world = World::new(3);
-    let mut first = world.client(b"1");
-    let _second = world.client(b"2");
-    let _head = world.client(b"h");
-    first.write_all(b"again").unwrap();
-    world.settle();
-    let _third = world.client(b"3");
-    assert_eq!(*world.protocol.log.borrow(), ["2 shed"]);
-    let _fourth = world.client(b"4");
-    assert_eq!(*world.protocol.log.borrow(), ["2 shed", "1 shed"]);
-    assert_eq!(world.totals().active, 3);
-    assert_eq!(*world.notices.borrow(), ["3 connections are not enough"]);
+    each_method(|method| {
+        let mut world = World::new(method, 3);
+        let mut first = world.client(b"1");
+        let _second = world.client(b"2");
+        let _head = world.client(b"h");
+        first.write_all(b"again").unwrap();
+        world.settle();
+        let _third = world.client(b"3");
+        assert_eq!(*world.protocol.log.borrow(), ["2 shed"]);
+        let _fourth = world.client(b"4");
+        assert_eq!(*world.protocol.log.borrow(), ["2 shed", "1 shed"]);
+        assert_eq!(world.totals().active, 3);
+        assert_eq!(*world.notices.lock().unwrap(), ["3 connections are not enough"]);
+    });
 }
 
 #[test]
 fn nobody_is_shed_before_somebody_comes() {
-    let mut world = World::new(2);
-    let _clients = [world.client(b"1"), world.client(b"2")];
-    world.engine.stop_accepting();
-    assert_eq!(world.engine.parked(), 2);
+    each_method(|method| {
+        let mut world = World::new(method, 2);
+        let _clients = [world.client(b"1"), world.client(b"2")];
+        world.engine.leave();
+        assert_eq!(world.engine.parked(), 2);
+    });
 }
 
 #[test]
 fn without_anybody_to_shed_accepting_pauses_and_goes_on() {
-    let mut world = World::new(2);
-    let mut busy = [world.client(b"w"), world.client(b"w")];
-    let mut queued = [world.client(b"q"), world.client(b"r")];
-    assert_eq!((world.totals().accepted, world.engine.active()), (2, 2));
-    assert_eq!(*world.notices.borrow(), ["2 connections are not enough"]);
+    each_method(|method| {
+        let mut world = World::new(method, 2);
+        let mut busy = [world.client(b"w"), world.client(b"w")];
+        let mut queued = [world.client(b"q"), world.client(b"r")];
+        assert_eq!((world.totals().accepted, world.engine.active()), (2, 2));
+        assert_eq!(*world.notices.lock().unwrap(), ["2 connections are not enough"]);
 
-    // its answer is followed by the end of the connection
-    busy[0].write_all(b"1").unwrap();
-    world.settle();
-    assert_eq!(answer(&mut busy[0]), "w1");
-    busy[0].write_all(b"c").unwrap();
-    world.settle();
-    assert_eq!(answer(&mut queued[0]), "q");
-    assert_eq!(answer(&mut queued[1]), "r");
-    assert_eq!(world.totals().active, 2);
+        // its answer is followed by the end of the connection
+        busy[0].write_all(b"1").unwrap();
+        world.settle();
+        assert_eq!(answer(&mut busy[0]), "w1");
+        busy[0].write_all(b"c").unwrap();
+        world.settle();
+        assert_eq!(answer(&mut queued[0]), "q");
+        assert_eq!(answer(&mut queued[1]), "r");
+        assert_eq!(world.totals().active, 2);
+    });
 }
 
 #[test]
 fn a_panic_costs_one_connection() {
-    let mut world = World::new(10);
-    let mut kept = world.client(b"k");
-    let mut lost = world.client(b"p");
-    assert_eq!(answer(&mut lost), "");
-    assert_eq!(answer(&mut kept), "k");
-    assert_eq!(*world.notices.borrow(), ["on purpose"]);
-    assert_eq!((world.totals().active, world.engine.active()), (1, 0));
+    each_method(|method| {
+        let mut world = World::new(method, 10);
+        let mut kept = world.client(b"k");
+        let mut lost = world.client(b"p");
+        assert_eq!(answer(&mut lost), "");
+        assert_eq!(answer(&mut kept), "k");
+        assert_eq!(*world.notices.lock().unwrap(), ["on purpose"]);
+        assert_eq!((world.totals().active, world.engine.active()), (1, 0));
+    });
 }
 
 #[test]
 fn what_the_kernel_queued_is_served_before_leaving() {
-    let mut world = World::new(10);
-    let mut clients: Vec<_> = (0..5).map(|_| world.connect()).collect();
-    for client in &mut clients {
-        client.write_all(b"x").unwrap();
-    }
-    world.engine.stop_accepting();
-    for client in &mut clients {
-        assert_eq!(answer(client), "x");
-    }
-    assert_eq!(world.engine.parked(), 5);
-    let mut listeners: Vec<_> = world.engine.drain_parked().map(|c| c.listener).collect();
-    listeners.dedup();
-    assert_eq!(listeners, [0]);
-    assert_eq!(world.totals().active, 0);
-    assert_eq!(world.totals().waiting, 0);
+    each_method(|method| {
+        let mut world = World::new(method, 10);
+        let mut clients: Vec<_> = (0..5).map(|_| world.connect()).collect();
+        for client in &mut clients {
+            client.write_all(b"x").unwrap();
+        }
+        world.engine.leave();
+        for client in &mut clients {
+            assert_eq!(answer(client), "x");
+        }
+        assert_eq!(world.engine.parked(), 5);
+        let mut listeners: Vec<_> = world.engine.drain_parked().map(|c| c.listener).collect();
+        listeners.dedup();
+        assert_eq!(listeners, [0]);
+        assert_eq!(world.totals().active, 0);
+        assert_eq!(world.totals().waiting, 0);
+    });
 }
 
 #[test]
 fn an_adopted_connection_goes_on_where_it_was() {
-    let mut old = World::new(10);
-    let mut client = old.client(b"x");
-    assert_eq!(answer(&mut client), "x");
-    let parked = old.engine.drain_parked().next().unwrap();
-    let Connection { stream, peer, listener, waited, requests, number, started, partial } = parked;
-    let fd = stream.into_fd();
-    drop(old);
+    each_method(|method| {
+        let mut old = World::new(method, 10);
+        let mut client = old.client(b"x");
+        assert_eq!(answer(&mut client), "x");
+        let parked = old.engine.drain_parked().next().unwrap();
+        let Connection { stream, peer, listener, waited, requests, number, started, partial } =
+            parked;
+        let fd = stream.into_fd();
+        drop(old);
 
-    let mut new = World::new(1);
-    let stream = daemun_event::Stream::new(fd);
-    let adopted = Connection { stream, peer, listener, waited, requests, number, started, partial };
-    client.write_all(b"y").unwrap();
-    new.engine.adopt(adopted, Wait::keep_alive(Duration::from_secs(75))).ok().unwrap();
-    new.settle();
-    assert_eq!(answer(&mut client), "y");
-    assert_eq!(new.totals(), Totals { active: 1, waiting: 1, ..Totals::default() });
+        let mut new = World::new(method, 1);
+        let stream = daemun_event::Stream::new(fd);
+        let adopted =
+            Connection { stream, peer, listener, waited, requests, number, started, partial };
+        client.write_all(b"y").unwrap();
+        new.engine.adopt(adopted, Wait::keep_alive(Duration::from_secs(75))).ok().unwrap();
+        new.settle();
+        assert_eq!(answer(&mut client), "y");
+        assert_eq!(new.totals(), Totals { active: 1, waiting: 1, ..Totals::default() });
 
-    let kept = new.engine.drain_parked().next().unwrap();
-    assert_eq!((kept.waited, kept.requests), (Reason::KeepAlive, 2));
+        let kept = new.engine.drain_parked().next().unwrap();
+        assert_eq!((kept.waited, kept.requests), (Reason::KeepAlive, 2));
+    });
 }

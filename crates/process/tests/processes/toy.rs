@@ -3,14 +3,15 @@
 //!
 //! Its configuration is one `name value` a line: `listen ADDRESS [reuseport]`, `workers N`, `text
 //! WORD`, `daemon off`, `master_process off`, `user NAME`, `nofile N`, `priority N`,
-//! `shutdown_timeout MILLISECONDS`, `dies` (workers end before they serve).
+//! `shutdown_timeout MILLISECONDS`, `max_connections N`, `dies` (workers end before they serve).
 
-use std::cell::Cell;
+use std::convert::Infallible;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use daemun_core::connection::{Connection, Outcome, Partial, Protocol, Wait};
@@ -18,8 +19,7 @@ use daemun_core::listen::{Address, ListenSpec};
 use daemun_core::log::{self, Level, Log, OpenFiles, Target, Threshold};
 use daemun_core::settings::{Identity, ProcessSettings};
 use daemun_event::{Deadline, Reactor};
-use daemun_process::engines::Notice;
-use daemun_process::engines::native::{Engine, Limits};
+use daemun_process::engines::{Engine, Limits, Local, Notice, Parts};
 use daemun_process::serve::Life;
 use daemun_process::{Cycle, Program, WorkerContext};
 use daemun_sys::credentials;
@@ -75,6 +75,9 @@ impl Program for Toy {
                     settings.worker_shutdown_timeout =
                         millis.parse().ok().map(Duration::from_millis);
                 }
+                ["max_connections", count] => {
+                    settings.mpm.max_connections_per_child = count.parse().unwrap();
+                }
                 ["dies"] => configuration.dies = true,
                 _ => return Err(format!("unknown directive \"{line}\"")),
             }
@@ -103,11 +106,17 @@ fn address_of(text: &str) -> Address {
 /// Answers each line.
 struct Lines {
     text: String,
-    closing: Rc<Cell<bool>>,
+    closing: Arc<AtomicBool>,
 }
 
 impl Protocol for Lines {
-    async fn serve(self: Rc<Self>, mut connection: Connection) -> Outcome {
+    type Rest = Infallible;
+
+    async fn finish(self: Rc<Self>, rest: Infallible) -> Outcome<Infallible> {
+        match rest {}
+    }
+
+    async fn serve(self: Rc<Self>, mut connection: Connection) -> Outcome<Infallible> {
         let mut bytes = [0; 512];
         loop {
             match connection.stream.try_recv(&mut bytes) {
@@ -117,7 +126,7 @@ impl Protocol for Lines {
                 Err(_) => return Outcome::Close(connection),
             }
         }
-        if self.closing.get() && connection.partial.is_none() {
+        if self.closing.load(Ordering::Relaxed) && connection.partial.is_none() {
             return Outcome::Close(connection);
         }
         let wait = wait_of(&connection);
@@ -128,7 +137,7 @@ impl Protocol for Lines {
         Wait::first_byte(Duration::from_secs(60))
     }
 
-    fn timed_out(&self, connection: Connection) -> Outcome {
+    fn timed_out(&self, connection: Connection) -> Outcome<Infallible> {
         Outcome::Close(connection)
     }
 
@@ -146,44 +155,42 @@ impl Lines {
             connection.stream.try_send(reply.as_bytes(), false).expect("room for a line");
         }
         let until = Deadline::after(PATIENCE);
-        connection.partial = (!held.is_empty()).then(|| Box::new(Partial { bytes: held, until }));
+        connection.partial =
+            (!held.is_empty()).then(|| Box::new(Partial { bytes: held, until: Some(until) }));
     }
 }
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn wait_of(connection: &Connection) -> Wait {
-    match &connection.partial {
-        Some(partial) => Wait::head(partial.until),
+    match connection.partial.as_ref().and_then(|partial| partial.until) {
+        Some(until) => Wait::head(until),
         None => Wait::keep_alive(PATIENCE),
     }
 }
 
 fn serve(cycle: &Cycle<Answers>, context: WorkerContext) -> i32 {
     let reactor = Reactor::open(None).unwrap();
-    let closing = Rc::new(Cell::new(false));
-    let protocol =
-        Rc::new(Lines { text: cycle.configuration.text.clone(), closing: Rc::clone(&closing) });
-    let sockets = context.sockets();
-    let limits = Limits { connections: 4096, multi_accept: false };
-    let report = |_: Notice| panic!("a notice");
-    let engine = Engine::new(
-        &reactor,
+    let closing = Arc::<AtomicBool>::default();
+    let text = cycle.configuration.text.clone();
+    let protocol = Rc::new(Lines { text, closing: Arc::clone(&closing) });
+    let runner = Local::new(Rc::clone(&protocol));
+    let parts = Parts {
         protocol,
-        sockets,
-        limits,
-        context.counters.clone(),
-        Box::new(report),
-    )
-    .unwrap();
+        sockets: context.sockets(),
+        limits: Limits { connections: 4096, multi_accept: false, sheds: true },
+        counters: context.counters.clone(),
+        report: Arc::new(|_: Notice| panic!("a notice")),
+    };
+    let engine = Engine::new(&reactor, parts, runner).unwrap();
     let (files, log) = (Arc::clone(&cycle.files), cycle.log.clone());
     let life = Life {
         engine,
-        connections: limits.connections,
         wait: Box::new(wait_of),
         reopen: Box::new(move || files.reopen(None, &log)),
         closing,
         shutdown_timeout: cycle.settings.worker_shutdown_timeout,
+        max_connections: cycle.settings.mpm.max_connections_per_child,
         log: cycle.log.clone(),
     };
     daemun_process::serve::serve(reactor, life, context)

@@ -1,38 +1,53 @@
-//! nginx's model: one loop a process runs thousands of sessions and watches what is parked.
+//! What all process models share: accepting, parking, making room, counting. Who runs the sessions is the
+//! [`Runner`]'s matter.
 
 use std::io;
 use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::Duration;
 
 use daemun_core::connection::{Connection, Outcome, Protocol, Reason, Wait};
-use daemun_event::{Handler, Millis, Panicked, Peer, Reactor, Sessions, Stream, now};
-use daemun_shm::WorkerSlot;
+use daemun_event::{Handler, Millis, Peer, Reactor, Stream, now};
+use daemun_shm::{Stage, WorkerSlot};
 
 use super::accept::{Acceptor, Asked, Socket};
 use super::parked::Parked;
+use super::runner::{Ended, Runner, Welcome};
 use super::{Notice, Report};
 
 /// What an engine needs to know of the configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Connections that may be open, active and parked: `worker_connections`, less what the
-    /// worker needs for itself.
+    /// worker needs for itself; one under prefork.
     pub connections: usize,
     /// `multi_accept`.
     pub multi_accept: bool,
+    /// Being full is a shortage: it is reported, and idle connections make room. Elsewhere it is
+    /// how connections find another process.
+    pub sheds: bool,
 }
 
-/// The engine of one worker. It is the [`Handler`] of the worker's reactor.
-pub struct Engine<P: Protocol> {
+/// What an engine starts with.
+pub struct Parts<P> {
+    pub protocol: Rc<P>,
+    pub sockets: Vec<Socket>,
+    pub limits: Limits,
+    pub counters: WorkerSlot,
+    pub report: Report,
+}
+
+/// The engine of one worker process. It is the [`Handler`] of the process's main reactor.
+pub struct Engine<P: Protocol, R> {
     protocol: Rc<P>,
     limits: Limits,
     acceptor: Acceptor,
     parked: Parked,
-    sessions: Sessions<Connection, Outcome>,
+    runner: R,
     /// Connections open, parked and active.
     open: usize,
-    eagerness: Eagerness,
+    accepted: u64,
     /// Each of the two shortages that an engine meets is reported once while it lasts.
     exhausted: Episode,
     failing: Episode,
@@ -40,26 +55,20 @@ pub struct Engine<P: Protocol> {
     report: Report,
 }
 
-impl<P: Protocol> Engine<P> {
-    /// Begins to accept from `sockets`.
-    pub fn new(
-        reactor: &Reactor,
-        protocol: Rc<P>,
-        sockets: Vec<Socket>,
-        limits: Limits,
-        counters: WorkerSlot,
-        report: Report,
-    ) -> io::Result<Engine<P>> {
+impl<P: Protocol, R: Runner<P>> Engine<P, R> {
+    /// Begins to accept.
+    pub fn new(reactor: &Reactor, parts: Parts<P>, runner: R) -> io::Result<Engine<P, R>> {
+        let Parts { protocol, sockets, limits, counters, report } = parts;
         reactor.reserve(limits.connections);
-        let serving = protocol.clone();
+        counters.set_stage(Stage::Waiting);
         Ok(Engine {
             protocol,
             limits,
             acceptor: Acceptor::new(sockets)?,
             parked: Parked::with_capacity(limits.connections),
-            sessions: Sessions::new(move |connection| serving.clone().serve(connection)),
+            runner,
             open: 0,
-            eagerness: Eagerness::new(),
+            accepted: 0,
             exhausted: Episode::default(),
             failing: Episode::default(),
             counters,
@@ -69,26 +78,46 @@ impl<P: Protocol> Engine<P> {
 
     /// Sessions that have a request in hand.
     pub fn active(&self) -> usize {
-        self.sessions.running()
+        self.runner.running()
     }
 
-    /// Connections that wait.
+    /// Connections that wait here.
     pub fn parked(&self) -> usize {
         self.parked.len()
     }
 
-    /// Bytes of a session's future.
-    pub fn session_size(&self) -> usize {
-        self.sessions.future_size()
+    /// How many connections of another generation fit.
+    pub fn room(&self) -> usize {
+        self.limits.connections.saturating_sub(self.open)
     }
 
-    /// Leaves the listening sockets. What the kernel had handed out to them is served.
-    pub fn stop_accepting(&mut self) {
+    /// Connections accepted so far: `max_connections_per_child`.
+    pub fn accepted(&self) -> u64 {
+        self.accepted
+    }
+
+    /// Leaves the listening sockets, and has what waits elsewhere in this process come back to be
+    /// [drained](Self::drain_parked). What the kernel had handed out to the sockets is served.
+    pub fn leave(&mut self) {
         self.watch(|acceptor| acceptor.leave());
         for listener in 0..self.acceptor.len() {
             while self.accept(listener).is_continue() {}
         }
         self.acceptor.close();
+        self.runner.leave();
+    }
+
+    /// To be called after each turn of the reactor: takes what ended on other threads.
+    pub fn settle_elsewhere(&mut self) {
+        self.runner.hurry(self.acceptor.is_paused());
+        while let Some(ended) = self.runner.next_ended() {
+            self.settle(Poll::Ready(ended));
+        }
+    }
+
+    /// How long the reactor may wait for events before that has to be done again.
+    pub fn patience(&self) -> Option<Duration> {
+        self.runner.patience()
     }
 
     /// Takes all parked connections, for another generation or to be closed. Those whose session
@@ -104,7 +133,7 @@ impl<P: Protocol> Engine<P> {
 
     /// Parks a connection that another generation had; it comes back where there is no room.
     pub fn adopt(&mut self, connection: Connection, wait: Wait) -> Result<(), Connection> {
-        if self.open >= self.limits.connections {
+        if self.is_full() {
             return Err(connection);
         }
         self.parked.insert(connection, wait).map_err(|(connection, error)| {
@@ -118,16 +147,13 @@ impl<P: Protocol> Engine<P> {
 
     /// Ends all sessions as they are: `worker_shutdown_timeout`.
     pub fn abort_active(&mut self) {
-        let aborted = self.sessions.running();
-        self.sessions.abort_all();
-        (0..aborted).for_each(|_| self.closed());
+        (0..self.runner.abort_all()).for_each(|_| self.closed());
     }
 
     /// Accepts and starts one connection. Breaks where there is none, or none may be taken.
     fn accept(&mut self, listener: usize) -> ControlFlow<()> {
-        if self.is_full() && !self.parked.has_idle() {
-            self.report_exhausted();
-            self.watch(Acceptor::pause);
+        if self.must_pause() {
+            self.pause_while_full();
             return ControlFlow::Break(());
         }
         match self.acceptor.ask(listener) {
@@ -137,6 +163,12 @@ impl<P: Protocol> Engine<P> {
                     self.shed_oldest();
                 }
                 self.begin(stream, peer, listener);
+                // Whoever cannot take another one must not be woken for it: the kernel wakes one
+                // process a connection, and that would be all.
+                if !self.limits.sheds && self.must_pause() {
+                    self.pause_while_full();
+                    return ControlFlow::Break(());
+                }
                 ControlFlow::Continue(())
             }
             Asked::Nobody => ControlFlow::Break(()),
@@ -146,6 +178,19 @@ impl<P: Protocol> Engine<P> {
             }
             Asked::Failed(error) => self.recover(listener as u16, error),
         }
+    }
+
+    /// Nobody here could serve another connection.
+    fn must_pause(&self) -> bool {
+        let may_shed = self.limits.sheds && self.parked.has_idle();
+        (self.is_full() && !may_shed) || !self.runner.has_room()
+    }
+
+    fn pause_while_full(&mut self) {
+        if self.is_full() && self.limits.sheds {
+            self.report_exhausted();
+        }
+        self.watch(Acceptor::pause);
     }
 
     /// Descriptors ran out, or worse: the longest parked connection goes; without one, accepting
@@ -197,18 +242,19 @@ impl<P: Protocol> Engine<P> {
             started: now(),
             partial: None,
         };
-        if !self.eagerness.tries() {
-            let wait = self.protocol.first_wait(&connection);
-            return self.park(connection, wait);
+        self.accepted += 1;
+        match self.runner.welcome(connection) {
+            Welcome::Begun(session) => self.settle(session),
+            Welcome::Parked(connection) => {
+                let wait = self.protocol.first_wait(&connection);
+                self.park(connection, wait);
+            }
         }
-        let session = self.sessions.start(connection);
-        self.eagerness.learn(!waits_for_first_byte(&session));
-        self.settle(session);
     }
 
     /// Does what a session left to do.
     #[inline]
-    fn settle(&mut self, session: Poll<Result<Outcome, Panicked>>) {
+    fn settle(&mut self, session: Poll<Ended<P>>) {
         let Poll::Ready(ended) = session else { return };
         match ended {
             Ok(Outcome::Park { connection, wait }) => self.park(connection, wait),
@@ -217,8 +263,16 @@ impl<P: Protocol> Engine<P> {
                 self.closed();
             }
             Ok(Outcome::Closed) => self.closed(),
-            Err(Panicked(panic)) => {
-                (self.report)(Notice::Panicked(panic));
+            Ok(Outcome::Drain(rest)) => {
+                let session = self.runner.finish(rest);
+                self.settle(session);
+            }
+            Ok(Outcome::Again(connection)) => {
+                let session = self.runner.serve(connection);
+                self.settle(session);
+            }
+            Err(panicked) => {
+                (self.report)(Notice::Panicked(panicked.0));
                 self.closed();
             }
         }
@@ -244,7 +298,10 @@ impl<P: Protocol> Engine<P> {
     fn closed(&mut self) {
         self.open -= 1;
         self.counters.active(-1);
-        if self.acceptor.is_paused() && !self.is_full() {
+        if self.open == 0 {
+            self.counters.set_stage(Stage::Waiting);
+        }
+        if self.acceptor.is_paused() && !self.must_pause() {
             self.watch(Acceptor::resume);
         }
     }
@@ -262,43 +319,17 @@ impl<P: Protocol> Engine<P> {
             Reason::FirstByte | Reason::KeepAlive => self.counters.waiting(change),
             Reason::Held => {}
         }
-    }
-}
-
-fn waits_for_first_byte(session: &Poll<Result<Outcome, Panicked>>) -> bool {
-    matches!(session, Poll::Ready(Ok(Outcome::Park { wait, .. })) if wait.reason == Reason::FirstByte)
-}
-
-/// Whether to ask a new connection for its request at once. That spares a registration where the request is there, and
-/// costs a system call where it is not; which is so changes with load and distance, and the last connections tell.
-struct Eagerness {
-    score: u8,
-    skipped: u8,
-}
-
-impl Eagerness {
-    const MOST: u8 = 15;
-    /// So many connections are not asked before one is again.
-    const PROBE: u8 = 32;
-
-    fn new() -> Eagerness {
-        Eagerness { score: Self::MOST, skipped: 0 }
-    }
-
-    fn tries(&mut self) -> bool {
-        if self.score > Self::MOST / 2 || self.skipped == Self::PROBE {
-            self.skipped = 0;
-            return true;
+        if change > 0 {
+            self.counters.set_stage(stage_of(reason));
         }
-        self.skipped += 1;
-        false
     }
+}
 
-    fn learn(&mut self, had_request: bool) {
-        self.score = match had_request {
-            true => (self.score + 2).min(Self::MOST),
-            false => self.score.saturating_sub(1),
-        };
+/// What a process with one connection does while that is parked.
+pub(super) fn stage_of(reason: Reason) -> Stage {
+    match reason {
+        Reason::FirstByte | Reason::Head => Stage::Reading,
+        Reason::Held | Reason::KeepAlive => Stage::KeepAlive,
     }
 }
 
@@ -318,11 +349,11 @@ impl Episode {
     }
 }
 
-impl<P: Protocol> Handler for Engine<P> {
+impl<P: Protocol, R: Runner<P>> Handler for Engine<P, R> {
     fn parked_ready(&mut self, slot: u32) {
         let connection = self.parked.take(slot);
         self.count_parked(connection.waited, -1);
-        let session = self.sessions.start(connection);
+        let session = self.runner.serve(connection);
         self.settle(session);
     }
 
@@ -338,7 +369,7 @@ impl<P: Protocol> Handler for Engine<P> {
     }
 
     fn session(&mut self, slot: u32) {
-        let session = self.sessions.poll(slot);
+        let session = self.runner.poll(slot);
         self.settle(session);
     }
 
