@@ -1,7 +1,8 @@
 //! The requests: lists of what varies, put into the same frame.
 
 use crate::data::{
-    self, BODIES, CONDITIONS, FIELDS, HOSTS, METHODS, RANGES, RAW, RULE_URIS, SITE_URIS, URIS,
+    self, BODIES, CONDITIONS, FIELDS, HOSTS, METHODS, RANGES, RAW, REWRITING_URIS, RULE_URIS,
+    SITE_URIS, URIS,
 };
 
 /// A raw request, and the name that the list of differences knows it by.
@@ -93,6 +94,16 @@ pub fn rules() -> Vec<Case> {
         "/headers/a.txt",
         &["If-Modified-Since: Sun, 13 Sep 2020 12:26:40 GMT", "Range: bytes=1-2"],
     ));
+    cases
+}
+
+pub fn rewriting() -> Vec<Case> {
+    let mut cases = uris(&data::lines(REWRITING_URIS));
+    cases.extend(uris(&data::lines(RULE_URIS)));
+    cases.extend(methods("/return/"));
+    cases.extend(methods("/none/x"));
+    cases.extend(fields("/if/?a=1", &["X-Break: yes", "X-Break: 0"]));
+    cases.extend(fields("/family/", &["X-Never: told"]));
     cases
 }
 

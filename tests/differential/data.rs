@@ -3,6 +3,7 @@
 pub const URIS: &str = include_str!("data/uris.txt");
 pub const SITE_URIS: &str = include_str!("data/site-uris.txt");
 pub const RULE_URIS: &str = include_str!("data/rule-uris.txt");
+pub const REWRITING_URIS: &str = include_str!("data/rewriting-uris.txt");
 pub const RANGES: &str = include_str!("data/ranges.txt");
 pub const CONDITIONS: &str = include_str!("data/conditions.txt");
 pub const FIELDS: &str = include_str!("data/fields.txt");

@@ -78,6 +78,11 @@ pub const DIFFERENCES: &[Difference] = &[
         cases: &["CONNECT /a.txt", "CONNECT /folder"],
     },
     Difference {
+        reason: "version: 1.22 knows no CONNECT and takes its target for a path",
+        configuration: "rewriting",
+        cases: &["CONNECT /return/", "CONNECT /none/x"],
+    },
+    Difference {
         reason: "version: since 1.23 the values of fields that repeat are joined",
         configuration: "echo",
         cases: &[

@@ -36,6 +36,11 @@ fn rules() {
     compare("rules", include_str!("rules.conf"), cases::rules());
 }
 
+#[test]
+fn rewriting() {
+    compare("rewriting", include_str!("rewriting.conf"), cases::rewriting());
+}
+
 /// Asks both servers everything, and fails with all that differs unlisted or is listed and does not differ.
 fn compare(configuration: &str, text: &str, cases: Vec<Case>) {
     let (nginx, daemun) = (start(judge(), text), start("nginx", text));

@@ -215,6 +215,12 @@ impl<'a> Loader<'a> {
         self.open.last_mut().expect("the block around it").children.push(block);
     }
 
+    /// The block that was entered last.
+    pub fn entered(&mut self) -> &mut Block {
+        let block = self.open.last_mut().expect("a block is open");
+        block.children.last_mut().expect("a block was entered")
+    }
+
     pub fn script(&mut self, word: &conf::Word) -> Result<Script, Fault> {
         Script::compile(&word.text, word.span, &mut self.variables)
             .map_err(|sentence| Fault::from(sentence).at(word.span))
@@ -231,9 +237,11 @@ impl<'a> Loader<'a> {
             .map_err(|error| Fault::from(error.to_string()).at(word.span))?;
         let names = pattern.names().iter();
         let names = names
-            .map(|(name, group)| (self.variables.define(name, Definition::Stored), *group))
+            .map(|(name, group)| {
+                (self.variables.define(name, Definition::Captured, word.span), *group)
+            })
             .collect();
-        Ok(Box::new(NamedPattern { pattern, names }))
+        Ok(Box::new(NamedPattern { text: text.into(), pattern, names }))
     }
 
     pub fn warn(&mut self, span: Span, message: String) {

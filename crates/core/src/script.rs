@@ -5,6 +5,10 @@ use std::sync::Arc;
 use std::collections::HashMap;
 
 use daemun_conf::Span;
+use daemun_event::Peer;
+use daemun_pattern::StepLimit;
+
+use crate::named_pattern::NamedPattern;
 
 /// A variable's place in its protocol's table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -17,6 +21,18 @@ pub trait Session {
 
     /// Appends the numbered capture of the last match.
     fn capture(&mut self, group: usize, out: &mut Vec<u8>) -> bool;
+
+    /// Matches, and remembers the groups for `$1` to `$9` and for the pattern's named variables.
+    fn matches(&mut self, pattern: &NamedPattern, subject: &[u8]) -> Result<bool, StepLimit>;
+
+    /// Who is at the other end, as far as is known by now.
+    fn client(&self) -> Peer;
+
+    /// Whom the client claims to speak for, in the order of `X-Forwarded-For`; nobody where the protocol has no such
+    /// field.
+    fn forwarded_for(&self) -> Vec<&[u8]> {
+        Vec::new()
+    }
 }
 
 /// A computed variable's value, appended; `false` where it has none.
@@ -152,8 +168,10 @@ fn is_name_byte(byte: u8) -> bool {
 /// How a variable that the configuration itself introduces gets its value.
 #[derive(Clone)]
 pub enum Definition {
-    /// Stored in the request by `set` or by a named capture.
-    Stored,
+    /// Stored by a match of a pattern with a group of that name; without one it has no value.
+    Captured,
+    /// Stored by `set`, and empty until then; what else has that name, or family, goes before it.
+    Assigned,
     /// Computed on demand, and once a request unless it is volatile.
     Computed { compute: Compute, volatile: bool },
 }
@@ -164,6 +182,8 @@ pub struct Named {
     /// Where it is first used, for the sentence that says it is unknown.
     pub used: Option<Span>,
     pub definition: Option<Definition>,
+    /// Where it is defined.
+    pub defined: Option<Span>,
 }
 
 /// The names of variables that one configuration mentions. Names are case-insensitive, as in nginx.
@@ -181,10 +201,14 @@ impl Variables {
         id
     }
 
-    /// The id of a variable that the configuration defines; a later definition replaces the earlier.
-    pub fn define(&mut self, name: &str, definition: Definition) -> VariableId {
+    /// The id of a variable that the configuration defines; a later definition replaces the earlier, and `set` none.
+    pub fn define(&mut self, name: &str, definition: Definition, span: Span) -> VariableId {
         let id = self.intern(name);
-        self.list[usize::from(id.0)].definition = Some(definition);
+        let named = &mut self.list[usize::from(id.0)];
+        if named.definition.is_none() || !matches!(definition, Definition::Assigned) {
+            named.definition = Some(definition);
+        }
+        named.defined.get_or_insert(span);
         id
     }
 
@@ -195,7 +219,12 @@ impl Variables {
     fn intern(&mut self, name: &str) -> VariableId {
         let name = name.to_ascii_lowercase();
         *self.by_name.entry(name).or_insert_with_key(|name| {
-            self.list.push(Named { name: name.clone(), used: None, definition: None });
+            self.list.push(Named {
+                name: name.clone(),
+                used: None,
+                definition: None,
+                defined: None,
+            });
             VariableId(u16::try_from(self.list.len() - 1).expect("fewer than 65,536 variables"))
         })
     }

@@ -52,7 +52,7 @@ impl Chunk {
 }
 
 /// A body that is produced while it is sent.
-pub trait BodyStream {
+pub trait BodyStream: Send {
     /// The next piece; `None` is the end.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Chunk>>>;
 }

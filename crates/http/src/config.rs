@@ -95,6 +95,8 @@ pub struct Location {
     pub nested: Locations,
     pub handlers: Handlers,
     pub filters: Vec<&'static Filter>,
+    /// The `if` blocks inside, in the file's order.
+    pub conditional: Vec<Location>,
     limit_except: Option<Box<(Vec<Method>, Location)>>,
     log: Log,
     /// The log of debugged connections, where there may be any.
@@ -108,6 +110,7 @@ pub struct Handlers {
     pub pre_access: Vec<Handler>,
     pub access: Vec<Handler>,
     pub pre_content: Vec<Handler>,
+    /// One handler alone where the location is dedicated to it.
     pub content: Vec<Handler>,
     pub log: Vec<Handler>,
 }
@@ -162,15 +165,18 @@ struct Builder<'b> {
 
 impl Builder<'_> {
     fn server(&mut self, block: Block) -> Server {
-        let location = self.location(block);
+        let location = self.location(block, None);
         let server_rewrite = self.handlers(&location.settings, Phase::ServerRewrite);
         let post_read = self.handlers(&location.settings, Phase::PostRead);
         Server { location, server_rewrite, post_read }
     }
 
-    fn location(&mut self, block: Block) -> Location {
+    /// `dedicated` is the handler that the location around an `if` is dedicated to.
+    fn location(&mut self, block: Block, dedicated: Option<Handler>) -> Location {
+        self.check(&block);
         let mut settings = block.settings;
         aio::settle(&mut settings);
+        let dedicated = self.handlers(&settings, Phase::Dedicated).last().copied().or(dedicated);
         let log = Log::clone(&settings.of(&error_log::SETTINGS).log);
         let mut location = Location {
             handlers: Handlers {
@@ -178,7 +184,10 @@ impl Builder<'_> {
                 pre_access: self.handlers(&settings, Phase::PreAccess),
                 access: self.handlers(&settings, Phase::Access),
                 pre_content: self.handlers(&settings, Phase::PreContent),
-                content: self.handlers(&settings, Phase::Content),
+                content: match dedicated {
+                    Some(handler) => vec![handler],
+                    None => self.handlers(&settings, Phase::Content),
+                },
                 log: self.handlers(&settings, Phase::Log),
             },
             filters: self.filters(&settings),
@@ -186,27 +195,40 @@ impl Builder<'_> {
             log,
             settings,
             nested: Locations::default(),
+            conditional: Vec::new(),
             limit_except: None,
         };
         for child in block.children {
-            self.inner_block(&mut location, child);
+            self.inner_block(&mut location, child, dedicated);
         }
         location.nested.link();
         location
     }
 
-    fn inner_block(&mut self, location: &mut Location, child: Block) {
+    fn check(&mut self, block: &Block) {
+        for module in self.modules {
+            if let Err(message) = (module.check)(&block.settings) {
+                self.diagnostics.emerg(message, block.span());
+            }
+        }
+    }
+
+    fn inner_block(&mut self, location: &mut Location, child: Block, dedicated: Option<Handler>) {
         let span = child.span();
         match child.context {
             Contexts::LOCATION => {
-                let inner = self.location(child);
+                let inner = self.location(child, None);
                 if let Err(name) = location.nested.add(inner) {
                     let name = String::from_utf8_lossy(&name);
                     self.diagnostics.emerg(format!("duplicate location \"{name}\""), span);
                 }
             }
+            Contexts::LOCATION_IF => {
+                let inner = self.location(child, dedicated);
+                location.conditional.push(inner);
+            }
             Contexts::LIMIT_EXCEPT => {
-                let inner = self.location(child);
+                let inner = self.location(child, None);
                 let methods = inner.settings.of(&limit_except::SETTINGS).methods.0.clone();
                 location.limit_except = Some(Box::new((methods, inner)));
             }
@@ -466,7 +488,7 @@ impl Location {
 
     /// What its header says; `None` for a server and for `limit_except`.
     pub fn matching(&self) -> Option<&Match> {
-        self.settings.of(&routing::SETTINGS).location.0.as_ref()
+        self.settings.of(&routing::SETTINGS).location.0.as_deref()
     }
 
     pub fn outranks_patterns(&self) -> bool {

@@ -17,6 +17,19 @@ fn needs_escape(byte: u8) -> bool {
     matches!(byte, 0..=0x20 | 0x7f.. | b'"' | b'#' | b'%' | b'<' | b'>' | b'?' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}')
 }
 
+/// Appends text for a value in a query: what separates arguments is escaped too.
+pub fn args(text: &[u8], out: &mut Vec<u8>) {
+    for &byte in text {
+        if matches!(byte, 0..=0x20 | 0x7f.. | b'"' | b'#' | b'%' | b'&' | b'+' | b';' | b'<' | b'>' | b'?' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}')
+        {
+            out.push(b'%');
+            push_hex(byte, out);
+        } else {
+            out.push(byte);
+        }
+    }
+}
+
 /// Appends text for HTML and XML.
 pub fn html(text: &[u8], out: &mut Vec<u8>) {
     for &byte in text {
@@ -90,6 +103,7 @@ mod tests {
 
     #[test]
     fn each_format_has_its_own_dangers() {
+        assert_eq!(escaped(args, b"/a=b&c+d e%\x7f"), "/a=b%26c%2Bd%20e%25%7F");
         assert_eq!(escaped(html, b"<a&\"b\">'"), "&lt;a&amp;&quot;b&quot;&gt;'");
         assert_eq!(escaped(json, b"\"\\\n\x1f\x08/"), "\\\"\\\\\\n\\u001F\\b/");
         assert_eq!(escaped(component, b"a b/~-._?\xc3"), "a%20b%2F~-._%3F%C3");

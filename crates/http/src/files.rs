@@ -90,6 +90,8 @@ pub struct Opened {
 pub struct FileInfo {
     pub is_directory: bool,
     pub is_file: bool,
+    /// By its owner.
+    pub is_executable: bool,
     pub size: u64,
     /// Seconds since 1970.
     pub modified: i64,
@@ -102,6 +104,7 @@ impl From<Metadata> for FileInfo {
         FileInfo {
             is_directory: metadata.is_dir(),
             is_file: metadata.is_file(),
+            is_executable: metadata.mode() & 0o100 != 0,
             size: metadata.len(),
             modified: metadata.mtime(),
             device: metadata.dev(),

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use daemun_core::debug;
+use daemun_pattern::StepLimit;
 
 use crate::config::Location;
 use crate::core::routing::Match;
@@ -121,9 +122,12 @@ impl Locations {
 /// Finds the location of the request's URI below `outer`; `outer` itself where none inside matches.
 ///
 /// As in nginx the patterns of the innermost matching prefix are tried first, then those around it, unless an
-/// exact match or a `^~` prefix settles it.
-pub fn find(request: &mut Request, outer: &'static Location) -> &'static Location {
-    search(request, outer).map_or(outer, |found| found.location)
+/// exact match or a `^~` prefix settles it. An error is a pattern that ran into its step limit.
+pub fn find(
+    request: &mut Request,
+    outer: &'static Location,
+) -> Result<&'static Location, StepLimit> {
+    Ok(search(request, outer)?.map_or(outer, |found| found.location))
 }
 
 struct Settled {
@@ -132,19 +136,19 @@ struct Settled {
     is_final: bool,
 }
 
-fn search(request: &mut Request, outer: &'static Location) -> Option<Settled> {
+fn search(request: &mut Request, outer: &'static Location) -> Result<Option<Settled>, StepLimit> {
     let mut best = None;
     let mut try_patterns = true;
     match outer.nested.find_name(&request.uri) {
         Found::Exact(location) => {
-            return Some(Settled { location, is_final: true });
+            return Ok(Some(Settled { location, is_final: true }));
         }
         Found::Prefix(location) => {
             try_patterns = !location.outranks_patterns();
-            let inner = search(request, location);
+            let inner = search(request, location)?;
             if let Some(inner) = inner {
                 if inner.is_final {
-                    return Some(inner);
+                    return Ok(Some(inner));
                 }
                 best = Some(inner.location);
             } else {
@@ -153,28 +157,29 @@ fn search(request: &mut Request, outer: &'static Location) -> Option<Settled> {
         }
         Found::None => {}
     }
-    if try_patterns && let Some(location) = match_pattern(request, &outer.nested) {
-        let location = find(request, location);
-        return Some(Settled { location, is_final: true });
+    if try_patterns && let Some(location) = match_pattern(request, &outer.nested)? {
+        let location = find(request, location)?;
+        return Ok(Some(Settled { location, is_final: true }));
     }
-    best.map(|location| Settled { location, is_final: false })
+    Ok(best.map(|location| Settled { location, is_final: false }))
 }
 
 fn match_pattern(
     request: &mut Request,
     locations: &'static Locations,
-) -> Option<&'static Location> {
+) -> Result<Option<&'static Location>, StepLimit> {
     if locations.patterns.is_empty() {
-        return None;
+        return Ok(None);
     }
     let uri = std::mem::take(&mut request.uri);
-    let found = locations.patterns.iter().find(|location| match location.matching() {
+    let tried = locations.patterns.iter().map(|location| match location.matching() {
         Some(Match::Pattern { text, pattern }) => {
             debug!(request.log(), Http, *request, "test location: ~ \"{}\"", Text(text));
-            request.matches(pattern, &uri)
+            Ok(request.matches(pattern, &uri)?.then_some(location))
         }
-        _ => false,
+        _ => Ok(None),
     });
+    let found = tried.filter_map(Result::transpose).next().transpose();
     request.uri = uri;
     found
 }

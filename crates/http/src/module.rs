@@ -14,6 +14,8 @@ pub struct HttpModule {
     pub variables: &'static [Variable],
     pub handlers: &'static [PhaseHandler],
     pub filters: &'static [Filter],
+    /// What is wrong with a block's settings as a whole, in nginx's words.
+    pub check: fn(&SettingsSet) -> Result<(), String>,
 }
 
 impl HttpModule {
@@ -22,6 +24,7 @@ impl HttpModule {
         variables: &[],
         handlers: &[],
         filters: &[],
+        check: |_| Ok(()),
     };
 }
 
@@ -29,7 +32,21 @@ impl HttpModule {
 pub struct Variable {
     pub name: &'static str,
     /// Appends the value for a family's member; `false` where there is none.
-    pub value: fn(&mut Request, member: &str, out: &mut Vec<u8>) -> bool,
+    pub value: VariableValue,
+    /// A configuration may define a variable of this name.
+    pub is_changeable: bool,
+}
+
+pub type VariableValue = fn(&mut Request, member: &str, out: &mut Vec<u8>) -> bool;
+
+impl Variable {
+    pub const fn new(name: &'static str, value: VariableValue) -> Variable {
+        Variable { name, value, is_changeable: false }
+    }
+
+    pub const fn changeable(name: &'static str, value: VariableValue) -> Variable {
+        Variable { name, value, is_changeable: true }
+    }
 }
 
 /// The stations of a request, in order. Between `ServerRewrite` and `Rewrite` its location is found.
@@ -41,6 +58,8 @@ pub enum Phase {
     PreAccess,
     Access,
     PreContent,
+    /// The content of locations that are dedicated to one handler: no other one of `Content` is asked.
+    Dedicated,
     Content,
     Log,
 }
@@ -73,6 +92,8 @@ pub enum Step {
     Status(Status),
     /// The request has a new URI: start again at the server's rewriting.
     Redirected,
+    /// The request has a new URI: find its location again.
+    Rewritten,
     /// Continue in the named location.
     Named(Vec<u8>),
     /// Close the connection without an answer (`return 444`).

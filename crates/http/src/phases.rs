@@ -2,10 +2,12 @@
 
 use daemun_core::script::Script;
 use daemun_core::{debug, log};
+use daemun_event::Deadline;
 
 use crate::body::Body;
 use crate::core::client;
 use crate::core::error_page::{self, ErrorPage, Overwrite};
+use crate::core::post_action;
 use crate::core::routing::{self, Match, Satisfy};
 use crate::locations;
 use crate::module::{Handler, Step};
@@ -72,6 +74,7 @@ async fn finish(request: &mut Request, mut step: Step) -> Answer {
             Step::Hangup => return Answer::Hangup,
             Step::Status(status) => answer_status(request, status),
             Step::Redirected => from_server_rewrite(request).await,
+            Step::Rewritten => from_new_location(request).await,
             Step::Named(name) => in_named_location(request, &name).await,
             Step::Declined | Step::Allowed => Step::Status(Status::NOT_FOUND),
         };
@@ -97,14 +100,33 @@ fn filtered_status(request: &mut Request, status: Status) -> Step {
 async fn from_server_rewrite(request: &mut Request) -> Step {
     let server = request.server;
     match run(request, server.rewrite()).await {
-        Step::Declined | Step::Allowed => from_location(request).await,
+        // The location is still to be found: a new URI makes no difference.
+        Step::Declined | Step::Allowed | Step::Rewritten => from_location(request).await,
         step => step,
     }
 }
 
+/// A location's rewriting led elsewhere.
+async fn from_new_location(request: &mut Request) -> Step {
+    if !request.count_uri_change() {
+        log!(
+            request.log(),
+            Error,
+            *request,
+            "rewrite or internal redirection cycle while processing \"{}\"",
+            Text(&request.uri)
+        );
+        return Step::Status(Status::INTERNAL_SERVER_ERROR);
+    }
+    from_location(request).await
+}
+
 async fn from_location(request: &mut Request) -> Step {
     let server = request.server;
-    let found = locations::find(request, &server.location);
+    request.location = &server.location;
+    let Ok(found) = locations::find(request, &server.location) else {
+        return Step::Status(Status::INTERNAL_SERVER_ERROR);
+    };
     request.location = found.limited(request.head.method()).unwrap_or(found);
     let name = found.matching().map_or(&b""[..], Match::name);
     debug!(request.log(), Http, *request, "using configuration \"{}\"", Text(name));
@@ -158,13 +180,19 @@ async fn in_named_location(request: &mut Request, name: &[u8]) -> Step {
 }
 
 async fn in_location(request: &mut Request) -> Step {
+    let rewrite = &request.location.handlers.rewrite;
+    debug!(request.log(), Http, *request, "rewrite phase: {} handlers", rewrite.len());
+    match run(request, rewrite).await {
+        Step::Declined | Step::Allowed => {}
+        step => return step,
+    }
+    // An `if` may have taken the location's place.
     let handlers = &request.location.handlers;
-    for (name, phase) in [("rewrite", &handlers.rewrite), ("pre-access", &handlers.pre_access)] {
-        debug!(request.log(), Http, *request, "{} phase: {} handlers", name, phase.len());
-        match run(request, phase).await {
-            Step::Declined | Step::Allowed => {}
-            step => return step,
-        }
+    let pre_access = handlers.pre_access.len();
+    debug!(request.log(), Http, *request, "pre-access phase: {} handlers", pre_access);
+    match run(request, &handlers.pre_access).await {
+        Step::Declined | Step::Allowed => {}
+        step => return step,
     }
     let access = handlers.access.len();
     debug!(request.log(), Http, *request, "access phase: {} handlers", access);
@@ -228,7 +256,10 @@ async fn check_access(request: &mut Request, handlers: &[Handler]) -> Step {
     for handler in handlers {
         match call(request, handler).await {
             Step::Declined => {}
-            Step::Allowed if satisfy == Satisfy::Any => return Step::Allowed,
+            Step::Allowed if satisfy == Satisfy::Any => {
+                request.response.remove(b"WWW-Authenticate");
+                return Step::Allowed;
+            }
             Step::Allowed => {}
             Step::Status(status @ (Status::FORBIDDEN | Status::UNAUTHORIZED))
                 if satisfy == Satisfy::Any =>
@@ -237,18 +268,30 @@ async fn check_access(request: &mut Request, handlers: &[Handler]) -> Step {
                     refusal = Some(status);
                 }
             }
+            Step::Status(Status::UNAUTHORIZED) => return refuse_access(request).await,
             step => return step,
         }
     }
     match refusal {
+        Some(Status::UNAUTHORIZED) => refuse_access(request).await,
         Some(status) => {
-            if status == Status::FORBIDDEN {
-                log!(request.log(), Error, *request, "access forbidden by rule");
-            }
+            log!(request.log(), Error, *request, "access forbidden by rule");
             Step::Status(status)
         }
         None => Step::Allowed,
     }
+}
+
+/// Asks for credentials, after `auth_delay`.
+async fn refuse_access(request: &mut Request) -> Step {
+    let delay = *request.settings(&routing::SETTINGS).auth_delay;
+    if !delay.is_zero() {
+        log!(request.log(), Info, *request, "delaying unauthorized request");
+        if request.connection().stream.closed(Deadline::after(delay)).await.is_ok() {
+            return Step::Status(Status::CLIENT_CLOSED);
+        }
+    }
+    Step::Status(Status::UNAUTHORIZED)
 }
 
 /// No content handler took the request.
@@ -300,6 +343,24 @@ fn to_error_page(request: &mut Request, page: &'static ErrorPage) -> Step {
             request.response.location = Some(target.into());
             Step::Respond(special_response::build(request, status))
         }
+    }
+}
+
+/// Sends a request that was answered to where `post_action` says. What is found there is dropped, and may have a
+/// `post_action` of its own.
+pub async fn after_answer(request: &mut Request) {
+    while let Some(target) = &*request.settings(&post_action::SETTINGS).target {
+        if request.is_post_action && request.uri_changes_left == 0 {
+            return;
+        }
+        request.is_post_action = true;
+        let target = target.clone();
+        let first = match target.first() {
+            Some(b'/') => request.redirect(&target, b""),
+            _ => Step::Named(target),
+        };
+        // Nobody is there to get it.
+        drop(finish(request, first).await);
     }
 }
 

@@ -17,6 +17,7 @@ use daemun_core::named_pattern::NamedPattern;
 use daemun_core::script::{Session, VariableId};
 use daemun_core::{debug, log};
 use daemun_event::{Millis, Peer};
+use daemun_pattern::StepLimit;
 use daemun_shm::Scoreboard;
 
 use crate::config::{HttpConfig, Location, Server};
@@ -46,6 +47,8 @@ pub struct Request {
     /// `debug_connection` names the client.
     is_debugged: bool,
     scoreboard: Arc<Scoreboard>,
+    /// The client behind the peer, where a trusted peer told.
+    pub real_peer: Option<Peer>,
     /// The address that the client connected to, once somebody asked.
     local: Option<SocketAddr>,
     pub head: RequestHead,
@@ -78,6 +81,8 @@ pub struct Request {
     pub adds_uri_to_alias: bool,
     /// The status to send whatever the handler says, 0 where there is none.
     pub error_status: u16,
+    /// The response is out and `post_action` runs: nothing more is sent.
+    pub is_post_action: bool,
     /// An error page is being made: it has no error page of its own.
     pub in_error_page: bool,
     /// How many more times the URI may change before it is a cycle.
@@ -97,6 +102,8 @@ pub struct Request {
     pub limit_rate: Option<u64>,
     pub captures: Captures,
     variables: Vec<Option<Option<Bytes>>>,
+    /// How many computed variables are being computed, each for the one before.
+    pub variable_depth: u8,
     contexts: Vec<(usize, Box<dyn Any + Send>)>,
 }
 
@@ -121,6 +128,7 @@ impl Request {
             connection: None,
             is_debugged: false,
             scoreboard,
+            real_peer: None,
             local: None,
             head: RequestHead::default(),
             head_end: 0,
@@ -139,6 +147,7 @@ impl Request {
             root_tested: false,
             adds_uri_to_alias: false,
             error_status: 0,
+            is_post_action: false,
             in_error_page: false,
             uri_changes_left: MAX_URI_CHANGES,
             started: 0,
@@ -151,6 +160,7 @@ impl Request {
             limit_rate: None,
             captures: Captures::default(),
             variables: Vec::new(),
+            variable_depth: 0,
             contexts: Vec::new(),
         }
     }
@@ -179,6 +189,7 @@ impl Request {
 
     /// Makes ready for the next request of the same connection.
     pub fn reset(&mut self) {
+        self.real_peer = None;
         self.local = None;
         self.head.reset();
         self.head_end = 0;
@@ -197,6 +208,7 @@ impl Request {
         self.root_tested = false;
         self.adds_uri_to_alias = false;
         self.error_status = 0;
+        self.is_post_action = false;
         self.in_error_page = false;
         self.uri_changes_left = MAX_URI_CHANGES;
         self.sent = 0;
@@ -205,8 +217,9 @@ impl Request {
         self.is_chunked = false;
         self.id = None;
         self.limit_rate = None;
-        self.captures.groups.clear();
+        self.captures.clear();
         self.variables.clear();
+        self.variable_depth = 0;
         self.contexts.clear();
     }
 
@@ -218,8 +231,9 @@ impl Request {
         self.connection.as_mut().expect("a request in use has its connection")
     }
 
+    /// The client: the other end of the connection, or whom that speaks for.
     pub fn peer(&self) -> Peer {
-        self.connection().peer
+        self.real_peer.unwrap_or(self.connection().peer)
     }
 
     /// The address and port that the client connected to; `None` on a UNIX socket.
@@ -301,23 +315,30 @@ impl Request {
 
     /// Matches and remembers the groups for `$1` to `$9` and for the pattern's named variables.
     ///
-    /// A pattern that runs into its step limit is logged and does not match.
-    pub fn matches(&mut self, pattern: &NamedPattern, subject: &[u8]) -> bool {
+    /// A pattern that runs into its step limit is logged.
+    pub fn matches(&mut self, pattern: &NamedPattern, subject: &[u8]) -> Result<bool, StepLimit> {
         let found = pattern.pattern.captures(subject, &mut self.captures.trial);
-        let matched = found.unwrap_or_else(|error| {
-            let subject = Text(subject);
-            log!(self.log(), Alert, *self, "matching \"{}\" failed: {}", subject, error);
-            false
-        });
-        if !matched {
-            return false;
+        if found.is_err() {
+            let (subject, text) = (Text(subject), Text(&pattern.text));
+            // PCRE2_ERROR_MATCHLIMIT
+            log!(
+                self.log(),
+                Alert,
+                *self,
+                "pcre2_match() failed: -47 on \"{}\" using \"{}\"",
+                subject,
+                text
+            );
+        }
+        if !found? {
+            return Ok(false);
         }
         self.captures.keep_trial(subject);
         for (id, group) in &pattern.names {
             let value = self.captures.group(*group).map(Bytes::copy_from_slice);
             self.store(*id, value);
         }
-        true
+        Ok(true)
     }
 
     /// Sets a stored or cached variable; `None` is "not found".
@@ -351,6 +372,11 @@ impl Request {
 }
 
 impl Captures {
+    /// Forgets the last match.
+    pub fn clear(&mut self) {
+        self.groups.clear();
+    }
+
     fn keep_trial(&mut self, subject: &[u8]) {
         std::mem::swap(&mut self.groups, &mut self.trial);
         self.subject.clear();
@@ -376,6 +402,23 @@ impl Session for Request {
             }
             None => false,
         }
+    }
+
+    fn matches(&mut self, pattern: &NamedPattern, subject: &[u8]) -> Result<bool, StepLimit> {
+        Request::matches(self, pattern, subject)
+    }
+
+    fn client(&self) -> Peer {
+        self.peer()
+    }
+
+    fn forwarded_for(&self) -> Vec<&[u8]> {
+        if self.header(Known::XForwardedFor).is_none() {
+            return Vec::new();
+        }
+        let fields = self.head.fields();
+        let named = fields.filter(|(name, _)| name.eq_ignore_ascii_case(b"x-forwarded-for"));
+        named.map(|(_, value)| value).collect()
     }
 }
 
@@ -406,7 +449,7 @@ impl Origin for Request {
         if !self.doing.is_empty() {
             write!(line, " while {}", self.doing)?;
         }
-        write!(line, ", client: {}", connection.peer)?;
+        write!(line, ", client: {}", self.real_peer.unwrap_or(connection.peer))?;
         write!(line, ", server: {}", Text(self.server.name()))?;
         let request_line = self.head.request_line();
         if !request_line.is_empty() {

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
+use daemun_pattern::StepLimit;
+
 use crate::config::{HttpConfig, Server};
 use crate::core::server_name::{self, ServerName};
 use crate::request::Request;
@@ -53,26 +55,28 @@ impl ServerNames {
         !self.patterns.is_empty() || servers.any(|server| *server != only)
     }
 
-    /// The server that answers to `host`, which is in lower case.
+    /// The server that answers to `host`, which is in lower case. An error is a pattern that ran into its step limit.
     pub fn find(
         &self,
         config: &'static HttpConfig,
         request: &mut Request,
         host: &[u8],
-    ) -> Option<&'static Server> {
+    ) -> Result<Option<&'static Server>, StepLimit> {
         let by_name =
             self.exact.get(host).or_else(|| self.by_suffix(host)).or_else(|| self.by_prefix(host));
         if let Some(server) = by_name {
-            return Some(&config.servers[*server]);
+            return Ok(Some(&config.servers[*server]));
         }
-        self.patterns.iter().find_map(|(server, position)| {
+        for (server, position) in &self.patterns {
             let server = &config.servers[*server];
             let named = &server.settings().of(&server_name::SETTINGS).names.0[*position];
-            match &named.name {
-                ServerName::Pattern(pattern) => request.matches(pattern, host).then_some(server),
-                _ => None,
+            if let ServerName::Pattern(pattern) = &named.name
+                && request.matches(pattern, host)?
+            {
+                return Ok(Some(server));
             }
-        })
+        }
+        Ok(None)
     }
 
     fn by_suffix(&self, host: &[u8]) -> Option<&ServerIndex> {

@@ -6,29 +6,32 @@ use std::net::IpAddr;
 use base64::Engine;
 use bytes::Bytes;
 use daemun_conf::Diagnostics;
+use daemun_core::log;
 use daemun_core::script::{Compute, Definition, Named, VariableId, Variables};
 use daemun_proto::http1::Version;
 
-use crate::core::server_name;
+use crate::core::{rewriting, server_name};
 use crate::date;
 use crate::files;
 use crate::head::Known;
-use crate::module::{HttpModule, Variable};
+use crate::module::{HttpModule, Variable, VariableValue};
 use crate::request::Request;
 
 /// What each name of a configuration stands for, by id.
 #[derive(Default)]
-pub struct Definitions(Vec<Resolved>);
+pub struct Definitions(Vec<(Box<str>, Resolved)>);
 
 enum Resolved {
     /// Its value is in the request, where there is one.
-    Stored,
+    Captured,
+    /// The same, and empty where there is none.
+    Assigned,
     Computed {
         compute: Compute,
         volatile: bool,
     },
     BuiltIn {
-        value: fn(&mut Request, &str, &mut Vec<u8>) -> bool,
+        value: VariableValue,
         member: Box<str>,
     },
 }
@@ -40,27 +43,31 @@ impl Definitions {
         modules: &[&'static HttpModule],
         diagnostics: &mut Diagnostics,
     ) -> Definitions {
-        let resolve = |named: &Named| {
-            if let Some(definition) = &named.definition {
-                return match definition.clone() {
-                    Definition::Stored => Resolved::Stored,
-                    Definition::Computed { compute, volatile } => {
-                        Resolved::Computed { compute, volatile }
-                    }
-                };
+        let mut resolve = |named: &Named| {
+            let name = &named.name;
+            let built_in = built_in(name, modules);
+            let is_fixed = built_in
+                .is_some_and(|(variable, member)| member.is_empty() && !variable.is_changeable);
+            if is_fixed && named.definition.is_some() {
+                diagnostics.emerg(format!("the duplicate \"{name}\" variable"), named.defined);
             }
-            match built_in(&named.name, modules) {
-                Some((variable, member)) => {
+            match (named.definition.clone(), built_in) {
+                (Some(Definition::Captured), _) => Resolved::Captured,
+                (Some(Definition::Computed { compute, volatile }), _) => {
+                    Resolved::Computed { compute, volatile }
+                }
+                (_, Some((variable, member))) => {
                     Resolved::BuiltIn { value: variable.value, member: member.into() }
                 }
-                None => {
-                    let name = &named.name;
+                (Some(Definition::Assigned), None) => Resolved::Assigned,
+                (None, None) => {
                     diagnostics.emerg(format!("unknown \"{name}\" variable"), named.used);
-                    Resolved::Stored
+                    Resolved::Captured
                 }
             }
         };
-        Definitions(variables.list().iter().map(resolve).collect())
+        let names = variables.list().iter();
+        Definitions(names.map(|named| (named.name.as_str().into(), resolve(named))).collect())
     }
 }
 
@@ -90,18 +97,41 @@ pub fn evaluate(request: &mut Request, id: VariableId, out: &mut Vec<u8>) -> boo
         return append_option(stored.as_deref(), out);
     }
     let config = request.config;
-    match &config.variables.0[usize::from(id.0)] {
-        Resolved::Stored => false,
+    let (name, resolved) = &config.variables.0[usize::from(id.0)];
+    match resolved {
+        Resolved::Captured => false,
+        Resolved::Assigned => {
+            if *request.settings(&rewriting::SETTINGS).warns_of_uninitialized {
+                log!(request.log(), Warn, *request, "using uninitialized \"{}\" variable", name);
+            }
+            request.store(id, Some(Bytes::new()));
+            true
+        }
         Resolved::BuiltIn { value, member } => value(request, member, out),
-        Resolved::Computed { compute, volatile: true } => compute(request, out),
-        Resolved::Computed { compute, volatile: false } => {
+        Resolved::Computed { compute, volatile } => {
             let start = out.len();
-            let found = compute(request, out);
-            let value = found.then(|| Bytes::copy_from_slice(&out[start..]));
-            request.store(id, value);
+            let found = compute_within(request, name, compute, out);
+            if !volatile {
+                let value = found.then(|| Bytes::copy_from_slice(&out[start..]));
+                request.store(id, value);
+            }
             found
         }
     }
+}
+
+/// How many computed variables may need one another.
+const MAX_DEPTH: u8 = 100;
+
+fn compute_within(request: &mut Request, name: &str, compute: &Compute, out: &mut Vec<u8>) -> bool {
+    if request.variable_depth == MAX_DEPTH {
+        log!(request.log(), Error, *request, "cycle while evaluating variable \"{}\"", name);
+        return false;
+    }
+    request.variable_depth += 1;
+    let found = compute(request, out);
+    request.variable_depth -= 1;
+    found
 }
 
 fn append_option(value: Option<&[u8]>, out: &mut Vec<u8>) -> bool {
@@ -134,17 +164,14 @@ fn append_seconds(milliseconds: u64, out: &mut Vec<u8>) -> bool {
     append_display(format_args!("{}.{:03}", milliseconds / 1000, milliseconds % 1000), out)
 }
 
-const fn variable(
-    name: &'static str,
-    value: fn(&mut Request, &str, &mut Vec<u8>) -> bool,
-) -> Variable {
-    Variable { name, value }
+const fn variable(name: &'static str, value: VariableValue) -> Variable {
+    Variable::new(name, value)
 }
 
 /// The core's variables, in the order of nginx's documentation of the request's life.
 static CORE: &[Variable] = &[
     variable("arg_", |r, name, out| append_option(r.argument(name.as_bytes()), out)),
-    variable("args", |r, _, out| !r.args.is_empty() && append(&r.args, out)),
+    Variable::changeable("args", |r, _, out| !r.args.is_empty() && append(&r.args, out)),
     variable("binary_remote_addr", binary_remote_addr),
     variable("body_bytes_sent", |r, _, out| append_number(r.sent.saturating_sub(r.sent_head), out)),
     variable("bytes_sent", |r, _, out| append_number(r.sent, out)),
@@ -164,7 +191,7 @@ static CORE: &[Variable] = &[
     variable("https", |_, _, _| true),
     variable("is_args", |r, _, out| r.args.is_empty() || append(b"?", out)),
     variable("is_request_port", |r, _, out| r.host_port.is_none() || append(b":", out)),
-    variable("limit_rate", |r, _, out| append_number(r.limit_rate.unwrap_or(0), out)),
+    Variable::changeable("limit_rate", |r, _, out| append_number(r.limit_rate.unwrap_or(0), out)),
     variable("msec", |_, _, out| {
         append_seconds(date::milliseconds(daemun_event::wall_clock()), out)
     }),

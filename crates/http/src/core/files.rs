@@ -137,7 +137,7 @@ fn set_root(
     let root = make(script_of_path(loader, word)?);
     let alias_of = match (&root, loader.context()) {
         (Root::Alias(_), Contexts::LOCATION) => {
-            match &loader.settings(&routing::SETTINGS).location.0 {
+            match loader.settings(&routing::SETTINGS).location.0.as_deref() {
                 Some(Match::Exact(name) | Match::Prefix { name, .. }) => Some(name.len()),
                 Some(Match::Named(_)) => {
                     return Err("cannot be used inside the named location".into());

@@ -8,7 +8,9 @@ pub mod files;
 pub mod limit_except;
 pub mod listen;
 pub mod mime;
+pub mod post_action;
 pub mod redirects;
+pub mod rewriting;
 pub mod routing;
 pub mod sending;
 pub mod server_name;
@@ -27,7 +29,9 @@ pub const PARTS: &[&HttpModule] = &[
     &files::MODULE,
     &mime::MODULE,
     &error_page::MODULE,
+    &post_action::MODULE,
     &redirects::MODULE,
+    &rewriting::MODULE,
     &limit_except::MODULE,
     &tracking::MODULE,
 ];

@@ -1,5 +1,8 @@
 //! `http`, `server` and `location`: the blocks that a request is routed through.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use daemun_conf as conf;
 use daemun_core::load::{Fault, Loader};
 use daemun_core::module::{Action, Contexts, Module, SettingsKey};
@@ -43,10 +46,11 @@ pub enum Satisfy {
 
 settings! {
     pub struct Settings {
-        /// The header of this location; `None` in other blocks.
-        location: Own<Option<Match>>,
+        /// The header of this location, or of the one around an `if`; `None` in other blocks.
+        location: Own<Option<Arc<Match>>>,
         internal: Own<bool>,
         satisfy: Satisfy = Satisfy::All,
+        auth_delay: Duration = Duration::ZERO,
         merge_slashes: bool = true,
     }
 }
@@ -68,6 +72,9 @@ pub static MODULE: HttpModule = HttpModule {
                 "Answers 404 unless an internal redirect led here.";
             "satisfy" in HTTP_SERVER_LOCATION, Exactly(1), "all", set!(SETTINGS.satisfy, satisfy),
                 "Whether all access modules must allow a request, or any one.";
+            "auth_delay" in HTTP_SERVER_LOCATION, Exactly(1), "0s",
+                set!(SETTINGS.auth_delay, values::milliseconds),
+                "How long a refusal with status 401 is held back, against guessing.";
             "merge_slashes" in HTTP_SERVER, Flag, "on", set!(SETTINGS.merge_slashes, values::flag),
                 "Takes adjacent slashes in a URI for one.";
             "server_names_hash_max_size" in HTTP, Exactly(1), "512", GROWS,
@@ -114,7 +121,7 @@ fn location(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), 
     let header = read_header(loader, directive)?;
     check_nesting(loader, &header)?;
     loader.enter_with(Contexts::LOCATION, directive, |settings| {
-        settings.of_mut(&SETTINGS).location = Own(Some(header));
+        settings.of_mut(&SETTINGS).location = Own(Some(Arc::new(header)));
     });
     Ok(())
 }
@@ -161,7 +168,7 @@ fn check_nesting(loader: &mut Loader<'_>, inner: &Match) -> Result<(), Fault> {
     };
     let (outer_name, name) =
         (String::from_utf8_lossy(outer.name()), String::from_utf8_lossy(inner.name()));
-    match (outer, inner) {
+    match (&**outer, inner) {
         (Match::Exact(_), _) => {
             Err(format!("location \"{name}\" cannot be inside the exact location \"{outer_name}\"")
                 .into())

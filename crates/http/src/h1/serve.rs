@@ -18,7 +18,7 @@ use super::read_head::{self, Head};
 use super::send::{self, Sent, Settled};
 use super::{close, panics};
 use crate::config::{HttpConfig, Server};
-use crate::core::{client, connection as keeping};
+use crate::core::{client, connection as keeping, post_action};
 use crate::module::Handler;
 use crate::phases::{self, Answer};
 use crate::request::{Request, Text};
@@ -430,6 +430,9 @@ async fn conclude(request: &mut Request, sent: io::Result<()>, http: &Http, drai
         log_send_error(request, error);
     }
     request.is_complete = sent.is_ok();
+    if has_post_action(request) {
+        Box::pin(phases::after_answer(request)).await;
+    }
     http.counters.set_stage(Stage::Logging);
     write_access_log(request).await;
     if sent.is_err() {
@@ -452,6 +455,10 @@ async fn conclude(request: &mut Request, sent: io::Result<()>, http: &Http, drai
     http.counters.set_stage(Stage::Closing);
     Box::pin(close::linger(request)).await;
     Next::Close
+}
+
+fn has_post_action(request: &Request) -> bool {
+    request.settings(&post_action::SETTINGS).target.is_some()
 }
 
 async fn answer_of(request: &mut Request, head: Head) -> Answer {

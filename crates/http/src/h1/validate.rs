@@ -16,7 +16,7 @@ pub fn target(request: &mut Request) -> Result<(), Status> {
     if let Some(authority) = line.authority {
         let text = authority.of(&request.head.bytes).to_vec();
         match parse_host(&text) {
-            Ok(host) => choose_server(request, &host),
+            Ok(host) => choose_server(request, &host)?,
             Err(_) => {
                 log!(request.log(), Info, *request, "client sent invalid host in request line");
                 return Err(Status::BAD_REQUEST);
@@ -62,15 +62,12 @@ pub fn field(request: &mut Request, field: HeaderLine) -> Result<(), Status> {
     let bytes = std::mem::take(&mut request.head.bytes);
     let host = parse_host(field.value.of(&bytes));
     let result = match &host {
-        Ok(host) if request.host.is_empty() => {
-            choose_server(request, host);
-            Ok(())
-        }
+        Ok(host) if request.host.is_empty() => choose_server(request, host),
         Ok(_) => Ok(()),
         Err(_) => Err(Status::BAD_REQUEST),
     };
     request.head.bytes = bytes;
-    if result.is_err() {
+    if result == Err(Status::BAD_REQUEST) {
         log!(request.log(), Info, *request, "client sent invalid host header");
     }
     result
@@ -94,7 +91,7 @@ pub fn log_duplicate(request: &Request, field: HeaderLine, previous: HeaderLine)
 }
 
 /// The server of the request's host; the address's default server where no name fits.
-fn choose_server(request: &mut Request, host: &Host<'_>) {
+fn choose_server(request: &mut Request, host: &Host<'_>) -> Result<(), Status> {
     request.host.clear();
     request.host.extend_from_slice(host.name);
     if host.needs_lowering {
@@ -102,25 +99,29 @@ fn choose_server(request: &mut Request, host: &Host<'_>) {
     }
     request.host_port = host.port.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
     let name = std::mem::take(&mut request.host);
-    find_server(request, &name);
+    let found = find_server(request, &name);
     request.host = name;
+    found
 }
 
-fn find_server(request: &mut Request, host: &[u8]) {
+fn find_server(request: &mut Request, host: &[u8]) -> Result<(), Status> {
     let config = request.config;
     let servers = config.virtual_of(request.connection());
-    if !servers.is_alone
-        && let Some(server) = servers.names.find(config, request, host)
-    {
+    if servers.is_alone {
+        return Ok(());
+    }
+    let found = servers.names.find(config, request, host);
+    if let Some(server) = found.map_err(|_| Status::INTERNAL_SERVER_ERROR)? {
         request.server = server;
         request.location = &server.location;
     }
+    Ok(())
 }
 
 /// Checks the head as a whole.
 pub fn head(request: &mut Request) -> Result<(), Status> {
     if request.host.is_empty() {
-        find_server(request, b"");
+        find_server(request, b"")?;
     }
     let version = request.head.version();
     if request.header(Known::Host).is_none() && version > Version::HTTP_10 {

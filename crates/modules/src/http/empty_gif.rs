@@ -38,7 +38,7 @@ pub static MODULE: HttpModule = HttpModule {
         },
     },
     handlers: &[PhaseHandler {
-        phase: Phase::Content,
+        phase: Phase::Dedicated,
         applies: |settings| settings.of(&SETTINGS).is_here.0,
         handler: Handler::Now(answer),
     }],

@@ -6,9 +6,10 @@ pub mod empty_gif;
 pub mod headers;
 pub mod index;
 pub mod log;
+pub mod map;
 pub mod not_modified;
 pub mod range;
-pub mod return_;
+pub mod rewrite;
 pub mod server_status;
 pub mod ssl;
 pub mod static_files;
@@ -22,7 +23,8 @@ use daemun_proto::http1::Method;
 /// Handlers of a phase, and filters, act in this order.
 pub static MODULES: &[&HttpModule] = &[
     &ssl::MODULE,
-    &return_::MODULE,
+    &map::MODULE,
+    &rewrite::MODULE,
     &access::MODULE,
     &try_files::MODULE,
     // Content: what a location is dedicated to goes before what looks at the URI.

@@ -42,25 +42,21 @@ pub static MODULE: HttpModule = HttpModule {
         },
     },
     variables: &[
-        Variable {
-            name: "connections_active",
-            value: |request, _, out| append(request.scoreboard().totals().active, out),
-        },
-        Variable {
-            name: "connections_reading",
-            value: |request, _, out| append(request.scoreboard().totals().reading, out),
-        },
-        Variable {
-            name: "connections_waiting",
-            value: |request, _, out| append(request.scoreboard().totals().waiting, out),
-        },
-        Variable {
-            name: "connections_writing",
-            value: |request, _, out| append(request.scoreboard().totals().writing, out),
-        },
+        Variable::new("connections_active", |request, _, out| {
+            append(request.scoreboard().totals().active, out)
+        }),
+        Variable::new("connections_reading", |request, _, out| {
+            append(request.scoreboard().totals().reading, out)
+        }),
+        Variable::new("connections_waiting", |request, _, out| {
+            append(request.scoreboard().totals().waiting, out)
+        }),
+        Variable::new("connections_writing", |request, _, out| {
+            append(request.scoreboard().totals().writing, out)
+        }),
     ],
     handlers: &[PhaseHandler {
-        phase: Phase::Content,
+        phase: Phase::Dedicated,
         applies: |settings| settings.of(&SETTINGS).is_here.0,
         handler: Handler::Now(answer),
     }],
