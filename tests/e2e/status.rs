@@ -1,6 +1,6 @@
 //! `server_status`: what the workers do, for people and for programs.
 
-use daemun_tests::{Server, eventually};
+use daemun_tests::{Server, Setup, eventually};
 
 /// The value behind a key of `?auto`.
 fn value<'p>(page: &'p str, key: &str) -> &'p str {
@@ -29,7 +29,7 @@ const CONFIGURATION: &str = "
 
 #[test]
 fn programs_find_the_keys_of_apache_in_its_order() {
-    let server = Server::start(CONFIGURATION);
+    let server = Setup::new().mpm("mpm native;").start(CONFIGURATION);
     server.get("/");
     // Whatever has no value within the first second is there in the second one.
     eventually("there are rates", || server.get("/status?auto").text().contains("ReqPerSec"));
@@ -69,7 +69,7 @@ fn requests_and_bytes_add_up() {
 
 #[test]
 fn what_workers_do_is_on_the_board() {
-    let server = Server::start(CONFIGURATION);
+    let server = Setup::new().mpm("mpm native;").start(CONFIGURATION);
     let mut idle = server.client();
     idle.get("/");
     let mut slow = server.client();

@@ -34,7 +34,9 @@ const CONFIGURATION: &str = "
 
 fn server(slow: &SlowFiles, pools: &str, settings: &str) -> Server {
     let configuration = CONFIGURATION.replace("%pools", pools).replace("%settings", settings);
-    Setup::new().start(&configuration.replace("%slow", slow.folder().to_str().unwrap()))
+    Setup::new()
+        .mpm("mpm native;")
+        .start(&configuration.replace("%slow", slow.folder().to_str().unwrap()))
 }
 
 /// Asks for the slow file and does not wait for it.

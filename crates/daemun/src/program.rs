@@ -43,22 +43,7 @@ impl Program for Server {
     type Configuration = Configuration;
 
     fn load(&self) -> Result<Cycle<Configuration>, String> {
-        let mut files = Files::default();
-        let mut diagnostics = Diagnostics::default();
-        let log_files = Arc::new(OpenFiles::default());
-        let cycle = self.read(&mut files, &mut diagnostics, &log_files);
-        self.report(&diagnostics, &files);
-        let first = diagnostics.iter().find(|diagnostic| diagnostic.severity == Severity::Emerg);
-        match first {
-            Some(first) => Err(first.sentence(&files)),
-            None => Ok(Cycle {
-                configuration: Configuration { http: cycle.http, files },
-                settings: cycle.settings,
-                listen: cycle.listen,
-                log: cycle.log,
-                files: log_files,
-            }),
-        }
+        self.load_with(Files::default())
     }
 
     fn prepare(
@@ -93,6 +78,25 @@ struct Read {
 }
 
 impl Server {
+    /// As [`load`](Program::load), with files that the program pretends.
+    pub fn load_with(&self, mut files: Files) -> Result<Cycle<Configuration>, String> {
+        let mut diagnostics = Diagnostics::default();
+        let log_files = Arc::new(OpenFiles::default());
+        let cycle = self.read(&mut files, &mut diagnostics, &log_files);
+        self.report(&diagnostics, &files);
+        let first = diagnostics.iter().find(|diagnostic| diagnostic.severity == Severity::Emerg);
+        match first {
+            Some(first) => Err(first.sentence(&files)),
+            None => Ok(Cycle {
+                configuration: Configuration { http: cycle.http, files },
+                settings: cycle.settings,
+                listen: cycle.listen,
+                log: cycle.log,
+                files: log_files,
+            }),
+        }
+    }
+
     fn read(
         &self,
         files: &mut Files,
