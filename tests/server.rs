@@ -245,6 +245,13 @@ impl Server {
         Output::of(&mut self.setup.command(arguments))
     }
 
+    /// Runs one of the program's commands, with the options of the server.
+    pub fn run_command(&self, words: &[&str]) -> Output {
+        let options = self.setup.command(&[]);
+        let mut command = Command::new(options.get_program());
+        Output::of(command.args(words).args(options.get_args()))
+    }
+
     pub fn error_log(&self) -> String {
         self.folder().read("error.log")
     }

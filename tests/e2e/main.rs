@@ -11,6 +11,7 @@ mod listings;
 mod locations;
 mod logs;
 mod maps;
+mod models;
 mod notices;
 mod parity;
 mod processes;

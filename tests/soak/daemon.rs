@@ -43,6 +43,23 @@ impl Daemon {
         daemon
     }
 
+    /// With a process model that the test chooses.
+    pub fn start_as(setup: Setup, model: &str, workers: usize) -> Daemon {
+        setup.folder.write("file", [b'x'; 20_000]);
+        let output = setup.run(&format!("{model}\n{}", configuration(2, "")), &[]);
+        assert_eq!(output.code, Some(0), "{}", output.stderr);
+        let daemon = Daemon { setup };
+        daemon.has_workers(daemon.pid(), workers);
+        daemon
+    }
+
+    /// Reloads with another process model.
+    pub fn switch(&self, model: &str) {
+        self.setup.configure(&format!("{model}\n{}", configuration(2, "")));
+        let output = Output::of(&mut self.setup.command(&["-s", "reload"]));
+        assert_eq!(output.code, Some(0), "{}", output.stderr);
+    }
+
     pub fn load(&self, kept: usize) -> Load {
         let port = self.setup.filled("{port}").parse().unwrap();
         Load::start(port, kept)

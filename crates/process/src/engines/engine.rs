@@ -120,6 +120,9 @@ impl<P: Protocol, R: Runner<P>> Engine<P, R> {
                 ended => self.settle(Poll::Ready(ended)),
             }
         }
+        if self.acceptor.waits_for_room() && !self.must_pause() {
+            self.watch(Acceptor::resume);
+        }
     }
 
     /// How long the reactor may wait for events before that has to be done again.
