@@ -60,9 +60,11 @@ struct Watched {
     under_way: u8,
     /// The receive is being cancelled.
     ending: bool,
-    /// What comes after all that is held: an errno of recv(2).
-    error: u16,
+    /// The number of the last request.
+    asked: u64,
     held: Held,
+    /// How receiving ended, which is told after all that is held: zero bytes or an errno.
+    end: Option<u16>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -119,8 +121,9 @@ impl Uring {
             kind,
             under_way: 0,
             ending: false,
-            error: 0,
+            asked: 0,
             held: Held::NOTHING,
+            end: None,
         });
     }
 
@@ -138,7 +141,10 @@ impl Uring {
         watched.under_way |= request as u8;
         let entry = entry(request, watched).user_data(request.name(key));
         // SAFETY: such a request points to nothing; it receives to provided buffers.
-        unsafe { self.ring.push(entry) };
+        let number = unsafe { self.ring.push(entry) };
+        if let Some(watched) = self.watched(key) {
+            watched.asked = number;
+        }
     }
 
     fn cancel(&mut self, key: Key, request: Request) {
@@ -224,14 +230,12 @@ impl Uring {
         let mut ready = 0;
         if is_over {
             watched.ending = false;
-            match -result {
-                0 => ready = HUP,
-                libc::ECANCELED | libc::ENOBUFS | libc::EINTR => {}
-                code @ 1.. => {
-                    watched.error = code as u16;
-                    ready = HUP;
-                }
-                _ => {}
+            watched.end = match -result {
+                libc::ECANCELED | libc::ENOBUFS | libc::EINTR => None,
+                code => u16::try_from(code).ok(),
+            };
+            if watched.end.is_some() {
+                ready = HUP;
             }
         }
         if !watched.is_drained() {
@@ -267,7 +271,7 @@ impl Uring {
 
 impl Watched {
     fn is_drained(&self) -> bool {
-        self.held.is_empty() && self.error == 0
+        self.held.is_empty() && self.end.is_none()
     }
 }
 
@@ -318,6 +322,12 @@ impl Backend for Uring {
         let watched = self.watched[key.slot() as usize].take();
         let Some(mut watched) = watched else { return };
         self.buffers.clear(&mut watched.held);
+        if watched.under_way == 0 {
+            return;
+        }
+        // what it has not seen would concern the next descriptor of this number; it can only fail
+        // where the ring is of no use any more
+        let _ = self.ring.ensure_seen(watched.asked);
         // the kernel keeps the connection open for as long as anything is under way
         for request in [Request::Receive, Request::Room, Request::End, Request::Level] {
             if watched.under_way & request as u8 != 0 {
@@ -356,9 +366,10 @@ impl Backend for Uring {
             return Received { result: Err(io::ErrorKind::WouldBlock.into()), ready: READ };
         };
         let result = match buffers.take(&mut watched.held, bytes) {
-            0 => match std::mem::take(&mut watched.error) {
-                0 => Err(io::ErrorKind::WouldBlock.into()),
-                code => Err(io::Error::from_raw_os_error(code.into())),
+            0 => match watched.end.take() {
+                None => Err(io::ErrorKind::WouldBlock.into()),
+                Some(0) => Ok(0),
+                Some(code) => Err(io::Error::from_raw_os_error(code.into())),
             },
             count => Ok(count),
         };

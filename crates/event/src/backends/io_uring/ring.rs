@@ -12,11 +12,16 @@ use crate::backends::OpenError;
 /// Requests that one entry into the kernel takes, and completions that it may leave.
 const REQUESTS: u32 = 1024;
 const COMPLETIONS: u32 = 4096;
+/// Entries into the kernel until it counts as stuck.
+const TRIES: usize = 8;
 
 pub(super) struct Ring {
     ring: IoUring,
     /// Requests that the queue had no room for, in order.
     backlog: VecDeque<squeue::Entry>,
+    /// Requests pushed, and the first of them that the kernel may not have seen.
+    pushed: u64,
+    unseen: u64,
 }
 
 impl Ring {
@@ -25,28 +30,37 @@ impl Ring {
         let ring = IoUring::builder()
             .dontfork()
             .setup_cqsize(COMPLETIONS)
+            .setup_submit_all()
             .setup_single_issuer()
             // completions only come about while this thread is in io_uring_enter(2)
             .setup_defer_taskrun()
             .setup_taskrun_flag()
             .build(REQUESTS)
             .map_err(why_not)?;
-        Ok(Ring { ring, backlog: VecDeque::new() })
+        Ok(Ring { ring, backlog: VecDeque::new(), pushed: 0, unseen: 0 })
     }
 
     pub(super) fn submitter(&self) -> Submitter<'_> {
         self.ring.submitter()
     }
 
-    /// Has a request submitted with the next wait.
+    /// Has a request submitted with the next wait; its number.
     ///
     /// # Safety
     /// What the request points to lives until it has completed.
-    pub(super) unsafe fn push(&mut self, request: squeue::Entry) {
+    pub(super) unsafe fn push(&mut self, request: squeue::Entry) -> u64 {
         // SAFETY: the caller's promise.
         if !self.backlog.is_empty() || unsafe { self.ring.submission().push(&request) }.is_err() {
             self.backlog.push_back(request);
         }
+        self.pushed += 1;
+        self.pushed - 1
+    }
+
+    /// Makes sure that the kernel has seen a request, which names a descriptor by its number, before
+    /// that descriptor is closed.
+    pub(super) fn ensure_seen(&mut self, number: u64) -> io::Result<()> {
+        if number >= self.unseen { self.submit() } else { Ok(()) }
     }
 
     /// Submits what was pushed, and waits for a completion within `timeout` where there is none.
@@ -58,14 +72,17 @@ impl Ring {
             return Ok(());
         }
         requests.sync();
-        forgive(match (wants, timeout) {
+        drop((requests, completions));
+        let entered = match (wants, timeout) {
             (false, _) => submitter.submit(),
             (true, None) => submitter.submit_and_wait(1),
             (true, Some(timeout)) => {
                 let timeout = Timespec::from(timeout);
                 submitter.submit_with_args(1, &SubmitArgs::new().timespec(&timeout))
             }
-        })
+        };
+        self.note_seen();
+        forgive(entered)
     }
 
     pub(super) fn next(&mut self) -> Option<cqueue::Entry> {
@@ -74,11 +91,23 @@ impl Ring {
 
     /// Ends the request called `name`: all its completions can be [taken](Self::next) after this.
     pub(super) fn cancel_now(&mut self, name: u64) -> io::Result<()> {
-        self.submit_backlog()?;
-        forgive(self.ring.submit())?;
+        self.submit()?;
         // it may have ended by itself
         let _ = self.ring.submitter().register_sync_cancel(None, CancelBuilder::user_data(name));
         forgive(self.ring.submit())
+    }
+
+    /// Submits all that was pushed.
+    fn submit(&mut self) -> io::Result<()> {
+        for _ in 0..TRIES {
+            self.submit_backlog()?;
+            forgive(self.ring.submit())?;
+            self.note_seen();
+            if self.unseen == self.pushed {
+                return Ok(());
+            }
+        }
+        Err(io::Error::other("io_uring takes no requests"))
     }
 
     fn submit_backlog(&mut self) -> io::Result<()> {
@@ -97,6 +126,12 @@ impl Ring {
             }
         }
         Ok(())
+    }
+
+    fn note_seen(&mut self) {
+        if self.backlog.is_empty() && self.ring.submission().is_empty() {
+            self.unseen = self.pushed;
+        }
     }
 }
 
