@@ -2,14 +2,14 @@
 
 use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use daemun_core::debug;
 use daemun_core::thread_pool::Ticket;
 use rustix::io::Errno;
 
-use super::{Pace, chunk_size, has_become_shorter, read_buffer, send_bytes, wait_for_client};
+use super::reading::{self, Reader};
+use super::{Pace, chunk_size, send_bytes, wait_for_client};
 use crate::body::{Body, Chunk, FileRange};
 use crate::core::{aio, sending};
 use crate::request::Request;
@@ -52,7 +52,8 @@ pub(super) async fn send_file(
     range: FileRange,
     ticket: Option<Ticket>,
 ) -> io::Result<()> {
-    match *request.settings(&sending::SETTINGS).sendfile {
+    let sendfile = *request.settings(&sending::SETTINGS).sendfile;
+    match sendfile && !reading::is_direct(request, &range) {
         true => send_from_file(request, pace, range, ticket).await,
         false => copy_file(request, pace, range, ticket).await,
     }
@@ -81,10 +82,9 @@ async fn send_from_file(
             .run(move || rustix::fs::sendfile(&*socket, &*file, Some(&mut offset), count))
             .await;
         match sent {
-            Ok(0) => return Err(has_become_shorter()),
+            Ok(0) => return Err(reading::has_become_shorter()),
             Ok(sent) => {
-                range.offset += sent as u64;
-                range.length -= sent as u64;
+                range.skip(sent as u64);
                 request.sent += sent as u64;
                 debug!(request.log(), Event, *request, "sendfile: {} of {}", sent, count);
             }
@@ -102,23 +102,18 @@ async fn copy_file(
     mut range: FileRange,
     mut ticket: Option<Ticket>,
 ) -> io::Result<()> {
-    let mut buffer = read_buffer(request, &range);
+    let mut reader = Reader::new(request, &range);
     while range.length > 0 {
-        let count = usize::try_from(range.length).unwrap_or(usize::MAX).min(buffer.len());
-        let (file, offset) = (Arc::clone(&range.file), range.offset);
+        let wanted = range.clone();
         let job = take(&mut ticket, request)?.run(move || {
-            let read = file.read_at(&mut buffer[..count], offset);
-            (buffer, read)
+            let read = reader.read(&wanted);
+            (reader, read)
         });
         let (filled, read) = job.await;
-        buffer = filled;
+        reader = filled;
         let read = read?;
-        if read == 0 {
-            return Err(has_become_shorter());
-        }
-        range.offset += read as u64;
-        range.length -= read as u64;
-        send_bytes(request, pace, &buffer[..read], range.length > 0).await?;
+        range.skip(read.len() as u64);
+        send_bytes(request, pace, reader.bytes(read), range.length > 0).await?;
     }
     Ok(())
 }
