@@ -92,6 +92,28 @@ fn the_pool_may_be_computed() {
 }
 
 #[test]
+fn large_files_arrive_whole_by_any_way() {
+    let content: Vec<u8> = (0..16u32 << 20).map(|number| (number / 7 % 251) as u8).collect();
+    let server = Setup::new().file("html/large", &content).http(
+        "aio threads;
+         server {
+             listen 127.0.0.1:{port};
+             location /read/ { alias {dir}/html/; }
+             location /send/ { sendfile on; alias {dir}/html/; }
+             location /pieces/ { sendfile on; sendfile_max_chunk 100k; alias {dir}/html/; }
+             location /direct/ { sendfile on; directio 1m; directio_alignment 4k; alias {dir}/html/; }
+         }",
+    );
+    for uri in ["/read/large", "/send/large", "/pieces/large", "/direct/large"] {
+        let mut client = server.client();
+        assert!(client.get(uri).body == content, "{uri}");
+        client
+            .send(format!("GET {uri} HTTP/1.1\r\nHost: a\r\nRange: bytes=1000000-2000000\r\n\r\n"));
+        assert!(client.answer().body == content[1_000_000..=2_000_000], "{uri}");
+    }
+}
+
+#[test]
 fn without_threads_a_slow_file_stalls_its_worker() {
     let Some(slow) = SlowFiles::mount(content()) else { return };
     let server = server(&slow, "", "aio off; sendfile on;");
