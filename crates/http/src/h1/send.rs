@@ -61,13 +61,13 @@ pub enum Sent {
 
 /// Sends head and body; where `drains`, not what the client does not take at once of a body that is there. An error ends
 /// the connection.
-pub async fn response(request: &mut Request, body: Body, drains: bool) -> io::Result<Sent> {
+pub async fn response(request: &mut Request, mut body: Body, drains: bool) -> io::Result<Sent> {
     let holds_back = !*request.settings(&connection::SETTINGS).tcp_nodelay;
     if holds_back {
         // Connections inherit TCP_NODELAY from their listener. Without it the pace differs, not the content.
         let _ = request.connection().stream.set_nodelay(false);
     }
-    let (body, ticket) = pooled::admit(request, body);
+    let ticket = pooled::admit(request, &mut body);
     let sent = match send_at_once(request, body)? {
         None => Ok(Sent::Whole),
         Some(rest) if drains => match settle(rest) {

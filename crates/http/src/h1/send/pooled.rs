@@ -17,24 +17,26 @@ use crate::special_response;
 use crate::status::Status;
 
 /// Asks for a place in the pool before the head is sent: where there is none, the answer can still be another.
-pub(super) fn admit(request: &mut Request, body: Body) -> (Body, Option<Ticket>) {
-    let reads_file = match &body {
+#[inline]
+pub(super) fn admit(request: &mut Request, body: &mut Body) -> Option<Ticket> {
+    let reads_file = match body {
         Body::One(chunk) => is_file(chunk),
         Body::Many(chunks) => chunks.iter().any(is_file),
         Body::Empty | Body::Stream(_) => false,
     };
-    if !reads_file || !uses_threads(request) {
-        return (body, None);
+    if reads_file && uses_threads(request) { admit_file(request, body) } else { None }
+}
+
+#[cold]
+fn admit_file(request: &mut Request, body: &mut Body) -> Option<Ticket> {
+    let ticket = aio::admit(request);
+    if ticket.is_none() {
+        request.response.reset();
+        request.keepalive = false;
+        request.error_status = Status::INTERNAL_SERVER_ERROR.0;
+        *body = special_response::build(request, Status::INTERNAL_SERVER_ERROR);
     }
-    match aio::admit(request) {
-        Some(ticket) => (body, Some(ticket)),
-        None => {
-            request.response.reset();
-            request.keepalive = false;
-            request.error_status = Status::INTERNAL_SERVER_ERROR.0;
-            (special_response::build(request, Status::INTERNAL_SERVER_ERROR), None)
-        }
-    }
+    ticket
 }
 
 pub(super) fn uses_threads(request: &Request) -> bool {
