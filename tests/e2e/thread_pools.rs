@@ -32,11 +32,14 @@ const CONFIGURATION: &str = "
         }
     }";
 
-fn server(slow: &SlowFiles, pools: &str, settings: &str) -> Server {
+fn server(setup: Setup, slow: &SlowFiles, pools: &str, settings: &str) -> Server {
     let configuration = CONFIGURATION.replace("%pools", pools).replace("%settings", settings);
-    Setup::new()
-        .mpm("mpm native;")
-        .start(&configuration.replace("%slow", slow.folder().to_str().unwrap()))
+    setup.start(&configuration.replace("%slow", slow.folder().to_str().unwrap()))
+}
+
+/// Where a worker has all connections: elsewhere a blocked one has none but its own.
+fn native() -> Setup {
+    Setup::new().mpm("mpm native;")
 }
 
 /// Asks for the slow file and does not wait for it.
@@ -58,7 +61,7 @@ fn is_answered(server: &Server) -> bool {
 
 fn others_are_answered_meanwhile(pools: &str, settings: &str) {
     let Some(slow) = SlowFiles::mount(content()) else { return };
-    let server = server(&slow, pools, settings);
+    let server = server(Setup::new(), &slow, pools, settings);
     let mut waiting = ask(&server, &slow);
     for _ in 0..20 {
         assert_eq!(server.get("/quick").text(), "quick");
@@ -92,9 +95,31 @@ fn the_pool_may_be_computed() {
 }
 
 #[test]
+fn large_files_arrive_whole_by_any_way() {
+    let content: Vec<u8> = (0..16u32 << 20).map(|number| (number / 7 % 251) as u8).collect();
+    let server = Setup::new().file("html/large", &content).http(
+        "aio threads;
+         server {
+             listen 127.0.0.1:{port};
+             location /read/ { alias {dir}/html/; }
+             location /send/ { sendfile on; alias {dir}/html/; }
+             location /pieces/ { sendfile on; sendfile_max_chunk 100k; alias {dir}/html/; }
+             location /direct/ { sendfile on; directio 1m; directio_alignment 4k; alias {dir}/html/; }
+         }",
+    );
+    for uri in ["/read/large", "/send/large", "/pieces/large", "/direct/large"] {
+        let mut client = server.client();
+        assert!(client.get(uri).body == content, "{uri}");
+        client
+            .send(format!("GET {uri} HTTP/1.1\r\nHost: a\r\nRange: bytes=1000000-2000000\r\n\r\n"));
+        assert!(client.answer().body == content[1_000_000..=2_000_000], "{uri}");
+    }
+}
+
+#[test]
 fn without_threads_a_slow_file_stalls_its_worker() {
     let Some(slow) = SlowFiles::mount(content()) else { return };
-    let server = server(&slow, "", "aio off; sendfile on;");
+    let server = server(native(), &slow, "", "aio off; sendfile on;");
     let mut waiting = ask(&server, &slow);
     assert!(!is_answered(&server), "the file system is not slow, so the other tests show nothing");
     slow.release();
@@ -105,7 +130,8 @@ fn without_threads_a_slow_file_stalls_its_worker() {
 #[test]
 fn a_full_queue_is_an_error_and_no_stall() {
     let Some(slow) = SlowFiles::mount(content()) else { return };
-    let server = server(&slow, "thread_pool disk threads=1 max_queue=0;", "aio threads=disk;");
+    let server =
+        server(native(), &slow, "thread_pool disk threads=1 max_queue=0;", "aio threads=disk;");
     let mut waiting = ask(&server, &slow);
     let refused = server.get(&format!("/{}", SlowFiles::NAME));
     assert_eq!(refused.status, 500);
@@ -120,7 +146,7 @@ fn a_full_queue_is_an_error_and_no_stall() {
 fn a_full_queue_in_the_middle_of_a_response_ends_it() {
     let Some(slow) = SlowFiles::mount(content()) else { return };
     let settings = "aio threads=disk; sendfile on; sendfile_max_chunk 256k;";
-    let server = server(&slow, "thread_pool disk threads=1 max_queue=0;", settings);
+    let server = server(native(), &slow, "thread_pool disk threads=1 max_queue=0;", settings);
     let length = 32 << 20;
     server.folder().write("files/large.bin", vec![b'x'; length]);
     let mut late = server.client();
@@ -145,7 +171,7 @@ fn a_full_queue_in_the_middle_of_a_response_ends_it() {
 #[test]
 fn a_computed_pool_that_is_not_there_is_an_error() {
     let Some(slow) = SlowFiles::mount(content()) else { return };
-    let server = server(&slow, "", "aio threads=$arg_pool;");
+    let server = server(native(), &slow, "", "aio threads=$arg_pool;");
     assert_eq!(server.get(&format!("/{}?pool=none", SlowFiles::NAME)).status, 500);
     server.logs("thread pool \"none\" not found");
 }

@@ -60,6 +60,9 @@ settings! {
         aio: Aio = Aio::Off,
         /// Temporary files are written by the threads of `aio`.
         aio_write: bool = false,
+        /// Files from this length on are read without the kernel's cache.
+        directio: Option<u64> = None,
+        directio_alignment: usize = 512,
     }
 }
 
@@ -127,10 +130,11 @@ pub static MODULE: HttpModule = HttpModule {
             "read_ahead" in HTTP_SERVER_LOCATION, Exactly(1), "0", KERNEL_DECIDES,
                 "Accepted: the kernel decides better on this system.";
             "directio" in HTTP_SERVER_LOCATION, Exactly(1), "off",
-                Action::Checked(directio, "the kernel decides better on this system"),
-                "Accepted: the kernel decides better on this system.";
-            "directio_alignment" in HTTP_SERVER_LOCATION, Exactly(1), "512", KERNEL_DECIDES,
-                "Accepted: the kernel decides better on this system.";
+                set!(SETTINGS.directio, directio),
+                "The length from which on files are read past the kernel's cache, and not by sendfile.";
+            "directio_alignment" in HTTP_SERVER_LOCATION, Exactly(1), "512",
+                set!(SETTINGS.directio_alignment, values::size),
+                "What the file system wants places and lengths of such reads to be multiples of.";
             "aio" in HTTP_SERVER_LOCATION, Exactly(1), "off",
                 Action::Set(aio::aio),
                 "Has files read by a pool of threads (threads, threads=POOL) instead of the worker.";
@@ -142,10 +146,10 @@ pub static MODULE: HttpModule = HttpModule {
     ..HttpModule::EMPTY
 };
 
-fn directio(directive: &conf::Directive) -> Result<(), Fault> {
+fn directio(directive: &conf::Directive) -> Result<Option<u64>, Fault> {
     match &*directive.args[0].text {
-        b"off" => Ok(()),
-        _ => values::offset(directive).map(drop),
+        b"off" => Ok(None),
+        _ => values::offset(directive).map(Some),
     }
 }
 

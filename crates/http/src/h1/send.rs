@@ -1,12 +1,12 @@
 //! Sending a response: in one system call where it fits, else piece by piece as the client takes it.
 
 mod pooled;
+mod reading;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::FileExt;
 use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
@@ -25,6 +25,8 @@ use crate::core::{connection, sending};
 use crate::request::Request;
 use crate::response::Header;
 use crate::status::Status;
+
+use reading::Reader;
 
 thread_local! {
     /// The head, and a short body behind it, of the response that is being sent.
@@ -59,13 +61,13 @@ pub enum Sent {
 
 /// Sends head and body; where `drains`, not what the client does not take at once of a body that is there. An error ends
 /// the connection.
-pub async fn response(request: &mut Request, body: Body, drains: bool) -> io::Result<Sent> {
+pub async fn response(request: &mut Request, mut body: Body, drains: bool) -> io::Result<Sent> {
     let holds_back = !*request.settings(&connection::SETTINGS).tcp_nodelay;
     if holds_back {
         // Connections inherit TCP_NODELAY from their listener. Without it the pace differs, not the content.
         let _ = request.connection().stream.set_nodelay(false);
     }
-    let (body, ticket) = pooled::admit(request, body);
+    let ticket = pooled::admit(request, &mut body);
     let sent = match send_at_once(request, body)? {
         None => Ok(Sent::Whole),
         Some(rest) if drains => match settle(rest) {
@@ -196,7 +198,10 @@ fn limits_rate(request: &Request) -> bool {
 
 fn may_sendfile_at_once(request: &Request) -> bool {
     let settings = request.settings(&sending::SETTINGS);
-    *settings.sendfile && !settings.aio.uses_threads() && !limits_rate(request)
+    *settings.sendfile
+        && settings.directio.is_none()
+        && !settings.aio.uses_threads()
+        && !limits_rate(request)
 }
 
 fn try_send(request: &mut Request, bytes: &[u8], more: bool) -> io::Result<usize> {
@@ -239,7 +244,7 @@ fn try_send_file(request: &mut Request, range: &mut FileRange, most: usize) -> i
     let count = usize::try_from(range.length).unwrap_or(usize::MAX).min(most);
     let sent = request.connection().stream.try_send_file(&range.file, &mut range.offset, count)?;
     if sent == 0 {
-        return Err(has_become_shorter());
+        return Err(reading::has_become_shorter());
     }
     range.length -= sent as u64;
     request.sent += sent as u64;
@@ -349,7 +354,7 @@ async fn send_bytes(
 
 async fn send_file(request: &mut Request, pace: &mut Pace, mut range: FileRange) -> io::Result<()> {
     let settings = request.settings(&sending::SETTINGS);
-    if !*settings.sendfile {
+    if !*settings.sendfile || reading::is_direct(request, &range) {
         return copy_file(request, pace, range).await;
     }
     let most = chunk_size(*settings.sendfile_max_chunk);
@@ -368,28 +373,13 @@ async fn send_file(request: &mut Request, pace: &mut Pace, mut range: FileRange)
 
 /// Sends a file through memory, `output_buffers`' size at a time.
 async fn copy_file(request: &mut Request, pace: &mut Pace, mut range: FileRange) -> io::Result<()> {
-    let mut buffer = read_buffer(request, &range);
+    let mut reader = Reader::new(request, &range);
     while range.length > 0 {
-        let count = usize::try_from(range.length).unwrap_or(usize::MAX).min(buffer.len());
-        let read = range.file.read_at(&mut buffer[..count], range.offset)?;
-        if read == 0 {
-            return Err(has_become_shorter());
-        }
-        range.offset += read as u64;
-        range.length -= read as u64;
-        send_bytes(request, pace, &buffer[..read], range.length > 0).await?;
+        let read = reader.read(&range)?;
+        range.skip(read.len() as u64);
+        send_bytes(request, pace, reader.bytes(read), range.length > 0).await?;
     }
     Ok(())
-}
-
-/// `output_buffers`, or less for a short file.
-fn read_buffer(request: &Request, range: &FileRange) -> Vec<u8> {
-    let (number, size) = *request.settings(&sending::SETTINGS).output_buffers;
-    vec![0; (number * size).min(usize::try_from(range.length).unwrap_or(usize::MAX))]
-}
-
-fn has_become_shorter() -> io::Error {
-    io::Error::new(ErrorKind::UnexpectedEof, "the file has become shorter")
 }
 
 /// Waits until the client takes more; one that has closed its side will not.

@@ -2,14 +2,14 @@
 
 use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use daemun_core::debug;
 use daemun_core::thread_pool::Ticket;
 use rustix::io::Errno;
 
-use super::{Pace, chunk_size, has_become_shorter, read_buffer, send_bytes, wait_for_client};
+use super::reading::{self, Reader};
+use super::{Pace, chunk_size, send_bytes, wait_for_client};
 use crate::body::{Body, Chunk, FileRange};
 use crate::core::{aio, sending};
 use crate::request::Request;
@@ -17,24 +17,26 @@ use crate::special_response;
 use crate::status::Status;
 
 /// Asks for a place in the pool before the head is sent: where there is none, the answer can still be another.
-pub(super) fn admit(request: &mut Request, body: Body) -> (Body, Option<Ticket>) {
-    let reads_file = match &body {
+#[inline]
+pub(super) fn admit(request: &mut Request, body: &mut Body) -> Option<Ticket> {
+    let reads_file = match body {
         Body::One(chunk) => is_file(chunk),
         Body::Many(chunks) => chunks.iter().any(is_file),
         Body::Empty | Body::Stream(_) => false,
     };
-    if !reads_file || !uses_threads(request) {
-        return (body, None);
+    if reads_file && uses_threads(request) { admit_file(request, body) } else { None }
+}
+
+#[cold]
+fn admit_file(request: &mut Request, body: &mut Body) -> Option<Ticket> {
+    let ticket = aio::admit(request);
+    if ticket.is_none() {
+        request.response.reset();
+        request.keepalive = false;
+        request.error_status = Status::INTERNAL_SERVER_ERROR.0;
+        *body = special_response::build(request, Status::INTERNAL_SERVER_ERROR);
     }
-    match aio::admit(request) {
-        Some(ticket) => (body, Some(ticket)),
-        None => {
-            request.response.reset();
-            request.keepalive = false;
-            request.error_status = Status::INTERNAL_SERVER_ERROR.0;
-            (special_response::build(request, Status::INTERNAL_SERVER_ERROR), None)
-        }
-    }
+    ticket
 }
 
 pub(super) fn uses_threads(request: &Request) -> bool {
@@ -52,7 +54,8 @@ pub(super) async fn send_file(
     range: FileRange,
     ticket: Option<Ticket>,
 ) -> io::Result<()> {
-    match *request.settings(&sending::SETTINGS).sendfile {
+    let sendfile = *request.settings(&sending::SETTINGS).sendfile;
+    match sendfile && !reading::is_direct(request, &range) {
         true => send_from_file(request, pace, range, ticket).await,
         false => copy_file(request, pace, range, ticket).await,
     }
@@ -81,10 +84,9 @@ async fn send_from_file(
             .run(move || rustix::fs::sendfile(&*socket, &*file, Some(&mut offset), count))
             .await;
         match sent {
-            Ok(0) => return Err(has_become_shorter()),
+            Ok(0) => return Err(reading::has_become_shorter()),
             Ok(sent) => {
-                range.offset += sent as u64;
-                range.length -= sent as u64;
+                range.skip(sent as u64);
                 request.sent += sent as u64;
                 debug!(request.log(), Event, *request, "sendfile: {} of {}", sent, count);
             }
@@ -102,23 +104,18 @@ async fn copy_file(
     mut range: FileRange,
     mut ticket: Option<Ticket>,
 ) -> io::Result<()> {
-    let mut buffer = read_buffer(request, &range);
+    let mut reader = Reader::new(request, &range);
     while range.length > 0 {
-        let count = usize::try_from(range.length).unwrap_or(usize::MAX).min(buffer.len());
-        let (file, offset) = (Arc::clone(&range.file), range.offset);
+        let wanted = range.clone();
         let job = take(&mut ticket, request)?.run(move || {
-            let read = file.read_at(&mut buffer[..count], offset);
-            (buffer, read)
+            let read = reader.read(&wanted);
+            (reader, read)
         });
         let (filled, read) = job.await;
-        buffer = filled;
+        reader = filled;
         let read = read?;
-        if read == 0 {
-            return Err(has_become_shorter());
-        }
-        range.offset += read as u64;
-        range.length -= read as u64;
-        send_bytes(request, pace, &buffer[..read], range.length > 0).await?;
+        range.skip(read.len() as u64);
+        send_bytes(request, pace, reader.bytes(read), range.length > 0).await?;
     }
     Ok(())
 }
