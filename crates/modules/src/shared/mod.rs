@@ -1,7 +1,10 @@
 //! What modules of several protocols have in common, written against [`Session`](daemun_core::script::Session).
 
+pub mod forwarded;
+pub mod geo;
 pub mod hostnames;
 pub mod map;
+pub mod split_clients;
 
 use daemun_conf as conf;
 use daemun_core::load::Fault;
