@@ -7,6 +7,7 @@ mod configuration;
 mod connections;
 mod errors;
 mod geo;
+mod geo_databases;
 mod headers;
 mod limits;
 mod listings;

@@ -6,6 +6,8 @@ pub mod autoindex;
 pub mod browser;
 pub mod empty_gif;
 pub mod geo;
+pub mod geoip;
+pub mod geoip2;
 pub mod headers;
 pub mod index;
 pub mod log;
@@ -33,6 +35,8 @@ pub static MODULES: &[&HttpModule] = &[
     &realip::MODULE,
     &map::MODULE,
     &geo::MODULE,
+    &geoip::MODULE,
+    &geoip2::MODULE,
     &split_clients::MODULE,
     &browser::MODULE,
     &referer::MODULE,

@@ -13,7 +13,7 @@ use daemun_core::load::{Fault, Loader};
 use daemun_core::script::{Definition, Session, VariableId};
 use daemun_event::Peer;
 
-use super::{forwarded, variable_name};
+use super::{forwarded, network, variable_name};
 use networks::Networks;
 use ranges::Ranges;
 use steps::Steps;
@@ -131,7 +131,7 @@ impl Reader {
             _ => return Err(fault("invalid number of the geo parameters")),
         };
         if key == "proxy" {
-            self.proxies.push(networks::parse(loader, value)?);
+            self.proxies.push(network(loader, value)?);
             return Ok(());
         }
         match self.ranges {
@@ -186,14 +186,14 @@ impl Reader {
         let id = self.intern(&value.text);
         let networks = self.networks.get_or_insert_default();
         if key == "delete" {
-            if !networks.delete(networks::parse(loader, value)?) {
+            if !networks.delete(network(loader, value)?) {
                 loader.warn(value.span, format!("no network \"{value}\" to delete"));
             }
             return Ok(());
         }
         let added = match &*key.text {
             b"default" => networks::EVERYTHING.to_vec(),
-            _ => vec![networks::parse(loader, key)?],
+            _ => vec![network(loader, key)?],
         };
         for network in added {
             if let Some(old) = networks.add(network, id) {

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use daemun_conf as conf;
 use daemun_core::cidr::Cidr;
-use daemun_core::load::{Fault, Loader};
 
 use super::steps::Steps;
 use super::{EMPTY, ValueId};
@@ -19,21 +17,6 @@ pub(super) struct Networks {
 /// What `default` stands for.
 pub(super) const EVERYTHING: [Cidr; 2] =
     [Cidr::V4 { network: 0, mask: 0 }, Cidr::V6 { network: 0, mask: 0 }];
-
-pub(super) fn parse(loader: &mut Loader<'_>, word: &conf::Word) -> Result<Cidr, Fault> {
-    match Cidr::parse(&word.text) {
-        Some((Cidr::Unix, _)) | None => {
-            Err(Fault::from(format!("invalid network \"{word}\"")).at(word.span))
-        }
-        Some((cidr, has_low_bits)) => {
-            if has_low_bits {
-                let message = format!("low address bits of {word} are meaningless");
-                loader.warn(word.span, message);
-            }
-            Ok(cidr)
-        }
-    }
-}
 
 impl Networks {
     /// The value that the network had.
