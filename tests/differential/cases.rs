@@ -1,8 +1,8 @@
 //! The requests: lists of what varies, put into the same frame.
 
 use crate::data::{
-    self, BODIES, CONDITIONS, FIELDS, HOSTS, METHODS, RANGES, RAW, REWRITING_URIS, RULE_URIS,
-    SITE_URIS, URIS,
+    self, BODIES, CLIENT_FIELDS, CLIENT_URIS, CONDITIONS, FIELDS, HOSTS, METHODS, RANGES, RAW,
+    REWRITING_URIS, RULE_URIS, SITE_URIS, URIS,
 };
 
 /// A raw request, and the name that the list of differences knows it by.
@@ -104,6 +104,15 @@ pub fn rewriting() -> Vec<Case> {
     cases.extend(methods("/none/x"));
     cases.extend(fields("/if/?a=1", &["X-Break: yes", "X-Break: 0"]));
     cases.extend(fields("/family/", &["X-Never: told"]));
+    cases
+}
+
+pub fn clients() -> Vec<Case> {
+    let mut cases = uris(&data::lines(CLIENT_URIS));
+    for (uri, field) in data::pairs(CLIENT_FIELDS) {
+        cases.extend(fields(&uri, &[field]));
+    }
+    cases.extend(methods("/auth/limited/a.txt"));
     cases
 }
 

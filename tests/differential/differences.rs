@@ -83,6 +83,20 @@ pub const DIFFERENCES: &[Difference] = &[
         cases: &["CONNECT /return/", "CONNECT /none/x"],
     },
     Difference {
+        reason: "version: 1.22 takes an address in brackets for none where no port follows",
+        configuration: "clients",
+        cases: &[
+            "/real/a.txt with X-Forwarded-For: [192.0.2.1]",
+            "/real/a.txt with X-Forwarded-For: [2001:db8::1]",
+            "/real/all/a.txt with X-Forwarded-For: [2001:db8::1]",
+        ],
+    },
+    Difference {
+        reason: "version: 1.22 knows no CONNECT and takes its target for a path",
+        configuration: "clients",
+        cases: &["CONNECT /auth/limited/a.txt"],
+    },
+    Difference {
         reason: "version: since 1.23 the values of fields that repeat are joined",
         configuration: "echo",
         cases: &[

@@ -41,6 +41,11 @@ fn rewriting() {
     compare("rewriting", include_str!("rewriting.conf"), cases::rewriting());
 }
 
+#[test]
+fn clients() {
+    compare("clients", include_str!("clients.conf"), cases::clients());
+}
+
 /// Asks both servers everything, and fails with all that differs unlisted or is listed and does not differ.
 fn compare(configuration: &str, text: &str, cases: Vec<Case>) {
     let (nginx, daemun) = (start(judge(), text), start("nginx", text));
@@ -98,6 +103,7 @@ fn fill(folder: &Folder) {
         ("403.txt", "forbidden\n"),
         ("fallback.txt", "fallback\n"),
         ("empty.txt", ""),
+        ("users", "ann:{PLAIN}one\nbob:$apr1$salt$Xxd1irWT9ycqoYxGFn4cb.\ncid:sa3tHJ3/KuYvI\n"),
         ("with space.txt", "space\n"),
         ("per%cent.txt", "percent\n"),
         ("folder/index.txt", "folder\n"),

@@ -1,10 +1,13 @@
 //! End-to-end tests: a configuration as a user would write it, the requests, the expectations.
 
 mod access;
+mod auth;
 mod bodies;
 mod configuration;
 mod connections;
 mod errors;
+mod geo;
+mod geo_databases;
 mod headers;
 mod limits;
 mod listings;
@@ -15,7 +18,9 @@ mod models;
 mod notices;
 mod parity;
 mod processes;
+mod proxy_protocol;
 mod ranges;
+mod real_ip;
 mod redirects;
 mod requests;
 mod rewriting;
@@ -25,3 +30,4 @@ mod slow_files;
 mod static_files;
 mod status;
 mod thread_pools;
+mod visitors;

@@ -11,7 +11,7 @@ use daemun_core::error_log;
 use daemun_core::load::{Block, Loader, Paths, Registry};
 use daemun_core::log::{self, Log, OpenFiles};
 use daemun_core::main_context::{self, Defaults};
-use daemun_core::module::{Contexts, Module, SettingsSet};
+use daemun_core::module::{Action, Contexts, Directive, Module, SettingsSet};
 use daemun_core::settings::{Mpm, ProcessSettings};
 use daemun_core::thread_pool::{self, PoolSpec};
 use daemun_http::config::{self as http_config, HttpConfig, ServerHeader, Surroundings};
@@ -288,8 +288,14 @@ fn modules() -> impl Iterator<Item = &'static Module> {
 
 /// The modules that work, as [`configure`](crate::configure) names them: those that do more than accept directives.
 pub fn working_modules() -> Vec<&'static str> {
-    let acts = |module: &&&HttpModule| !module.handlers.is_empty() || !module.filters.is_empty();
-    let names = HTTP_MODULES.iter().filter(acts).map(|module| module.base.name);
+    let names = HTTP_MODULES.iter().filter(|module| acts(module)).map(|module| module.base.name);
     let names = names.map(|name| name.strip_suffix("_module").unwrap_or(name));
     ["http", "pcre"].into_iter().chain(names).collect()
+}
+
+fn acts(module: &HttpModule) -> bool {
+    let has_effect = |directive: &Directive| matches!(directive.action, Action::Set(_));
+    !module.handlers.is_empty()
+        || !module.filters.is_empty()
+        || module.base.directives.iter().any(has_effect)
 }

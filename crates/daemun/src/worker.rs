@@ -146,7 +146,7 @@ fn limits_of(settings: &ProcessSettings, listening: usize) -> Limits {
 /// How long a connection from another generation may wait.
 fn wait_of(config: &'static HttpConfig, connection: &Connection) -> Wait {
     let settings = config.default_server(connection).settings();
-    let until = connection.partial.as_ref().and_then(|partial| partial.until);
+    let until = connection.partial().and_then(|partial| partial.until);
     match (until, connection.waited) {
         (Some(until), Reason::Head) => Wait::head(until),
         (_, Reason::FirstByte) => Wait::first_byte(*settings.of(&client::SETTINGS).header_timeout),

@@ -38,6 +38,8 @@ pub struct HttpConfig {
     pub servers: Vec<Server>,
     pub settings: SettingsSet,
     pub variables: Definitions,
+    /// Some address expects the PROXY protocol.
+    pub has_proxy_protocol: bool,
     pub surroundings: Surroundings,
     /// Some page shows what each worker serves.
     pub shows_requests: bool,
@@ -78,6 +80,8 @@ pub struct Virtual {
     pub names: ServerNames,
     /// Every host leads to the default server: none need be looked up.
     pub is_alone: bool,
+    /// Connections begin with the PROXY protocol's header.
+    pub proxy_protocol: bool,
     default_is_explicit: bool,
 }
 
@@ -141,11 +145,14 @@ pub fn build(
     }
     let sockets = builder.sockets(&mut servers, &spans);
     let variables = Definitions::resolve(variables, modules, builder.diagnostics);
+    let mut virtuals = sockets.iter().flat_map(|socket| &socket.addresses);
+    let has_proxy_protocol = virtuals.any(|(_, virtual_)| virtual_.proxy_protocol);
     let mut config = HttpConfig {
         sockets,
         servers,
         settings: block.settings,
         variables,
+        has_proxy_protocol,
         surroundings,
         shows_requests: false,
     };
@@ -285,11 +292,13 @@ impl Builder<'_> {
                 default: server,
                 names: ServerNames::default(),
                 is_alone: false,
+                proxy_protocol: listen.proxy_protocol,
                 default_is_explicit: listen.default_server,
             };
             addresses.push((listen, virtual_));
             return;
         };
+        virtual_.proxy_protocol |= listen.proxy_protocol;
         let address = &listen.spec.address;
         if listen.has_options {
             if first.has_options {
@@ -378,6 +387,7 @@ impl HttpConfig {
             servers: Vec::new(),
             settings,
             variables: Definitions::default(),
+            has_proxy_protocol: false,
             surroundings,
             shows_requests: false,
         }

@@ -4,6 +4,7 @@
 pub mod body;
 pub mod config;
 pub mod core;
+pub mod credentials;
 pub mod date;
 pub mod escape;
 pub mod file_cache;

@@ -18,6 +18,8 @@ use daemun_core::script::{Session, VariableId};
 use daemun_core::{debug, log};
 use daemun_event::{Millis, Peer};
 use daemun_pattern::StepLimit;
+use daemun_proto::http1::Parsed;
+use daemun_proto::proxy_protocol;
 use daemun_shm::Scoreboard;
 
 use crate::config::{HttpConfig, Location, Server};
@@ -234,6 +236,14 @@ impl Request {
     /// The client: the other end of the connection, or whom that speaks for.
     pub fn peer(&self) -> Peer {
         self.real_peer.unwrap_or(self.connection().peer)
+    }
+
+    /// What the PROXY protocol told about the connection.
+    pub fn proxy_header(&self) -> Option<proxy_protocol::Header<'_>> {
+        match proxy_protocol::parse(self.connection().proxy_header()?) {
+            Ok(Parsed::Done(header, _)) => header,
+            _ => None,
+        }
     }
 
     /// The address and port that the client connected to; `None` on a UNIX socket.

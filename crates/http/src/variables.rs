@@ -3,14 +3,15 @@
 use std::io::Write;
 use std::net::IpAddr;
 
-use base64::Engine;
 use bytes::Bytes;
 use daemun_conf::Diagnostics;
 use daemun_core::log;
 use daemun_core::script::{Compute, Definition, Named, VariableId, Variables};
 use daemun_proto::http1::Version;
+use daemun_proto::proxy_protocol::{self, TlvFault};
 
 use crate::core::{rewriting, server_name};
+use crate::credentials::Credentials;
 use crate::date;
 use crate::files;
 use crate::head::Known;
@@ -159,6 +160,11 @@ fn append_display(value: impl std::fmt::Display, out: &mut Vec<u8>) -> bool {
     true
 }
 
+/// Nothing for a port that is not known.
+fn append_port(port: u16, out: &mut Vec<u8>) -> bool {
+    port == 0 || append_number(port, out)
+}
+
 /// Seconds with milliseconds: `12.345`.
 fn append_seconds(milliseconds: u64, out: &mut Vec<u8>) -> bool {
     append_display(format_args!("{}.{:03}", milliseconds / 1000, milliseconds % 1000), out)
@@ -202,13 +208,23 @@ static CORE: &[Variable] = &[
     }),
     variable("pid", |_, _, out| append_number(std::process::id(), out)),
     variable("pipe", |r, _, out| append(if r.is_pipelined { b"p" } else { b"." }, out)),
-    variable("proxy_protocol_", |_, _, _| false),
+    variable("proxy_protocol_addr", |r, _, out| {
+        r.proxy_header().is_some_and(|header| append(&header.source, out))
+    }),
+    variable("proxy_protocol_port", |r, _, out| {
+        r.proxy_header().is_some_and(|header| append_port(header.source_port, out))
+    }),
+    variable("proxy_protocol_server_addr", |r, _, out| {
+        r.proxy_header().is_some_and(|header| append(&header.destination, out))
+    }),
+    variable("proxy_protocol_server_port", |r, _, out| {
+        r.proxy_header().is_some_and(|header| append_port(header.destination_port, out))
+    }),
+    variable("proxy_protocol_tlv_", proxy_protocol_tlv),
     variable("query_string", |r, _, out| !r.args.is_empty() && append(&r.args, out)),
     variable("realpath_root", |r, _, out| files::append_real_root(r, out)),
     variable("remote_addr", |r, _, out| append_display(r.peer(), out)),
-    variable("remote_port", |r, _, out| {
-        r.peer().port().is_some_and(|port| append_number(port, out))
-    }),
+    variable("remote_port", |r, _, out| r.peer().port().is_some_and(|port| append_port(port, out))),
     variable("remote_user", remote_user),
     variable("request", |r, _, out| {
         !r.head.request_line().is_empty() && append(r.head.request_line(), out)
@@ -378,25 +394,8 @@ fn sent_header(request: &mut Request, name: &str, out: &mut Vec<u8>) -> bool {
     }
 }
 
-/// The user name of basic authentication, whether or not it was checked.
 fn remote_user(request: &mut Request, _: &str, out: &mut Vec<u8>) -> bool {
-    let Some(header) = request.header(Known::Authorization) else {
-        return false;
-    };
-    let Some((scheme, credentials)) = header.split_at_checked(6) else {
-        return false;
-    };
-    if !scheme.eq_ignore_ascii_case(b"basic ") {
-        return false;
-    }
-    let Ok(decoded) = base64::engine::general_purpose::STANDARD.decode(credentials.trim_ascii())
-    else {
-        return false;
-    };
-    match memchr::memchr(b':', &decoded) {
-        Some(colon) if colon > 0 => append(&decoded[..colon], out),
-        _ => false,
-    }
+    Credentials::of(request).is_some_and(|credentials| append(credentials.user(), out))
 }
 
 /// Sixteen random bytes in hexadecimal, the same for the whole request.
@@ -427,6 +426,28 @@ fn server_protocol(request: &mut Request, _: &str, out: &mut Vec<u8>) -> bool {
         Version::HTTP_09 => false,
         _ if request.head.method_name().is_empty() => false,
         Version { major, minor } => append_display(format_args!("HTTP/{major}.{minor}"), out),
+    }
+}
+
+fn proxy_protocol_tlv(request: &mut Request, name: &str, out: &mut Vec<u8>) -> bool {
+    let Some(header) = request.proxy_header() else {
+        return false;
+    };
+    let log = request.log();
+    match proxy_protocol::tlv(header.tlvs, name) {
+        Ok(value) => append_option(value.as_deref(), out),
+        Err(fault) => {
+            match fault {
+                TlvFault::UnknownName => {
+                    log!(log, Error, *request, "unknown PROXY protocol TLV \"{}\"", name);
+                }
+                TlvFault::InvalidNumber => {
+                    log!(log, Error, *request, "invalid PROXY protocol TLV \"{}\"", name);
+                }
+                TlvFault::Broken => log!(log, Error, *request, "broken PROXY protocol TLV"),
+            }
+            false
+        }
     }
 }
 

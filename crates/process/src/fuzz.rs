@@ -22,13 +22,14 @@ mod tests {
         let numbers = prop::collection::vec(any::<u8>(), NUMBERS);
         let listener = prop_oneof![Just("127.0.0.1:80".to_owned()), "unix:.{0,20}", ".{0,20}",];
         let peer = prop_oneof![Just(String::new()), Just("[::1]:1".to_owned()), ".{0,20}"];
+        let header = prop_oneof![Just(String::new()), "PROXY .{0,20}"];
         let partial = prop::collection::vec(any::<u8>(), 0..40);
-        (any::<u32>(), 0..5u8, numbers, listener, peer, partial).prop_map(
-            |(sequence, reason, numbers, listener, peer, partial)| {
+        (any::<u32>(), 0..5u8, numbers, listener, peer, header, partial).prop_map(
+            |(sequence, reason, numbers, listener, peer, header, partial)| {
                 let mut bytes = sequence.to_le_bytes().to_vec();
                 bytes.push(reason);
                 bytes.extend(numbers);
-                for text in [listener, peer] {
+                for text in [listener, peer, header] {
                     bytes.extend((text.len() as u16).to_le_bytes());
                     bytes.extend(text.as_bytes());
                 }

@@ -421,7 +421,7 @@ fn watch(source: &impl AsFd, stirred: &Rc<Cell<bool>>) -> io::Result<Watch> {
 
 fn departing(connection: &Connection, listening: &Listening, shutdown: Option<Duration>) -> Record {
     let peer = connection.peer.ip().zip(connection.peer.port()).map(SocketAddr::from);
-    let partial = connection.partial.as_deref();
+    let partial = connection.partial();
     Record {
         listener: listening.spec.address.clone(),
         peer,
@@ -431,16 +431,13 @@ fn departing(connection: &Connection, listening: &Listening, shutdown: Option<Du
         reason: connection.waited,
         remaining: connection.stream.deadline().remaining(),
         shutdown,
+        proxy_header: connection.proxy_header().map(Box::from),
         partial: partial.map(|partial| partial.bytes.clone()).unwrap_or_default(),
     }
 }
 
 fn arrived(stream: Stream, record: &Record, listener: u16) -> Connection {
-    let until = Deadline::after(record.remaining);
-    let bytes = record.partial.clone();
-    let partial =
-        (record.reason == Reason::Head).then(|| Box::new(Partial { bytes, until: Some(until) }));
-    Connection {
+    let mut connection = Connection {
         stream,
         peer: record.peer.map_or(Peer::Unix, Peer::from),
         listener,
@@ -448,6 +445,14 @@ fn arrived(stream: Stream, record: &Record, listener: u16) -> Connection {
         requests: record.requests,
         number: record.number,
         started: now().saturating_sub(u64::try_from(record.age.as_millis()).unwrap_or(u64::MAX)),
-        partial,
+        rare: None,
+    };
+    if let Some(header) = &record.proxy_header {
+        connection.keep_proxy_header(header.clone());
     }
+    if record.reason == Reason::Head {
+        let until = Some(Deadline::after(record.remaining));
+        connection.keep_partial(Partial { bytes: record.partial.clone(), until });
+    }
+    connection
 }

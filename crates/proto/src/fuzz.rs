@@ -1,6 +1,7 @@
 //! Entry points for the fuzz targets; ordinary tests run them too.
 
 use crate::http1::{self, Parsed, chunked, host, uri};
+use crate::proxy_protocol;
 
 /// A whole request head and whatever follows.
 pub fn request_head(data: &[u8]) {
@@ -33,4 +34,20 @@ pub fn chunked_body(data: &[u8]) {
         }
     };
     assert_eq!(read(data.len()), read(1));
+}
+
+/// The PROXY protocol's header: what is read of it does not depend on how it was cut.
+pub fn proxy_header(data: &[u8]) {
+    let Ok(Parsed::Done(header, end)) = proxy_protocol::parse(data) else {
+        return;
+    };
+    for length in 0..end {
+        assert_eq!(proxy_protocol::parse(&data[..length]), Ok(Parsed::Incomplete), "{length}");
+    }
+    assert_eq!(proxy_protocol::parse(&data[..end]), Ok(Parsed::Done(header.clone(), end)));
+    if let Some(header) = header {
+        for name in ["alpn", "ssl", "ssl_cn", "ssl_verify", "0x05", "ssl_0x21", "nothing"] {
+            let _ = proxy_protocol::tlv(header.tlvs, name);
+        }
+    }
 }

@@ -3,3 +3,4 @@
 #[doc(hidden)]
 pub mod fuzz;
 pub mod http1;
+pub mod proxy_protocol;

@@ -32,4 +32,16 @@ proptest! {
     fn chunks_are_the_same_however_they_arrive(data in "([0-9a-fA-F]{1,3}(;[a-z]{0,3})?\r?\n[a-z]{0,18}\r?\n){0,3}(0\r?\n([a-z]{0,3}\r?\n){0,2})?") {
         fuzz::chunked_body(data.as_bytes());
     }
+
+    #[test]
+    fn proxy_headers_are_the_same_however_they_arrive(
+        text in "PROXY (TCP4|TCP6|UNKNOWN) [0-9a-f.:]{0,12} [0-9a-f.:]{0,12} [0-9]{0,6} [0-9]{0,6}\r?\n?.{0,5}",
+        kind in 0x10..0x40u8,
+        family in prop::sample::select(vec![0x00u8, 0x11, 0x12, 0x21, 0x31]),
+        body in prop::collection::vec(any::<u8>(), 0..60),
+    ) {
+        fuzz::proxy_header(text.as_bytes());
+        let length = (body.len() as u16).to_be_bytes();
+        fuzz::proxy_header(&[b"\r\n\r\n\0\r\nQUIT\n", &[kind, family][..], &length, &body].concat());
+    }
 }

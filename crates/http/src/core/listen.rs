@@ -18,6 +18,7 @@ use crate::module::HttpModule;
 pub struct Listen {
     pub spec: ListenSpec,
     pub default_server: bool,
+    pub proxy_protocol: bool,
     /// Socket options, or `bind`, were given: the address gets a socket of its own.
     pub bind: bool,
     /// Anything but the address was set.
@@ -54,6 +55,7 @@ fn listen(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fa
     let mut options = Listen {
         spec: ListenSpec::new(addresses[0].clone()),
         default_server: false,
+        proxy_protocol: false,
         bind: false,
         has_options: false,
         span: word.span,
@@ -82,6 +84,7 @@ pub fn default_listen(is_root: bool, span: conf::Span) -> Listen {
     Listen {
         spec: ListenSpec::new(default_address(is_root)),
         default_server: false,
+        proxy_protocol: false,
         bind: false,
         has_options: false,
         span,
@@ -178,7 +181,11 @@ fn read_parameter(listen: &mut Listen, parameter: &conf::Word) -> Result<(), Fau
         "ssl" => return Err(missing("ssl", "http_ssl_module")),
         "http2" => return Err(missing("http2", "http_v2_module")),
         "quic" => return Err(missing("quic", "http_v3_module")),
-        "proxy_protocol" | "multipath" => {
+        "proxy_protocol" => {
+            listen.proxy_protocol = true;
+            return Ok(());
+        }
+        "multipath" => {
             return Err(invalid().help("nginx has it; daemun does not support it yet"));
         }
         _ => {}

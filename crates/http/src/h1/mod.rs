@@ -2,6 +2,7 @@
 
 mod close;
 mod panics;
+mod proxy_header;
 mod read_head;
 mod send;
 mod serve;

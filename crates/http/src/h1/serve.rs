@@ -16,7 +16,7 @@ use daemun_shm::{Stage, WorkerSlot};
 
 use super::read_head::{self, Head};
 use super::send::{self, Sent, Settled};
-use super::{close, panics};
+use super::{close, panics, proxy_header};
 use crate::config::{HttpConfig, Server};
 use crate::core::{client, connection as keeping, post_action};
 use crate::module::Handler;
@@ -140,7 +140,7 @@ impl log::Origin for Waiting<'_> {
 
     fn context(&self, line: &mut dyn fmt::Write) -> fmt::Result {
         let client = &self.connection.peer;
-        let Some(partial) = &self.connection.partial else {
+        let Some(partial) = self.connection.partial() else {
             let socket = &self.config.sockets[usize::from(self.connection.listener)];
             let address = &socket.spec.address;
             return write!(line, " while waiting for request, client: {client}, server: {address}");
@@ -197,7 +197,7 @@ enum Next {
 }
 
 async fn serve(http: Rc<Http>, mut connection: Connection) -> Outcome {
-    let partial = connection.partial.take();
+    let partial = connection.take_partial();
     let server = http.config.default_server(&connection);
     let mut request = http.take_request();
     request.begin(connection, server);
@@ -277,7 +277,7 @@ fn again(http: &Http, request: Box<Request>) -> Outcome {
     let bytes = request.head.bytes[request.consumed..].to_vec();
     let mut connection = http.put_back(request);
     if !bytes.is_empty() {
-        connection.partial = Some(Box::new(Partial { bytes, until: None }));
+        connection.keep_partial(Partial { bytes, until: None });
     }
     Outcome::Again(connection)
 }
@@ -327,6 +327,9 @@ fn receive_head(request: &mut Request, deadline: &mut Option<Deadline>) -> io::R
             request.connection_mut().requests += 1;
             let timeout = *request.settings(&client::SETTINGS).header_timeout;
             *deadline = Some(Deadline::after(timeout));
+        }
+        if proxy_header::is_due(request) && !proxy_header::take(request)? {
+            continue;
         }
         match read_head::parse(request) {
             Head::Incomplete => {}
@@ -378,8 +381,7 @@ fn park(
         Some(until) => {
             // A copy, since it takes no more room than it needs.
             let bytes = request.head.bytes.clone();
-            request.connection_mut().partial =
-                Some(Box::new(Partial { bytes, until: Some(until) }));
+            request.connection_mut().keep_partial(Partial { bytes, until: Some(until) });
             Wait::head(until)
         }
         None if request.connection().requests == 0 => {

@@ -1,16 +1,25 @@
 //! The HTTP modules, in the order in which they act.
 
 pub mod access;
+pub mod auth_basic;
 pub mod autoindex;
+pub mod browser;
 pub mod empty_gif;
+pub mod geo;
+pub mod geoip;
+pub mod geoip2;
 pub mod headers;
 pub mod index;
 pub mod log;
 pub mod map;
 pub mod not_modified;
 pub mod range;
+pub mod realip;
+pub mod referer;
 pub mod rewrite;
+pub mod secure_link;
 pub mod server_status;
+pub mod split_clients;
 pub mod ssl;
 pub mod static_files;
 pub mod stub_status;
@@ -23,9 +32,20 @@ use daemun_proto::http1::Method;
 /// Handlers of a phase, and filters, act in this order.
 pub static MODULES: &[&HttpModule] = &[
     &ssl::MODULE,
+    // Whoever looks at the client's address comes after what finds it.
+    &realip::MODULE,
     &map::MODULE,
+    &geo::MODULE,
+    &geoip::MODULE,
+    &geoip2::MODULE,
+    &split_clients::MODULE,
+    &browser::MODULE,
+    &referer::MODULE,
+    &secure_link::MODULE,
     &rewrite::MODULE,
     &access::MODULE,
+    // Asked once the address is known to be welcome.
+    &auth_basic::MODULE,
     &try_files::MODULE,
     // Content: what a location is dedicated to goes before what looks at the URI.
     &stub_status::MODULE,

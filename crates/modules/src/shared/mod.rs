@@ -1,10 +1,16 @@
 //! What modules of several protocols have in common, written against [`Session`](daemun_core::script::Session).
 
+pub mod forwarded;
+pub mod geo;
+pub mod geoip;
+pub mod geoip2;
 pub mod hostnames;
 pub mod map;
+pub mod split_clients;
 
 use daemun_conf as conf;
-use daemun_core::load::Fault;
+use daemun_core::cidr::Cidr;
+use daemun_core::load::{Fault, Loader};
 use daemun_core::module::Action;
 use daemun_core::values;
 
@@ -21,5 +27,21 @@ pub fn variable_name(word: &conf::Word) -> Result<&str, Fault> {
     match name.strip_prefix('$') {
         Some(name) if !name.is_empty() => Ok(name),
         _ => Err(invalid()),
+    }
+}
+
+/// An address or a network, with nginx's words for what is neither.
+pub fn network(loader: &mut Loader<'_>, word: &conf::Word) -> Result<Cidr, Fault> {
+    match Cidr::parse(&word.text) {
+        Some((Cidr::Unix, _)) | None => {
+            Err(Fault::from(format!("invalid network \"{word}\"")).at(word.span))
+        }
+        Some((cidr, has_low_bits)) => {
+            if has_low_bits {
+                let message = format!("low address bits of {word} are meaningless");
+                loader.warn(word.span, message);
+            }
+            Ok(cidr)
+        }
     }
 }

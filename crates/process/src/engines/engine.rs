@@ -255,7 +255,7 @@ impl<P: Protocol, R: Runner<P>> Engine<P, R> {
             requests: 0,
             number: self.counters.next_connection(),
             started: now(),
-            partial: None,
+            rare: None,
         };
         self.accepted += 1;
         match self.runner.welcome(connection) {

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! sequence u32 │ reason u8 │ number u64 │ requests u32 │ age ms u64 │ remaining ms u64 │ shutdown ms u64
-//! │ listener u16 + text │ peer u16 + text │ partial u32 + bytes
+//! │ listener u16 + text │ peer u16 + text │ PROXY header u16 + bytes │ partial u32 + bytes
 //! ```
 //!
 //! Times are spans, not moments: each reactor has a clock of its own.
@@ -17,7 +17,7 @@ use daemun_core::connection::Reason;
 use daemun_core::listen::Address;
 
 /// Changes with the layout. Generations of different versions hand nothing over.
-pub(super) const VERSION: u16 = 1;
+pub(super) const VERSION: u16 = 2;
 
 /// A parked connection without its socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub struct Record {
     pub remaining: Duration,
     /// Until `worker_shutdown_timeout` of its first owner closes it, unless a request comes first.
     pub shutdown: Option<Duration>,
+    /// What the connection began with, as it came.
+    pub proxy_header: Option<Box<[u8]>>,
     /// The bytes of a request head that is not complete yet.
     pub partial: Vec<u8>,
 }
@@ -59,6 +61,8 @@ impl Record {
         bytes.extend(self.shutdown.map_or(NEVER, millis).to_le_bytes());
         put(&mut bytes, &text_of(&self.listener));
         put(&mut bytes, self.peer.map(|peer| peer.to_string()).unwrap_or_default().as_bytes());
+        // An empty one is none: it is never shorter than its first word.
+        put(&mut bytes, self.proxy_header.as_deref().unwrap_or_default());
         bytes.extend((self.partial.len() as u32).to_le_bytes());
         bytes.extend(&self.partial);
         bytes
@@ -85,10 +89,21 @@ impl Record {
             b"" => None,
             text => Some(std::str::from_utf8(text).ok()?.parse().ok()?),
         };
+        let proxy_header = Some(reader.text()?).filter(|header| !header.is_empty()).map(Box::from);
         let length = u32::from_le_bytes(reader.array()?);
         let partial = reader.take(length as usize)?.to_vec();
-        let record =
-            Record { listener, peer, number, requests, age, reason, remaining, shutdown, partial };
+        let record = Record {
+            listener,
+            peer,
+            number,
+            requests,
+            age,
+            reason,
+            remaining,
+            shutdown,
+            proxy_header,
+            partial,
+        };
         reader.0.is_empty().then_some((sequence, record))
     }
 }
@@ -161,6 +176,7 @@ pub(super) mod tests {
             reason: Reason::KeepAlive,
             remaining: Duration::from_secs(65),
             shutdown: None,
+            proxy_header: None,
             partial: Vec::new(),
         }
     }
@@ -175,6 +191,7 @@ pub(super) mod tests {
             reason: Reason::Head,
             remaining: Duration::MAX,
             shutdown: Some(Duration::from_secs(30)),
+            proxy_header: Some((*b"PROXY UNKNOWN\r\n").into()),
             partial: b"GET / HT".to_vec(),
         }
     }

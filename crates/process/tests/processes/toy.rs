@@ -126,7 +126,7 @@ impl Protocol for Lines {
                 Err(_) => return Outcome::Close(connection),
             }
         }
-        if self.closing.load(Ordering::Relaxed) && connection.partial.is_none() {
+        if self.closing.load(Ordering::Relaxed) && connection.partial().is_none() {
             return Outcome::Close(connection);
         }
         let wait = wait_of(&connection);
@@ -146,7 +146,7 @@ impl Protocol for Lines {
 
 impl Lines {
     fn answer(&self, connection: &mut Connection, bytes: &[u8]) {
-        let mut held = connection.partial.take().map(|partial| partial.bytes).unwrap_or_default();
+        let mut held = connection.take_partial().map(|partial| partial.bytes).unwrap_or_default();
         held.extend(bytes);
         while let Some(end) = held.iter().position(|byte| *byte == b'\n') {
             held.drain(..=end);
@@ -155,15 +155,16 @@ impl Lines {
             connection.stream.try_send(reply.as_bytes(), false).expect("room for a line");
         }
         let until = Deadline::after(PATIENCE);
-        connection.partial =
-            (!held.is_empty()).then(|| Box::new(Partial { bytes: held, until: Some(until) }));
+        if !held.is_empty() {
+            connection.keep_partial(Partial { bytes: held, until: Some(until) });
+        }
     }
 }
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn wait_of(connection: &Connection) -> Wait {
-    match connection.partial.as_ref().and_then(|partial| partial.until) {
+    match connection.partial().and_then(|partial| partial.until) {
         Some(until) => Wait::head(until),
         None => Wait::keep_alive(PATIENCE),
     }
