@@ -9,20 +9,40 @@ pub struct Engine {
     pub mpm: &'static str,
     /// What stands in the `events` block for it.
     pub events: &'static str,
+    /// All tests, not only the [`MARKED`] ones.
+    pub runs_all: bool,
 }
 
 /// The first one is used unless `DAEMUN_TEST_ENGINE` names another; `cargo xtask test` goes through all.
 pub const ENGINES: &[Engine] = &[
-    Engine { name: "native/epoll", mpm: "", events: "use epoll;" },
-    Engine { name: "prefork", mpm: "mpm prefork;", events: "" },
-    Engine { name: "event", mpm: "mpm event;", events: "" },
-    Engine { name: "worker", mpm: "mpm worker;", events: "" },
-    Engine { name: "native/poll", mpm: "", events: "use poll;" },
-    Engine { name: "native/select", mpm: "", events: "use select;" },
-    Engine { name: "native/portable", mpm: "", events: "use portable;" },
+    whole("native/epoll", "", "use epoll;"),
+    whole("prefork", "mpm prefork;", ""),
+    whole("event", "mpm event;", ""),
+    marked("worker", "mpm worker;", ""),
+    marked("native/poll", "", "use poll;"),
+    marked("native/select", "", "use select;"),
+    marked("native/portable", "", "use portable;"),
+    marked("native/io_uring", "", "use io_uring;"),
 ];
 
+/// The end-to-end tests, by module, that every engine runs: what they try depends on how connections are run.
+pub const MARKED: &[&str] =
+    &["bodies::", "connections::", "limits::", "processes::", "requests::", "sending::"];
+
+const fn whole(name: &'static str, mpm: &'static str, events: &'static str) -> Engine {
+    Engine { name, mpm, events, runs_all: true }
+}
+
+const fn marked(name: &'static str, mpm: &'static str, events: &'static str) -> Engine {
+    Engine { name, mpm, events, runs_all: false }
+}
+
 impl Engine {
+    /// The event method.
+    pub fn method(self) -> &'static str {
+        self.name.split_once('/').map_or("epoll", |(_, method)| method)
+    }
+
     pub fn current() -> Engine {
         let Ok(name) = std::env::var("DAEMUN_TEST_ENGINE") else {
             return ENGINES[0];

@@ -27,7 +27,7 @@ pub use binary::{binary, named};
 pub use client::Client;
 pub use command::Output;
 pub use daemun_sys::signals;
-pub use engine::{ENGINES, Engine};
+pub use engine::{ENGINES, Engine, MARKED};
 pub use folder::Folder;
 pub use load::{Kind, Load, Loss, Tally};
 pub use memory::{memory, memory_of_all};

@@ -28,8 +28,10 @@ pub struct Setup {
     pub folder: Folder,
     ports: [u16; 3],
     program: &'static str,
+    engine: Option<Engine>,
     arguments: Vec<String>,
     environment: Vec<(&'static str, &'static str)>,
+    model: Option<&'static str>,
 }
 
 impl Setup {
@@ -39,8 +41,10 @@ impl Setup {
             folder: Folder::fresh(),
             ports: [free_port(), free_port(), free_port()],
             program: "daemun",
+            engine: Some(Engine::current()),
             arguments: Vec::new(),
             environment: Vec::new(),
+            model: None,
         }
     }
 
@@ -52,6 +56,18 @@ impl Setup {
     /// Another name of the program: called `nginx` it is nginx. A path is another program.
     pub fn called(mut self, program: &'static str) -> Setup {
         self.program = program;
+        if program.starts_with('/') { self.with_any_engine() } else { self }
+    }
+
+    /// With a configuration that another program understands, too.
+    pub fn with_any_engine(mut self) -> Setup {
+        self.engine = None;
+        self
+    }
+
+    /// For tests of one process model: the directive that chooses it.
+    pub fn mpm(mut self, directive: &'static str) -> Setup {
+        self.model = Some(directive);
         self
     }
 
@@ -103,14 +119,14 @@ impl Setup {
     /// A text with the placeholders filled in.
     pub fn filled(&self, text: &str) -> String {
         let [port, port2, port3] = self.ports.map(|port| port.to_string());
-        let engine = Engine::current();
-        let mpm = if text.contains("{events}") { engine.mpm } else { "" };
+        let own = self.engine.filter(|_| text.contains("{events}"));
+        let mpm = self.model.or(own.map(|engine| engine.mpm)).unwrap_or_default();
         format!("{mpm}{text}")
             .replace("{dir}", self.folder.path("").to_str().unwrap().trim_end_matches('/'))
             .replace("{port}", &port)
             .replace("{port2}", &port2)
             .replace("{port3}", &port3)
-            .replace("{events}", engine.events)
+            .replace("{events}", self.engine.map_or("", |engine| engine.events))
     }
 
     /// The program with the test's configuration, and messages to standard error until it is read.
@@ -227,6 +243,13 @@ impl Server {
     /// Runs the program beside the server: `-s reload` and its like.
     pub fn run(&self, arguments: &[&str]) -> Output {
         Output::of(&mut self.setup.command(arguments))
+    }
+
+    /// Runs one of the program's commands, with the options of the server.
+    pub fn run_command(&self, words: &[&str]) -> Output {
+        let options = self.setup.command(&[]);
+        let mut command = Command::new(options.get_program());
+        Output::of(command.args(words).args(options.get_args()))
     }
 
     pub fn error_log(&self) -> String {

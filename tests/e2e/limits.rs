@@ -24,7 +24,7 @@ fn idle(server: &Server) -> Client {
 
 #[test]
 fn at_the_limit_the_oldest_idle_connection_makes_room() {
-    let server = Server::start(&configuration("", 20));
+    let server = Setup::new().mpm("mpm native;").start(&configuration("", 20));
     let mut first = idle(&server);
     let mut others: Vec<Client> = (0..25).map(|_| idle(&server)).collect();
     assert!(first.is_closed(), "the oldest went first");
@@ -34,7 +34,7 @@ fn at_the_limit_the_oldest_idle_connection_makes_room() {
 
 #[test]
 fn without_descriptors_idle_connections_make_room() {
-    let setup = Setup::new();
+    let setup = Setup::new().mpm("mpm native;");
     let mut server = setup.start(&configuration("worker_rlimit_nofile 40;", 1000));
     server.expect("Too many open files");
     let mut first = idle(&server);

@@ -14,8 +14,7 @@ const CONFIGURATION: &str = "
     }";
 
 fn using_the_method() -> String {
-    let (_, method) = Engine::current().name.split_once('/').unwrap();
-    format!("using the \"{method}\" event method\n")
+    format!("using the \"{}\" event method\n", Engine::current().method())
 }
 
 #[test]

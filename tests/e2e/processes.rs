@@ -35,7 +35,7 @@ const TWO_WORKERS: &str = "
 
 #[test]
 fn workers_get_what_the_configuration_gives_them() {
-    let server = Server::start(TWO_WORKERS);
+    let server = Setup::new().mpm("mpm native;").start(TWO_WORKERS);
     let master = server.pid();
     let pid_file = fs::read_to_string(server.pid_file()).unwrap();
     assert_eq!(pid_file, format!("{master}\n"));
@@ -61,7 +61,7 @@ fn a_killed_worker_is_replaced() {
     let mut server = Server::http("server { listen 127.0.0.1:{port}; return 200 $pid; }");
     server.expect("exited on signal 9");
     let worker: i32 = server.get("/").text().parse().unwrap();
-    assert_eq!(children(server.pid()), [worker]);
+    assert!(children(server.pid()).contains(&worker));
     signals::send(worker, signals::SIGKILL).unwrap();
     server.logs("exited on signal 9");
     let next: i32 = server.get("/").text().parse().unwrap();

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use daemun_tests::Setup;
+use daemun_tests::{Setup, children, eventually};
 
 /// Bytes that tell where they stand.
 fn large(length: usize) -> Vec<u8> {
@@ -32,6 +32,37 @@ fn large_files_arrive_whole_by_any_way() {
         let part = server.get_with(uri, &["Range: bytes=1000000-2000000"]);
         assert!(part.body == content[1_000_000..=2_000_000], "{uri}");
     }
+}
+
+#[test]
+fn directio_leaves_the_cache_of_the_kernel_to_others() {
+    let server =
+        Setup::new().file("html/large", large(8 << 20)).file("html/small", large(1000)).http(
+            "server {
+             listen 127.0.0.1:{port} sndbuf=16k;
+             root {dir}/html;
+             directio 1m;
+             sendfile on;
+         }",
+        );
+    // O_DIRECT in the flags of an open file, proc_pid_fdinfo(5).
+    let reads_directly = || {
+        let workers = children(server.pid()).into_iter();
+        let folders = workers.map(|worker| format!("/proc/{worker}/fdinfo"));
+        let infos = folders.filter_map(|folder| std::fs::read_dir(folder).ok()).flatten().flatten();
+        let infos = infos.filter_map(|info| std::fs::read_to_string(info.path()).ok());
+        let mut flags = infos.filter_map(|info| {
+            let line = info.lines().find_map(|line| line.strip_prefix("flags:"))?.trim();
+            u32::from_str_radix(line, 8).ok()
+        });
+        flags.any(|flags| flags & 0o40_000 != 0)
+    };
+    assert_eq!(server.get("/small").body.len(), 1000);
+    assert!(!reads_directly());
+    let mut client = server.client();
+    client.send("GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_eq!(client.head().status, 200);
+    eventually("the large file is read directly", reads_directly);
 }
 
 #[test]
@@ -72,7 +103,8 @@ fn a_client_that_does_not_read_is_given_up() {
 
 #[test]
 fn open_files_are_remembered_for_a_while() {
-    let server = Setup::new().file("html/a", "one").http(
+    // Each process, and each thread, remembers files for itself.
+    let server = Setup::new().mpm("mpm native;").file("html/a", "one").http(
         "server {
              listen 127.0.0.1:{port};
              root {dir}/html;

@@ -10,7 +10,7 @@ pub const CONFIGURATION: &str = "\
     pid {dir}/server.pid;
     error_log {dir}/error.log notice;
     worker_processes %WORKERS%;
-    events { {events} worker_connections 4096; }
+    events { {events} worker_connections 1024; }
     http {
         access_log off;
         client_body_temp_path {dir}/body;
@@ -41,6 +41,23 @@ impl Daemon {
         let daemon = Daemon { setup };
         daemon.has_workers(daemon.pid(), workers);
         daemon
+    }
+
+    /// With a process model that the test chooses.
+    pub fn start_as(setup: Setup, model: &str, workers: usize) -> Daemon {
+        setup.folder.write("file", [b'x'; 20_000]);
+        let output = setup.run(&format!("{model}\n{}", configuration(2, "")), &[]);
+        assert_eq!(output.code, Some(0), "{}", output.stderr);
+        let daemon = Daemon { setup };
+        daemon.has_workers(daemon.pid(), workers);
+        daemon
+    }
+
+    /// Reloads with another process model.
+    pub fn switch(&self, model: &str) {
+        self.setup.configure(&format!("{model}\n{}", configuration(2, "")));
+        let output = Output::of(&mut self.setup.command(&["-s", "reload"]));
+        assert_eq!(output.code, Some(0), "{}", output.stderr);
     }
 
     pub fn load(&self, kept: usize) -> Load {

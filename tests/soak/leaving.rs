@@ -9,7 +9,7 @@ const CONFIGURATION: &str = "
         listen 127.0.0.1:{port};
         access_log off;
         location = /pid { return 200 $pid; }
-        location = /large { root {dir}; }
+        location = /large { root {dir}; add_header X-Worker $pid; }
         location = /slow { root {dir}; limit_rate 100k; }
     }";
 
@@ -83,8 +83,8 @@ fn several_generations_of_old_workers_end_with_their_own_downloads() {
     for _ in 0..3 {
         let mut client = server.client();
         client.send("GET /large HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-        client.head();
-        downloads.push((client, worker(&server)));
+        let worker = client.head().header("X-Worker").unwrap().parse().unwrap();
+        downloads.push((client, worker));
         reload(&server);
     }
     for (mut client, old) in downloads.into_iter().rev() {

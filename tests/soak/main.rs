@@ -8,4 +8,5 @@ mod deaths;
 mod leaving;
 mod nginx;
 mod reloads;
+mod switching;
 mod upgrades;

@@ -10,7 +10,7 @@ const NGINX: &str = "/usr/sbin/nginx";
 
 #[test]
 fn from_nginx_to_daemun_and_back() {
-    let setup = Setup::new().called("nginx");
+    let setup = Setup::new().called("nginx").with_any_engine();
     install(&setup, "nginx", Path::new(NGINX));
     let daemon = Daemon::start_with(setup, 2, "");
     let load = daemon.load(100);

@@ -116,12 +116,16 @@ impl Files {
         (line.strip_suffix(b"\r").unwrap_or(line), at - start)
     }
 
+    /// Has a file be read as if it held this text.
+    pub fn pretend(&mut self, name: PathBuf, text: Vec<u8>) {
+        self.add(name, text);
+    }
+
     /// Adds the parameter of `-g`.
     pub(crate) fn add_command_line(&mut self, text: Vec<u8>) -> FileId {
         self.push(PathBuf::new(), text, true)
     }
 
-    /// Adds a file; a name that is known already keeps its first content.
     /// Adds a file that an `include` names.
     pub(crate) fn add_included(
         &mut self,
@@ -134,6 +138,7 @@ impl Files {
         id
     }
 
+    /// Adds a file; a name that is known already keeps its first content.
     pub(crate) fn add(&mut self, name: PathBuf, text: Vec<u8>) -> FileId {
         match self.find(&name) {
             Some(known) => known,

@@ -16,4 +16,5 @@ pub mod script;
 pub mod setting;
 pub mod settings;
 pub mod tables;
+pub mod thread_pool;
 pub mod values;

@@ -13,10 +13,11 @@ use crate::load::{Block, Paths};
 use crate::module::{Module, SettingsKey};
 use crate::setting::Own;
 use crate::settings::{CpuAffinity, Identity, ProcessSettings};
-use crate::{directives, error_log, events, mpm, set, settings, values};
+use crate::{directives, error_log, events, mpm, set, settings, thread_pool, values};
 
 /// The modules of the main and `events` contexts.
-pub static MODULES: &[&Module] = &[&MODULE, &error_log::MODULE, &events::MODULE, &mpm::MODULE];
+pub static MODULES: &[&Module] =
+    &[&MODULE, &error_log::MODULE, &events::MODULE, &mpm::MODULE, &thread_pool::MODULE];
 
 settings! {
     pub struct Settings {
@@ -32,7 +33,6 @@ settings! {
         user: Option<Identity> = None,
         pid: Option<PathBuf> = None,
         environment: Own<Vec<(String, Option<String>)>>,
-        thread_pools: Own<Vec<String>>,
     }
 }
 
@@ -74,9 +74,6 @@ pub static MODULE: Module = Module {
             "A variable of the environment to keep, or to set.";
         "load_module" in MAIN, Exactly(1), "", Action::Set(setters::load_module),
             "Accepted for modules that are built in; there are no loadable ones.";
-        "thread_pool" in MAIN, Between(2, 3), "default threads=32 max_queue=65536",
-            Action::Set(setters::thread_pool),
-            "Accepted: files are read by the workers themselves.";
         "lock_file" in MAIN, Exactly(1), "logs/nginx.lock",
             Action::Accepted("locks need no file on this system"),
             "Accepted: locks need no file on this system.";
@@ -318,8 +315,6 @@ mod tests {
                  (/nowhere/modules/ngx_http_x_module.so: cannot open shared object file: No such file or directory)",
             ),
             ("events {} load_module a.so;", "\"load_module\" directive is specified too late"),
-            ("thread_pool a max_queue=1;", "\"thread_pool\" must have \"threads\" parameter"),
-            ("thread_pool a threads=1; thread_pool a threads=2;", "duplicate thread pool \"a\""),
         ];
         for (text, sentence) in sentences {
             assert_eq!(mistake(text), sentence);

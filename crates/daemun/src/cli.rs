@@ -191,8 +191,16 @@ fn requirement_of(letter: u8) -> Option<&'static str> {
     })
 }
 
+const COMMANDS: &str = "Commands, before any option:
+  mpm           : show the running process model and its numbers
+  mpm set MODEL : choose native, event, worker or prefork in the configuration file;
+                  with --apply the server is reloaded
+
+";
+
 fn help(identity: &Identity) -> String {
     let Identity { name, prefix, error_log, configuration, .. } = identity;
+    let commands = if identity.has_commands { COMMANDS } else { "" };
     format!(
         "Usage: {name} [-?hvVtTq] [-s signal] [-p prefix]
              [-e filename] [-c filename] [-g directives]
@@ -210,7 +218,7 @@ Options:
   -c filename   : set configuration file (default: {configuration})
   -g directives : set global directives out of configuration file
 
-"
+{commands}"
     )
 }
 

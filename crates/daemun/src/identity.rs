@@ -33,6 +33,8 @@ pub struct Identity {
     pub user: &'static str,
     /// Without a configuration file of its own it serves the current folder, in the foreground.
     pub has_embedded_configuration: bool,
+    /// `daemun COMMAND`: nginx takes options only.
+    pub has_commands: bool,
 }
 
 /// nginx in Debian's layout.
@@ -50,6 +52,7 @@ pub static NGINX: Identity = Identity {
     temporary: "/var/lib/nginx",
     user: "www-data",
     has_embedded_configuration: false,
+    has_commands: false,
 };
 
 pub static DAEMUN: Identity = Identity {
@@ -66,6 +69,7 @@ pub static DAEMUN: Identity = Identity {
     temporary: "/var/lib/daemun",
     user: "www-data",
     has_embedded_configuration: true,
+    has_commands: true,
 };
 
 impl Identity {

@@ -1,6 +1,7 @@
 //! The program: command line, identity, and what `-V` says.
 
 pub mod cli;
+pub mod commands;
 pub mod configure;
 pub mod embedded;
 pub mod folders;

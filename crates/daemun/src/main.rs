@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use daemun::cli::{Options, Places};
+use daemun::commands::mpm;
 use daemun::identity::Identity;
 use daemun::notices;
 use daemun::program::Server;
@@ -20,8 +21,9 @@ fn main() -> ExitCode {
     let name = arguments.first().map(OsString::as_os_str).unwrap_or_default();
     let identity = Identity::of(name);
     log::name_program(identity.name);
-    let options = match Options::parse(arguments.get(1..).unwrap_or_default()) {
-        Ok(options) => options,
+    let words = arguments.get(1..).unwrap_or_default();
+    let (command, options) = match parse(words, identity) {
+        Ok(parsed) => parsed,
         Err(sentence) => {
             log::write_stderr(format_args!("{sentence}"));
             return ExitCode::FAILURE;
@@ -33,10 +35,29 @@ fn main() -> ExitCode {
     if options.only_informs() {
         return ExitCode::SUCCESS;
     }
-    exit_code(act(identity, options, arguments))
+    exit_code(act(identity, command, options, arguments))
 }
 
-fn act(identity: &'static Identity, options: Options, arguments: Vec<OsString>) -> i32 {
+/// A command, where the first word is one, and the options of every call.
+fn parse(
+    words: &[OsString],
+    identity: &Identity,
+) -> Result<(Option<mpm::Command>, Options), String> {
+    match words.split_first() {
+        Some((first, rest)) if first == "mpm" && identity.has_commands => {
+            let (command, rest) = mpm::Command::parse(rest)?;
+            Ok((Some(command), Options::parse(&rest)?))
+        }
+        _ => Ok((None, Options::parse(words)?)),
+    }
+}
+
+fn act(
+    identity: &'static Identity,
+    command: Option<mpm::Command>,
+    options: Options,
+    arguments: Vec<OsString>,
+) -> i32 {
     let current = match std::env::current_dir() {
         Ok(current) => current,
         Err(error) => {
@@ -48,6 +69,9 @@ fn act(identity: &'static Identity, options: Options, arguments: Vec<OsString>) 
     startup::open_log(&options, identity, &places);
     notices::log_panics();
     let server = Server { identity, options, places };
+    if let Some(command) = command {
+        return command.run(&server);
+    }
     if server.options.test {
         return test(&server);
     }

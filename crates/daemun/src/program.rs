@@ -13,6 +13,7 @@ use daemun_core::log::{self, Log, OpenFiles};
 use daemun_core::main_context::{self, Defaults};
 use daemun_core::module::{Action, Contexts, Directive, Module, SettingsSet};
 use daemun_core::settings::{Mpm, ProcessSettings};
+use daemun_core::thread_pool::{self, PoolSpec};
 use daemun_http::config::{self as http_config, HttpConfig, ServerHeader, Surroundings};
 use daemun_http::core::client::TempPath;
 use daemun_http::core::connection;
@@ -42,22 +43,7 @@ impl Program for Server {
     type Configuration = Configuration;
 
     fn load(&self) -> Result<Cycle<Configuration>, String> {
-        let mut files = Files::default();
-        let mut diagnostics = Diagnostics::default();
-        let log_files = Arc::new(OpenFiles::default());
-        let cycle = self.read(&mut files, &mut diagnostics, &log_files);
-        self.report(&diagnostics, &files);
-        let first = diagnostics.iter().find(|diagnostic| diagnostic.severity == Severity::Emerg);
-        match first {
-            Some(first) => Err(first.sentence(&files)),
-            None => Ok(Cycle {
-                configuration: Configuration { http: cycle.http, files },
-                settings: cycle.settings,
-                listen: cycle.listen,
-                log: cycle.log,
-                files: log_files,
-            }),
-        }
+        self.load_with(Files::default())
     }
 
     fn prepare(
@@ -92,6 +78,25 @@ struct Read {
 }
 
 impl Server {
+    /// As [`load`](Program::load), with files that the program pretends.
+    pub fn load_with(&self, mut files: Files) -> Result<Cycle<Configuration>, String> {
+        let mut diagnostics = Diagnostics::default();
+        let log_files = Arc::new(OpenFiles::default());
+        let cycle = self.read(&mut files, &mut diagnostics, &log_files);
+        self.report(&diagnostics, &files);
+        let first = diagnostics.iter().find(|diagnostic| diagnostic.severity == Severity::Emerg);
+        match first {
+            Some(first) => Err(first.sentence(&files)),
+            None => Ok(Cycle {
+                configuration: Configuration { http: cycle.http, files },
+                settings: cycle.settings,
+                listen: cycle.listen,
+                log: cycle.log,
+                files: log_files,
+            }),
+        }
+    }
+
     fn read(
         &self,
         files: &mut Files,
@@ -172,7 +177,7 @@ impl Server {
         debugged: Vec<Cidr>,
         diagnostics: &mut Diagnostics,
     ) -> HttpConfig {
-        let surroundings = self.surroundings(paths, debugged);
+        let surroundings = self.surroundings(paths, debugged, thread_pool::pools_of(main));
         let place = main.children.iter().position(|block| block.context == Contexts::HTTP);
         let Some(place) = place else {
             let settings = std::mem::replace(&mut main.settings, SettingsSet::new(&[]));
@@ -194,7 +199,12 @@ impl Server {
         )
     }
 
-    fn surroundings(&self, paths: &Paths, debugged: Vec<Cidr>) -> Surroundings {
+    fn surroundings(
+        &self,
+        paths: &Paths,
+        debugged: Vec<Cidr>,
+        thread_pools: Vec<PoolSpec>,
+    ) -> Surroundings {
         Surroundings {
             server_header: ServerHeader {
                 name: self.identity.server_without_version,
@@ -206,6 +216,7 @@ impl Server {
                 levels: Vec::new(),
             },
             debugged,
+            thread_pools,
         }
     }
 

@@ -24,7 +24,7 @@ use crate::program::Configuration;
 
 /// Serves until ordered to end; returns the exit code.
 pub fn run(cycle: &Cycle<Configuration>, context: WorkerContext) -> i32 {
-    let method = cycle.settings.events.method.as_deref();
+    let method = method_of(cycle);
     let reactor = match notices::open_reactor(method, &cycle.log) {
         Ok(reactor) => reactor,
         Err(error) => {
@@ -80,7 +80,7 @@ impl Worker<'_> {
         let crew = Crew {
             threads: mpm.threads_per_child,
             stack: mpm.thread_stack_size,
-            method: self.cycle.settings.events.method.clone(),
+            method: method_of(self.cycle).map(str::to_owned),
             keeps: mpm.mpm == Mpm::Worker,
             factor: mpm.async_request_worker_factor,
             make: Arc::new(move |counters| {
@@ -114,10 +114,8 @@ impl Worker<'_> {
         let life = Life {
             engine,
             wait: Box::new(move |connection| wait_of(config, connection)),
-            reopen: Box::new(move || {
-                access_log::flush();
-                files.reopen(None, &Log::current());
-            }),
+            flush: access_log::flush,
+            reopen: Arc::new(move || files.reopen(None, &Log::current())),
             closing,
             shutdown_timeout: cycle.settings.worker_shutdown_timeout,
             max_connections: cycle.settings.mpm.max_connections_per_child,
@@ -125,6 +123,12 @@ impl Worker<'_> {
         };
         serve(reactor, life, context)
     }
+}
+
+/// What is received ahead cannot be passed to another thread, so threads are told of readiness.
+fn method_of(cycle: &Cycle<Configuration>) -> Option<&str> {
+    let method = cycle.settings.events.method.as_deref();
+    method.filter(|method| *method != "io_uring" || !cycle.settings.mpm.mpm.has_threads())
 }
 
 /// As in nginx, listening sockets and the channel to the master count among the connections.

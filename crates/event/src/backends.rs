@@ -2,6 +2,8 @@
 
 #[cfg(target_os = "linux")]
 mod epoll;
+#[cfg(target_os = "linux")]
+mod io_uring;
 mod poll;
 mod portable;
 mod select;
@@ -9,12 +11,14 @@ mod unread;
 
 use std::fmt;
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 pub use crate::sources::Key;
 
-/// A readiness report: who, and the `READ`, `WRITE`, `HUP`, `ONCE` bits.
+use crate::sources::READ;
+
+/// A readiness report: who, and the bits `READ`, `WRITE`, `HUP`, `ONCE` and `HELD`.
 #[derive(Clone, Copy, Debug)]
 pub struct Event {
     pub key: Key,
@@ -33,9 +37,18 @@ pub enum Interest {
 /// How a level-triggered descriptor is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
-    Alone,
-    /// Others watch it as well; wake one of us where the system can.
-    Shared,
+    /// Whatever it is, it becomes readable.
+    Readable,
+    /// A listening socket.
+    Listener,
+    /// One that others watch as well; wake one of us where the system can.
+    SharedListener,
+}
+
+/// What a backend had received for a connection, and the `READ` and `HELD` bits after that.
+pub struct Received {
+    pub result: io::Result<usize>,
+    pub ready: u8,
 }
 
 /// The operations of a backend.
@@ -78,6 +91,28 @@ pub trait Backend {
         Ok(())
     }
 
+    /// Whether it accepts and receives ahead: what it got is taken by the functions below. The others
+    /// of these are only called where this is so.
+    fn completes(&self) -> bool {
+        false
+    }
+
+    /// Bytes of a connection that was reported with `HELD`.
+    fn take_received(&mut self, _key: Key, _bytes: &mut [u8]) -> Received {
+        Received { result: Err(io::ErrorKind::WouldBlock.into()), ready: READ }
+    }
+
+    /// Ends receiving ahead for a connection, until it is [rearmed](Self::rearm). False where bytes
+    /// are here already, and are to be taken.
+    fn hold_back(&mut self, _key: Key) -> io::Result<bool> {
+        Ok(true)
+    }
+
+    /// The next connection that was accepted, or failed to be.
+    fn take_accepted(&mut self, _listener: BorrowedFd<'_>) -> Option<io::Result<OwnedFd>> {
+        None
+    }
+
     /// Appends what became ready within `timeout`. A signal ends the wait early, without error.
     fn wait(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()>;
 }
@@ -86,6 +121,8 @@ pub trait Backend {
 pub const NAMES: &[&str] = &[
     #[cfg(target_os = "linux")]
     "epoll",
+    #[cfg(target_os = "linux")]
+    "io_uring",
     #[cfg(any(
         target_vendor = "apple",
         target_os = "freebsd",
@@ -112,6 +149,8 @@ pub fn open(name: &str) -> Result<Box<dyn Backend>, OpenError> {
     match *name {
         #[cfg(target_os = "linux")]
         "epoll" => epoll::open(),
+        #[cfg(target_os = "linux")]
+        "io_uring" => io_uring::open(),
         "poll" => poll::open(),
         "select" => select::open(),
         _ => portable::open(name),

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
+use rustix::io::Errno;
 use rustix::net::{SocketAddrAny, SocketFlags};
 
 use crate::backends::{Key, Level};
@@ -29,7 +30,7 @@ pub struct Listener {
 impl Listener {
     /// `shared` says that other processes or threads accept from it too.
     pub fn new(fd: Arc<OwnedFd>, token: u32, shared: bool) -> Listener {
-        let level = if shared { Level::Shared } else { Level::Alone };
+        let level = if shared { Level::SharedListener } else { Level::Listener };
         Listener { fd, token, level, key: Cell::new(None), accepted: Cell::new(0) }
     }
 
@@ -69,13 +70,30 @@ impl Listener {
     /// The next connection, `WouldBlock` where there is none, else accept(2)'s errors.
     pub fn accept(&self) -> io::Result<(Stream, Peer)> {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        if let Some(accepted) = self.take_accepted() {
+            return accepted;
+        }
         let (fd, address) = rustix::net::acceptfrom_with(&self.fd, flags)?;
         self.take_turn()?;
         Ok((Stream::new(fd), peer(address)))
     }
 
+    /// A connection that the backend accepted ahead.
+    fn take_accepted(&self) -> Option<io::Result<(Stream, Peer)>> {
+        let accepted = reactor::try_with(|inner| {
+            inner.completes.then(|| inner.backend().take_accepted(self.fd.as_fd())).flatten()
+        });
+        let accepted = accepted.flatten()?;
+        Some(accepted.and_then(|fd| match rustix::net::getpeername(&fd) {
+            Ok(address) => Ok((Stream::new(fd), peer(address))),
+            // the peer is gone again
+            Err(Errno::NOTCONN) => Err(Errno::CONNABORTED.into()),
+            Err(error) => Err(error.into()),
+        }))
+    }
+
     fn take_turn(&self) -> io::Result<()> {
-        if self.level == Level::Alone || !self.is_active() {
+        if self.level != Level::SharedListener || !self.is_active() {
             return Ok(());
         }
         self.accepted.set(self.accepted.get() + 1);

@@ -15,7 +15,7 @@ use crate::backends::{self, Backend, Event, Level, OpenError};
 use crate::buffer::Pool;
 use crate::clock::{self, Clock};
 use crate::remote::{Message, Shared};
-use crate::sources::{HUP, Key, NONE, Owner, READ, Sources, Waiter};
+use crate::sources::{HUP, Key, NONE, Owner, RECEIVABLE, Sources, Waiter};
 use crate::tasks::{Body, Spawned, Tasks};
 use crate::waker::TaskName;
 use crate::watch::Watches;
@@ -277,6 +277,8 @@ pub(crate) fn try_with<R>(f: impl FnOnce(&Inner) -> R) -> Option<R> {
 /// for a moment and never across code from outside this crate.
 pub(crate) struct Inner {
     backend: RefCell<Box<dyn Backend>>,
+    /// The backend accepts and receives ahead.
+    pub(crate) completes: bool,
     sources: RefCell<Sources>,
     wheel: RefCell<Wheel>,
     tasks: RefCell<Tasks>,
@@ -308,6 +310,7 @@ impl Inner {
     fn new(backend: Box<dyn Backend>, clock: Clock) -> Result<Inner, OpenError> {
         let remote = Shared::register().map_err(OpenError::Io)?;
         let inner = Inner {
+            completes: backend.completes(),
             backend: RefCell::new(backend),
             sources: RefCell::new(Sources::new()),
             wheel: RefCell::new(Wheel::new()),
@@ -324,7 +327,7 @@ impl Inner {
         };
         let key = inner.sources().insert(Owner::Notifier, NONE);
         let notifier = inner.remote.notifier();
-        inner.backend().add_level(notifier, key, Level::Alone).map_err(OpenError::Io)?;
+        inner.backend().add_level(notifier, key, Level::Readable).map_err(OpenError::Io)?;
         Ok(inner)
     }
 
@@ -437,7 +440,7 @@ impl Inner {
         source.ready |= event.ready;
         match source.owner {
             Owner::Tasks => Told::Tasks(source.take_waiters(event.ready)),
-            Owner::Parked if source.ready & (READ | HUP) != 0 => Told::Parked(source.read),
+            Owner::Parked if source.ready & (RECEIVABLE | HUP) != 0 => Told::Parked(source.read),
             Owner::Parked | Owner::Free => Told::Nothing,
             Owner::Listener => Told::Listener(source.read),
             Owner::Watch => Told::Watch(source.read),

@@ -9,6 +9,11 @@ pub(crate) const HUP: u8 = 4;
 /// With `WRITE`: it is not reported again until it is asked for again.
 pub(crate) const ONCE: u8 = 8;
 
+/// Something was received ahead and waits in the backend. Excludes `READ`: it is read first.
+pub(crate) const HELD: u8 = 16;
+/// A receive has something to yield.
+pub(crate) const RECEIVABLE: u8 = READ | HELD;
+
 /// No source, timer, waiter or list member.
 pub(crate) const NONE: u32 = u32::MAX;
 
@@ -156,7 +161,7 @@ impl Source {
     /// Takes the waiters that `ready` concerns.
     pub(crate) fn take_waiters(&mut self, ready: u8) -> [Waiter; 2] {
         let mut waiters = [Waiter::NONE; 2];
-        if ready & (READ | HUP) != 0 {
+        if ready & (RECEIVABLE | HUP) != 0 {
             waiters[0] = Waiter(std::mem::replace(&mut self.read, NONE));
         }
         if ready & (WRITE | HUP) != 0 {

@@ -10,15 +10,16 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, SocketAddrUnix,
     SocketFlags, SocketType, sockopt,
 };
 
-use crate::backends::Interest;
+use crate::backends::{Interest, Received};
 use crate::reactor::{self, Inner};
-use crate::sources::{HUP, NONE, ONCE, Owner, READ, WRITE, Waiter};
+use crate::sources::{HELD, HUP, NONE, ONCE, Owner, READ, RECEIVABLE, WRITE, Waiter};
 use crate::wheel::Target;
 use crate::{Buffer, Deadline};
 
@@ -68,7 +69,18 @@ impl Stream {
         Ok(Stream::new(fd))
     }
 
-    /// Takes it off the reactor and gives the descriptor back, open.
+    /// Ends receiving ahead, so that somebody else may receive from the descriptor. False where bytes
+    /// have come that only this stream can yield: it has to be served here.
+    pub fn hold_back(&self) -> io::Result<bool> {
+        let Some(slot) = self.registration.slot() else { return Ok(true) };
+        reactor::with(|inner| {
+            let key = inner.sources().key(slot);
+            inner.backend().hold_back(key)
+        })
+    }
+
+    /// Takes it off the reactor and gives the descriptor back, open. What was received ahead is
+    /// lost: [hold it back](Self::hold_back) first.
     pub fn into_fd(self) -> OwnedFd {
         let Stream { registration, fd } = self;
         registration.leave(fd.as_fd());
@@ -99,9 +111,11 @@ impl Stream {
     /// Bytes received; zero is the peer's end.
     #[inline]
     pub fn try_recv(&self, bytes: &mut [u8]) -> io::Result<usize> {
-        self.attempt(READ, bytes.len(), || {
-            rustix::net::recv(&self.fd, bytes, RecvFlags::empty()).map(|(received, _)| received)
-        })
+        if self.registration.ready().is_some_and(|ready| ready & READ == 0) {
+            return self.try_recv_held(bytes);
+        }
+        let result = rustix::net::recv(&self.fd, &mut *bytes, RecvFlags::empty());
+        self.conclude(READ, bytes.len(), result.map(|(received, _)| received))
     }
 
     /// As [`try_recv`](Self::try_recv), waiting.
@@ -170,6 +184,18 @@ impl Stream {
         self.attempt(WRITE, 0, || rustix::fs::sendfile(&self.fd, file, Some(offset), count))
     }
 
+    /// Whether there is room to send, for a stream that another thread sends to: where there is
+    /// none, [`writable`](Self::writable) tells when there is.
+    pub fn may_send(&self) -> bool {
+        let mut watched = [PollFd::new(&self.fd, PollFlags::OUT)];
+        let asked =
+            self.attempt(WRITE, 0, || match poll(&mut watched, Some(&Timespec::default()))? {
+                0 => Err(Errno::AGAIN),
+                ready => Ok(ready),
+            });
+        asked.is_ok()
+    }
+
     /// Sends all of `bytes`, where each wait for room may last `timeout`.
     pub async fn send_all(&self, mut bytes: &[u8], timeout: Duration) -> io::Result<()> {
         while !bytes.is_empty() {
@@ -207,7 +233,7 @@ impl Stream {
 
     /// Whether a receive may yield something, as far as is known without asking the kernel.
     pub fn may_be_readable(&self) -> bool {
-        self.registration.ready().is_none_or(|ready| ready & READ != 0)
+        self.registration.ready().is_none_or(|ready| ready & RECEIVABLE != 0)
     }
 
     /// Gives readiness to [`Handler::parked_ready`](crate::Handler) under `token`, and the
@@ -222,7 +248,7 @@ impl Stream {
             source.owner = Owner::Parked;
             let read = std::mem::replace(&mut source.read, token);
             let write = std::mem::replace(&mut source.write, NONE);
-            let ready = source.ready & READ != 0;
+            let ready = source.ready & RECEIVABLE != 0;
             drop(sources);
 
             inner.discard(Waiter(read));
@@ -281,6 +307,25 @@ impl Stream {
         Ok(sockopt::set_socket_linger(&self.fd, Some(Duration::ZERO))?)
     }
 
+    /// Bytes that the backend has received.
+    #[inline(never)]
+    fn try_recv_held(&self, bytes: &mut [u8]) -> io::Result<usize> {
+        let Some(slot) = self.registration.slot() else {
+            return Err(Errno::AGAIN.into());
+        };
+        reactor::with(|inner| {
+            let mut sources = inner.sources();
+            if sources.at(slot).ready & HELD == 0 {
+                return Err(Errno::AGAIN.into());
+            }
+            let Received { result, ready } =
+                inner.backend().take_received(sources.key(slot), bytes);
+            let source = sources.at(slot);
+            source.ready = source.ready & !RECEIVABLE | ready;
+            result
+        })
+    }
+
     /// Makes a system call unless it is known to be in vain, and notes what it tells about the
     /// readiness: edges are reported once, so a direction counts as ready until it ran dry.
     #[inline]
@@ -293,7 +338,17 @@ impl Stream {
         if self.registration.ready().is_some_and(|ready| ready & direction == 0) {
             return Err(Errno::AGAIN.into());
         }
-        let result = call();
+        self.conclude(direction, wanted, call())
+    }
+
+    /// Notes what a system call told about the readiness.
+    #[inline]
+    fn conclude(
+        &self,
+        direction: u8,
+        wanted: usize,
+        result: rustix::io::Result<usize>,
+    ) -> io::Result<usize> {
         match result {
             Err(Errno::AGAIN) => self.registration.dry(direction, self.fd.as_fd()),
             // epoll(7): on a stream less than asked for is as good as EAGAIN; but an end that
@@ -379,7 +434,7 @@ impl Future for Closed<'_> {
 impl Interest {
     fn bit(self) -> u8 {
         match self {
-            Interest::Read => READ,
+            Interest::Read => RECEIVABLE,
             Interest::Write => WRITE,
             Interest::End => HUP,
         }

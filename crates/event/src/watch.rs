@@ -25,7 +25,7 @@ impl Watch {
             (key, index)
         });
         let watch = Watch { fd, key, index };
-        reactor::with(|inner| inner.backend().add_level(watch.fd.as_fd(), key, Level::Alone))?;
+        reactor::with(|inner| inner.backend().add_level(watch.fd.as_fd(), key, Level::Readable))?;
         Ok(watch)
     }
 }

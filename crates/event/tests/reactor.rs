@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -345,6 +345,110 @@ fn a_descriptor_taken_back_is_no_longer_watched() {
         again.park(2, Deadline::NEVER).unwrap();
         reactor.turn(&mut notes, None).unwrap();
         assert_eq!(notes.ready, [2], "adding it elsewhere reports what waits");
+    });
+}
+
+#[test]
+fn a_closed_stream_takes_nothing_from_the_next_with_its_descriptor() {
+    each_backend(|reactor| {
+        // a number that no other test of this process gets
+        let numbered = || {
+            let (near, far) = pair();
+            let near = rustix::io::fcntl_dupfd_cloexec(near.as_fd(), 700).unwrap();
+            assert_eq!(near.as_raw_fd(), 700);
+            (Stream::new(near), far)
+        };
+        let (near, far) = numbered();
+        near.park(1, Deadline::NEVER).unwrap();
+        drop((near, far));
+        let (near, far) = numbered();
+        far.try_send(b"x", false).unwrap();
+        reactor.turn(&mut Notes::default(), Some(Duration::ZERO)).unwrap();
+        assert_eq!(near.try_recv(&mut [0; 10]).unwrap(), 1);
+    });
+}
+
+#[test]
+fn a_parked_stream_loses_nothing_when_it_is_held_back() {
+    each_backend(|reactor| {
+        let mut notes = Notes::default();
+        let (near, far) = pair();
+        near.park(1, in_ms(60_000)).unwrap();
+        reactor.turn(&mut notes, Some(Duration::ZERO)).unwrap();
+        near.unpark();
+        assert!(near.hold_back().unwrap(), "nothing has come");
+        far.try_send(b"for whoever gets it", false).unwrap();
+        reactor.turn(&mut notes, Some(Duration::ZERO)).unwrap();
+        let elsewhere = near.as_fd().try_clone_to_owned().unwrap();
+        assert_eq!(rustix::io::read(&elsewhere, &mut [0; 30]).unwrap(), 19);
+
+        near.park(2, in_ms(60_000)).unwrap();
+        reactor.turn(&mut notes, Some(Duration::ZERO)).unwrap();
+        notes.ready.clear();
+        far.try_send(b"again", false).unwrap();
+        near.unpark();
+        if near.hold_back().unwrap() {
+            return;
+        }
+        near.park(3, in_ms(60_000)).unwrap();
+        reactor.turn(&mut notes, None).unwrap();
+        assert_eq!(notes.ready, [3], "it is told of what it holds");
+        near.unpark();
+        assert_eq!(near.try_recv(&mut [0; 10]).unwrap(), 5);
+    });
+}
+
+#[test]
+fn what_is_not_read_ends_receiving_ahead_and_nothing_is_lost() {
+    each_backend(|reactor| {
+        let mut notes = Notes::default();
+        let (near, far) = pair();
+        near.park(1, Deadline::NEVER).unwrap();
+        reactor.turn(&mut notes, Some(Duration::ZERO)).unwrap();
+        let sent: Vec<u8> = (0..40_000u32).map(|i| (i % 251) as u8).collect();
+        for piece in sent.chunks(500) {
+            far.try_send(piece, false).unwrap();
+            reactor.turn(&mut notes, Some(Duration::ZERO)).unwrap();
+        }
+        far.shutdown_send().unwrap();
+        near.unpark();
+        let received = run(reactor, async {
+            let mut received = Vec::new();
+            loop {
+                let mut bytes = [0; 700];
+                match near.recv(&mut bytes, in_ms(1000)).await.unwrap() {
+                    0 => return received,
+                    count => received.extend_from_slice(&bytes[..count]),
+                }
+            }
+        });
+        assert!(received == sent, "{} of {} bytes", received.len(), sent.len());
+    });
+}
+
+#[test]
+fn an_accept_ahead_is_served_although_the_listener_was_paused() {
+    each_backend(|reactor| {
+        for shared in [false, true] {
+            let mut notes = Notes::default();
+            let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+            socket.set_nonblocking(true).unwrap();
+            let address = socket.local_addr().unwrap();
+            let listener = Listener::new(Arc::new(socket.into()), 3, shared);
+            listener.resume().unwrap();
+            reactor.turn(&mut notes, Some(Duration::ZERO)).unwrap();
+            let mut clients: Vec<_> =
+                (0..5).map(|_| TcpStream::connect(address).unwrap()).collect();
+            listener.pause().unwrap();
+            clients.extend((0..5).map(|_| TcpStream::connect(address).unwrap()));
+            reactor.turn(&mut notes, Some(Duration::ZERO)).unwrap();
+            for client in &clients {
+                let (_, peer) = listener.accept().unwrap();
+                assert_eq!(peer, Peer::from(client.local_addr().unwrap()));
+            }
+            let none = listener.accept().err().unwrap();
+            assert_eq!((none.kind(), notes.acceptable.len()), (io::ErrorKind::WouldBlock, 0));
+        }
     });
 }
 

@@ -16,6 +16,14 @@ pub struct FileRange {
     pub length: u64,
 }
 
+impl FileRange {
+    /// Leaves out the first bytes, which have been sent.
+    pub fn skip(&mut self, count: u64) {
+        self.offset += count;
+        self.length -= count;
+    }
+}
+
 /// A piece of a body that is there.
 #[derive(Clone, Debug)]
 pub enum Chunk {

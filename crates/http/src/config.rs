@@ -12,15 +12,18 @@ use daemun_core::load::{Block, Paths};
 use daemun_core::log::Log;
 use daemun_core::module::{Contexts, SettingsSet};
 use daemun_core::script::{Script, Variables};
+use daemun_core::thread_pool::PoolSpec;
 use daemun_event::{Peer, Stream};
 use daemun_proto::http1::Method;
 
+use crate::core::aio;
 use crate::core::client::{self, TempPath};
 use crate::core::files::{self, Root};
 use crate::core::limit_except;
 use crate::core::listen::{self, Listen};
 use crate::core::routing::{self, Match};
 use crate::core::server_name;
+use crate::core::tracking;
 use crate::locations::Locations;
 use crate::module::{Filter, Handler, HttpModule, Phase};
 use crate::server_names::{ServerIndex, ServerNames};
@@ -38,6 +41,8 @@ pub struct HttpConfig {
     /// Some address expects the PROXY protocol.
     pub has_proxy_protocol: bool,
     pub surroundings: Surroundings,
+    /// Some page shows what each worker serves.
+    pub shows_requests: bool,
 }
 
 /// What the rest of the program decides about HTTP.
@@ -47,6 +52,8 @@ pub struct Surroundings {
     pub body_temp_path: TempPath,
     /// `debug_connection`: the clients whose debug lines are written.
     pub debugged: Vec<Cidr>,
+    /// Those that `aio` may name.
+    pub thread_pools: Vec<PoolSpec>,
 }
 
 /// What the server calls itself.
@@ -140,8 +147,20 @@ pub fn build(
     let variables = Definitions::resolve(variables, modules, builder.diagnostics);
     let mut virtuals = sockets.iter().flat_map(|socket| &socket.addresses);
     let has_proxy_protocol = virtuals.any(|(_, virtual_)| virtual_.proxy_protocol);
-    let settings = block.settings;
-    HttpConfig { sockets, servers, settings, variables, has_proxy_protocol, surroundings }
+    let mut config = HttpConfig {
+        sockets,
+        servers,
+        settings: block.settings,
+        variables,
+        has_proxy_protocol,
+        surroundings,
+        shows_requests: false,
+    };
+    let shows = |location: &Location| location.settings.of(&tracking::SETTINGS).shows_requests.0;
+    let shows_requests = config.locations().any(shows);
+    config.shows_requests = shows_requests;
+    aio::check(config.locations(), &config.surroundings.thread_pools, diagnostics);
+    config
 }
 
 struct Builder<'b> {
@@ -162,7 +181,8 @@ impl Builder<'_> {
     /// `dedicated` is the handler that the location around an `if` is dedicated to.
     fn location(&mut self, block: Block, dedicated: Option<Handler>) -> Location {
         self.check(&block);
-        let settings = block.settings;
+        let mut settings = block.settings;
+        aio::settle(&mut settings);
         let dedicated = self.handlers(&settings, Phase::Dedicated).last().copied().or(dedicated);
         let log = Log::clone(&settings.of(&error_log::SETTINGS).log);
         let mut location = Location {
@@ -369,23 +389,31 @@ impl HttpConfig {
             variables: Definitions::default(),
             has_proxy_protocol: false,
             surroundings,
+            shows_requests: false,
         }
     }
 
     /// The folders that `client_body_temp_path` names, in any block.
     pub fn temporary_folders(&self) -> Vec<&Path> {
         let mut folders = Vec::new();
-        let mut locations: Vec<&Location> =
-            self.servers.iter().map(|server| &server.location).collect();
-        while let Some(location) = locations.pop() {
+        for location in self.locations() {
             if let Some(path) = &*location.settings.of(&client::SETTINGS).body_temp_path
                 && !folders.contains(&path.folder.as_path())
             {
                 folders.push(&path.folder);
             }
-            locations.extend(location.nested.iter());
         }
         folders
+    }
+
+    /// Every server as a location, and every location inside.
+    fn locations(&self) -> impl Iterator<Item = &Location> {
+        let mut left: Vec<&Location> = self.servers.iter().map(|server| &server.location).collect();
+        std::iter::from_fn(move || {
+            let location = left.pop()?;
+            left.extend(location.nested.iter());
+            Some(location)
+        })
     }
 
     /// Whether `debug_connection` names the peer.

@@ -2,7 +2,9 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::ops::Range;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use daemun_core::log;
@@ -10,6 +12,7 @@ use daemun_event::Deadline;
 use daemun_proto::http1::chunked::{Chunk, Decoder};
 
 use crate::core::client::{self, InFileOnly, TempPath};
+use crate::core::{aio, sending};
 use crate::head::Known;
 use crate::request::Request;
 use crate::status::Status;
@@ -43,7 +46,7 @@ pub struct RequestBody {
 /// A body on disk.
 pub struct BodyFile {
     pub path: PathBuf,
-    pub file: File,
+    pub file: Arc<File>,
     keep: bool,
 }
 
@@ -207,7 +210,7 @@ impl Request {
                 );
                 return Err(Status::CONTENT_TOO_LARGE);
             }
-            self.keep_data(data)?;
+            self.keep_data(data).await?;
             self.consumed += taken.consumed;
             self.body.taken += taken.consumed as u64;
             if self.body.is_complete() {
@@ -249,7 +252,7 @@ impl Request {
         sent.map_err(|_| Status::BAD_REQUEST)
     }
 
-    fn keep_data(&mut self, data: std::ops::Range<usize>) -> Result<(), Status> {
+    async fn keep_data(&mut self, data: Range<usize>) -> Result<(), Status> {
         let settings = self.settings(&client::SETTINGS);
         let in_file = *settings.body_in_file_only != InFileOnly::Off
             || self.body.memory.len() + data.len() > *settings.body_buffer_size;
@@ -257,35 +260,55 @@ impl Request {
             self.body.memory.extend_from_slice(&self.head.bytes[data]);
             return Ok(());
         }
-        let result = self.write_to_file(data);
+        let settings = self.settings(&sending::SETTINGS);
+        let result = match *settings.aio_write && settings.aio.uses_threads() {
+            true => Box::pin(self.write_in_pool(data)).await,
+            false => self.write_to_file(data),
+        };
         result.map_err(|error| {
-            log!(self.log(), Crit, *self, "writing a request body to a file failed"; error);
+            // What stands against a place in the pool has been told.
+            if error.kind() != io::ErrorKind::ResourceBusy {
+                log!(self.log(), Crit, *self, "writing a request body to a file failed"; error);
+            }
             Status::INTERNAL_SERVER_ERROR
         })
     }
 
-    fn write_to_file(&mut self, data: std::ops::Range<usize>) -> io::Result<()> {
-        if self.body.file.is_none() {
-            let settings = self.settings(&client::SETTINGS);
-            let keep = *settings.body_in_file_only == InFileOnly::On;
-            let folder = settings
-                .body_temp_path
-                .as_ref()
-                .unwrap_or(&self.config.surroundings.body_temp_path);
-            let mut file = create_temporary(folder, keep)?;
-            file.file.write_all(&self.body.memory)?;
-            self.body.memory = Vec::new();
-            log!(
-                self.log(),
-                Warn,
-                *self,
-                "a client request body is buffered to a temporary file {}",
-                file.path.display()
-            );
-            self.body.file = Some(file);
+    fn write_to_file(&mut self, data: Range<usize>) -> io::Result<()> {
+        let mut file = self.open_file()?;
+        file.write_all(&std::mem::take(&mut self.body.memory))?;
+        file.write_all(&self.head.bytes[data])
+    }
+
+    /// `aio_write`: a thread writes, the order is kept by waiting for it.
+    async fn write_in_pool(&mut self, data: Range<usize>) -> io::Result<()> {
+        let mut file = self.open_file()?;
+        let mut bytes = std::mem::take(&mut self.body.memory);
+        bytes.extend_from_slice(&self.head.bytes[data]);
+        let ticket = aio::admit(self).ok_or(io::ErrorKind::ResourceBusy)?;
+        ticket.run(move || file.write_all(&bytes)).await
+    }
+
+    /// The body's file, made for the first part of it.
+    fn open_file(&mut self) -> io::Result<Arc<File>> {
+        if let Some(file) = &self.body.file {
+            return Ok(Arc::clone(&file.file));
         }
-        let file = self.body.file.as_mut().expect("it was just made");
-        file.file.write_all(&self.head.bytes[data])
+        let settings = self.settings(&client::SETTINGS);
+        let keep = *settings.body_in_file_only == InFileOnly::On;
+        let folder =
+            settings.body_temp_path.as_ref().unwrap_or(&self.config.surroundings.body_temp_path);
+        let made = create_temporary(folder, keep)?;
+        log!(
+            self.log(),
+            Warn,
+            *self,
+            "a client request body is buffered to a temporary file {}",
+            made.path.display()
+        );
+        let file = Arc::clone(&made.file);
+        self.body.file = Some(made);
+        Ok(file)
     }
 
     /// `client_body_in_file_only` makes a file of an empty body too.
@@ -334,7 +357,7 @@ pub fn create_temporary(folder: &TempPath, keep: bool) -> io::Result<BodyFile> {
         path.push(name);
         let file = File::options().read(true).write(true).create_new(true).open(&path);
         match file {
-            Ok(file) => return Ok(BodyFile { path, file, keep }),
+            Ok(file) => return Ok(BodyFile { path, file: Arc::new(file), keep }),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }

@@ -1,4 +1,4 @@
-//! The control socket: how `-s reload` learns what became of a reload.
+//! The control socket: how `-s reload` learns what became of a reload, and `daemun mpm` what runs.
 //!
 //! Each master listens on an abstract UNIX socket of sequenced packets that is named by its process
 //! number. A client sends one word; the answer is `ok`, or `failed: ` and the reason. Only root and
@@ -18,16 +18,32 @@ pub type Outcome = Result<(), String>;
 /// Asks the master `pid` to reload and waits for what comes of it, at most `limit`. `None` where
 /// that process has no control socket, which is what another server looks like.
 pub fn reload(pid: i32, limit: Duration) -> Option<Outcome> {
+    match ask(pid, RELOAD, limit)? {
+        Ok(answer) => Some(understand(&answer)),
+        Err(sentence) => Some(Err(sentence)),
+    }
+}
+
+/// Asks the master `pid` what its process model is and does; `None` as in [`reload`].
+pub fn model(pid: i32, limit: Duration) -> Option<Result<String, String>> {
+    let answer = ask(pid, MODEL, limit)?;
+    Some(answer.map(|answer| String::from_utf8_lossy(&answer).into_owned()))
+}
+
+fn ask(pid: i32, word: &[u8], limit: Duration) -> Option<Result<Vec<u8>, String>> {
     let socket = PacketSocket::connect(&name_of(pid)).ok()?;
     let peer = socket.peer().ok()?;
     if peer.pid != pid {
         return None;
     }
-    socket.send(RELOAD).ok()?;
-    let mut answer = [0; LIMIT];
+    socket.send(word).ok()?;
+    let mut answer = vec![0; LIMIT];
     match socket.receive_within(&mut answer, limit) {
         Ok(0) => Some(Err("the master process ended".to_owned())),
-        Ok(length) => Some(understand(&answer[..length])),
+        Ok(length) => {
+            answer.truncate(length);
+            Some(Ok(answer))
+        }
         Err(error) if error.kind() == io::ErrorKind::TimedOut => {
             Some(Err(format!("no answer from the master process within {} s", limit.as_secs())))
         }
@@ -58,8 +74,9 @@ impl Control {
         silent.chain([self.listener.as_fd()]).collect()
     }
 
-    /// Hears who is there; true where somebody asks for a reload.
-    pub fn hear(&mut self) -> bool {
+    /// Hears who is there, and answers those who ask for the process model; true where somebody asks
+    /// for a reload.
+    pub fn hear(&mut self, model: impl Fn() -> String) -> bool {
         let now = Instant::now();
         while self.silent.len() < Self::CLIENTS {
             match self.listener.accept() {
@@ -77,6 +94,10 @@ impl Control {
                 Ok((length, _)) if &word[..length] == RELOAD => {
                     self.waiting.push(client);
                     asked = true;
+                }
+                Ok((length, _)) if &word[..length] == MODEL => {
+                    // Whoever does not wait any more needs no answer.
+                    let _ = client.send(model().as_bytes());
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock && now < until => {
                     self.silent.push((client, until));
@@ -102,6 +123,7 @@ impl Control {
 }
 
 const RELOAD: &[u8] = b"reload";
+const MODEL: &[u8] = b"mpm";
 const FAILED: &str = "failed: ";
 /// Longer reasons are cut.
 const LIMIT: usize = 8192;
@@ -130,7 +152,7 @@ mod tests {
     fn a_client_waits_for_the_outcome_and_prints_the_reason() {
         let mut control = Control::open().unwrap();
         let client = std::thread::spawn(|| reload(identity::pid(), Duration::from_secs(20)));
-        while !control.hear() {
+        while !control.hear(String::new) {
             daemun_sys::poll::readable(&control.descriptors(), None).unwrap();
         }
         control.answer(&Err("unknown directive \"lisen\"".to_owned()));

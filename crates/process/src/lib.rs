@@ -27,6 +27,7 @@ mod affinity;
 mod environment;
 mod generation;
 mod master;
+mod model;
 mod orders;
 mod pid_file;
 mod program;

@@ -21,7 +21,7 @@ use crate::start::{Origin, Started};
 use crate::table::{Ended, State, Table, Worker, log_exit};
 use crate::upkeep::{self, Advice, Census, Upkeep};
 use crate::worker::{become_worker, set_title};
-use crate::{FATAL, Order, Orders, Program, Ready, WorkerContext, pid_file, upgrade};
+use crate::{FATAL, Order, Orders, Program, Ready, WorkerContext, model, pid_file, upgrade};
 
 /// Runs the workers until told to stop, and returns the exit code.
 pub(crate) fn run<P: Program>(started: Started<'_, P>) -> i32 {
@@ -88,7 +88,9 @@ impl<P: Program> Master<'_, P> {
         {
             self.obey(signal);
         }
-        if self.control.as_mut().is_some_and(Control::hear) {
+        let Master { control, scoreboard, generation, .. } = self;
+        let tell = || model::describe(scoreboard, generation.number, &generation.cycle.settings);
+        if control.as_mut().is_some_and(|control| control.hear(tell)) {
             self.reconfigure();
         }
         self.table.listen(Instant::now());

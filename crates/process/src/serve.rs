@@ -28,8 +28,10 @@ pub struct Life<P: Protocol, R> {
     pub engine: Engine<P, R>,
     /// How long a connection that came from another generation may wait here.
     pub wait: Box<dyn Fn(&Connection) -> Wait>,
-    /// Opens the log files anew, after what is buffered for the old ones was written.
-    pub reopen: Box<dyn FnMut()>,
+    /// Writes what a thread has buffered for its log files, and opens these anew. The one is called on
+    /// every thread, the other after that.
+    pub flush: fn(),
+    pub reopen: Arc<dyn Fn() + Send + Sync>,
     /// Set once nobody would take parked connections over: the protocol then keeps none after a
     /// response.
     pub closing: Arc<AtomicBool>,
@@ -127,7 +129,7 @@ impl<P: Protocol, R: Runner<P>> Worker<P, R> {
     fn run(&mut self, reactor: &mut Reactor) -> io::Result<()> {
         self.context.ready.tell();
         loop {
-            self.listen_to_leavers()?;
+            self.listen_to_leavers();
             let patience = self.patience();
             reactor.turn(&mut self.life.engine, patience)?;
             self.life.engine.settle_elsewhere();
@@ -146,11 +148,17 @@ impl<P: Protocol, R: Runner<P>> Worker<P, R> {
         }
     }
 
+    fn reopen(&mut self) {
+        let Life { engine, flush, reopen, .. } = &mut self.life;
+        let reopen = Arc::clone(reopen);
+        engine.on_each_thread(*flush, Box::new(move || reopen()));
+    }
+
     fn obey(&mut self) -> io::Result<Fate> {
         while let Some(order) = self.context.orders.receive()? {
             match order {
                 Order::Terminate => return Ok(Fate::Terminated),
-                Order::Reopen => (self.life.reopen)(),
+                Order::Reopen => self.reopen(),
                 Order::Quit { hand_over } => self.leave(hand_over)?,
             }
         }
@@ -179,15 +187,15 @@ impl Fate {
 
 impl<P: Protocol, R: Runner<P>> Worker<P, R> {
     /// Workers without room do not hear of those who leave.
-    fn listen_to_leavers(&mut self) -> io::Result<()> {
+    fn listen_to_leavers(&mut self) {
         if self.channel.is_none()
             && self.leaving.is_none()
             && let Some(channel) = &self.context.channel
             && self.life.engine.room() > 0
         {
-            self.channel = Some(watch(channel, &self.stirred)?);
+            // Without a descriptor to watch it by, another worker hears of them.
+            self.channel = watch(channel, &self.stirred).ok();
         }
-        Ok(())
     }
 
     fn greet(&mut self) {
@@ -305,9 +313,12 @@ impl<P: Protocol, R: Runner<P>> Worker<P, R> {
     }
 
     fn keep_if_begun(&mut self, connection: Connection) {
-        if connection.waited == Reason::KeepAlive {
-            return;
+        if connection.waited != Reason::KeepAlive {
+            self.keep(connection);
         }
+    }
+
+    fn keep(&mut self, connection: Connection) {
         let wait = self.rest_of_wait(&connection, connection.stream.deadline());
         // Where there is no way to watch it, it is closed.
         drop(self.life.engine.adopt(connection, wait));
@@ -333,7 +344,13 @@ impl<P: Protocol, R: Runner<P>> Worker<P, R> {
             return;
         };
         let left = leaving.limit.map(|limit| limit.saturating_duration_since(Instant::now()));
+        let mut stirring = Vec::new();
         for connection in self.life.engine.drain_parked() {
+            // What was received ahead cannot be handed over: it is served here first.
+            if !connection.stream.hold_back().unwrap_or(false) {
+                stirring.push(connection);
+                continue;
+            }
             let listening = &self.context.listening[usize::from(connection.listener)];
             let record = departing(&connection, listening, left);
             departure.add(Passing(connection), record);
@@ -355,6 +372,7 @@ impl<P: Protocol, R: Runner<P>> Worker<P, R> {
         let idle = |connection: &&Connection| connection.waited == Reason::KeepAlive;
         leaving.refused += left.iter().filter(idle).count();
         left.into_iter().for_each(|connection| self.keep_if_begun(connection));
+        stirring.into_iter().for_each(|connection| self.keep(connection));
     }
 
     /// How long the reactor may wait for events.

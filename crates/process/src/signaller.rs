@@ -42,6 +42,11 @@ impl Request {
 /// How long a reload may take to come to something.
 const RELOAD_LIMIT: Duration = Duration::from_secs(60);
 
+/// The running master's number, or nginx's sentence where there is none.
+pub fn master(pid_path: &Path) -> Result<i32, String> {
+    pid_file::read(pid_path)
+}
+
 /// Sends the request and returns the exit code. A reload is waited for, where the master can tell.
 pub fn signal(request: Request, pid_path: &Path, log: &Log) -> i32 {
     log!(log, Notice, (), "signal process started");

@@ -13,10 +13,10 @@ use daemun_sys::packet::PacketSocket;
 use daemun_sys::signals::{self, Received};
 use daemun_sys::{poll, process};
 
-use crate::control::{Control, Outcome};
+use crate::control::Outcome;
 use crate::orders::log_received;
 use crate::start::Started;
-use crate::{Order, Orders, Program, Ready, WorkerContext, environment, pid_file};
+use crate::{Order, Orders, Program, Ready, WorkerContext, environment, model, pid_file};
 
 /// Serves until told to stop, and returns the exit code.
 pub(crate) fn run<P: Program>(started: Started<'_, P>) -> i32 {
@@ -63,7 +63,9 @@ impl<'p, P: Program> Single<'p, P> {
         while let Ok(Some(signal)) = self.started.signals.receive() {
             self.obey(signal, scope);
         }
-        if self.started.control.as_mut().is_some_and(Control::hear) {
+        let Started { control, scoreboard, generation, .. } = &mut self.started;
+        let tell = || model::describe(scoreboard, generation.number, &generation.cycle.settings);
+        if control.as_mut().is_some_and(|control| control.hear(tell)) {
             self.reconfigure(scope);
         }
         self.listen_to_threads();

@@ -12,4 +12,6 @@ pub mod poll;
 pub mod process;
 pub mod signals;
 pub mod socket;
+pub mod spawning;
 pub mod title;
+pub mod usage;

@@ -65,6 +65,19 @@ pub fn reap() -> io::Result<Option<(i32, Exit)>> {
     }
 }
 
+/// Waits for the end of one child.
+pub fn wait_for(pid: i32) -> io::Result<Exit> {
+    loop {
+        let mut status = 0;
+        // SAFETY: `status` is valid for the call.
+        match check(unsafe { libc::waitpid(pid, &mut status, 0) }) {
+            Ok(_) => return Ok(exit_of(status)),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
 /// Leaves the terminal: a session of its own, no mask on new files, nothing on standard input and
 /// output.
 pub fn detach() -> io::Result<()> {

@@ -1,8 +1,8 @@
 //! What a reactor costs per request: the same tiny keep-alive responder (recv, ready-made send)
-//! on bare epoll, on daemun's native engine and on tokio's current-thread runtime.
+//! on bare epoll, on daemun's native engine under each event method, and on tokio's current-thread runtime.
 //!
 //! ```text
-//! cargo run --release -p daemun-bench --bin reactor [requests] [connections] [rounds]
+//! cargo run --release -p daemun-bench --bin reactor [requests] [connections] [rounds] [server...]
 //! ```
 //!
 //! Server and load are processes of their own and share one CPU. The load sends a request on every
@@ -22,7 +22,8 @@ use std::process::{Command, Stdio};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
 
-const SERVERS: [&str; 3] = ["bare", "daemun", "tokio"];
+/// Any method of daemun's can be named, too.
+const SERVERS: &[&str] = &["bare", "epoll", "io_uring", "tokio"];
 
 fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -38,7 +39,8 @@ fn main() {
         }
         ref counts => {
             let count = |index: usize, default| counts.get(index).map_or(default, |n| number(n));
-            compare(count(0, 200_000), count(1, 64), count(2, 9));
+            let servers = counts.get(3..).filter(|named| !named.is_empty()).unwrap_or(SERVERS);
+            compare(count(0, 200_000), count(1, 64), count(2, 9), servers);
         }
     }
 }
@@ -47,15 +49,15 @@ fn number(argument: &str) -> usize {
     argument.parse().expect("a number")
 }
 
-fn compare(requests: usize, connections: usize, rounds: usize) {
+fn compare(requests: usize, connections: usize, rounds: usize, servers: &[&str]) {
     println!("{requests} requests over {connections} connections, CPU ns a request");
-    let mut results = SERVERS.map(|_| Vec::new());
+    let mut results = vec![Vec::new(); servers.len()];
     for _ in 0..rounds {
-        for (server, results) in SERVERS.iter().zip(&mut results) {
+        for (server, results) in servers.iter().zip(&mut results) {
             results.push(round(server, requests, connections));
         }
     }
-    for (server, results) in SERVERS.iter().zip(&mut results) {
+    for (server, results) in servers.iter().zip(&mut results) {
         results.sort_unstable();
         println!("{server:>8}  least {}  median {}", results[0], results[rounds / 2]);
     }
@@ -87,14 +89,15 @@ fn serve(server: &str, requests: usize) {
     pin_to_one_cpu();
     rustix::process::nice(19).expect("a lower priority");
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    // the load connects without a pause
+    rustix::net::listen(&listener, 4096).expect("a socket");
     listener.set_nonblocking(true).expect("a socket");
     println!("{}", listener.local_addr().expect("an address"));
     let meter = Meter::new(requests);
     match server {
         "bare" => servers::bare(listener, meter),
-        "daemun" => servers::daemun(listener, meter),
         "tokio" => servers::tokio(listener, meter),
-        _ => panic!("there is no server {server}"),
+        method => servers::daemun(method, listener, meter),
     }
 }
 

@@ -70,8 +70,8 @@ pub fn bare(listener: TcpListener, mut meter: Meter) {
 }
 
 /// The native engine: a session a request, parked in between, with its timer and counters.
-pub fn daemun(listener: TcpListener, meter: Meter) {
-    let mut reactor = Reactor::open(None).expect("a reactor");
+pub fn daemun(method: &str, listener: TcpListener, meter: Meter) {
+    let mut reactor = Reactor::open(Some(method)).expect("a reactor");
     let protocol = Rc::new(Responder { meter: RefCell::new(meter), done: false.into() });
     let parts = Parts {
         protocol: Rc::clone(&protocol),

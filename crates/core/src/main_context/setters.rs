@@ -150,33 +150,3 @@ pub(super) fn load_module(
     };
     Err(format!("dlopen() \"{path}\" failed ({path}: {reason})").into())
 }
-
-pub(super) fn thread_pool(
-    loader: &mut Loader<'_>,
-    directive: &conf::Directive,
-) -> Result<(), Fault> {
-    let name = values::text(directive)?;
-    let mut has_threads = false;
-    for word in &directive.args[1..] {
-        let number = |digits| conf::units::integer(digits);
-        let invalid =
-            |what: &str| Fault::from(format!("invalid {what} value \"{word}\"")).at(word.span);
-        if let Some(digits) = word.text.strip_prefix(b"threads=") {
-            has_threads = number(digits).is_some_and(|count| count > 0);
-            if !has_threads {
-                return Err(invalid("threads"));
-            }
-        } else if let Some(digits) = word.text.strip_prefix(b"max_queue=") {
-            number(digits).ok_or_else(|| invalid("max_queue"))?;
-        }
-    }
-    if !has_threads {
-        return Err("\"thread_pool\" must have \"threads\" parameter".to_owned().into());
-    }
-    let pools = &mut loader.settings(&SETTINGS).thread_pools.0;
-    if pools.contains(&name) {
-        return Err(format!("duplicate thread pool \"{name}\"").into());
-    }
-    pools.push(name);
-    Ok(())
-}

@@ -56,8 +56,8 @@ impl Backend for Epoll {
 
     fn add_level(&mut self, fd: BorrowedFd<'_>, key: Key, level: Level) -> io::Result<()> {
         let flags = match level {
-            Level::Alone => EventFlags::IN,
-            Level::Shared => EventFlags::IN | EventFlags::EXCLUSIVE,
+            Level::Readable | Level::Listener => EventFlags::IN,
+            Level::SharedListener => EventFlags::IN | EventFlags::EXCLUSIVE,
         };
         self.control(fd, key, flags)
     }

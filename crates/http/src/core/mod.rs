@@ -1,5 +1,6 @@
 //! nginx's `ngx_http_core_module`, one idea a file.
 
+pub mod aio;
 pub mod client;
 pub mod connection;
 pub mod error_page;
@@ -13,6 +14,7 @@ pub mod rewriting;
 pub mod routing;
 pub mod sending;
 pub mod server_name;
+pub mod tracking;
 
 use crate::module::HttpModule;
 
@@ -31,4 +33,5 @@ pub const PARTS: &[&HttpModule] = &[
     &redirects::MODULE,
     &rewriting::MODULE,
     &limit_except::MODULE,
+    &tracking::MODULE,
 ];

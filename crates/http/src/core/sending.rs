@@ -9,6 +9,7 @@ use daemun_core::module::{Action, Module, SettingsKey};
 use daemun_core::script::{Script, Session};
 use daemun_core::{directives, set, settings, values};
 
+use super::aio::{self, Aio};
 use crate::module::HttpModule;
 
 /// What `Server`, and the foot of error pages, tell about the server.
@@ -56,6 +57,12 @@ settings! {
         max_ranges: Option<usize> = None,
         if_modified_since: IfModifiedSince = IfModifiedSince::Exact,
         msie_padding: bool = true,
+        aio: Aio = Aio::Off,
+        /// Temporary files are written by the threads of `aio`.
+        aio_write: bool = false,
+        /// Files from this length on are read without the kernel's cache.
+        directio: Option<u64> = None,
+        directio_alignment: usize = 512,
     }
 }
 
@@ -123,37 +130,26 @@ pub static MODULE: HttpModule = HttpModule {
             "read_ahead" in HTTP_SERVER_LOCATION, Exactly(1), "0", KERNEL_DECIDES,
                 "Accepted: the kernel decides better on this system.";
             "directio" in HTTP_SERVER_LOCATION, Exactly(1), "off",
-                Action::Checked(directio, "the kernel decides better on this system"),
-                "Accepted: the kernel decides better on this system.";
-            "directio_alignment" in HTTP_SERVER_LOCATION, Exactly(1), "512", KERNEL_DECIDES,
-                "Accepted: the kernel decides better on this system.";
+                set!(SETTINGS.directio, directio),
+                "The length from which on files are read past the kernel's cache, and not by sendfile.";
+            "directio_alignment" in HTTP_SERVER_LOCATION, Exactly(1), "512",
+                set!(SETTINGS.directio_alignment, values::size),
+                "What the file system wants places and lengths of such reads to be multiples of.";
             "aio" in HTTP_SERVER_LOCATION, Exactly(1), "off",
-                Action::Checked(aio, "files are read by the worker itself"),
-                "Accepted: files are read by the worker itself.";
+                Action::Set(aio::aio),
+                "Has files read by a pool of threads (threads, threads=POOL) instead of the worker.";
             "aio_write" in HTTP_SERVER_LOCATION, Flag, "off",
-                Action::Checked(
-                    |directive| values::flag(directive).map(drop),
-                    "files are written by the worker itself",
-                ),
-                "Accepted: files are written by the worker itself.";
+                set!(SETTINGS.aio_write, values::flag),
+                "Has temporary files written by the threads of aio.";
         },
     },
     ..HttpModule::EMPTY
 };
 
-fn directio(directive: &conf::Directive) -> Result<(), Fault> {
+fn directio(directive: &conf::Directive) -> Result<Option<u64>, Fault> {
     match &*directive.args[0].text {
-        b"off" => Ok(()),
-        _ => values::offset(directive).map(drop),
-    }
-}
-
-fn aio(directive: &conf::Directive) -> Result<(), Fault> {
-    match &*directive.args[0].text {
-        b"on" | b"off" | b"threads" | [b't', b'h', b'r', b'e', b'a', b'd', b's', b'=', _, ..] => {
-            Ok(())
-        }
-        _ => Err("invalid value".into()),
+        b"off" => Ok(None),
+        _ => values::offset(directive).map(Some),
     }
 }
 

@@ -1,16 +1,19 @@
 //! Sending a response: in one system call where it fits, else piece by piece as the client takes it.
 
+mod pooled;
+mod reading;
+
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::FileExt;
 use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
 use daemun_core::debug;
+use daemun_core::thread_pool::Ticket;
 use daemun_event::{Deadline, next_turn};
 
 use super::validate;
@@ -22,6 +25,8 @@ use crate::core::{connection, sending};
 use crate::request::Request;
 use crate::response::Header;
 use crate::status::Status;
+
+use reading::Reader;
 
 thread_local! {
     /// The head, and a short body behind it, of the response that is being sent.
@@ -43,6 +48,8 @@ pub struct Settled {
     bytes: Bytes,
     chunks: VecDeque<Chunk>,
     framing: Framing,
+    /// A place in the thread pool that will read the first file.
+    ticket: Option<Ticket>,
 }
 
 /// How far a response came.
@@ -54,19 +61,20 @@ pub enum Sent {
 
 /// Sends head and body; where `drains`, not what the client does not take at once of a body that is there. An error ends
 /// the connection.
-pub async fn response(request: &mut Request, body: Body, drains: bool) -> io::Result<Sent> {
+pub async fn response(request: &mut Request, mut body: Body, drains: bool) -> io::Result<Sent> {
     let holds_back = !*request.settings(&connection::SETTINGS).tcp_nodelay;
     if holds_back {
         // Connections inherit TCP_NODELAY from their listener. Without it the pace differs, not the content.
         let _ = request.connection().stream.set_nodelay(false);
     }
+    let ticket = pooled::admit(request, &mut body);
     let sent = match send_at_once(request, body)? {
         None => Ok(Sent::Whole),
         Some(rest) if drains => match settle(rest) {
-            Ok(settled) => Ok(Sent::Later(settled)),
-            Err(rest) => Box::pin(send_rest(request, rest)).await.map(|()| Sent::Whole),
+            Ok(settled) => Ok(Sent::Later(Settled { ticket, ..settled })),
+            Err(rest) => Box::pin(send_rest(request, rest, ticket)).await.map(|()| Sent::Whole),
         },
-        Some(rest) => Box::pin(send_rest(request, rest)).await.map(|()| Sent::Whole),
+        Some(rest) => Box::pin(send_rest(request, rest, ticket)).await.map(|()| Sent::Whole),
     };
     if holds_back && !matches!(sent, Ok(Sent::Later(_))) {
         let _ = request.connection().stream.set_nodelay(true);
@@ -76,8 +84,9 @@ pub async fn response(request: &mut Request, body: Body, drains: bool) -> io::Re
 
 /// Sends what [`response`] left.
 pub async fn rest(request: &mut Request, settled: Settled) -> io::Result<()> {
-    let Settled { bytes, chunks, framing } = settled;
-    let sent = send_rest(request, Rest { bytes, body: Body::Many(chunks), framing }).await;
+    let Settled { bytes, chunks, framing, ticket } = settled;
+    let rest = Rest { bytes, body: Body::Many(chunks), framing };
+    let sent = send_rest(request, rest, ticket).await;
     if !*request.settings(&connection::SETTINGS).tcp_nodelay {
         let _ = request.connection().stream.set_nodelay(true);
     }
@@ -93,7 +102,7 @@ fn settle(rest: Rest) -> Result<Settled, Rest> {
         Body::One(chunk) => VecDeque::from([chunk]),
         Body::Many(chunks) => chunks,
     };
-    Ok(Settled { bytes, chunks, framing })
+    Ok(Settled { bytes, chunks, framing, ticket: None })
 }
 
 /// Sends as much as the kernel takes without waiting.
@@ -113,7 +122,7 @@ fn send_at_once(request: &mut Request, body: Body) -> io::Result<Option<Rest>> {
         }
         match body {
             Body::Empty if !framing.is_chunked => Ok(None),
-            Body::One(Chunk::File(range)) if may_sendfile(request) => {
+            Body::One(Chunk::File(range)) if may_sendfile_at_once(request) => {
                 send_file_at_once(request, range)
             }
             body => Ok(Some(Rest { bytes: Bytes::new(), body, framing })),
@@ -187,8 +196,12 @@ fn limits_rate(request: &Request) -> bool {
         || !matches!(*request.settings(&sending::SETTINGS).limit_rate, sending::Amount::Fixed(0))
 }
 
-fn may_sendfile(request: &Request) -> bool {
-    *request.settings(&sending::SETTINGS).sendfile && !limits_rate(request)
+fn may_sendfile_at_once(request: &Request) -> bool {
+    let settings = request.settings(&sending::SETTINGS);
+    *settings.sendfile
+        && settings.directio.is_none()
+        && !settings.aio.uses_threads()
+        && !limits_rate(request)
 }
 
 fn try_send(request: &mut Request, bytes: &[u8], more: bool) -> io::Result<usize> {
@@ -231,7 +244,7 @@ fn try_send_file(request: &mut Request, range: &mut FileRange, most: usize) -> i
     let count = usize::try_from(range.length).unwrap_or(usize::MAX).min(most);
     let sent = request.connection().stream.try_send_file(&range.file, &mut range.offset, count)?;
     if sent == 0 {
-        return Err(io::Error::new(ErrorKind::UnexpectedEof, "the file has become shorter"));
+        return Err(reading::has_become_shorter());
     }
     range.length -= sent as u64;
     request.sent += sent as u64;
@@ -241,7 +254,11 @@ fn try_send_file(request: &mut Request, range: &mut FileRange, most: usize) -> i
 
 /// Sends what is left, waiting for the client and for `limit_rate`. Short pieces are gathered up to
 /// `postpone_output`, for as long as the next one is there already.
-async fn send_rest(request: &mut Request, rest: Rest) -> io::Result<()> {
+async fn send_rest(
+    request: &mut Request,
+    rest: Rest,
+    mut ticket: Option<Ticket>,
+) -> io::Result<()> {
     let Rest { bytes, mut body, framing } = rest;
     let enough = *request.settings(&sending::SETTINGS).postpone_output;
     let mut pace = Pace::new(request);
@@ -273,7 +290,10 @@ async fn send_rest(request: &mut Request, rest: Rest) -> io::Result<()> {
             }
             Chunk::File(range) => {
                 flush(request, &mut pace, &mut gathered, true).await?;
-                send_file(request, &mut pace, range).await?;
+                match pooled::uses_threads(request) {
+                    true => pooled::send_file(request, &mut pace, range, ticket.take()).await?,
+                    false => send_file(request, &mut pace, range).await?,
+                }
             }
         }
         if framing.is_chunked {
@@ -334,7 +354,7 @@ async fn send_bytes(
 
 async fn send_file(request: &mut Request, pace: &mut Pace, mut range: FileRange) -> io::Result<()> {
     let settings = request.settings(&sending::SETTINGS);
-    if !*settings.sendfile {
+    if !*settings.sendfile || reading::is_direct(request, &range) {
         return copy_file(request, pace, range).await;
     }
     let most = chunk_size(*settings.sendfile_max_chunk);
@@ -353,18 +373,11 @@ async fn send_file(request: &mut Request, pace: &mut Pace, mut range: FileRange)
 
 /// Sends a file through memory, `output_buffers`' size at a time.
 async fn copy_file(request: &mut Request, pace: &mut Pace, mut range: FileRange) -> io::Result<()> {
-    let (number, size) = *request.settings(&sending::SETTINGS).output_buffers;
-    let mut buffer =
-        vec![0; (number * size).min(usize::try_from(range.length).unwrap_or(usize::MAX))];
+    let mut reader = Reader::new(request, &range);
     while range.length > 0 {
-        let count = usize::try_from(range.length).unwrap_or(usize::MAX).min(buffer.len());
-        let read = range.file.read_at(&mut buffer[..count], range.offset)?;
-        if read == 0 {
-            return Err(io::Error::new(ErrorKind::UnexpectedEof, "the file has become shorter"));
-        }
-        range.offset += read as u64;
-        range.length -= read as u64;
-        send_bytes(request, pace, &buffer[..read], range.length > 0).await?;
+        let read = reader.read(&range)?;
+        range.skip(read.len() as u64);
+        send_bytes(request, pace, reader.bytes(read), range.length > 0).await?;
     }
     Ok(())
 }

@@ -7,12 +7,12 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use daemun_core::connection::{AsStream, Connection, Partial, Protocol, Reason, Wait};
 use daemun_core::{debug, log};
 use daemun_event::{Deadline, Stream, next_turn};
-use daemun_shm::WorkerSlot;
+use daemun_shm::{Stage, WorkerSlot};
 
 use super::read_head::{self, Head};
 use super::send::{self, Sent, Settled};
@@ -162,6 +162,14 @@ impl Http {
         self.closing.load(Ordering::Relaxed)
     }
 
+    /// Counts what an exchange cost.
+    fn count(&self, request: &Request) {
+        self.counters.sent(request.sent);
+        if self.config.shows_requests {
+            self.counters.busy(daemun_event::now().saturating_sub(request.started));
+        }
+    }
+
     fn take_request(&self) -> Box<Request> {
         let spare = self.spare.borrow_mut().pop();
         spare.unwrap_or_else(|| {
@@ -210,11 +218,17 @@ async fn serve(http: Rc<Http>, mut connection: Connection) -> Outcome {
         deadline = None;
         let next = {
             let _writing = Writing::begin(&http.counters);
-            exchange(&mut request, head, http.drains).await
+            if http.config.shows_requests {
+                tell(&http.counters, &request);
+            }
+            exchange(&mut request, head, &http).await
         };
+        if let Next::Drain(left) = next {
+            return Outcome::Drain(Drained { request, left });
+        }
+        http.count(&request);
         match next {
             Next::KeepAlive(timeout) if !http.is_closing() => keepalive_timeout = timeout,
-            Next::Drain(left) => return Outcome::Drain(Drained { request, left }),
             _ => return Outcome::Close(http.put_back(request)),
         }
         if has_nothing_more(&request) {
@@ -237,7 +251,7 @@ async fn finish(http: Rc<Http>, drained: Drained) -> Outcome {
         match left {
             Left::Response(settled) => {
                 let sent = send::rest(&mut request, settled).await;
-                conclude(&mut request, sent, false).await
+                conclude(&mut request, sent, &http, false).await
             }
             Left::Linger => {
                 close::linger(&mut request).await;
@@ -245,6 +259,7 @@ async fn finish(http: Rc<Http>, drained: Drained) -> Outcome {
             }
         }
     };
+    http.count(&request);
     match next {
         Next::KeepAlive(timeout) if !http.is_closing() => match has_nothing_more(&request) {
             true => {
@@ -281,6 +296,7 @@ impl<'c> Writing<'c> {
 
     fn go_on(counters: &'c WorkerSlot) -> Writing<'c> {
         counters.writing(1);
+        counters.set_stage(Stage::Writing);
         Writing(counters)
     }
 }
@@ -289,6 +305,14 @@ impl Drop for Writing<'_> {
     fn drop(&mut self) {
         self.0.writing(-1);
     }
+}
+
+/// Shows a request on the status page.
+#[cold]
+fn tell(counters: &WorkerSlot, request: &Request) {
+    let since = request.started_at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let line = request.head.request_line();
+    counters.begin_request(request.peer(), request.server.name(), line, since.as_millis() as u64);
 }
 
 /// Receives until a head is complete, or there is nothing more to receive.
@@ -369,7 +393,7 @@ fn park(
 }
 
 /// Answers one request.
-async fn exchange(request: &mut Request, head: Head, drains: bool) -> Next {
+async fn exchange(request: &mut Request, head: Head, http: &Http) -> Next {
     let answered = {
         let answering = pin!(answer_of(request, head));
         panics::caught(answering).await
@@ -386,22 +410,23 @@ async fn exchange(request: &mut Request, head: Head, drains: bool) -> Next {
     };
     let Answer::Body(body) = answer else {
         request.response.status = Status::CLOSE;
+        http.counters.set_stage(Stage::Logging);
         write_access_log(request).await;
         return Next::Close;
     };
     if !request.body.is_complete() && !Box::pin(begin_discarding(request)).await {
         request.keepalive = false;
     }
-    let sent = match send::response(request, body, drains).await {
+    let sent = match send::response(request, body, http.drains).await {
         Ok(Sent::Later(settled)) => return Next::Drain(Left::Response(settled)),
         Ok(Sent::Whole) => Ok(()),
         Err(error) => Err(error),
     };
-    conclude(request, sent, drains).await
+    conclude(request, sent, http, http.drains).await
 }
 
 /// Ends an exchange whose response was sent, or could not be.
-async fn conclude(request: &mut Request, sent: io::Result<()>, drains: bool) -> Next {
+async fn conclude(request: &mut Request, sent: io::Result<()>, http: &Http, drains: bool) -> Next {
     if let Err(error) = &sent {
         request.doing = "sending response to client";
         log_send_error(request, error);
@@ -410,6 +435,7 @@ async fn conclude(request: &mut Request, sent: io::Result<()>, drains: bool) -> 
     if has_post_action(request) {
         Box::pin(phases::after_answer(request)).await;
     }
+    http.counters.set_stage(Stage::Logging);
     write_access_log(request).await;
     if sent.is_err() {
         return Next::Close;
@@ -428,6 +454,7 @@ async fn conclude(request: &mut Request, sent: io::Result<()>, drains: bool) -> 
     if drains {
         return Next::Drain(Left::Linger);
     }
+    http.counters.set_stage(Stage::Closing);
     Box::pin(close::linger(request)).await;
     Next::Close
 }
@@ -484,6 +511,8 @@ fn log_send_error(request: &Request, error: &io::Error) {
         io::ErrorKind::ConnectionAborted if error.raw_os_error().is_none() => {
             log!(request.log(), Info, *request, "{}", error);
         }
+        // The pool of threads has told.
+        io::ErrorKind::ResourceBusy if error.raw_os_error().is_none() => {}
         io::ErrorKind::UnexpectedEof => log!(request.log(), Alert, *request, "{}", error),
         _ => log!(request.log(), Info, *request, "send() failed"; error),
     }

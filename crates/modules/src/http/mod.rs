@@ -18,6 +18,7 @@ pub mod realip;
 pub mod referer;
 pub mod rewrite;
 pub mod secure_link;
+pub mod server_status;
 pub mod split_clients;
 pub mod ssl;
 pub mod static_files;
@@ -48,6 +49,7 @@ pub static MODULES: &[&HttpModule] = &[
     &try_files::MODULE,
     // Content: what a location is dedicated to goes before what looks at the URI.
     &stub_status::MODULE,
+    &server_status::MODULE,
     &empty_gif::MODULE,
     // A folder is listed only where it has no index.
     &index::MODULE,

@@ -75,6 +75,11 @@ impl Acceptor {
         self.paused
     }
 
+    /// Paused because nobody could serve, not because accepting failed.
+    pub(super) fn waits_for_room(&self) -> bool {
+        self.paused && self.retry.is_none()
+    }
+
     /// Leaves connections in the kernel's queue until [`resume`](Self::resume).
     pub(super) fn pause(&mut self) -> io::Result<()> {
         self.paused = true;

@@ -111,7 +111,17 @@ impl<P: Protocol, R: Runner<P>> Engine<P, R> {
     pub fn settle_elsewhere(&mut self) {
         self.runner.hurry(self.acceptor.is_paused());
         while let Some(ended) = self.runner.next_ended() {
-            self.settle(Poll::Ready(ended));
+            match ended {
+                Ok(Outcome::Closed) => self.gone(),
+                Err(panicked) => {
+                    (self.report)(Notice::Panicked(panicked.0));
+                    self.gone();
+                }
+                ended => self.settle(Poll::Ready(ended)),
+            }
+        }
+        if self.acceptor.waits_for_room() && !self.must_pause() {
+            self.watch(Acceptor::resume);
         }
     }
 
@@ -143,6 +153,11 @@ impl<P: Protocol, R: Runner<P>> Engine<P, R> {
         self.opened();
         self.count_parked(wait.reason, 1);
         Ok(())
+    }
+
+    /// Calls `work` on every thread of the process, and `then` on the last one.
+    pub fn on_each_thread(&mut self, work: fn(), then: Box<dyn FnOnce() + Send>) {
+        self.runner.on_each_thread(work, then);
     }
 
     /// Ends all sessions as they are: `worker_shutdown_timeout`.
@@ -296,8 +311,13 @@ impl<P: Protocol, R: Runner<P>> Engine<P, R> {
 
     /// A connection is gone: there is room for another.
     fn closed(&mut self) {
-        self.open -= 1;
         self.counters.active(-1);
+        self.gone();
+    }
+
+    /// As [`closed`](Self::closed), of one that was counted out where it was closed.
+    fn gone(&mut self) {
+        self.open -= 1;
         if self.open == 0 {
             self.counters.set_stage(Stage::Waiting);
         }
@@ -312,21 +332,25 @@ impl<P: Protocol, R: Runner<P>> Engine<P, R> {
         }
     }
 
-    /// Counts as `stub_status` does: a begun request head is being read, all else waits.
     fn count_parked(&self, reason: Reason, change: i64) {
-        match reason {
-            Reason::Head => self.counters.reading(change),
-            Reason::FirstByte | Reason::KeepAlive => self.counters.waiting(change),
-            Reason::Held => {}
-        }
-        if change > 0 {
-            self.counters.set_stage(stage_of(reason));
-        }
+        count_parked(&self.counters, reason, change);
+    }
+}
+
+/// Counts as `stub_status` does: a begun request head is being read, all else waits.
+pub(super) fn count_parked(counters: &WorkerSlot, reason: Reason, change: i64) {
+    match reason {
+        Reason::Head => counters.reading(change),
+        Reason::FirstByte | Reason::KeepAlive => counters.waiting(change),
+        Reason::Held => {}
+    }
+    if change > 0 {
+        counters.set_stage(stage_of(reason));
     }
 }
 
 /// What a process with one connection does while that is parked.
-pub(super) fn stage_of(reason: Reason) -> Stage {
+fn stage_of(reason: Reason) -> Stage {
     match reason {
         Reason::FirstByte | Reason::Head => Stage::Reading,
         Reason::Held | Reason::KeepAlive => Stage::KeepAlive,

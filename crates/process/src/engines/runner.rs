@@ -52,6 +52,12 @@ pub trait Runner<P: Protocol> {
         None
     }
 
+    /// Calls `work` on every thread that serves, and `then` once it was everywhere.
+    fn on_each_thread(&mut self, work: fn(), then: Box<dyn FnOnce() + Send>) {
+        work();
+        then();
+    }
+
     /// The process is about to end: other threads keep nothing that waits.
     fn leave(&mut self) {}
 

@@ -18,7 +18,7 @@ mod pool;
 use std::io;
 use std::os::fd::AsFd;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -168,6 +168,18 @@ impl<P: Protocol> Runner<P> for Threads<P> {
         (self.lent.len() > 0).then_some(Self::COLLECT)
     }
 
+    fn on_each_thread(&mut self, work: fn(), then: Box<dyn FnOnce() + Send>) {
+        let errand = Arc::new(Errand { then: Mutex::new(Some(then)) });
+        self.pool.on_each(|| {
+            let errand = Arc::clone(&errand);
+            move || {
+                work();
+                drop(errand);
+            }
+        });
+        work();
+    }
+
     fn leave(&mut self) {
         self.pool.keep_nothing();
     }
@@ -179,6 +191,20 @@ impl<P: Protocol> Runner<P> for Threads<P> {
         self.draining.abort_all();
         self.counters.draining(-(aborted as i64));
         aborted
+    }
+}
+
+/// Calls `then` once the last thread that has it lets it go, or is gone itself.
+struct Errand {
+    then: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+impl Drop for Errand {
+    fn drop(&mut self) {
+        let then = self.then.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(then) = then {
+            then();
+        }
     }
 }
 

@@ -188,7 +188,8 @@ fn serve(cycle: &Cycle<Answers>, context: WorkerContext) -> i32 {
     let life = Life {
         engine,
         wait: Box::new(wait_of),
-        reopen: Box::new(move || files.reopen(None, &log)),
+        flush: || {},
+        reopen: Arc::new(move || files.reopen(None, &log)),
         closing,
         shutdown_timeout: cycle.settings.worker_shutdown_timeout,
         max_connections: cycle.settings.mpm.max_connections_per_child,

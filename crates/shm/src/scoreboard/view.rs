@@ -19,8 +19,10 @@ pub struct ProcessView {
     pub threads: usize,
     /// How many of its workers (the threads, or the process itself) are in each stage.
     stages: [usize; Stage::ALL.len()],
-    /// Connections: open, being answered, being only sent to, waiting for a request, lingering.
+    /// Connections: open, with a part of a request head, being answered, being only sent to,
+    /// waiting for a request, lingering.
     pub active: i64,
+    pub reading: i64,
     pub writing: i64,
     pub draining: i64,
     pub waiting: i64,
@@ -57,6 +59,7 @@ impl ProcessView {
             threads: 0,
             stages: Default::default(),
             active: 0,
+            reading: 0,
             writing: 0,
             draining: 0,
             waiting: 0,
@@ -70,6 +73,7 @@ impl ProcessView {
     /// hands of others.
     fn add_gauges(&mut self, slot: &Slot) {
         self.active += slot.active.load(Relaxed);
+        self.reading += slot.reading.load(Relaxed);
         self.writing += slot.writing.load(Relaxed);
         self.draining += slot.draining.load(Relaxed);
         self.waiting += slot.waiting.load(Relaxed);

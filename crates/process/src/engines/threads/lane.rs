@@ -13,7 +13,7 @@ use daemun_shm::{Stage, WorkerSlot};
 
 use super::Crew;
 use super::pool::{Back, Job, Pool};
-use crate::engines::engine::stage_of;
+use crate::engines::engine::count_parked;
 use crate::engines::runner::Ended;
 use crate::engines::{Notice, Report};
 
@@ -161,8 +161,7 @@ impl<P: Protocol> Lane<P> {
     fn park(&mut self, connection: Connection, wait: Wait) {
         match connection.stream.park(0, wait.until) {
             Ok(()) => {
-                self.counters.set_stage(stage_of(wait.reason));
-                self.count_waiting(wait, 1);
+                count_parked(&self.counters, wait.reason, 1);
                 self.parked = Some(Connection { waited: wait.reason, ..connection });
             }
             Err(error) => {
@@ -175,6 +174,9 @@ impl<P: Protocol> Lane<P> {
 
     fn end(&mut self, ended: Ended<P>) {
         let ended = ended.map(off_reactor);
+        if matches!(ended, Ok(Outcome::Closed) | Err(_)) {
+            self.counters.active(-1);
+        }
         self.counters.set_stage(Stage::Waiting);
         self.ended = Some(ended);
     }
@@ -195,16 +197,9 @@ impl<P: Protocol> Lane<P> {
     fn unpark(&mut self) -> Option<(Connection, Wait)> {
         let connection = self.parked.take()?;
         let wait = Wait { reason: connection.waited, until: connection.stream.deadline() };
-        self.count_waiting(wait, -1);
+        count_parked(&self.counters, wait.reason, -1);
         connection.stream.unpark();
         Some((connection, wait))
-    }
-
-    fn count_waiting(&self, wait: Wait, change: i64) {
-        match stage_of(wait.reason) {
-            Stage::Reading => self.counters.reading(change),
-            _ => self.counters.waiting(change),
-        }
     }
 }
 

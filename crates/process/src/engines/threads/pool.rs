@@ -162,6 +162,13 @@ impl<P: Protocol> Pool<P> {
         self.abort();
     }
 
+    /// Sends an errand to each thread.
+    pub fn on_each<W: FnOnce() + Send + 'static>(&self, errand: impl Fn() -> W) {
+        self.work().threads.iter().for_each(|member| {
+            member.remote.run(errand());
+        });
+    }
+
     fn nudge_all(&self) {
         self.work().threads.iter().for_each(|member| {
             member.remote.nudge();

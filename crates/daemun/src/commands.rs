@@ -1,0 +1,3 @@
+//! Commands beside nginx's options: `daemun COMMAND …`. A program that is called `nginx` has none.
+
+pub mod mpm;

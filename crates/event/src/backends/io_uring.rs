@@ -1,0 +1,436 @@
+//! io_uring(7), told in completions: the kernel accepts and receives ahead, and what it got waits here until it is
+//! asked for. Requests are submitted together with the next wait, so a keep-alive request needs no system call to
+//! be received.
+//!
+//! A connection has one receive under way for its whole life (multishot). It ends where the peer does, where the
+//! kernel finds no buffer, and where more comes than is read: then receiving goes on by recv(2), as elsewhere, until
+//! that runs dry and somebody waits again.
+
+mod buffers;
+mod ring;
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+use io_uring::types::Fd;
+use io_uring::{cqueue, opcode, squeue};
+use libc::{POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP, SOCK_CLOEXEC, SOCK_NONBLOCK};
+
+use self::buffers::{Buffers, Held};
+use self::ring::{Ring, why_not};
+use super::{Backend, Event, Interest, Level, OpenError, Received};
+use crate::sources::{HELD, HUP, Key, ONCE, READ, WRITE};
+
+/// Buffers that one connection may hold before receiving ahead ends.
+const MOST_HELD: u16 = 8;
+
+pub(super) fn open() -> Result<Box<dyn Backend>, OpenError> {
+    let ring = Ring::open()?;
+    let buffers = Buffers::register(&ring.submitter()).map_err(why_not)?;
+    Ok(Box::new(Uring {
+        ring,
+        buffers,
+        watched: Vec::new(),
+        again: Vec::new(),
+        accepted: Vec::new(),
+        early: Vec::new(),
+    }))
+}
+
+struct Uring {
+    /// Goes before the buffers.
+    ring: Ring,
+    buffers: Buffers,
+    /// By a source's slot.
+    watched: Vec<Option<Watched>>,
+    /// What is level-triggered, and was reported.
+    again: Vec<Key>,
+    /// Accepted and not yet asked for, each with its listening socket.
+    accepted: Vec<(RawFd, io::Result<OwnedFd>)>,
+    /// Events that came about outside of a wait.
+    early: Vec<Event>,
+}
+
+struct Watched {
+    key: Key,
+    fd: RawFd,
+    kind: Kind,
+    /// What is under way: bits of [`Request`].
+    under_way: u8,
+    /// The receive is being cancelled.
+    ending: bool,
+    /// The number of the last request.
+    asked: u64,
+    held: Held,
+    /// How receiving ended, which is told after all that is held: zero bytes or an errno.
+    end: Option<u16>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Stream,
+    Readable,
+    Listener,
+    /// Others accept from it too: one at a time, so that they get their share.
+    SharedListener,
+}
+
+/// What is asked of the kernel. With a [`Key`] it names the request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Request {
+    Receive = 1,
+    Room = 2,
+    End = 4,
+    /// Of what is level-triggered.
+    Level = 8,
+    /// Its completion tells nothing.
+    Cancel = 0,
+}
+
+/// Where a request stands in its name: above any slot, below the generation.
+const PLACE: u32 = 28;
+
+impl Request {
+    fn name(self, key: Key) -> u64 {
+        debug_assert!(key.slot() < 1 << PLACE);
+        key.to_bits() | (self as u64) << PLACE
+    }
+
+    fn parse(name: u64) -> (Option<Request>, Key) {
+        let request = match (name >> PLACE) & 0xf {
+            1 => Some(Request::Receive),
+            2 => Some(Request::Room),
+            4 => Some(Request::End),
+            8 => Some(Request::Level),
+            _ => None,
+        };
+        (request, Key::from_bits(name & !(0xf << PLACE)))
+    }
+}
+
+impl Uring {
+    fn insert(&mut self, fd: BorrowedFd<'_>, key: Key, kind: Kind) {
+        let slot = key.slot() as usize;
+        if self.watched.len() <= slot {
+            self.watched.resize_with(slot + 1, || None);
+        }
+        self.watched[slot] = Some(Watched {
+            key,
+            fd: fd.as_raw_fd(),
+            kind,
+            under_way: 0,
+            ending: false,
+            asked: 0,
+            held: Held::NOTHING,
+            end: None,
+        });
+    }
+
+    fn watched(&mut self, key: Key) -> Option<&mut Watched> {
+        let watched = self.watched.get_mut(key.slot() as usize)?.as_mut();
+        watched.filter(|watched| watched.key == key)
+    }
+
+    /// Has a request made with the next wait, unless it is under way.
+    fn begin(&mut self, key: Key, request: Request) {
+        let Some(watched) = self.watched(key) else { return };
+        if watched.under_way & request as u8 != 0 {
+            return;
+        }
+        watched.under_way |= request as u8;
+        let entry = entry(request, watched).user_data(request.name(key));
+        // SAFETY: such a request points to nothing; it receives to provided buffers.
+        let number = unsafe { self.ring.push(entry) };
+        if let Some(watched) = self.watched(key) {
+            watched.asked = number;
+        }
+    }
+
+    fn cancel(&mut self, key: Key, request: Request) {
+        let entry = opcode::AsyncCancel::new(request.name(key)).build();
+        // SAFETY: a cancellation points to nothing.
+        unsafe { self.ring.push(entry.user_data(Request::Cancel.name(key))) };
+    }
+
+    /// Asks again for what is level-triggered; where connections were accepted and not taken, it is reported at once.
+    fn renew(&mut self) {
+        for key in std::mem::take(&mut self.again) {
+            let Some(watched) = self.watched(key) else { continue };
+            let fd = watched.fd;
+            if self.accepted.iter().any(|(listener, _)| *listener == fd) {
+                self.early.push(Event { key, ready: READ });
+                self.again.push(key);
+            } else {
+                self.begin(key, Request::Level);
+            }
+        }
+    }
+
+    fn complete(&mut self, completion: &cqueue::Entry, events: &mut Vec<Event>) {
+        let (request, key) = Request::parse(completion.user_data());
+        let Some(request) = request else { return };
+        let is_over = !cqueue::more(completion.flags());
+        let buffer = cqueue::buffer_select(completion.flags());
+        let result = completion.result();
+        let Some(watched) = self.watched(key) else {
+            // it was under way when its source went
+            return buffer.into_iter().for_each(|id| self.buffers.give(id));
+        };
+        if is_over {
+            watched.under_way &= !(request as u8);
+        }
+        if request == Request::Receive {
+            return self.received(key, result, buffer, is_over, events);
+        }
+        if result == -libc::ECANCELED {
+            return;
+        }
+        let broken = result < 0 || result & i32::from(POLLERR | POLLHUP) != 0;
+        match (request, watched.kind) {
+            (Request::Room, _) if broken => events.push(Event { key, ready: WRITE | ONCE | HUP }),
+            (Request::Room, _) => events.push(Event { key, ready: WRITE | ONCE }),
+            (Request::End, _) => {
+                let idle = watched.under_way & Request::Receive as u8 == 0 && watched.is_drained();
+                let ready = if idle { READ | HUP } else { HUP };
+                events.push(Event { key, ready });
+            }
+            (_, Kind::Readable) => self.report_level(key, events),
+            (..) => {
+                let fd = watched.fd;
+                self.accepted.push((fd, connection(result)));
+                self.report_level(key, events);
+            }
+        }
+    }
+
+    fn report_level(&mut self, key: Key, events: &mut Vec<Event>) {
+        events.push(Event { key, ready: READ });
+        if !self.again.contains(&key) {
+            self.again.push(key);
+        }
+    }
+
+    fn received(
+        &mut self,
+        key: Key,
+        result: i32,
+        buffer: Option<u16>,
+        is_over: bool,
+        events: &mut Vec<Event>,
+    ) {
+        let Uring { watched, buffers, .. } = self;
+        let Some(watched) = watched[key.slot() as usize].as_mut() else { return };
+        let was_drained = watched.is_drained();
+        match (buffer, result) {
+            (Some(id), 1..) => buffers.append(&mut watched.held, id, result as u16),
+            (Some(id), _) => buffers.give(id),
+            (None, _) => {}
+        }
+        let mut ready = 0;
+        if is_over {
+            watched.ending = false;
+            watched.end = match -result {
+                libc::ECANCELED | libc::ENOBUFS | libc::EINTR => None,
+                code => u16::try_from(code).ok(),
+            };
+            if watched.end.is_some() {
+                ready = HUP;
+            }
+        }
+        if !watched.is_drained() {
+            ready |= HELD;
+        } else if is_over {
+            ready |= READ;
+        }
+        if is_over || was_drained {
+            events.push(Event { key, ready });
+        }
+        if !is_over && !watched.ending && watched.held.count() > MOST_HELD {
+            watched.ending = true;
+            self.cancel(key, Request::Receive);
+        }
+    }
+
+    /// Takes completions without waiting for any.
+    fn take_completions(&mut self) {
+        let mut events = std::mem::take(&mut self.early);
+        while let Some(completion) = self.ring.next() {
+            self.complete(&completion, &mut events);
+        }
+        self.early = events;
+    }
+
+    /// Ends a request and takes what came of it until then.
+    fn end_now(&mut self, key: Key, request: Request) -> io::Result<()> {
+        self.ring.cancel_now(request.name(key))?;
+        self.take_completions();
+        Ok(())
+    }
+}
+
+impl Watched {
+    fn is_drained(&self) -> bool {
+        self.held.is_empty() && self.end.is_none()
+    }
+}
+
+impl Backend for Uring {
+    fn name(&self) -> &'static str {
+        "io_uring"
+    }
+
+    fn add(&mut self, fd: BorrowedFd<'_>, key: Key, interest: Interest) -> io::Result<()> {
+        self.insert(fd, key, Kind::Stream);
+        let request = if interest == Interest::Write { Request::Room } else { Request::Receive };
+        self.begin(key, request);
+        Ok(())
+    }
+
+    fn add_sends(&mut self, _fd: BorrowedFd<'_>, key: Key) -> io::Result<()> {
+        self.begin(key, Request::Room);
+        Ok(())
+    }
+
+    fn add_level(&mut self, fd: BorrowedFd<'_>, key: Key, level: Level) -> io::Result<()> {
+        let kind = match level {
+            Level::Readable => Kind::Readable,
+            Level::Listener => Kind::Listener,
+            Level::SharedListener => Kind::SharedListener,
+        };
+        self.insert(fd, key, kind);
+        self.again.push(key);
+        Ok(())
+    }
+
+    fn remove(&mut self, _fd: BorrowedFd<'_>, key: Key) -> io::Result<()> {
+        if let Some(watched) = self.watched(key) {
+            let request = match watched.kind {
+                Kind::Stream => Request::Receive,
+                _ => Request::Level,
+            };
+            self.end_now(key, request)?;
+        }
+        self.forget(key);
+        Ok(())
+    }
+
+    fn forget(&mut self, key: Key) {
+        if self.watched(key).is_none() {
+            return;
+        }
+        let watched = self.watched[key.slot() as usize].take();
+        let Some(mut watched) = watched else { return };
+        self.buffers.clear(&mut watched.held);
+        if watched.under_way == 0 {
+            return;
+        }
+        // what it has not seen would concern the next descriptor of this number; it can only fail
+        // where the ring is of no use any more
+        let _ = self.ring.ensure_seen(watched.asked);
+        // the kernel keeps the connection open for as long as anything is under way
+        for request in [Request::Receive, Request::Room, Request::End, Request::Level] {
+            if watched.under_way & request as u8 != 0 {
+                self.cancel(key, request);
+            }
+        }
+    }
+
+    fn needs_rearm(&self) -> bool {
+        true
+    }
+
+    fn rearm(&mut self, _fd: BorrowedFd<'_>, key: Key, interest: Interest) -> io::Result<()> {
+        match interest {
+            Interest::Read => self.begin(key, Request::Receive),
+            Interest::Write => self.begin(key, Request::Room),
+            Interest::End => {
+                let receives =
+                    |watched: &mut Watched| watched.under_way & Request::Receive as u8 != 0;
+                if !self.watched(key).is_some_and(receives) {
+                    self.begin(key, Request::End);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn completes(&self) -> bool {
+        true
+    }
+
+    fn take_received(&mut self, key: Key, bytes: &mut [u8]) -> Received {
+        let Uring { watched, buffers, .. } = self;
+        let watched = watched.get_mut(key.slot() as usize).and_then(Option::as_mut);
+        let Some(watched) = watched.filter(|watched| watched.key == key) else {
+            return Received { result: Err(io::ErrorKind::WouldBlock.into()), ready: READ };
+        };
+        let result = match buffers.take(&mut watched.held, bytes) {
+            0 => match watched.end.take() {
+                None => Err(io::ErrorKind::WouldBlock.into()),
+                Some(0) => Ok(0),
+                Some(code) => Err(io::Error::from_raw_os_error(code.into())),
+            },
+            count => Ok(count),
+        };
+        let ready = match watched.is_drained() {
+            false => HELD,
+            true if watched.under_way & Request::Receive as u8 != 0 => 0,
+            true => READ,
+        };
+        Received { result, ready }
+    }
+
+    fn hold_back(&mut self, key: Key) -> io::Result<bool> {
+        let Some(watched) = self.watched(key) else { return Ok(true) };
+        if watched.is_drained() && watched.under_way & Request::Receive as u8 != 0 {
+            self.end_now(key, Request::Receive)?;
+        }
+        Ok(self.watched(key).is_none_or(|watched| watched.is_drained()))
+    }
+
+    fn take_accepted(&mut self, listener: BorrowedFd<'_>) -> Option<io::Result<OwnedFd>> {
+        let listener = listener.as_raw_fd();
+        let place = self.accepted.iter().position(|(fd, _)| *fd == listener)?;
+        Some(self.accepted.remove(place).1)
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
+        self.renew();
+        events.append(&mut self.early);
+        self.ring.wait(if events.is_empty() { timeout } else { Some(Duration::ZERO) })?;
+        while let Some(completion) = self.ring.next() {
+            self.complete(&completion, events);
+        }
+        Ok(())
+    }
+}
+
+/// The kernel's form of a request.
+fn entry(request: Request, watched: &Watched) -> squeue::Entry {
+    let fd = Fd(watched.fd);
+    let poll = |events: i16| opcode::PollAdd::new(fd, events as u32).build();
+    match (request, watched.kind) {
+        (Request::Receive, _) => opcode::RecvMulti::new(fd, buffers::GROUP).build(),
+        (Request::Room, _) => poll(POLLOUT),
+        (Request::End, _) => poll(POLLRDHUP),
+        (Request::Level, Kind::Listener) => {
+            opcode::AcceptMulti::new(fd).flags(SOCK_NONBLOCK | SOCK_CLOEXEC).build()
+        }
+        (Request::Level, Kind::SharedListener) => {
+            let no_address = std::ptr::null_mut();
+            let accept = opcode::Accept::new(fd, no_address, no_address.cast());
+            accept.flags(SOCK_NONBLOCK | SOCK_CLOEXEC).build()
+        }
+        (Request::Level | Request::Cancel, _) => poll(POLLIN),
+    }
+}
+
+/// What accept(2) would have returned.
+fn connection(result: i32) -> io::Result<OwnedFd> {
+    if result < 0 {
+        return Err(io::Error::from_raw_os_error(-result));
+    }
+    // SAFETY: the kernel made this descriptor for the completion of an accept, and told it once.
+    Ok(unsafe { OwnedFd::from_raw_fd(result) })
+}

@@ -1,0 +1,277 @@
+//! What each process model does that the others do not.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use daemun_tests::{Client, Server, Setup, children, eventually, signals};
+
+const ANSWERS: &str = "
+    server {
+        listen 127.0.0.1:{port};
+        keepalive_timeout 60s;
+        access_log {dir}/access.log;
+        location / { return 200 $pid; }
+        location /file { root {dir}; }
+    }";
+
+fn server(mpm: &'static str) -> Server {
+    Setup::new().mpm(mpm).file("file", vec![b'x'; LARGE]).http(ANSWERS)
+}
+
+/// More than the buffers between a server and a client that does not read.
+const LARGE: usize = 32 << 20;
+
+fn kept(server: &Server) -> (Client, i32) {
+    let mut client = server.client();
+    let pid = client.get("/").text().parse().unwrap();
+    (client, pid)
+}
+
+fn threads(pid: i32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count)
+}
+
+fn start_of_download(server: &Server) -> Client {
+    let mut client = server.client();
+    client.send("GET /file HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_eq!(client.head().status, 200);
+    client
+}
+
+#[test]
+fn children_and_threads_are_as_many_as_configured() {
+    for (mpm, processes, each) in [
+        ("mpm prefork { start_servers 3; min_spare_servers 3; }", 3, 1),
+        ("mpm worker { start_servers 2; threads_per_child 4; min_spare_threads 4; }", 2, 5),
+        ("mpm event { start_servers 2; threads_per_child 4; min_spare_threads 4; }", 2, 5),
+    ] {
+        let server = server(mpm);
+        eventually(mpm, || {
+            let children = children(server.pid());
+            children.len() == processes && children.iter().all(|pid| threads(*pid) == each)
+        });
+    }
+}
+
+#[test]
+fn prefork_has_a_process_for_each_connection_and_some_in_reserve() {
+    let server =
+        server("mpm prefork { start_servers 2; min_spare_servers 2; max_spare_servers 4; }");
+    let clients: Vec<(Client, i32)> = (0..12).map(|_| kept(&server)).collect();
+    let mut pids: Vec<i32> = clients.iter().map(|(_, pid)| *pid).collect();
+    pids.sort_unstable();
+    pids.dedup();
+    assert_eq!(pids.len(), 12, "each in a process of its own");
+    eventually("two more wait", || children(server.pid()).len() >= 14);
+    drop(clients);
+    eventually("no more than four wait", || children(server.pid()).len() <= 4);
+}
+
+#[test]
+fn prefork_grows_to_its_limit_and_says_so() {
+    let server = server("mpm prefork { start_servers 1; max_request_workers 3; }");
+    let _busy: Vec<(Client, i32)> = (0..3).map(|_| kept(&server)).collect();
+    server.logs("server reached max_request_workers setting");
+    assert_eq!(children(server.pid()).len(), 3);
+}
+
+#[test]
+fn a_worker_thread_serves_one_connection_until_it_is_closed() {
+    let server =
+        server("mpm worker { start_servers 1; threads_per_child 2; max_request_workers 2; }");
+    let first = kept(&server);
+    let _second = kept(&server);
+    let mut third = server.client();
+    third.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    third.stream().set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    let mut byte = [0];
+    let peeked = third.stream().peek(&mut byte);
+    assert!(peeked.is_err(), "no thread is free, yet it was answered");
+    third.stream().set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    drop(first);
+    assert_eq!(third.answer().status, 200);
+}
+
+const TWO_THREADS: &str =
+    "mpm event { start_servers 1; threads_per_child 2; max_request_workers 2; }";
+
+#[test]
+fn event_keeps_idle_connections_without_threads() {
+    let server = server(TWO_THREADS);
+    let mut clients: Vec<(Client, i32)> = (0..100).map(|_| kept(&server)).collect();
+    for (client, _) in &mut clients {
+        assert_eq!(client.get("/").status, 200);
+    }
+    assert_eq!(children(server.pid()).len(), 1);
+}
+
+#[test]
+fn event_sends_to_slow_clients_without_threads() {
+    let server = server(
+        "mpm event { start_servers 1; threads_per_child 2; max_request_workers 2; async_request_worker_factor 4; }",
+    );
+    let mut slow: Vec<Client> = (0..6).map(|_| start_of_download(&server)).collect();
+    for _ in 0..20 {
+        assert_eq!(server.get("/").status, 200, "two threads have six slow clients");
+    }
+    for client in &mut slow {
+        assert_eq!(client.exactly(LARGE).len(), LARGE);
+        assert_eq!(client.get("/").status, 200, "the connection goes on");
+    }
+    let log = server.folder().read("access.log");
+    let whole = log.lines().filter(|line| line.contains(&format!(" 200 {LARGE} "))).count();
+    assert_eq!(whole, 6, "each was logged once, with all its bytes:\n{log}");
+}
+
+#[test]
+fn event_answers_what_is_pipelined_behind_a_slow_response() {
+    let server = server(TWO_THREADS);
+    let mut client = server.client();
+    client.send(
+        "GET /file HTTP/1.1\r\nHost: localhost\r\n\r\n\
+         GET / HTTP/1.1\r\nHost: localhost\r\n\r\nGET / HT",
+    );
+    assert_eq!(client.answer().body.len(), LARGE);
+    assert_eq!(client.answer().status, 200);
+    client.send("TP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_eq!(client.answer().status, 200);
+}
+
+#[test]
+fn event_makes_room_by_closing_what_is_idle() {
+    let server = Setup::new().mpm(TWO_THREADS).start(
+        "daemon off;
+         pid {dir}/server.pid;
+         error_log {dir}/error.log info;
+         events { {events} worker_connections 20; }
+         http {
+             access_log off;
+             keepalive_timeout 60s;
+             server { listen 127.0.0.1:{port}; return 200 x; }
+         }",
+    );
+    let idle = || {
+        let mut client = server.client();
+        assert_eq!(client.get("/").status, 200);
+        client
+    };
+    let mut first = idle();
+    let mut others: Vec<Client> = (0..25).map(|_| idle()).collect();
+    assert!(first.is_closed(), "the oldest went first");
+    assert_eq!(others.last_mut().unwrap().get("/").status, 200);
+    server.logs("worker_connections are not enough");
+}
+
+#[test]
+fn a_child_is_replaced_after_its_connections_without_losing_one() {
+    for mpm in [
+        "mpm native { max_connections_per_child 5; }",
+        "mpm prefork { max_connections_per_child 5; start_servers 1; max_request_workers 2; }",
+        "mpm worker { max_connections_per_child 5; start_servers 1; max_request_workers 25; }",
+        "mpm event { max_connections_per_child 5; start_servers 1; max_request_workers 25; }",
+    ] {
+        let server = server(mpm);
+        let (mut client, _) = kept(&server);
+        let mut pids = std::collections::BTreeSet::new();
+        eventually("three children served", || {
+            pids.insert(server.get("/").text().to_owned());
+            pids.len() >= 3
+        });
+        assert_eq!(client.get("/").status, 200, "{mpm}: the kept connection goes on");
+    }
+}
+
+#[test]
+fn idle_connections_are_kept_for_five_seconds_unless_configured() {
+    let server =
+        Setup::new().mpm("mpm event;").http("server { listen 127.0.0.1:{port}; return 200 x; }");
+    let mut client = server.client();
+    assert_eq!(client.get("/").status, 200);
+    let start = Instant::now();
+    assert!(client.is_closed());
+    let waited = start.elapsed().as_secs_f32();
+    assert!((4.5..8.0).contains(&waited), "{waited} s");
+}
+
+#[test]
+fn what_a_new_model_has_no_room_for_is_closed_and_said() {
+    let server = server("mpm event;");
+    let clients: Vec<(Client, i32)> = (0..20).map(|_| kept(&server)).collect();
+    let configuration = server
+        .folder()
+        .read("server.conf")
+        .replace("mpm event;", "mpm prefork { start_servers 2; max_request_workers 4; }");
+    server.folder().write("server.conf", configuration);
+    let output = server.run(&["-s", "reload"]);
+    assert_eq!(output.code, Some(0), "{}", output.stderr);
+    server.logs("idle connections were closed: no successor has room for them");
+    drop(clients);
+    assert_eq!(server.get("/").status, 200);
+}
+
+#[test]
+fn a_graceful_stop_may_be_bounded() {
+    let mut server = server("mpm event { graceful_shutdown_timeout 1s; }");
+    let _slow = start_of_download(&server);
+    server.signal(signals::SIGQUIT);
+    let start = Instant::now();
+    server.expect("exited on signal 9");
+    server.wait();
+    let waited = start.elapsed().as_secs_f32();
+    assert!((0.9..5.0).contains(&waited), "{waited} s");
+}
+
+#[test]
+fn contradictions_are_corrected_with_both_numbers() {
+    let setup = Setup::new();
+    let output = setup.run("mpm event { max_request_workers 60; } events {} http {}", &["-t"]);
+    assert_eq!(output.code, Some(0), "{}", output.stderr);
+    let warning = "[warn] max_request_workers of 60 is not an integer multiple of threads_per_child of \
+                   25, decreasing to nearest multiple 50 in ";
+    assert!(output.stderr.contains(warning), "{}", output.stderr);
+}
+
+#[test]
+fn the_status_page_names_the_model_and_its_workers() {
+    let server = Setup::new().mpm("mpm worker { start_servers 2; threads_per_child 3; }").http(
+        "server {
+             listen 127.0.0.1:{port};
+             location /status { server_status; }
+             location / { return 200 x; }
+         }",
+    );
+    let _idle = {
+        let mut client = server.client();
+        client.get("/");
+        client
+    };
+    let page = server.get("/status?auto");
+    let text = page.text();
+    assert!(text.contains("ServerMPM: worker\n"), "{text}");
+    assert!(text.contains("BusyWorkers: 2\n") && text.contains("IdleWorkers: 4\n"), "{text}");
+    let board = text.lines().find_map(|line| line.strip_prefix("Scoreboard: ")).unwrap();
+    assert!(board.contains('K') && board.contains('W') && board.contains('_'), "{board}");
+}
+
+#[test]
+fn the_command_shows_and_changes_the_model() {
+    let server = server("mpm prefork { start_servers 2; min_spare_servers 1; }");
+    let (_kept, _) = kept(&server);
+    let shown = server.run_command(&["mpm"]);
+    assert!(shown.stdout.starts_with("mpm prefork (generation 1)\n"), "{}", shown.stdout);
+    assert!(shown.stdout.contains("busy: 1, idle: 1\n"), "{}", shown.stdout);
+
+    let wrong = server.run_command(&["mpm", "set", "itk"]);
+    assert_eq!(wrong.code, Some(1));
+    assert!(wrong.stderr.contains("native, event, worker, prefork"), "{}", wrong.stderr);
+
+    let set = server.run_command(&["mpm", "set", "event"]);
+    assert!(set.stdout.contains("\"mpm prefork\" is now \"mpm event\"\n"), "{}", set.stdout);
+    assert!(set.stdout.ends_with("apply it with: daemun -s reload\n"), "{}", set.stdout);
+    assert!(server.run_command(&["mpm"]).stdout.contains("the configuration says mpm event"));
+
+    let applied = server.run_command(&["mpm", "set", "worker", "--apply"]);
+    assert!(applied.stdout.contains("mpm worker (generation 2)\n"), "{}", applied.stdout);
+    let file = server.folder().read("server.conf");
+    assert!(file.contains("mpm worker { start_servers 2;"), "{file}");
+}
