@@ -126,10 +126,11 @@ fn check_number(directive: &conf::Directive) -> Result<(), Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::main_context;
     use crate::tables::load;
 
     fn read(text: &str) -> Result<Option<EventSettings>, Vec<String>> {
-        load(&[&MODULE], text).map(|main| event_settings(&main))
+        load(main_context::MODULES, text).map(|main| event_settings(&main))
     }
 
     #[test]

@@ -124,10 +124,10 @@ fn thread_pool(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tables;
+    use crate::{main_context, tables};
 
     fn read(text: &str) -> Result<Vec<PoolSpec>, Vec<String>> {
-        tables::load(&[&MODULE], text).map(|main| pools_of(&main))
+        tables::load(main_context::MODULES, text).map(|main| pools_of(&main))
     }
 
     #[test]
