@@ -27,9 +27,13 @@ fn worker(server: &Server) -> i32 {
     server.get("/pid").text().parse().unwrap()
 }
 
+/// Reloads, and waits until the old worker accepts no more.
 fn reload(server: &Server) {
+    let told_to_leave = || server.error_log().matches("gracefully shutting down").count();
+    let before = told_to_leave();
     let output = server.run(&["-s", "reload"]);
     assert_eq!(output.code, Some(0), "{}", output.stderr);
+    eventually("the old worker is told to leave", || told_to_leave() > before);
 }
 
 fn ends_soon(worker: i32, what: &str) {

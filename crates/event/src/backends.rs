@@ -18,7 +18,8 @@ pub use crate::sources::Key;
 
 use crate::sources::READ;
 
-/// A readiness report: who, and the bits `READ`, `WRITE`, `HUP`, `ONCE` and `HELD`.
+/// A readiness report: who, and the bits `READ`, `WRITE`, `HUP`, `ONCE`, `HELD`
+/// and `QUEUES`.
 #[derive(Clone, Copy, Debug)]
 pub struct Event {
     pub key: Key,
@@ -91,8 +92,8 @@ pub trait Backend {
         Ok(())
     }
 
-    /// Whether it accepts and receives ahead: what it got is taken by the functions below. The others
-    /// of these are only called where this is so.
+    /// Whether it accepts and receives ahead, and takes what is to be sent: by the functions below,
+    /// which are of use only where this is so.
     fn completes(&self) -> bool {
         false
     }
@@ -105,6 +106,18 @@ pub trait Backend {
     /// Ends receiving ahead for a connection, until it is [rearmed](Self::rearm). False where bytes
     /// are here already, and are to be taken.
     fn hold_back(&mut self, _key: Key) -> io::Result<bool> {
+        Ok(true)
+    }
+
+    /// Takes all of `bytes`, to be sent with the next wait. False where they are to be sent at once,
+    /// after a [flush](Self::flush).
+    fn send(&mut self, _key: Key, _bytes: &[u8]) -> bool {
+        false
+    }
+
+    /// Sends what was taken. False where the kernel has no room for it yet: `QUEUES` is reported
+    /// once it had.
+    fn flush(&mut self, _key: Key) -> io::Result<bool> {
         Ok(true)
     }
 

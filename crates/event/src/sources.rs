@@ -14,6 +14,11 @@ pub(crate) const HELD: u8 = 16;
 /// A receive has something to yield.
 pub(crate) const RECEIVABLE: u8 = READ | HELD;
 
+/// The backend takes what is to be sent. With `WRITE` the connection has failed, as a send will tell.
+pub(crate) const QUEUES: u8 = 32;
+/// A send may take something.
+pub(crate) const SENDABLE: u8 = WRITE | QUEUES;
+
 /// No source, timer, waiter or list member.
 pub(crate) const NONE: u32 = u32::MAX;
 
@@ -164,7 +169,7 @@ impl Source {
         if ready & (RECEIVABLE | HUP) != 0 {
             waiters[0] = Waiter(std::mem::replace(&mut self.read, NONE));
         }
-        if ready & (WRITE | HUP) != 0 {
+        if ready & (SENDABLE | HUP) != 0 {
             waiters[1] = Waiter(std::mem::replace(&mut self.write, NONE));
         }
         waiters

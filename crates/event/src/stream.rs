@@ -19,7 +19,9 @@ use rustix::net::{
 
 use crate::backends::{Interest, Received};
 use crate::reactor::{self, Inner};
-use crate::sources::{HELD, HUP, NONE, ONCE, Owner, READ, RECEIVABLE, WRITE, Waiter};
+use crate::sources::{
+    HELD, HUP, NONE, ONCE, Owner, QUEUES, READ, RECEIVABLE, SENDABLE, WRITE, Waiter,
+};
 use crate::wheel::Target;
 use crate::{Buffer, Deadline};
 
@@ -165,13 +167,19 @@ impl Stream {
     /// Bytes taken by the kernel. `more`: more follows at once (MSG_MORE).
     #[inline]
     pub fn try_send(&self, bytes: &[u8], more: bool) -> io::Result<usize> {
-        self.attempt(WRITE, bytes.len(), || rustix::net::send(&self.fd, bytes, send_flags(more)))
+        if self.registration.ready().is_some_and(|ready| ready & WRITE == 0)
+            && let Some(taken) = self.try_send_queued(bytes, more)
+        {
+            return taken;
+        }
+        let result = rustix::net::send(&self.fd, bytes, send_flags(more));
+        self.conclude(WRITE, bytes.len(), result)
     }
 
     /// Bytes taken of several slices at once.
     pub fn try_send_vectored(&self, slices: &[IoSlice<'_>], more: bool) -> io::Result<usize> {
         let length = slices.iter().map(|slice| slice.len()).sum();
-        self.attempt(WRITE, length, || {
+        self.attempt_send(length, || {
             let mut nothing = SendAncillaryBuffer::default();
             rustix::net::sendmsg(&self.fd, slices, &mut nothing, send_flags(more))
         })
@@ -181,7 +189,7 @@ impl Stream {
     /// shorter than that.
     pub fn try_send_file(&self, file: &File, offset: &mut u64, count: usize) -> io::Result<usize> {
         // less than asked for may also be the file's end, so it says nothing about room
-        self.attempt(WRITE, 0, || rustix::fs::sendfile(&self.fd, file, Some(offset), count))
+        self.attempt_send(0, || rustix::fs::sendfile(&self.fd, file, Some(offset), count))
     }
 
     /// Whether there is room to send, for a stream that another thread sends to: where there is
@@ -297,8 +305,12 @@ impl Stream {
         Ok(sockopt::set_tcp_cork(&self.fd, on)?)
     }
 
-    /// Ends our side of the conversation (FIN), for a lingering close.
+    /// Ends our side of the conversation (FIN), for a lingering close. `WouldBlock` where there was
+    /// no room for something sent before; closing still sends it.
     pub fn shutdown_send(&self) -> io::Result<()> {
+        if !self.flush()? {
+            return Err(Errno::AGAIN.into());
+        }
         Ok(rustix::net::shutdown(&self.fd, Shutdown::Write)?)
     }
 
@@ -326,22 +338,57 @@ impl Stream {
         })
     }
 
-    /// Makes a system call unless it is known to be in vain, and notes what it tells about the
-    /// readiness: edges are reported once, so a direction counts as ready until it ran dry.
+    /// Has the backend take bytes to send. `None` where they are to be sent at once.
+    #[inline(never)]
+    fn try_send_queued(&self, bytes: &[u8], more: bool) -> Option<io::Result<usize>> {
+        let queues =
+            |slot: &u32| reactor::with(|inner| inner.sources().at(*slot).ready & QUEUES != 0);
+        let Some(slot) = self.registration.slot().filter(queues) else {
+            return Some(Err(Errno::AGAIN.into()));
+        };
+        let takes = |inner: &Inner| inner.backend().send(inner.sources().key(slot), bytes);
+        if !more && reactor::with(takes) {
+            return Some(Ok(bytes.len()));
+        }
+        match self.flush() {
+            Ok(true) => None,
+            Ok(false) => Some(Err(Errno::AGAIN.into())),
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    /// Whether nothing is left with the backend that is to be sent before anything else.
+    fn flush(&self) -> io::Result<bool> {
+        let Some(slot) = self.registration.slot() else { return Ok(true) };
+        reactor::with(|inner| {
+            let key = inner.sources().key(slot);
+            let flushed = inner.backend().flush(key)?;
+            if !flushed {
+                inner.sources().at(slot).ready &= !QUEUES;
+            }
+            Ok(flushed)
+        })
+    }
+
+    /// Makes a system call to send unless it is known to be in vain. `wanted` is what it should take,
+    /// where less means that there is no more room.
     #[inline]
-    fn attempt(
+    fn attempt_send(
         &self,
-        direction: u8,
         wanted: usize,
         call: impl FnOnce() -> rustix::io::Result<usize>,
     ) -> io::Result<usize> {
-        if self.registration.ready().is_some_and(|ready| ready & direction == 0) {
+        if let Some(ready) = self.registration.ready()
+            && ready & WRITE == 0
+            && (ready & QUEUES == 0 || !self.flush()?)
+        {
             return Err(Errno::AGAIN.into());
         }
-        self.conclude(direction, wanted, call())
+        self.conclude(WRITE, wanted, call())
     }
 
-    /// Notes what a system call told about the readiness.
+    /// Notes what a system call told about the readiness: edges are reported once, so a direction
+    /// counts as ready until it ran dry.
     #[inline]
     fn conclude(
         &self,
@@ -435,7 +482,7 @@ impl Interest {
     fn bit(self) -> u8 {
         match self {
             Interest::Read => RECEIVABLE,
-            Interest::Write => WRITE,
+            Interest::Write => SENDABLE,
             Interest::End => HUP,
         }
     }
@@ -471,6 +518,9 @@ impl Registration {
         }
         let source = sources.at(key.slot());
         source.ready = known & !wanted.bit();
+        if inner.completes && source.ready & WRITE != 0 {
+            source.ready ^= SENDABLE;
+        }
         source.sends = wanted == Interest::Write;
         self.slot.set(key.slot());
         Ok(key.slot())
@@ -514,7 +564,8 @@ impl Registration {
             slot => reactor::with(|inner| {
                 // Where room to send could not be watched, sending goes on to be tried.
                 if direction == READ || self.add_sends(inner, slot, fd).is_ok() {
-                    inner.sources().at(slot).ready &= !direction;
+                    let ready = if direction == READ { READ } else { SENDABLE };
+                    inner.sources().at(slot).ready &= !ready;
                 }
             }),
         }

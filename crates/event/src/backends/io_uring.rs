@@ -11,19 +11,29 @@ mod ring;
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use io_uring::types::Fd;
 use io_uring::{cqueue, opcode, squeue};
-use libc::{POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP, SOCK_CLOEXEC, SOCK_NONBLOCK};
+use libc::{
+    MSG_NOSIGNAL, MSG_WAITALL, POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP, SOCK_CLOEXEC,
+    SOCK_NONBLOCK,
+};
 
 use self::buffers::{Buffers, Held};
 use self::ring::{Ring, why_not};
 use super::{Backend, Event, Interest, Level, OpenError, Received};
-use crate::sources::{HELD, HUP, Key, ONCE, READ, WRITE};
+use crate::Buffer;
+use crate::sources::{HELD, HUP, Key, ONCE, QUEUES, READ, WRITE};
 
 /// Buffers that one connection may hold before receiving ahead ends.
 const MOST_HELD: u16 = 8;
+
+/// Bytes that are sent together with the next wait; more pays for a system call of its own.
+const MOST_QUEUED: usize = 16 * 1024;
+
+/// How long the rest of a response may take that a closed connection has no room for: as `send_timeout`.
+const ORPHANED: Duration = Duration::from_secs(60);
 
 pub(super) fn open() -> Result<Box<dyn Backend>, OpenError> {
     let ring = Ring::open()?;
@@ -35,6 +45,7 @@ pub(super) fn open() -> Result<Box<dyn Backend>, OpenError> {
         again: Vec::new(),
         accepted: Vec::new(),
         early: Vec::new(),
+        orphans: Vec::new(),
     }))
 }
 
@@ -50,6 +61,7 @@ struct Uring {
     accepted: Vec<(RawFd, io::Result<OwnedFd>)>,
     /// Events that came about outside of a wait.
     early: Vec<Event>,
+    orphans: Vec<Orphan>,
 }
 
 struct Watched {
@@ -65,6 +77,18 @@ struct Watched {
     held: Held,
     /// How receiving ended, which is told after all that is held: zero bytes or an errno.
     end: Option<u16>,
+    /// What the kernel has yet to send.
+    sending: Option<Buffer>,
+    /// Somebody has to be told once that is done.
+    blocked: bool,
+}
+
+/// What is still to be sent of a connection that was closed. The kernel keeps the connection for it.
+struct Orphan {
+    name: u64,
+    /// For the kernel.
+    _buffer: Buffer,
+    until: Instant,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -84,12 +108,13 @@ enum Request {
     End = 4,
     /// Of what is level-triggered.
     Level = 8,
+    Send = 16,
     /// Its completion tells nothing.
     Cancel = 0,
 }
 
 /// Where a request stands in its name: above any slot, below the generation.
-const PLACE: u32 = 28;
+const PLACE: u32 = 27;
 
 impl Request {
     fn name(self, key: Key) -> u64 {
@@ -98,14 +123,15 @@ impl Request {
     }
 
     fn parse(name: u64) -> (Option<Request>, Key) {
-        let request = match (name >> PLACE) & 0xf {
+        let request = match (name >> PLACE) & 0x1f {
             1 => Some(Request::Receive),
             2 => Some(Request::Room),
             4 => Some(Request::End),
             8 => Some(Request::Level),
+            16 => Some(Request::Send),
             _ => None,
         };
-        (request, Key::from_bits(name & !(0xf << PLACE)))
+        (request, Key::from_bits(name & !(0x1f << PLACE)))
     }
 }
 
@@ -124,6 +150,8 @@ impl Uring {
             asked: 0,
             held: Held::NOTHING,
             end: None,
+            sending: None,
+            blocked: false,
         });
     }
 
@@ -140,7 +168,8 @@ impl Uring {
         }
         watched.under_way |= request as u8;
         let entry = entry(request, watched).user_data(request.name(key));
-        // SAFETY: such a request points to nothing; it receives to provided buffers.
+        // SAFETY: of these only a send points to anything: to its buffer, which is kept with the
+        // connection, and as an orphan after it, until it has completed.
         let number = unsafe { self.ring.push(entry) };
         if let Some(watched) = self.watched(key) {
             watched.asked = number;
@@ -175,6 +204,7 @@ impl Uring {
         let result = completion.result();
         let Some(watched) = self.watched(key) else {
             // it was under way when its source went
+            self.orphans.retain(|orphan| orphan.name != completion.user_data());
             return buffer.into_iter().for_each(|id| self.buffers.give(id));
         };
         if is_over {
@@ -183,13 +213,16 @@ impl Uring {
         if request == Request::Receive {
             return self.received(key, result, buffer, is_over, events);
         }
+        if request == Request::Send {
+            return watched.sent(result, events);
+        }
         if result == -libc::ECANCELED {
             return;
         }
         let broken = result < 0 || result & i32::from(POLLERR | POLLHUP) != 0;
         match (request, watched.kind) {
             (Request::Room, _) if broken => events.push(Event { key, ready: WRITE | ONCE | HUP }),
-            (Request::Room, _) => events.push(Event { key, ready: WRITE | ONCE }),
+            (Request::Room, _) => events.push(Event { key, ready: QUEUES | ONCE }),
             (Request::End, _) => {
                 let idle = watched.under_way & Request::Receive as u8 == 0 && watched.is_drained();
                 let ready = if idle { READ | HUP } else { HUP };
@@ -252,6 +285,19 @@ impl Uring {
         }
     }
 
+    fn give_up_orphans(&mut self) {
+        if self.orphans.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        for orphan in self.orphans.iter_mut().filter(|orphan| orphan.until <= now) {
+            orphan.until = now + ORPHANED;
+            let cancel = opcode::AsyncCancel::new(orphan.name).build().user_data(0);
+            // SAFETY: a cancellation points to nothing.
+            unsafe { self.ring.push(cancel) };
+        }
+    }
+
     /// Takes completions without waiting for any.
     fn take_completions(&mut self) {
         let mut events = std::mem::take(&mut self.early);
@@ -272,6 +318,18 @@ impl Uring {
 impl Watched {
     fn is_drained(&self) -> bool {
         self.held.is_empty() && self.end.is_none()
+    }
+
+    /// A send has ended. Where not all was taken, the connection has failed, and the next send tells how.
+    fn sent(&mut self, result: i32, events: &mut Vec<Event>) {
+        let wanted = self.sending.take().map_or(0, |buffer| buffer.len());
+        let key = self.key;
+        if result < 0 || (result as usize) < wanted {
+            events.push(Event { key, ready: WRITE | HUP });
+        } else if self.blocked {
+            events.push(Event { key, ready: QUEUES });
+        }
+        self.blocked = false;
     }
 }
 
@@ -316,12 +374,19 @@ impl Backend for Uring {
     }
 
     fn forget(&mut self, key: Key) {
-        if self.watched(key).is_none() {
-            return;
+        match self.watched(key) {
+            None => return,
+            // nearly always that is all there is to it
+            Some(watched) if watched.sending.is_some() => drop(self.flush(key)),
+            Some(_) => {}
         }
         let watched = self.watched[key.slot() as usize].take();
         let Some(mut watched) = watched else { return };
         self.buffers.clear(&mut watched.held);
+        if let Some(buffer) = watched.sending.take() {
+            let until = Instant::now() + ORPHANED;
+            self.orphans.push(Orphan { name: Request::Send.name(key), _buffer: buffer, until });
+        }
         if watched.under_way == 0 {
             return;
         }
@@ -386,7 +451,34 @@ impl Backend for Uring {
         if watched.is_drained() && watched.under_way & Request::Receive as u8 != 0 {
             self.end_now(key, Request::Receive)?;
         }
-        Ok(self.watched(key).is_none_or(|watched| watched.is_drained()))
+        let is_bare = |watched: &mut Watched| watched.is_drained() && watched.sending.is_none();
+        Ok(self.watched(key).is_none_or(is_bare))
+    }
+
+    fn send(&mut self, key: Key, bytes: &[u8]) -> bool {
+        if bytes.len() > MOST_QUEUED {
+            return false;
+        }
+        let Some(watched) = self.watched(key).filter(|watched| watched.sending.is_none()) else {
+            return false;
+        };
+        let mut buffer = Buffer::with_capacity(bytes.len());
+        buffer.append(bytes);
+        watched.sending = Some(buffer);
+        self.begin(key, Request::Send);
+        true
+    }
+
+    fn flush(&mut self, key: Key) -> io::Result<bool> {
+        let in_flight = |watched: &mut Watched| watched.sending.is_some();
+        if !self.watched(key).is_some_and(in_flight) {
+            return Ok(true);
+        }
+        self.ring.submit()?;
+        self.take_completions();
+        let Some(watched) = self.watched(key) else { return Ok(true) };
+        watched.blocked = watched.sending.is_some();
+        Ok(!watched.blocked)
     }
 
     fn take_accepted(&mut self, listener: BorrowedFd<'_>) -> Option<io::Result<OwnedFd>> {
@@ -397,12 +489,27 @@ impl Backend for Uring {
 
     fn wait(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
         self.renew();
-        events.append(&mut self.early);
-        self.ring.wait(if events.is_empty() { timeout } else { Some(Duration::ZERO) })?;
-        while let Some(completion) = self.ring.next() {
-            self.complete(&completion, events);
+        self.give_up_orphans();
+        loop {
+            events.append(&mut self.early);
+            self.ring.wait(if events.is_empty() { timeout } else { Some(Duration::ZERO) })?;
+            let mut has_completed = false;
+            while let Some(completion) = self.ring.next() {
+                has_completed = true;
+                self.complete(&completion, events);
+            }
+            // completions that tell nobody anything, mostly of what was sent, are no end of a wait
+            if !events.is_empty() || !has_completed || timeout == Some(Duration::ZERO) {
+                return Ok(());
+            }
         }
-        Ok(())
+    }
+}
+
+impl Drop for Uring {
+    fn drop(&mut self) {
+        // what was taken to be sent is sent, as if it had been at once
+        let _ = self.ring.submit();
     }
 }
 
@@ -413,6 +520,11 @@ fn entry(request: Request, watched: &Watched) -> squeue::Entry {
     match (request, watched.kind) {
         (Request::Receive, _) => opcode::RecvMulti::new(fd, buffers::GROUP).build(),
         (Request::Room, _) => poll(POLLOUT),
+        (Request::Send, _) => {
+            let bytes: &[u8] = watched.sending.as_deref().unwrap_or_default();
+            let send = opcode::Send::new(fd, bytes.as_ptr(), bytes.len() as u32);
+            send.flags(MSG_NOSIGNAL | MSG_WAITALL).build()
+        }
         (Request::End, _) => poll(POLLRDHUP),
         (Request::Level, Kind::Listener) => {
             opcode::AcceptMulti::new(fd).flags(SOCK_NONBLOCK | SOCK_CLOEXEC).build()

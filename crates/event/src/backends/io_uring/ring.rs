@@ -98,7 +98,7 @@ impl Ring {
     }
 
     /// Submits all that was pushed.
-    fn submit(&mut self) -> io::Result<()> {
+    pub(super) fn submit(&mut self) -> io::Result<()> {
         for _ in 0..TRIES {
             self.submit_backlog()?;
             forgive(self.ring.submit())?;
