@@ -245,10 +245,12 @@ fn the_status_page_names_the_model_and_its_workers() {
         client.get("/");
         client
     };
-    let page = server.get("/status?auto");
-    let text = page.text();
+    let mut text = String::new();
+    eventually("all threads are shown", || {
+        text = server.get("/status?auto").text().to_owned();
+        text.contains("BusyWorkers: 2\n") && text.contains("IdleWorkers: 4\n")
+    });
     assert!(text.contains("ServerMPM: worker\n"), "{text}");
-    assert!(text.contains("BusyWorkers: 2\n") && text.contains("IdleWorkers: 4\n"), "{text}");
     let board = text.lines().find_map(|line| line.strip_prefix("Scoreboard: ")).unwrap();
     assert!(board.contains('K') && board.contains('W') && board.contains('_'), "{board}");
 }

@@ -18,6 +18,7 @@ use daemun_modules::http::log as access_log;
 use daemun_process::engines::{Crew, Engine, Limits, Local, Parts, Report, Runner, Threads};
 use daemun_process::serve::{Life, serve};
 use daemun_process::{Cycle, WorkerContext};
+use daemun_sys::allocator;
 
 use crate::notices;
 use crate::program::Configuration;
@@ -74,6 +75,7 @@ impl Worker<'_> {
     }
 
     fn run_with_threads(self) -> i32 {
+        allocator::share_arena();
         let mpm = &self.cycle.settings.mpm;
         let drains = mpm.mpm == Mpm::Event;
         let (config, closing) = (self.config, Arc::clone(&self.closing));

@@ -76,6 +76,16 @@ pub trait Backend {
     /// A connection is about to be closed. Nothing to do where closing ends the watch.
     fn forget(&mut self, _key: Key) {}
 
+    /// Watches the descriptor by which other threads end a wait.
+    fn add_notifier(&mut self, fd: BorrowedFd<'_>, key: Key) -> io::Result<()> {
+        self.add_level(fd, key, Level::Readable)
+    }
+
+    /// Whether each write to the notifier is reported once, so that nobody has to read it empty.
+    fn reports_each_notice(&self) -> bool {
+        false
+    }
+
     /// Whether a connection may stay watched while another thread receives from it and closes it.
     fn watches_lent(&self) -> bool {
         false

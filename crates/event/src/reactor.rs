@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
 
-use crate::backends::{self, Backend, Event, Level, OpenError};
+use crate::backends::{self, Backend, Event, OpenError};
 use crate::buffer::Pool;
 use crate::clock::{self, Clock};
 use crate::remote::{Message, Shared};
@@ -38,6 +38,9 @@ pub trait Handler {
 
     /// A [`Timer`](crate::Timer) fired.
     fn timer(&mut self, _token: u32) {}
+
+    /// The reactor has waited, and is about to hand out what happened.
+    fn woke(&mut self) {}
 }
 
 /// A thread's event loop. Opening it makes it the one that this thread's streams, timers and
@@ -82,6 +85,7 @@ impl Reactor {
     /// Waits once, for events, the next timer or `limit`, and hands out what happened.
     pub fn turn(&mut self, handler: &mut impl Handler, limit: Option<Duration>) -> io::Result<()> {
         self.wait(limit)?;
+        handler.woke();
         self.dispatch_events(handler);
         self.dispatch_posted(handler);
         self.expire_timers(handler);
@@ -327,7 +331,7 @@ impl Inner {
         };
         let key = inner.sources().insert(Owner::Notifier, NONE);
         let notifier = inner.remote.notifier();
-        inner.backend().add_level(notifier, key, Level::Readable).map_err(OpenError::Io)?;
+        inner.backend().add_notifier(notifier, key).map_err(OpenError::Io)?;
         Ok(inner)
     }
 
@@ -491,7 +495,8 @@ impl Inner {
 
     /// Takes what other threads sent.
     fn receive(&self) {
-        for message in self.remote.receive() {
+        let is_level = !self.backend.borrow().reports_each_notice();
+        for message in self.remote.receive(is_level) {
             match message {
                 Message::Wake(name) => self.schedule(name),
                 Message::Run(work) => work(),

@@ -83,9 +83,11 @@ impl Shared {
         true
     }
 
-    /// Takes what was sent.
-    pub(crate) fn receive(&self) -> Vec<Message> {
-        let _ = rustix::io::read(&self.notifier, &mut [0; 8]);
+    /// Takes what was sent. `is_level` says that the notifier is reported until it is read.
+    pub(crate) fn receive(&self, is_level: bool) -> Vec<Message> {
+        if is_level {
+            let _ = rustix::io::read(&self.notifier, &mut [0; 8]);
+        }
         std::mem::take(&mut self.lock().messages)
     }
 

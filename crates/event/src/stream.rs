@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{
@@ -120,6 +121,16 @@ impl Stream {
         self.conclude(READ, bytes.len(), result.map(|(received, _)| received))
     }
 
+    /// Appends what it receives, as much as the vector has capacity for.
+    pub fn try_recv_append(&self, bytes: &mut Vec<u8>) -> io::Result<usize> {
+        if self.registration.ready().is_some_and(|ready| ready & READ == 0) {
+            return self.try_append_held(bytes);
+        }
+        let room = bytes.capacity() - bytes.len();
+        let result = rustix::net::recv(&self.fd, spare_capacity(bytes), RecvFlags::empty());
+        self.conclude(READ, room, result.map(|(received, _)| received))
+    }
+
     /// As [`try_recv`](Self::try_recv), waiting.
     pub async fn recv(&self, bytes: &mut [u8], deadline: Deadline) -> io::Result<usize> {
         loop {
@@ -197,7 +208,7 @@ impl Stream {
     pub fn may_send(&self) -> bool {
         let mut watched = [PollFd::new(&self.fd, PollFlags::OUT)];
         let asked =
-            self.attempt(WRITE, 0, || match poll(&mut watched, Some(&Timespec::default()))? {
+            self.attempt_send(0, || match poll(&mut watched, Some(&Timespec::default()))? {
                 0 => Err(Errno::AGAIN),
                 ready => Ok(ready),
             });
@@ -336,6 +347,17 @@ impl Stream {
             source.ready = source.ready & !RECEIVABLE | ready;
             result
         })
+    }
+
+    fn try_append_held(&self, bytes: &mut Vec<u8>) -> io::Result<usize> {
+        if self.registration.ready().is_none_or(|ready| ready & HELD == 0) {
+            return Err(Errno::AGAIN.into());
+        }
+        let start = bytes.len();
+        bytes.resize(bytes.capacity(), 0);
+        let received = self.try_recv_held(&mut bytes[start..]);
+        bytes.truncate(start + received.as_ref().map_or(0, |count| *count));
+        received
     }
 
     /// Has the backend take bytes to send. `None` where they are to be sent at once.

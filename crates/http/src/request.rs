@@ -121,7 +121,7 @@ const RECEIVE: usize = 16 * 1024;
 
 thread_local! {
     /// What is received passes through here, so that no connection holds more than what it was sent.
-    static RECEIVED: RefCell<Box<[u8]>> = RefCell::new(vec![0; RECEIVE].into());
+    static RECEIVED: RefCell<Vec<u8>> = RefCell::new(Vec::with_capacity(RECEIVE));
 }
 
 /// How often a URI may change.
@@ -443,9 +443,10 @@ impl Request {
     /// Receives what is there; an error of the kind `WouldBlock` where nothing is, 0 at the client's end.
     pub fn receive_available(&mut self) -> io::Result<usize> {
         RECEIVED.with_borrow_mut(|buffer| {
-            let received = self.connection().stream.try_recv(buffer)?;
-            debug!(self.log(), Event, *self, "recv: {} of {}", received, buffer.len());
-            self.head.bytes.extend_from_slice(&buffer[..received]);
+            buffer.clear();
+            let received = self.connection().stream.try_recv_append(buffer)?;
+            debug!(self.log(), Event, *self, "recv: {} of {}", received, RECEIVE);
+            self.head.bytes.extend_from_slice(buffer);
             Ok(received)
         })
     }

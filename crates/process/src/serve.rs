@@ -132,7 +132,7 @@ impl<P: Protocol, R: Runner<P>> Worker<P, R> {
             self.listen_to_leavers();
             let patience = self.patience();
             reactor.turn(&mut self.life.engine, patience)?;
-            self.life.engine.settle_elsewhere();
+            self.life.engine.end_turn();
             if self.stirred.take() && self.obey()?.is_terminated() {
                 return Ok(());
             }

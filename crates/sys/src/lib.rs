@@ -1,6 +1,7 @@
 //! The unsafe address of the processes: what the kernel offers, behind signatures that cannot be
 //! misused.
 
+pub mod allocator;
 pub mod clock;
 pub mod credentials;
 pub mod descriptor;

@@ -62,6 +62,15 @@ impl Backend for Epoll {
         self.control(fd, key, flags)
     }
 
+    /// The kernel looks for edges at each write to an eventfd, not at its counter.
+    fn add_notifier(&mut self, fd: BorrowedFd<'_>, key: Key) -> io::Result<()> {
+        self.control(fd, key, EventFlags::IN | EventFlags::ET)
+    }
+
+    fn reports_each_notice(&self) -> bool {
+        true
+    }
+
     /// Changes are reported once, and closing the descriptor ends them.
     fn watches_lent(&self) -> bool {
         true

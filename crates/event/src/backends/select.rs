@@ -21,7 +21,7 @@ pub(super) fn open() -> Result<Box<dyn Backend>, OpenError> {
     Ok(Box::new(Select {
         reads: Set::default(),
         writes: Set::default(),
-        watched: [None; DESCRIPTORS],
+        watched: vec![None; DESCRIPTORS].into_boxed_slice(),
         descriptors: Vec::new(),
         bound: 0,
         ended: Vec::new(),
@@ -32,7 +32,7 @@ struct Select {
     reads: Set,
     writes: Set,
     /// By descriptor.
-    watched: [Option<Watched>; DESCRIPTORS],
+    watched: Box<[Option<Watched>]>,
     /// By a source's slot: its descriptor, or `NONE`.
     descriptors: Vec<u32>,
     /// No watched descriptor is this high.

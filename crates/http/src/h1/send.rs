@@ -6,6 +6,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::FileExt;
 use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
@@ -182,15 +183,35 @@ fn settle_keepalive(request: &mut Request) {
 
 /// Copies a short body behind the head; the rest of it, or all of a long one, is returned.
 fn append_short_body(request: &Request, body: Body, framing: Framing, out: &mut Vec<u8>) -> Body {
-    match body {
-        Body::One(Chunk::Bytes(bytes))
-            if bytes.len() <= COPIED && !framing.is_chunked && !limits_rate(request) =>
-        {
-            out.extend_from_slice(&bytes);
+    let Body::One(chunk) = &body else { return body };
+    if chunk.len() > COPIED as u64 || framing.is_chunked || limits_rate(request) {
+        return body;
+    }
+    match chunk {
+        Chunk::Bytes(bytes) => {
+            out.extend_from_slice(bytes);
             Body::Empty
         }
-        body => body,
+        Chunk::File(range) if may_read_at_once(request) && append_file(range, out) => Body::Empty,
+        Chunk::File(_) => body,
     }
+}
+
+/// Neither the pool's threads nor `directio` are to read files.
+fn may_read_at_once(request: &Request) -> bool {
+    let settings = request.settings(&sending::SETTINGS);
+    settings.directio.is_none() && !settings.aio.uses_threads()
+}
+
+/// False where the file has become shorter, or cannot be read: then nothing is appended.
+fn append_file(range: &FileRange, out: &mut Vec<u8>) -> bool {
+    let start = out.len();
+    out.resize(start + range.length as usize, 0);
+    let is_whole = range.file.read_exact_at(&mut out[start..], range.offset).is_ok();
+    if !is_whole {
+        out.truncate(start);
+    }
+    is_whole
 }
 
 fn limits_rate(request: &Request) -> bool {
@@ -200,10 +221,7 @@ fn limits_rate(request: &Request) -> bool {
 
 fn may_sendfile_at_once(request: &Request) -> bool {
     let settings = request.settings(&sending::SETTINGS);
-    *settings.sendfile
-        && settings.directio.is_none()
-        && !settings.aio.uses_threads()
-        && !limits_rate(request)
+    *settings.sendfile && may_read_at_once(request) && !limits_rate(request)
 }
 
 fn try_send(request: &mut Request, bytes: &[u8], more: bool) -> io::Result<usize> {

@@ -249,11 +249,11 @@ async fn finish(http: Rc<Http>, drained: Drained) -> Outcome {
         let _writing = Writing::go_on(&http.counters);
         match left {
             Left::Response(settled) => {
-                let sent = send::rest(&mut request, settled).await;
-                conclude(&mut request, sent, &http, false).await
+                let sent = Box::pin(send::rest(&mut request, settled)).await;
+                Box::pin(conclude(&mut request, sent, &http, false)).await
             }
             Left::Linger => {
-                close::linger(&mut request).await;
+                Box::pin(close::linger(&mut request)).await;
                 Next::Close
             }
         }

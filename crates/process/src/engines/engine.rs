@@ -107,9 +107,17 @@ impl<P: Protocol, R: Runner<P>> Engine<P, R> {
         self.runner.leave();
     }
 
-    /// To be called after each turn of the reactor: takes what ended on other threads.
-    pub fn settle_elsewhere(&mut self) {
-        self.runner.hurry(self.acceptor.is_paused());
+    /// To be called after each turn of the reactor: hands out what the turn brought for other threads.
+    pub fn end_turn(&mut self) {
+        self.collect();
+        if self.acceptor.waits_for_room() && !self.must_pause() {
+            self.watch(Acceptor::resume);
+        }
+        self.runner.end_turn(self.acceptor.is_paused());
+    }
+
+    /// Takes what ended on other threads.
+    fn collect(&mut self) {
         while let Some(ended) = self.runner.next_ended() {
             match ended {
                 Ok(Outcome::Closed) => self.gone(),
@@ -119,9 +127,6 @@ impl<P: Protocol, R: Runner<P>> Engine<P, R> {
                 }
                 ended => self.settle(Poll::Ready(ended)),
             }
-        }
-        if self.acceptor.waits_for_room() && !self.must_pause() {
-            self.watch(Acceptor::resume);
         }
     }
 
@@ -395,6 +400,11 @@ impl<P: Protocol, R: Runner<P>> Handler for Engine<P, R> {
     fn session(&mut self, slot: u32) {
         let session = self.runner.poll(slot);
         self.settle(session);
+    }
+
+    /// What came back is parked before its next request is told of.
+    fn woke(&mut self) {
+        self.collect();
     }
 
     /// Perhaps there are descriptors again.

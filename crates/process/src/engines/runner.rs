@@ -44,8 +44,9 @@ pub trait Runner<P: Protocol> {
         None
     }
 
-    /// Whether the engine waits for [`next_ended`](Self::next_ended): it is to be woken for one.
-    fn hurry(&mut self, _waits: bool) {}
+    /// The engine's turn is over: sends what it brought to other threads. `waits` says that the engine
+    /// is to be woken by whatever ends there.
+    fn end_turn(&mut self, _waits: bool) {}
 
     /// How long [`next_ended`](Self::next_ended) may wait at most; `None`: nothing can end there.
     fn patience(&self) -> Option<Duration> {

@@ -27,7 +27,7 @@ use daemun_core::connection::{AsStream, Connection, Outcome, Protocol};
 use daemun_event::{Registration, Sessions};
 use daemun_shm::WorkerSlot;
 
-use self::pool::{Back, Job, Pool};
+use self::pool::{Back, Job, Pool, Progress};
 use super::Report;
 use super::runner::{Ended, Runner, Welcome};
 use super::slab::Slab;
@@ -58,7 +58,11 @@ pub struct Threads<P: Protocol> {
     factor: f64,
     /// Places on this thread's reactor of connections that are away.
     lent: Slab<Registration>,
+    /// What this turn has brought for the threads.
+    ready: Vec<Job>,
     returned: Vec<Back<P>>,
+    /// Jobs that nobody has taken for a whole turn are given to one thread more.
+    progress: Progress,
     draining: Sessions<P::Rest, Outcome<P::Rest>>,
     counters: WorkerSlot,
 }
@@ -67,6 +71,9 @@ impl<P: Protocol> Threads<P> {
     /// What ended elsewhere is looked for at least so often while anything is away: timers of
     /// connections that came back start no later than that.
     const COLLECT: Duration = Duration::from_millis(50);
+    /// As many threads run as there are processors, but those may all wait for a disk: where jobs are
+    /// left for this long, another thread is woken.
+    const STALLED: Duration = Duration::from_millis(2);
 
     /// Starts the threads. `protocol` is this thread's own, for what drains. An error says that no
     /// thread at all could be started.
@@ -80,7 +87,9 @@ impl<P: Protocol> Threads<P> {
             keeps: crew.keeps,
             factor: crew.factor,
             lent: Slab::default(),
+            ready: Vec::new(),
             returned: Vec::new(),
+            progress: Progress::default(),
             draining: Sessions::new(finish),
             counters: crew.counters.clone(),
         })
@@ -112,7 +121,7 @@ impl<P: Protocol> Threads<P> {
 impl<P: Protocol> Runner<P> for Threads<P> {
     fn serve(&mut self, mut connection: Connection) -> Poll<Ended<P>> {
         let place = self.lent.insert(connection.stream.detach());
-        self.pool.push(Job { connection, place });
+        self.ready.push(Job { connection, place });
         Poll::Pending
     }
 
@@ -160,12 +169,19 @@ impl<P: Protocol> Runner<P> for Threads<P> {
         Some(self.welcome_back(back))
     }
 
-    fn hurry(&mut self, waits: bool) {
+    fn end_turn(&mut self, waits: bool) {
         self.pool.hurry(waits);
+        if !self.ready.is_empty() || self.progress.is_waited_for {
+            self.pool.push(&mut self.ready, &mut self.progress);
+        }
     }
 
     fn patience(&self) -> Option<Duration> {
-        (self.lent.len() > 0).then_some(Self::COLLECT)
+        match self.lent.len() {
+            0 => None,
+            _ if self.progress.is_waited_for => Some(Self::STALLED),
+            _ => Some(Self::COLLECT),
+        }
     }
 
     fn on_each_thread(&mut self, work: fn(), then: Box<dyn FnOnce() + Send>) {

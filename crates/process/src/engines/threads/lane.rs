@@ -108,7 +108,9 @@ impl<P: Protocol> Thread<P> {
             if let Some(ended) = self.lane.ended.take() {
                 break ended;
             }
+            self.pool.pauses();
             self.turn(None);
+            self.pool.goes_on();
             self.lane.obey();
         };
         self.pool.give_back(Back { place: job.place, ended });

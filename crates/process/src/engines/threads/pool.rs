@@ -1,8 +1,10 @@
 //! What the threads of a process share: the queue of jobs, who is idle, and what ended.
 
 use std::collections::VecDeque;
+use std::num::NonZero;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
 
 use daemun_core::connection::{Connection, Protocol};
 use daemun_event::Remote;
@@ -24,6 +26,8 @@ pub(super) struct Back<P: Protocol> {
 
 pub(super) struct Pool<P: Protocol> {
     work: Mutex<Work>,
+    /// More threads than this run only where some of them wait.
+    processors: usize,
     back: Mutex<Vec<Back<P>>>,
     has_back: AtomicBool,
     engine: Remote,
@@ -41,20 +45,39 @@ struct Work {
     threads: Vec<Member>,
     /// Threads without work, the one that became so last on top: its caches are warm.
     idle: Vec<usize>,
-    /// A thread that was woken and has not come yet. It wakes the next one itself if there is
-    /// still work then: one that is quick does the work of several, and nobody is woken in vain.
-    woken: Option<usize>,
+    /// Threads that were woken and have not come yet.
+    woken: usize,
+    /// Threads that run a job and do not wait.
+    running: usize,
+    /// Jobs taken so far.
+    taken: u64,
 }
 
 struct Member {
     remote: Remote,
-    is_idle: bool,
+    state: Rest,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Rest {
+    Awake,
+    Idle,
+    Woken,
+}
+
+/// How far the queue had come when the engine last looked.
+#[derive(Default)]
+pub(super) struct Progress {
+    taken: u64,
+    /// Something was left in it.
+    pub is_waited_for: bool,
 }
 
 impl<P: Protocol> Pool<P> {
     pub fn new(engine: Remote, keeps: bool) -> Pool<P> {
         Pool {
             work: Mutex::default(),
+            processors: thread::available_parallelism().map_or(1, NonZero::get),
             back: Mutex::default(),
             has_back: AtomicBool::new(false),
             engine,
@@ -69,16 +92,27 @@ impl<P: Protocol> Pool<P> {
     /// Adds the calling thread; its number.
     pub fn join(&self, remote: Remote) -> usize {
         let mut work = self.work();
-        work.threads.push(Member { remote, is_idle: false });
+        work.threads.push(Member { remote, state: Rest::Awake });
         work.threads.len() - 1
     }
 
-    pub fn push(&self, job: Job) {
+    /// Adds jobs, and wakes as many threads as there are processors for them; one in any case where
+    /// nothing was taken since the last time.
+    pub fn push(&self, jobs: &mut Vec<Job>, progress: &mut Progress) {
         let mut work = self.work();
-        work.jobs.push_back(job);
-        let woken = work.wake_one();
+        let is_stalled = progress.is_waited_for && progress.taken == work.taken;
+        work.jobs.extend(jobs.drain(..));
+        progress.taken = work.taken;
+        progress.is_waited_for = !work.jobs.is_empty();
+        let forced = if is_stalled && progress.is_waited_for { work.wake() } else { None };
+        let mut woken: Vec<Remote> = forced.into_iter().collect();
+        while work.needs_another(self.processors)
+            && let Some(remote) = work.wake()
+        {
+            woken.push(remote);
+        }
         drop(work);
-        if let Some(remote) = woken {
+        for remote in woken {
             remote.nudge();
         }
     }
@@ -86,27 +120,39 @@ impl<P: Protocol> Pool<P> {
     /// The next job for a thread. Without one, the thread is idle: it is nudged once there is.
     pub fn take(&self, number: usize) -> Option<Job> {
         let mut work = self.work();
-        if work.woken == Some(number) {
-            work.woken = None;
-        }
+        work.arrives(number);
         let Some(job) = work.jobs.pop_front() else {
-            work.rest(number);
+            work.rests(number);
             return None;
         };
-        work.stir(number);
-        let woken = match work.jobs.is_empty() {
-            true => None,
-            false => work.wake_one(),
-        };
+        work.running += 1;
+        work.taken += 1;
+        self.wake_another(work);
+        Some(job)
+    }
+
+    /// A thread's job waits for something: there is room for another one on its processor.
+    pub fn pauses(&self) {
+        let mut work = self.work();
+        work.running -= 1;
+        self.wake_another(work);
+    }
+
+    pub fn goes_on(&self) {
+        self.work().running += 1;
+    }
+
+    fn wake_another(&self, mut work: MutexGuard<'_, Work>) {
+        let woken = work.needs_another(self.processors).then(|| work.wake()).flatten();
         drop(work);
         if let Some(remote) = woken {
             remote.nudge();
         }
-        Some(job)
     }
 
     /// Tells how a job ended.
     pub fn give_back(&self, back: Back<P>) {
+        self.work().running -= 1;
         self.back.lock().unwrap_or_else(PoisonError::into_inner).push(back);
         self.has_back.store(true, Ordering::SeqCst);
         // Either this sees that the engine hurries, or the engine, which looks after it began to
@@ -181,29 +227,31 @@ impl<P: Protocol> Pool<P> {
 }
 
 impl Work {
-    /// Whom to wake, unless somebody is on the way already.
-    fn wake_one(&mut self) -> Option<Remote> {
-        if self.woken.is_some() {
-            return None;
-        }
+    /// Whether there is a job that nobody is about to take, and a processor for it.
+    fn needs_another(&self, processors: usize) -> bool {
+        self.jobs.len() > self.woken && self.running + self.woken < processors
+    }
+
+    /// Whom to wake.
+    fn wake(&mut self) -> Option<Remote> {
         let number = self.idle.pop()?;
-        self.threads[number].is_idle = false;
-        self.woken = Some(number);
-        Some(self.threads[number].remote.clone())
+        self.woken += 1;
+        let member = &mut self.threads[number];
+        member.state = Rest::Woken;
+        Some(member.remote.clone())
     }
 
-    fn rest(&mut self, number: usize) {
-        if !self.threads[number].is_idle {
-            self.threads[number].is_idle = true;
-            self.idle.push(number);
+    /// A thread looks for a job, woken for it or not.
+    fn arrives(&mut self, number: usize) {
+        match std::mem::replace(&mut self.threads[number].state, Rest::Awake) {
+            Rest::Awake => {}
+            Rest::Woken => self.woken -= 1,
+            Rest::Idle => self.idle.retain(|idle| *idle != number),
         }
     }
 
-    /// A thread found work without being woken for it.
-    fn stir(&mut self, number: usize) {
-        if self.threads[number].is_idle {
-            self.threads[number].is_idle = false;
-            self.idle.retain(|idle| *idle != number);
-        }
+    fn rests(&mut self, number: usize) {
+        self.threads[number].state = Rest::Idle;
+        self.idle.push(number);
     }
 }
