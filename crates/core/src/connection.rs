@@ -3,6 +3,8 @@
 //! An engine accepts connections and watches those that wait; a protocol serves what came in.
 //! A [`Connection`] is all that is left of one while it waits: it has no task and no buffer.
 
+use std::io;
+use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -49,6 +51,19 @@ impl Connection {
 
     pub fn keep_partial(&mut self, partial: Partial) {
         self.rare.get_or_insert_default().partial = Some(partial);
+    }
+
+    /// The same connection for a task of its own beside this one's.
+    pub fn duplicate(&self) -> io::Result<Connection> {
+        let mut duplicate = Connection {
+            stream: Stream::new(self.stream.as_fd().try_clone_to_owned()?),
+            rare: None,
+            ..*self
+        };
+        if let Some(header) = self.proxy_header() {
+            duplicate.keep_proxy_header(header.into());
+        }
+        Ok(duplicate)
     }
 
     /// The PROXY protocol's header that the connection began with, as it came.

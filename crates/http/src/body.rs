@@ -8,6 +8,8 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
+use crate::request::Request;
+
 /// Part of an open file.
 #[derive(Clone, Debug)]
 pub struct FileRange {
@@ -59,10 +61,15 @@ impl Chunk {
     }
 }
 
-/// A body that is produced while it is sent.
-pub trait BodyStream: Send {
-    /// The next piece; `None` is the end.
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Chunk>>>;
+/// What a body yields next; `None` is its end.
+pub type NextChunk = Poll<Option<io::Result<Chunk>>>;
+
+/// A body that is produced while it is sent: by a handler, or by a filter from the body that it wraps.
+///
+/// It stays on its thread, and it is given the request that it answers each time, so that it may evaluate variables
+/// and begin subrequests.
+pub trait BodyStream {
+    fn poll_next(&mut self, request: &mut Request, cx: &mut Context<'_>) -> NextChunk;
 }
 
 /// The body of a response.
@@ -80,6 +87,10 @@ impl Body {
         Body::One(Chunk::Bytes(bytes.into()))
     }
 
+    pub fn stream(stream: impl BodyStream + 'static) -> Body {
+        Body::Stream(Box::new(stream))
+    }
+
     /// The length, where it is known.
     pub fn len(&self) -> Option<u64> {
         match self {
@@ -95,14 +106,13 @@ impl Body {
     }
 
     /// Takes the next piece, or waits for it.
-    pub async fn next(&mut self) -> Option<io::Result<Chunk>> {
-        std::future::poll_fn(|cx| self.poll_next(cx)).await
+    pub async fn next(&mut self, request: &mut Request) -> Option<io::Result<Chunk>> {
+        std::future::poll_fn(|cx| self.poll_next(request, cx)).await
     }
 
-    /// The next piece; `None` is the end.
-    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Chunk>>> {
+    pub fn poll_next(&mut self, request: &mut Request, cx: &mut Context<'_>) -> NextChunk {
         match self {
-            Body::Stream(stream) => stream.poll_next(cx),
+            Body::Stream(stream) => stream.poll_next(request, cx),
             Body::Many(chunks) => Poll::Ready(chunks.pop_front().map(Ok)),
             Body::One(_) | Body::Empty => Poll::Ready(match std::mem::take(self) {
                 Body::One(chunk) => Some(Ok(chunk)),

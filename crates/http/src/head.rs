@@ -112,6 +112,16 @@ impl RequestHead {
         self.known = [None; KNOWN];
     }
 
+    /// The same head without what was received behind it.
+    pub fn copy(&self, end: usize) -> RequestHead {
+        RequestHead {
+            bytes: self.bytes[..end].to_vec(),
+            line: self.line,
+            fields: self.fields.clone(),
+            known: self.known,
+        }
+    }
+
     pub fn add(&mut self, field: HeaderLine) -> Result<(), Duplicate> {
         let position = self.fields.len();
         if let Some(known) = Known::of(field.name.of(&self.bytes)) {

@@ -100,11 +100,20 @@ pub enum Step {
     Hangup,
 }
 
-/// A filter sees each response on its way out, may change its head and wrap its body.
+/// A filter sees each response on its way out, may change its head and wrap its body; an error is the status to answer
+/// with instead.
 pub struct Filter {
     pub applies: fn(&SettingsSet) -> bool,
-    pub apply: fn(&mut Request, Body) -> Result<Body, Status>,
+    pub apply: Apply,
 }
+
+/// A filter that has to see the body before the head can be sent waits for it.
+pub enum Apply {
+    Now(fn(&mut Request, Body) -> Result<Body, Status>),
+    Later(for<'r> fn(&'r mut Request, Body) -> PendingBody<'r>),
+}
+
+pub type PendingBody<'r> = Pin<Box<dyn Future<Output = Result<Body, Status>> + 'r>>;
 
 /// For handlers and filters that take part everywhere.
 pub fn always(_: &SettingsSet) -> bool {

@@ -10,7 +10,7 @@ use crate::core::error_page::{self, ErrorPage, Overwrite};
 use crate::core::post_action;
 use crate::core::routing::{self, Match, Satisfy};
 use crate::locations;
-use crate::module::{Handler, Step};
+use crate::module::{Apply, Handler, Step};
 use crate::request::{Request, Text};
 use crate::special_response;
 use crate::status::Status;
@@ -61,7 +61,7 @@ pub async fn refuse(request: &mut Request, status: Status) -> Answer {
 async fn finish(request: &mut Request, mut step: Step) -> Answer {
     loop {
         step = match step {
-            Step::Respond(body) => match filter(request, body) {
+            Step::Respond(body) => match filter(request, body).await {
                 Ok(body) => return Answer::Body(body),
                 Err(status) => filtered_status(request, status),
             },
@@ -81,12 +81,15 @@ async fn finish(request: &mut Request, mut step: Step) -> Answer {
     }
 }
 
-fn filter(request: &mut Request, mut body: Body) -> Result<Body, Status> {
+async fn filter(request: &mut Request, mut body: Body) -> Result<Body, Status> {
     if request.error_status != 0 {
         request.response.status = Status(request.error_status).on_the_wire();
     }
     for filter in &request.location.filters {
-        body = (filter.apply)(request, body)?;
+        body = match filter.apply {
+            Apply::Now(apply) => apply(request, body)?,
+            Apply::Later(apply) => apply(request, body).await?,
+        };
     }
     Ok(body)
 }
@@ -95,6 +98,12 @@ fn filter(request: &mut Request, mut body: Body) -> Result<Body, Status> {
 fn filtered_status(request: &mut Request, status: Status) -> Step {
     request.error_status = 0;
     answer_status(request, status)
+}
+
+/// Answers a subrequest: what looks at the client and its connection has been done for the request it belongs to.
+pub(crate) async fn respond_within(request: &mut Request) -> Answer {
+    let first = from_server_rewrite(request).await;
+    finish(request, first).await
 }
 
 async fn from_server_rewrite(request: &mut Request) -> Step {
@@ -196,9 +205,11 @@ async fn in_location(request: &mut Request) -> Step {
     }
     let access = handlers.access.len();
     debug!(request.log(), Http, *request, "access phase: {} handlers", access);
-    match check_access(request, &handlers.access).await {
-        Step::Declined | Step::Allowed => {}
-        step => return step,
+    if !request.is_subrequest() {
+        match check_access(request, &handlers.access).await {
+            Step::Declined | Step::Allowed => {}
+            step => return step,
+        }
     }
     match run(request, &handlers.pre_content).await {
         Step::Declined | Step::Allowed => {}
@@ -361,6 +372,16 @@ pub async fn after_answer(request: &mut Request) {
         };
         // Nobody is there to get it.
         drop(finish(request, first).await);
+    }
+}
+
+/// Runs the handlers of the last phase, which never wait.
+pub fn write_log(request: &mut Request) {
+    request.doing = "logging request";
+    for handler in &request.location.handlers.log {
+        if let Handler::Now(handler) = handler {
+            drop(handler(request));
+        }
     }
 }
 

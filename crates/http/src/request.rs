@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -18,7 +18,7 @@ use daemun_core::script::{Session, VariableId};
 use daemun_core::{debug, log};
 use daemun_event::{Millis, Peer};
 use daemun_pattern::StepLimit;
-use daemun_proto::http1::Parsed;
+use daemun_proto::http1::{Method, Parsed};
 use daemun_proto::proxy_protocol;
 use daemun_shm::Scoreboard;
 
@@ -106,8 +106,15 @@ pub struct Request {
     variables: Vec<Option<Option<Bytes>>>,
     /// How many computed variables are being computed, each for the one before.
     pub variable_depth: u8,
-    contexts: Vec<(usize, Box<dyn Any + Send>)>,
+    contexts: Contexts,
+    /// How many requests this one is a subrequest within.
+    depth: u8,
+    /// What modules keep for a request and all its subrequests; made for the first of these.
+    shared: Option<Arc<Mutex<Contexts>>>,
 }
+
+/// What modules keep, by the position of their settings.
+type Contexts = Vec<(usize, Box<dyn Any + Send>)>;
 
 /// How much is received at a time.
 const RECEIVE: usize = 16 * 1024;
@@ -164,6 +171,8 @@ impl Request {
             variables: Vec::new(),
             variable_depth: 0,
             contexts: Vec::new(),
+            depth: 0,
+            shared: None,
         }
     }
 
@@ -223,6 +232,7 @@ impl Request {
         self.variables.clear();
         self.variable_depth = 0;
         self.contexts.clear();
+        self.shared = None;
     }
 
     pub fn connection(&self) -> &Connection {
@@ -265,18 +275,83 @@ impl Request {
         &mut self,
         key: &SettingsKey<impl Sized>,
     ) -> &mut T {
+        context_of(&mut self.contexts, key.position())
+    }
+
+    /// What a module keeps about this request, if it does.
+    pub fn known_context<T: 'static>(&self, key: &SettingsKey<impl Sized>) -> Option<&T> {
         let position = key.position();
-        let found = self.contexts.iter().position(|(owner, _)| *owner == position);
-        let index = found.unwrap_or_else(|| {
-            self.contexts.push((position, Box::new(T::default())));
-            self.contexts.len() - 1
-        });
-        self.contexts[index].1.downcast_mut().expect("a module keeps one type of context")
+        let (_, context) = self.contexts.iter().find(|(owner, _)| *owner == position)?;
+        context.downcast_ref()
+    }
+
+    /// Works on what a module keeps for this request and all its subrequests.
+    pub fn with_shared<T: Default + Send + 'static, R>(
+        &mut self,
+        key: &SettingsKey<impl Sized>,
+        work: impl FnOnce(&mut T) -> R,
+    ) -> R {
+        let shared = self.shared.get_or_insert_default();
+        // Whoever panicked left a context that is sound.
+        let mut contexts = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        work(context_of(&mut contexts, key.position()))
     }
 
     /// Forgets what modules keep, as an internal redirect does.
     pub fn clear_contexts(&mut self) {
         self.contexts.clear();
+    }
+
+    /// Whether the server asks this for the sake of another request.
+    pub fn is_subrequest(&self) -> bool {
+        self.depth > 0
+    }
+
+    pub(crate) fn depth(&self) -> u8 {
+        self.depth
+    }
+
+    /// A request for `uri` within this one.
+    pub(crate) fn subrequest(&mut self, uri: &[u8], args: &[u8]) -> io::Result<Box<Request>> {
+        let mut request = Box::new(Request::new(self.config, Arc::clone(&self.scoreboard)));
+        request.connection = Some(self.connection().duplicate()?);
+        request.begin_again(self.server);
+        request.is_debugged = self.is_debugged;
+        request.real_peer = self.real_peer;
+        request.local = self.local;
+        request.head = self.head.copy(self.head_end);
+        request.head.line.method = Method::Get;
+        request.head_end = self.head_end;
+        request.consumed = self.head_end;
+        request.uri.extend_from_slice(uri);
+        request.args.extend_from_slice(args);
+        request.host.clone_from(&self.host);
+        request.host_port = self.host_port;
+        request.body = self.body.shared();
+        request.is_pipelined = self.is_pipelined;
+        request.internal = true;
+        request.id = self.id;
+        request.variables.clone_from(&self.variables);
+        request.depth = self.depth + 1;
+        request.shared = Some(Arc::clone(self.shared.get_or_insert_default()));
+        Ok(request)
+    }
+
+    pub(crate) fn variables(&self) -> &[Option<Option<Bytes>>] {
+        &self.variables
+    }
+
+    /// Takes over the variables that a subrequest has set or computed since it began with `before`.
+    pub(crate) fn take_variables(&mut self, from: &Request, before: &[Option<Option<Bytes>>]) {
+        self.id = self.id.or(from.id);
+        for (index, value) in from.variables.iter().enumerate() {
+            if let Some(value) = value
+                && before.get(index).and_then(Option::as_ref) != Some(value)
+            {
+                let id = VariableId(u16::try_from(index).expect("an index was an id"));
+                self.store(id, value.clone());
+            }
+        }
     }
 
     /// The counters of all workers.
@@ -382,6 +457,15 @@ impl Request {
     }
 }
 
+fn context_of<T: Default + Send + 'static>(contexts: &mut Contexts, position: usize) -> &mut T {
+    let found = contexts.iter().position(|(owner, _)| *owner == position);
+    let index = found.unwrap_or_else(|| {
+        contexts.push((position, Box::new(T::default())));
+        contexts.len() - 1
+    });
+    contexts[index].1.downcast_mut().expect("a module keeps one type of context")
+}
+
 impl Captures {
     /// Forgets the last match.
     pub fn clear(&mut self) {
@@ -465,6 +549,9 @@ impl Origin for Request {
         let request_line = self.head.request_line();
         if !request_line.is_empty() {
             write!(line, ", request: \"{}\"", Text(request_line))?;
+        }
+        if self.is_subrequest() {
+            write!(line, ", subrequest: \"{}\"", Text(&self.uri))?;
         }
         if let Some(host) = self.header(Known::Host) {
             write!(line, ", host: \"{}\"", Text(host))?;

@@ -37,7 +37,7 @@ pub struct RequestBody {
     is_continued: bool,
     /// What was read and fits into memory.
     memory: Vec<u8>,
-    file: Option<BodyFile>,
+    file: Option<Arc<BodyFile>>,
     received: u64,
     /// The same with the framing of chunks.
     taken: u64,
@@ -66,6 +66,23 @@ impl RequestBody {
 
     pub fn chunked() -> RequestBody {
         RequestBody { framing: Framing::Chunked(Box::default()), ..RequestBody::default() }
+    }
+
+    /// What a subrequest has: whatever was read, and nothing to come.
+    pub fn shared(&self) -> RequestBody {
+        let framing = match &self.framing {
+            Framing::Length { total, .. } => Framing::Length { total: *total, left: 0 },
+            Framing::None | Framing::Chunked(_) => Framing::None,
+        };
+        RequestBody {
+            framing,
+            is_discarded: self.is_discarded,
+            is_continued: true,
+            memory: self.memory.clone(),
+            file: self.file.clone(),
+            received: self.received,
+            taken: self.taken,
+        }
     }
 
     /// What `Content-Length` said.
@@ -115,7 +132,7 @@ impl RequestBody {
     }
 
     pub fn file(&self) -> Option<&BodyFile> {
-        self.file.as_ref()
+        self.file.as_deref()
     }
 
     /// Takes body data from the front of `input`: how much of it was framing and data, and the data's place.
@@ -307,7 +324,7 @@ impl Request {
             made.path.display()
         );
         let file = Arc::clone(&made.file);
-        self.body.file = Some(made);
+        self.body.file = Some(Arc::new(made));
         Ok(file)
     }
 

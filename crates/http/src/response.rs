@@ -44,8 +44,8 @@ pub struct ResponseHead {
     pub sent_trailers: Vec<Header>,
     /// The body can be cut into ranges.
     pub allows_ranges: bool,
-    /// The head alone is sent: HEAD, 204, 304.
-    pub is_header_only: bool,
+    /// `Vary: Accept-Encoding` is sent.
+    pub varies_by_encoding: bool,
 }
 
 /// A time of last modification with its spelling.
@@ -82,6 +82,32 @@ impl ResponseHead {
         self.headers.iter().filter(matches).map(|header| &header.value)
     }
 
+    /// The body is already encoded.
+    pub fn is_encoded(&self) -> bool {
+        self.values(b"Content-Encoding").any(|value| !value.is_empty())
+    }
+
+    /// Another length, unknown yet, and other bytes: for a filter that rewrites the body.
+    pub fn rewrites_body(&mut self) {
+        self.content_length = None;
+        self.refuse_ranges();
+    }
+
+    pub fn refuse_ranges(&mut self) {
+        self.allows_ranges = false;
+        self.remove(b"Accept-Ranges");
+    }
+
+    /// What is sent means the same as what the entity tag stands for, and has not its bytes.
+    pub fn weaken_etag(&mut self) {
+        let Some(etag) = self.etag.take() else { return };
+        self.etag = match &*etag {
+            [b'W', b'/', ..] => Some(etag),
+            [b'"', ..] => Some([b"W/", &*etag].concat().into()),
+            _ => None,
+        };
+    }
+
     pub fn remove(&mut self, name: &[u8]) {
         self.headers.retain(|header| !header.name.eq_ignore_ascii_case(name));
     }
@@ -93,7 +119,6 @@ impl ResponseHead {
         self.content_length = None;
         self.last_modified = None;
         self.etag = None;
-        self.allows_ranges = false;
-        self.remove(b"Accept-Ranges");
+        self.refuse_ranges();
     }
 }

@@ -3,6 +3,7 @@
 pub mod aio;
 pub mod client;
 pub mod connection;
+pub mod encoding;
 pub mod error_page;
 pub mod files;
 pub mod limit_except;
@@ -14,6 +15,7 @@ pub mod rewriting;
 pub mod routing;
 pub mod sending;
 pub mod server_name;
+pub mod subrequests;
 pub mod tracking;
 
 use crate::module::HttpModule;
@@ -26,12 +28,14 @@ pub const PARTS: &[&HttpModule] = &[
     &client::MODULE,
     &connection::MODULE,
     &sending::MODULE,
+    &encoding::MODULE,
     &files::MODULE,
     &mime::MODULE,
     &error_page::MODULE,
     &post_action::MODULE,
     &redirects::MODULE,
     &rewriting::MODULE,
+    &subrequests::MODULE,
     &limit_except::MODULE,
     &tracking::MODULE,
 ];

@@ -1,7 +1,6 @@
 //! Sending a response: in one system call where it fits, else piece by piece as the client takes it.
 
 mod pooled;
-mod reading;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -23,11 +22,10 @@ use daemun_proto::http1::{Method, Version};
 
 use crate::body::{Body, Chunk, FileRange};
 use crate::core::{connection, sending};
+use crate::file_reader::{self, Reader};
 use crate::request::Request;
 use crate::response::Header;
 use crate::status::Status;
-
-use reading::Reader;
 
 thread_local! {
     /// The head, and a short body behind it, of the response that is being sent.
@@ -113,6 +111,10 @@ fn send_at_once(request: &mut Request, body: Body) -> io::Result<Option<Rest>> {
         let (body, framing) = prepare(request, body, out);
         request.sent_head = out.len() as u64;
         let body = append_short_body(request, body, framing, out);
+        if matches!(body, Body::Stream(_)) {
+            // What comes first of the body goes into the same packet.
+            return Ok(Some(Rest { bytes: Bytes::copy_from_slice(out), body, framing }));
+        }
         let more = !body.is_empty();
         let sent = try_send(request, out, more)?;
         if sent < out.len() {
@@ -262,7 +264,7 @@ fn try_send_file(request: &mut Request, range: &mut FileRange, most: usize) -> i
     let count = usize::try_from(range.length).unwrap_or(usize::MAX).min(most);
     let sent = request.connection().stream.try_send_file(&range.file, &mut range.offset, count)?;
     if sent == 0 {
-        return Err(reading::has_become_shorter());
+        return Err(file_reader::has_become_shorter());
     }
     range.length -= sent as u64;
     request.sent += sent as u64;
@@ -282,11 +284,11 @@ async fn send_rest(
     let mut pace = Pace::new(request);
     let mut gathered = Vec::from(bytes);
     loop {
-        let chunk = match poll_fn(|cx| Poll::Ready(body.poll_next(cx))).await {
+        let chunk = match poll_fn(|cx| Poll::Ready(body.poll_next(request, cx))).await {
             Poll::Ready(chunk) => chunk,
             Poll::Pending => {
                 flush(request, &mut pace, &mut gathered, false).await?;
-                body.next().await
+                body.next(request).await
             }
         };
         let Some(chunk) = chunk.transpose()? else {
@@ -372,7 +374,7 @@ async fn send_bytes(
 
 async fn send_file(request: &mut Request, pace: &mut Pace, mut range: FileRange) -> io::Result<()> {
     let settings = request.settings(&sending::SETTINGS);
-    if !*settings.sendfile || reading::is_direct(request, &range) {
+    if !*settings.sendfile || file_reader::is_direct(request, &range) {
         return copy_file(request, pace, range).await;
     }
     let most = chunk_size(*settings.sendfile_max_chunk);

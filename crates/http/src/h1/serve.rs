@@ -19,7 +19,6 @@ use super::send::{self, Sent, Settled};
 use super::{close, panics, proxy_header};
 use crate::config::{HttpConfig, Server};
 use crate::core::{client, connection as keeping, post_action};
-use crate::module::Handler;
 use crate::phases::{self, Answer};
 use crate::request::{Request, Text};
 use crate::special_response;
@@ -411,7 +410,7 @@ async fn exchange(request: &mut Request, head: Head, http: &Http) -> Next {
     let Answer::Body(body) = answer else {
         request.response.status = Status::CLOSE;
         http.counters.set_stage(Stage::Logging);
-        write_access_log(request).await;
+        phases::write_log(request);
         return Next::Close;
     };
     if !request.body.is_complete() && !Box::pin(begin_discarding(request)).await {
@@ -436,7 +435,7 @@ async fn conclude(request: &mut Request, sent: io::Result<()>, http: &Http, drai
         Box::pin(phases::after_answer(request)).await;
     }
     http.counters.set_stage(Stage::Logging);
-    write_access_log(request).await;
+    phases::write_log(request);
     if sent.is_err() {
         return Next::Close;
     }
@@ -515,17 +514,6 @@ fn log_send_error(request: &Request, error: &io::Error) {
         io::ErrorKind::ResourceBusy if error.raw_os_error().is_none() => {}
         io::ErrorKind::UnexpectedEof => log!(request.log(), Alert, *request, "{}", error),
         _ => log!(request.log(), Info, *request, "send() failed"; error),
-    }
-}
-
-async fn write_access_log(request: &mut Request) {
-    request.doing = "logging request";
-    let handlers = &request.location.handlers.log;
-    for handler in handlers {
-        match handler {
-            Handler::Now(handler) => drop(handler(request)),
-            Handler::Later(handler) => drop(handler(request).await),
-        }
     }
 }
 

@@ -9,6 +9,7 @@ use crate::head::Known;
 use crate::request::{Request, Text};
 use crate::request_body::RequestBody;
 use crate::status::Status;
+use crate::user_agent;
 
 /// Normalises the target's path, and takes the authority of an absolute one as the host.
 pub fn target(request: &mut Request) -> Result<(), Status> {
@@ -228,23 +229,8 @@ pub fn is_disabled_for_browser(request: &Request) -> bool {
     };
     let has = |text: &[u8]| memchr::memmem::find(agent, text).is_some();
     // The method that the client sent: error pages are fetched by another.
-    if disable.msie6 && request.head.method_name() == b"POST" && is_msie6(agent) {
+    if disable.msie6 && request.head.method_name() == b"POST" && user_agent::is_msie6(agent) {
         return true;
     }
     disable.safari && has(b"Safari/") && has(b"Mac OS X") && !has(b"Chrome/")
-}
-
-/// Internet Explorer up to 6 without the service pack that mended it; Opera can pose as one.
-fn is_msie6(agent: &[u8]) -> bool {
-    if memchr::memmem::find(agent, b"Opera").is_some() {
-        return false;
-    }
-    let Some(at) = memchr::memmem::find(agent, b"MSIE ") else {
-        return false;
-    };
-    match agent.get(at + 5..at + 7) {
-        Some([b'4' | b'5', b'.']) => true,
-        Some([b'6', b'.']) => memchr::memmem::find(agent, b"SV1").is_none(),
-        _ => false,
-    }
 }

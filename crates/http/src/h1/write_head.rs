@@ -43,6 +43,9 @@ pub fn write(request: &mut Request, framing: Framing, out: &mut Vec<u8>) {
     }
     write_connection(request, out);
     let response = &request.response;
+    if response.varies_by_encoding {
+        field(out, b"Vary", b"Accept-Encoding");
+    }
     if let Some(location) = response.location.as_ref().filter(|_| !has_location) {
         field(out, b"Location", location);
     }

@@ -20,7 +20,7 @@ use daemun_core::setting::{Inherit, Setting};
 use daemun_core::{directives, settings, values};
 use daemun_http::body::Body;
 use daemun_http::date;
-use daemun_http::module::{Filter, HttpModule};
+use daemun_http::module::{Apply, Filter, HttpModule};
 use daemun_http::request::Request;
 use daemun_http::response::{Header, LastModified, Trailer};
 use daemun_http::status::Status;
@@ -108,7 +108,7 @@ pub static MODULE: HttpModule = HttpModule {
                 "How long responses stay fresh, told by Expires and Cache-Control.";
         },
     },
-    filters: &[Filter { applies, apply }],
+    filters: &[Filter { applies, apply: Apply::Now(apply) }],
     ..HttpModule::EMPTY
 };
 
@@ -120,6 +120,9 @@ fn applies(settings: &SettingsSet) -> bool {
 }
 
 fn apply(request: &mut Request, body: Body) -> Result<Body, Status> {
+    if request.is_subrequest() {
+        return Ok(body);
+    }
     let settings = request.settings(&SETTINGS);
     let is_safe = is_safe(request.response.status);
     if is_safe {

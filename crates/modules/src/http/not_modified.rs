@@ -9,18 +9,18 @@ use daemun_http::body::Body;
 use daemun_http::core::sending::{self, IfModifiedSince};
 use daemun_http::date;
 use daemun_http::head::Known;
-use daemun_http::module::{Filter, HttpModule, always};
+use daemun_http::module::{Apply, Filter, HttpModule, always};
 use daemun_http::request::Request;
 use daemun_http::status::Status;
 
 pub static MODULE: HttpModule = HttpModule {
     base: Module { name: "http_not_modified_filter_module", directives: &[], settings: None },
-    filters: &[Filter { applies: always, apply: filter }],
+    filters: &[Filter { applies: always, apply: Apply::Now(filter) }],
     ..HttpModule::EMPTY
 };
 
 fn filter(request: &mut Request, body: Body) -> Result<Body, Status> {
-    if request.response.status != Status::OK {
+    if request.response.status != Status::OK || request.is_subrequest() {
         return Ok(body);
     }
     if let Some(since) = request.header(Known::IfUnmodifiedSince)

@@ -13,14 +13,14 @@ use daemun_http::body::{Body, Chunk};
 use daemun_http::core::sending;
 use daemun_http::date;
 use daemun_http::head::Known;
-use daemun_http::module::{Filter, HttpModule, always};
+use daemun_http::module::{Apply, Filter, HttpModule, always};
 use daemun_http::request::Request;
 use daemun_http::status::Status;
 use daemun_proto::http1::Version;
 
 pub static MODULE: HttpModule = HttpModule {
     base: Module { name: "http_range_filter_module", directives: &[], settings: None },
-    filters: &[Filter { applies: always, apply: filter }],
+    filters: &[Filter { applies: always, apply: Apply::Now(filter) }],
     ..HttpModule::EMPTY
 };
 

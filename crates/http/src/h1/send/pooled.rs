@@ -8,10 +8,10 @@ use daemun_core::debug;
 use daemun_core::thread_pool::Ticket;
 use rustix::io::Errno;
 
-use super::reading::{self, Reader};
 use super::{Pace, chunk_size, send_bytes, wait_for_client};
 use crate::body::{Body, Chunk, FileRange};
 use crate::core::{aio, sending};
+use crate::file_reader::{self, Reader};
 use crate::request::Request;
 use crate::special_response;
 use crate::status::Status;
@@ -55,7 +55,7 @@ pub(super) async fn send_file(
     ticket: Option<Ticket>,
 ) -> io::Result<()> {
     let sendfile = *request.settings(&sending::SETTINGS).sendfile;
-    match sendfile && !reading::is_direct(request, &range) {
+    match sendfile && !file_reader::is_direct(request, &range) {
         true => send_from_file(request, pace, range, ticket).await,
         false => copy_file(request, pace, range, ticket).await,
     }
@@ -84,7 +84,7 @@ async fn send_from_file(
             .run(move || rustix::fs::sendfile(&*socket, &*file, Some(&mut offset), count))
             .await;
         match sent {
-            Ok(0) => return Err(reading::has_become_shorter()),
+            Ok(0) => return Err(file_reader::has_become_shorter()),
             Ok(sent) => {
                 range.skip(sent as u64);
                 request.sent += sent as u64;

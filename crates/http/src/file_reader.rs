@@ -1,4 +1,4 @@
-//! Reading a file that is sent through memory, past the kernel's cache where `directio` says so.
+//! Reading a file that goes through memory, past the kernel's cache where `directio` says so.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -15,7 +15,7 @@ use crate::core::sending;
 use crate::request::Request;
 
 /// A file and the memory that it is read into.
-pub(super) struct Reader {
+pub(crate) struct Reader {
     file: Arc<File>,
     buffer: Vec<u8>,
     /// Where in the buffer bytes begin, and how many fit.
@@ -68,12 +68,12 @@ impl Reader {
     }
 }
 
-pub(super) fn has_become_shorter() -> io::Error {
+pub(crate) fn has_become_shorter() -> io::Error {
     io::Error::new(ErrorKind::UnexpectedEof, "the file has become shorter")
 }
 
 /// Whether the file is one for `directio`, which sendfile(2) cannot send.
-pub(super) fn is_direct(request: &Request, range: &FileRange) -> bool {
+pub(crate) fn is_direct(request: &Request, range: &FileRange) -> bool {
     let Some(least) = *request.settings(&sending::SETTINGS).directio else {
         return false;
     };

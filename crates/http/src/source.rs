@@ -1,0 +1,160 @@
+//! A body as bytes, for filters that have to see them, and bodies made of another's bytes.
+
+use std::io;
+use std::ops::Range;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+
+use crate::body::{Body, BodyStream, Chunk, FileRange, NextChunk};
+use crate::core::{aio, sending};
+use crate::file_reader::Reader;
+use crate::request::Request;
+
+/// Reads a body piece by piece: files as `output_buffers`, `directio` and `aio` have it.
+pub struct Source {
+    body: Body,
+    file: Option<(Reader, FileRange)>,
+    job: Option<Job>,
+    /// Bytes yielded since others had their turn.
+    in_a_row: usize,
+}
+
+/// A thread reads: the reader comes back with the place of what it read.
+type Job = Pin<Box<dyn Future<Output = (Reader, FileRange, io::Result<Range<usize>>)>>>;
+
+/// How much is read before others have their turn.
+const IN_A_ROW: usize = 1 << 20;
+
+impl Source {
+    pub fn new(body: Body) -> Source {
+        Source { body, file: None, job: None, in_a_row: 0 }
+    }
+
+    /// The next bytes, never empty; `None` is the end.
+    pub fn poll_bytes(
+        &mut self,
+        request: &mut Request,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Bytes>>> {
+        if self.in_a_row >= IN_A_ROW {
+            self.in_a_row = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        loop {
+            if self.job.is_some() || self.file.is_some() {
+                match ready!(self.poll_file(request, cx)) {
+                    Some(read) => return Poll::Ready(Some(self.counted(read))),
+                    None => continue,
+                }
+            }
+            match ready!(self.body.poll_next(request, cx)) {
+                None => return Poll::Ready(None),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                Some(Ok(chunk)) if chunk.is_empty() => {}
+                Some(Ok(Chunk::Bytes(bytes))) => {
+                    return Poll::Ready(Some(self.counted(Ok(bytes))));
+                }
+                Some(Ok(Chunk::File(range))) => {
+                    self.file = Some((Reader::new(request, &range), range));
+                }
+            }
+        }
+    }
+
+    /// Takes the next bytes, or waits for them.
+    pub async fn next(&mut self, request: &mut Request) -> Option<io::Result<Bytes>> {
+        std::future::poll_fn(|cx| self.poll_bytes(request, cx)).await
+    }
+
+    fn counted(&mut self, read: io::Result<Bytes>) -> io::Result<Bytes> {
+        self.in_a_row += read.as_ref().map_or(0, Bytes::len);
+        read
+    }
+
+    /// The next bytes of the file in hand; `None` where it has come to its end.
+    fn poll_file(
+        &mut self,
+        request: &mut Request,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Bytes>>> {
+        if let Some(job) = &mut self.job {
+            let (reader, range, read) = ready!(job.as_mut().poll(cx));
+            self.job = None;
+            return Poll::Ready(Some(self.take(reader, range, read)));
+        }
+        let Some((mut reader, range)) = self.file.take().filter(|(_, range)| range.length > 0)
+        else {
+            return Poll::Ready(None);
+        };
+        if !request.settings(&sending::SETTINGS).aio.uses_threads() {
+            let read = reader.read(&range);
+            return Poll::Ready(Some(self.take(reader, range, read)));
+        }
+        let Some(ticket) = aio::admit(request) else {
+            return Poll::Ready(Some(Err(io::ErrorKind::ResourceBusy.into())));
+        };
+        self.job = Some(Box::pin(ticket.run(move || {
+            let read = reader.read(&range);
+            (reader, range, read)
+        })));
+        self.poll_file(request, cx)
+    }
+
+    fn take(
+        &mut self,
+        reader: Reader,
+        mut range: FileRange,
+        read: io::Result<Range<usize>>,
+    ) -> io::Result<Bytes> {
+        let bytes = Bytes::copy_from_slice(reader.bytes(read?));
+        range.skip(bytes.len() as u64);
+        self.file = Some((reader, range));
+        Ok(bytes)
+    }
+}
+
+/// Makes other bytes of a body's bytes.
+pub trait Transform {
+    /// Takes some input, and appends what can be said of it so far.
+    fn feed(&mut self, request: &mut Request, input: Bytes, out: &mut Vec<u8>) -> io::Result<()>;
+
+    /// Appends what is still to be said, once there is no more input.
+    fn finish(&mut self, request: &mut Request, out: &mut Vec<u8>) -> io::Result<()>;
+}
+
+/// The body that `transform` makes of `body`.
+pub fn transformed(body: Body, transform: impl Transform + 'static) -> Body {
+    Body::stream(Transformed { source: Some(Source::new(body)), transform })
+}
+
+struct Transformed<T> {
+    /// `None` once it has ended.
+    source: Option<Source>,
+    transform: T,
+}
+
+impl<T: Transform> BodyStream for Transformed<T> {
+    fn poll_next(&mut self, request: &mut Request, cx: &mut Context<'_>) -> NextChunk {
+        let mut out = Vec::new();
+        while let Some(source) = &mut self.source {
+            let result = match ready!(source.poll_bytes(request, cx)) {
+                Some(Ok(bytes)) => self.transform.feed(request, bytes, &mut out),
+                Some(Err(error)) => Err(error),
+                None => {
+                    self.source = None;
+                    self.transform.finish(request, &mut out)
+                }
+            };
+            if let Err(error) = result {
+                return Poll::Ready(Some(Err(error)));
+            }
+            if !out.is_empty() {
+                return Poll::Ready(Some(Ok(Chunk::Bytes(out.into()))));
+            }
+        }
+        Poll::Ready(None)
+    }
+}

@@ -1,0 +1,175 @@
+//! Subrequests: requests of the server's own, answered on the same machinery for the sake of a client's request.
+//!
+//! A subrequest has its own URI, location, response and contexts. It has the client's head, body and connection data
+//! of the request it belongs to, and starts with that one's variables, which it gives back when it is answered.
+//! Whoever begins subrequests polls them, so that they run at the same time, and takes their bodies in the order in
+//! which they are to be sent.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use daemun_core::{debug, log};
+
+use crate::body::{Body, NextChunk};
+use crate::core::subrequests;
+use crate::phases::{self, Answer};
+use crate::request::{Request, Text};
+use crate::source::Source;
+
+/// How deep subrequests may be nested.
+const MAX_DEPTH: u8 = 50;
+
+/// A subrequest that was begun.
+pub struct Subrequest {
+    state: State,
+    /// The variables that it began with: what is still the same is not given back.
+    variables: Vec<Option<Option<Bytes>>>,
+}
+
+enum State {
+    Answering(Pin<Box<dyn Future<Output = (Box<Request>, Body)>>>),
+    Sending(Box<Request>, Body),
+    Sent(Box<Request>),
+    /// Between two states.
+    Moving,
+}
+
+/// Why a subrequest can't begin; it has been logged.
+#[derive(Debug)]
+pub struct Refused;
+
+impl Subrequest {
+    /// Begins a subrequest of `parent`; nothing is done for it until it is polled.
+    pub fn begin(parent: &mut Request, uri: &[u8], args: &[u8]) -> Result<Subrequest, Refused> {
+        let request = prepare(parent, uri, args)?;
+        let variables = request.variables().to_vec();
+        Ok(Subrequest { state: State::Answering(Box::pin(answer(request))), variables })
+    }
+
+    /// Runs a subrequest whose answer nobody waits for; it may outlive its parent.
+    pub fn in_background(parent: &mut Request, uri: &[u8], args: &[u8]) -> Result<(), Refused> {
+        let request = prepare(parent, uri, args)?;
+        daemun_event::spawn(async move {
+            let (mut request, body) = answer(request).await;
+            let mut source = Source::new(body);
+            while let Some(Ok(_)) = source.next(&mut request).await {}
+            conclude(&mut request);
+        });
+        Ok(())
+    }
+
+    /// Goes on until there is a response: its head stands in the [request](Self::request).
+    pub fn poll_answered(&mut self, parent: &mut Request, cx: &mut Context<'_>) -> Poll<()> {
+        if let State::Answering(answering) = &mut self.state {
+            let (request, body) = ready!(answering.as_mut().poll(cx));
+            parent.take_variables(&request, &self.variables);
+            self.state = State::Sending(request, body);
+        }
+        Poll::Ready(())
+    }
+
+    /// Waits for the response.
+    pub async fn answered(&mut self, parent: &mut Request) {
+        poll_fn(|cx| self.poll_answered(parent, cx)).await;
+    }
+
+    /// The subrequest itself, once it is answered.
+    pub fn request(&mut self) -> Option<&mut Request> {
+        match &mut self.state {
+            State::Sending(request, _) | State::Sent(request) => Some(request),
+            State::Answering(_) | State::Moving => None,
+        }
+    }
+
+    /// The next piece of the response's body.
+    pub fn poll_next(&mut self, parent: &mut Request, cx: &mut Context<'_>) -> NextChunk {
+        ready!(self.poll_answered(parent, cx));
+        let State::Sending(request, body) = &mut self.state else {
+            return Poll::Ready(None);
+        };
+        match ready!(body.poll_next(request, cx)) {
+            Some(Ok(chunk)) => {
+                request.sent += chunk.len();
+                Poll::Ready(Some(Ok(chunk)))
+            }
+            Some(Err(error)) => Poll::Ready(Some(Err(error))),
+            None => {
+                self.end();
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    /// The whole body, up to `subrequest_output_buffer_size`; `None` where it is longer, or failed.
+    pub async fn collect(&mut self, parent: &mut Request) -> Option<Vec<u8>> {
+        self.answered(parent).await;
+        let State::Sending(mut request, body) = std::mem::replace(&mut self.state, State::Moving)
+        else {
+            return None;
+        };
+        let collected = collect(&mut request, body).await;
+        conclude(&mut request);
+        self.state = State::Sent(request);
+        collected
+    }
+
+    fn end(&mut self) {
+        if let State::Sending(mut request, _) = std::mem::replace(&mut self.state, State::Moving) {
+            conclude(&mut request);
+            self.state = State::Sent(request);
+        }
+    }
+}
+
+async fn collect(request: &mut Request, body: Body) -> Option<Vec<u8>> {
+    let most = *request.settings(&subrequests::SETTINGS).output_buffer_size;
+    let mut source = Source::new(body);
+    let mut collected = Vec::new();
+    while let Some(next) = source.next(request).await {
+        match next {
+            Ok(bytes) if collected.len() + bytes.len() <= most => {
+                collected.extend_from_slice(&bytes);
+            }
+            Ok(bytes) => {
+                let length = collected.len() + bytes.len();
+                log!(request.log(), Error, *request, "too big subrequest response: {}", length);
+                return None;
+            }
+            Err(error) => {
+                log!(request.log(), Alert, *request, "{}", error);
+                return None;
+            }
+        }
+    }
+    Some(collected)
+}
+
+fn prepare(parent: &mut Request, uri: &[u8], args: &[u8]) -> Result<Box<Request>, Refused> {
+    if parent.depth() == MAX_DEPTH {
+        log!(parent.log(), Error, *parent, "subrequests cycle while processing \"{}\"", Text(uri));
+        return Err(Refused);
+    }
+    debug!(parent.log(), Http, *parent, "http subrequest \"{}?{}\"", Text(uri), Text(args));
+    parent.subrequest(uri, args).map_err(|error| {
+        log!(parent.log(), Alert, *parent, "fcntl(F_DUPFD_CLOEXEC) failed"; io::Error::from(error));
+        Refused
+    })
+}
+
+async fn answer(mut request: Box<Request>) -> (Box<Request>, Body) {
+    let body = match phases::respond_within(&mut request).await {
+        Answer::Body(body) => body,
+        Answer::Hangup => Body::Empty,
+    };
+    (request, body)
+}
+
+fn conclude(request: &mut Request) {
+    request.is_complete = true;
+    if *request.settings(&subrequests::SETTINGS).logs {
+        phases::write_log(request);
+    }
+}
