@@ -6,7 +6,6 @@
 //! which they are to be sent.
 
 use std::future::poll_fn;
-use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -154,7 +153,7 @@ fn prepare(parent: &mut Request, uri: &[u8], args: &[u8]) -> Result<Box<Request>
     }
     debug!(parent.log(), Http, *parent, "http subrequest \"{}?{}\"", Text(uri), Text(args));
     parent.subrequest(uri, args).map_err(|error| {
-        log!(parent.log(), Alert, *parent, "fcntl(F_DUPFD_CLOEXEC) failed"; io::Error::from(error));
+        log!(parent.log(), Alert, *parent, "fcntl(F_DUPFD_CLOEXEC) failed"; error);
         Refused
     })
 }

@@ -3,11 +3,16 @@
 pub mod access;
 pub mod auth_basic;
 pub mod autoindex;
+pub mod brotli;
 pub mod browser;
+mod compress;
 pub mod empty_gif;
 pub mod geo;
 pub mod geoip;
 pub mod geoip2;
+pub mod gunzip;
+pub mod gzip;
+pub mod gzip_static;
 pub mod headers;
 pub mod index;
 pub mod log;
@@ -24,6 +29,7 @@ pub mod ssl;
 pub mod static_files;
 pub mod stub_status;
 pub mod try_files;
+pub mod zstd;
 
 use daemun_http::module::HttpModule;
 use daemun_http::request::Request;
@@ -54,12 +60,22 @@ pub static MODULES: &[&HttpModule] = &[
     // A folder is listed only where it has no index.
     &index::MODULE,
     &autoindex::MODULE,
+    // A compressed copy goes before the file itself, the shortest first.
+    &brotli::FILES,
+    &zstd::FILES,
+    &gzip_static::MODULE,
     // Last of the content handlers: it takes whatever is left.
     &static_files::MODULE,
     // Conditions before what is added and cut: a body that is not sent needs neither.
     &not_modified::MODULE,
     // Added fields before ranges: an added entity tag counts for If-Range.
     &headers::MODULE,
+    // What rewrites bodies sees them decompressed.
+    &gunzip::MODULE,
+    // Nothing rewrites a body once it is compressed.
+    &brotli::MODULE,
+    &zstd::MODULE,
+    &gzip::MODULE,
     &range::MODULE,
     &log::MODULE,
 ];
