@@ -3,6 +3,7 @@
 mod access;
 mod auth;
 mod bodies;
+mod compression;
 mod configuration;
 mod connections;
 mod errors;

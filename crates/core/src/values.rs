@@ -40,6 +40,18 @@ pub fn integer<T: TryFrom<i64>>(directive: &conf::Directive) -> Result<T, Fault>
         .ok_or_else(|| Fault::from("invalid number").at(word.span))
 }
 
+/// A number between two others.
+pub fn integer_in(directive: &conf::Directive, least: u32, most: u32) -> Result<u32, Fault> {
+    let number: i64 = integer(directive)?;
+    match u32::try_from(number) {
+        Ok(number) if (least..=most).contains(&number) => Ok(number),
+        _ => {
+            let sentence = format!("value must be between {least} and {most}");
+            Err(Fault::from(sentence).at(directive.args[0].span))
+        }
+    }
+}
+
 /// Bytes in memory: `8k`, `1m`.
 pub fn size(directive: &conf::Directive) -> Result<usize, Fault> {
     let word = &directive.args[0];

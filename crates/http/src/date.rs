@@ -52,6 +52,15 @@ fn with<R>(
     })
 }
 
+/// A date as cookies have it: `Sun, 22-Nov-26 15:41:49 GMT`, with four digits of the year beyond 2037.
+pub fn cookie_date(seconds: u64) -> String {
+    let date = httpdate::fmt_http_date(UNIX_EPOCH + std::time::Duration::from_secs(seconds));
+    let (weekday, day) = (&date[..5], &date[5..7]);
+    let (month, year, time) = (&date[8..11], &date[12..16], &date[17..]);
+    let year = if year > "2037" { year } else { &year[2..] };
+    format!("{weekday}{day}-{month}-{year} {time}")
+}
+
 /// Seconds since 1970 of a date in any of HTTP's three spellings (RFC 9110, section 5.6.7). As in nginx, neither the
 /// day of the week nor the zone is looked at.
 pub fn parse(text: &[u8]) -> Option<i64> {

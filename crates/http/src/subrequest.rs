@@ -6,7 +6,6 @@
 //! which they are to be sent.
 
 use std::future::poll_fn;
-use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -49,9 +48,10 @@ impl Subrequest {
         Ok(Subrequest { state: State::Answering(Box::pin(answer(request))), variables })
     }
 
-    /// Runs a subrequest whose answer nobody waits for; it may outlive its parent.
+    /// Runs a subrequest with the client's method, whose answer nobody waits for; it may outlive its parent.
     pub fn in_background(parent: &mut Request, uri: &[u8], args: &[u8]) -> Result<(), Refused> {
-        let request = prepare(parent, uri, args)?;
+        let mut request = prepare(parent, uri, args)?;
+        request.head.line.method = parent.head.method();
         daemun_event::spawn(async move {
             let (mut request, body) = answer(request).await;
             let mut source = Source::new(body);
@@ -154,7 +154,7 @@ fn prepare(parent: &mut Request, uri: &[u8], args: &[u8]) -> Result<Box<Request>
     }
     debug!(parent.log(), Http, *parent, "http subrequest \"{}?{}\"", Text(uri), Text(args));
     parent.subrequest(uri, args).map_err(|error| {
-        log!(parent.log(), Alert, *parent, "fcntl(F_DUPFD_CLOEXEC) failed"; io::Error::from(error));
+        log!(parent.log(), Alert, *parent, "fcntl(F_DUPFD_CLOEXEC) failed"; error);
         Refused
     })
 }

@@ -201,7 +201,9 @@ fn gzip_proxied(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<
         }
         proxied |= mask;
     }
-    *loader.settings(&SETTINGS).proxied.modify() |= proxied;
+    let setting = &mut loader.settings(&SETTINGS).proxied;
+    let earlier = if setting.is_set() { **setting } else { Proxied::empty() };
+    setting.replace(earlier | proxied);
     Ok(())
 }
 

@@ -1,18 +1,27 @@
 //! The HTTP modules, in the order in which they act.
 
 pub mod access;
+pub mod addition;
 pub mod auth_basic;
+pub mod auth_request;
 pub mod autoindex;
+pub mod brotli;
 pub mod browser;
+mod compress;
 pub mod empty_gif;
 pub mod geo;
 pub mod geoip;
 pub mod geoip2;
+pub mod gunzip;
+pub mod gzip;
+pub mod gzip_static;
 pub mod headers;
 pub mod index;
 pub mod log;
 pub mod map;
+pub mod mirror;
 pub mod not_modified;
+pub mod random_index;
 pub mod range;
 pub mod realip;
 pub mod referer;
@@ -23,7 +32,10 @@ pub mod split_clients;
 pub mod ssl;
 pub mod static_files;
 pub mod stub_status;
+pub mod sub_filter;
 pub mod try_files;
+pub mod userid;
+pub mod zstd;
 
 use daemun_http::module::HttpModule;
 use daemun_http::request::Request;
@@ -46,20 +58,38 @@ pub static MODULES: &[&HttpModule] = &[
     &access::MODULE,
     // Asked once the address is known to be welcome.
     &auth_basic::MODULE,
+    // The dearest question last.
+    &auth_request::MODULE,
     &try_files::MODULE,
+    &mirror::MODULE,
     // Content: what a location is dedicated to goes before what looks at the URI.
     &stub_status::MODULE,
     &server_status::MODULE,
     &empty_gif::MODULE,
     // A folder is listed only where it has no index.
+    &random_index::MODULE,
     &index::MODULE,
     &autoindex::MODULE,
+    // A compressed copy goes before the file itself, the shortest first.
+    &brotli::FILES,
+    &zstd::FILES,
+    &gzip_static::MODULE,
     // Last of the content handlers: it takes whatever is left.
     &static_files::MODULE,
     // Conditions before what is added and cut: a body that is not sent needs neither.
     &not_modified::MODULE,
     // Added fields before ranges: an added entity tag counts for If-Range.
     &headers::MODULE,
+    &userid::MODULE,
+    // What rewrites bodies sees them decompressed.
+    &gunzip::MODULE,
+    &sub_filter::MODULE,
+    // What is added has been through its own filters, and is not rewritten again.
+    &addition::MODULE,
+    // Nothing rewrites a body once it is compressed.
+    &brotli::MODULE,
+    &zstd::MODULE,
+    &gzip::MODULE,
     &range::MODULE,
     &log::MODULE,
 ];
