@@ -213,6 +213,11 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_watched_connection_is_small() {
+        assert_eq!(size_of::<Option<Watched>>(), 64);
+    }
+
+    #[test]
     fn a_request_is_found_by_its_name() {
         let key = Key::from_bits(0xffff_fff7_07ff_fff1);
         for request in [Request::Receive, Request::Room, Request::End, Request::Send] {
