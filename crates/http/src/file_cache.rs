@@ -134,19 +134,18 @@ thread_local! {
     });
 }
 
-/// Over how many threads of the process its `content_cache` is shared out; 0: nobody has any.
+/// Over how many threads or processes a `content_cache` is shared out.
 static SHARES: AtomicUsize = AtomicUsize::new(1);
 
-/// Shares `content_cache` out over so many threads; 0 where remembering would not pay.
-pub fn share_out(threads: usize) {
-    SHARES.store(threads, Ordering::Relaxed);
+/// Shares `content_cache` out over so many, so that its bound holds for all of them together.
+pub fn share_out(shares: usize) {
+    SHARES.store(shares, Ordering::Relaxed);
 }
 
 fn share_of(bytes: usize) -> usize {
     match SHARES.load(Ordering::Relaxed) {
-        1 => bytes,
-        0 => 0,
-        threads => bytes / threads,
+        0 | 1 => bytes,
+        shares => bytes / shares,
     }
 }
 
