@@ -29,6 +29,7 @@ pub mod rewrite;
 pub mod secure_link;
 pub mod server_status;
 pub mod split_clients;
+pub mod ssi;
 pub mod ssl;
 pub mod static_files;
 pub mod stub_status;
@@ -84,6 +85,7 @@ pub static MODULES: &[&HttpModule] = &[
     // What rewrites bodies sees them decompressed.
     &gunzip::MODULE,
     &sub_filter::MODULE,
+    &ssi::MODULE,
     // What is added has been through its own filters, and is not rewritten again.
     &addition::MODULE,
     // Nothing rewrites a body once it is compressed.

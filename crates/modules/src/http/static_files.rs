@@ -72,6 +72,7 @@ fn answer(request: &mut Request, path: &[u8], known: &Known) -> Step {
 pub fn send(request: &mut Request, known: &Known) -> Step {
     let content_type = request.settings(&mime::SETTINGS).type_of(&request.uri);
     let with_etag = *request.settings(&sending::SETTINGS).etag;
+    request.doing = "sending response to client";
     let response = &mut request.response;
     response.status = Status::OK;
     response.content_type = Some(content_type);
