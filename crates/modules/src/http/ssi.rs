@@ -49,7 +49,7 @@ pub static SETTINGS: SettingsKey<Settings> = SettingsKey::new();
 
 pub static MODULE: HttpModule = HttpModule {
     base: Module {
-        name: "http_ssi_filter_module",
+        name: "http_ssi_module",
         settings: Some(&SETTINGS),
         directives: directives! {
             "ssi" in HTTP_TO_IF, Flag, "off", set!(SETTINGS.is_on, values::flag),

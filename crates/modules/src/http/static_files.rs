@@ -5,6 +5,7 @@
 //! ```
 
 use std::cell::RefCell;
+use std::rc::Rc;
 
 use bytes::Bytes;
 use daemun_core::module::Module;
@@ -66,6 +67,20 @@ fn answer(request: &mut Request, path: &[u8], known: &Known) -> Step {
         return Step::Status(Status::NOT_ALLOWED);
     }
     send(request, known)
+}
+
+/// The regular file that the URI maps to, for modules that send it in their own way; else what to do instead.
+pub(super) fn find(request: &mut Request) -> Result<Rc<Known>, Step> {
+    let mut path = Vec::with_capacity(128);
+    files::map_uri(request, &mut path);
+    debug!(request.log(), Http, *request, "http filename: \"{}\"", Text(&path));
+    let known = file_cache::find(request, &path)
+        .map_err(|error| Step::Status(files::refuse(request, &path, &error)))?;
+    if !known.info.is_file {
+        return Err(Step::Declined);
+    }
+    request.root_tested = request.error_status == 0;
+    Ok(known)
 }
 
 /// Answers with a file: its head fields, its type by the URI's extension, and its content.

@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::ffi::CString;
 
 use daemun_core::log;
-use daemun_http::escape;
 use daemun_http::request::{Request, Text};
 use daemun_http::subrequest::Subrequest;
+use daemun_http::{escape, uri};
 use daemun_pattern::Pattern;
 
 use super::parser::Command;
@@ -274,8 +274,8 @@ impl Page {
     ) -> Outcome {
         let waits = check_include(request, command)?;
         let target = parameter(command, b"virtual").or(parameter(command, b"file"));
-        let uri = text::evaluate_uri(request, target.unwrap_or_default())?;
-        let (uri, args) = text::split_uri(request, &uri)?;
+        let target = text::evaluate_uri(request, target.unwrap_or_default())?;
+        let (uri, args) = uri::split_unsafe(request, &target).map_err(|_| Invalid)?;
         let stub = match parameter(command, b"stub") {
             None => None,
             Some(name) => Some(block(request, name)?),
