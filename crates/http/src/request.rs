@@ -107,6 +107,8 @@ pub struct Request {
     /// How many computed variables are being computed, each for the one before.
     pub variable_depth: u8,
     contexts: Contexts,
+    /// In a subrequest: an error is an empty response, for which something else stands in.
+    pub is_stubbed: bool,
     /// In a subrequest: the character set of the main request's response.
     pub main_charset: Option<Bytes>,
     /// How many requests this one is a subrequest within.
@@ -173,6 +175,7 @@ impl Request {
             variables: Vec::new(),
             variable_depth: 0,
             contexts: Vec::new(),
+            is_stubbed: false,
             main_charset: None,
             depth: 0,
             shared: None,

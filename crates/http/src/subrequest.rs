@@ -47,9 +47,23 @@ pub struct Refused;
 impl Subrequest {
     /// Begins a subrequest of `parent`; nothing is done for it until it is polled.
     pub fn begin(parent: &mut Request, uri: &[u8], args: &[u8]) -> Result<Subrequest, Refused> {
-        let request = prepare(parent, uri, args)?;
+        prepare(parent, uri, args).map(Subrequest::of)
+    }
+
+    /// The same, where an error is an empty response, for which the caller has something else to send.
+    pub fn begin_stubbed(
+        parent: &mut Request,
+        uri: &[u8],
+        args: &[u8],
+    ) -> Result<Subrequest, Refused> {
+        let mut request = prepare(parent, uri, args)?;
+        request.is_stubbed = true;
+        Ok(Subrequest::of(request))
+    }
+
+    fn of(request: Box<Request>) -> Subrequest {
         let variables = request.variables().to_vec();
-        Ok(Subrequest { state: State::Answering(Box::pin(answer(request))), variables })
+        Subrequest { state: State::Answering(Box::pin(answer(request))), variables }
     }
 
     /// Runs a subrequest with the client's method, whose answer nobody waits for; it may outlive its parent.

@@ -280,7 +280,11 @@ impl Page {
             None => None,
             Some(name) => Some(block(request, name)?),
         };
-        let included = Subrequest::begin(request, &uri, &args).map_err(|_| Invalid)?;
+        let included = match stub {
+            None => Subrequest::begin(request, &uri, &args),
+            Some(_) => Subrequest::begin_stubbed(request, &uri, &args),
+        };
+        let included = included.map_err(|_| Invalid)?;
         Ok(match parameter(command, b"set") {
             Some(name) => {
                 request.with_shared(&SETTINGS, |shared: &mut Shared| {
