@@ -30,6 +30,31 @@ pub fn args(text: &[u8], out: &mut Vec<u8>) {
     }
 }
 
+/// Appends a URI for an attribute in HTML: controls, space, `"%'` and bytes beyond ASCII are escaped.
+pub fn attribute(text: &[u8], out: &mut Vec<u8>) {
+    for &byte in text {
+        if matches!(byte, 0..=0x20 | 0x7f.. | b'"' | b'%' | b'\'') {
+            out.push(b'%');
+            push_hex(byte, out);
+        } else {
+            out.push(byte);
+        }
+    }
+}
+
+/// Appends a URI for a page that refreshes itself: what would end the attribute, or the URI, is escaped.
+pub fn refresh(uri: &[u8], out: &mut Vec<u8>) {
+    for &byte in uri {
+        if matches!(byte, 0..=0x20 | 0x7f.. | b'"' | b'\'' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}')
+        {
+            out.push(b'%');
+            push_hex(byte, out);
+        } else {
+            out.push(byte);
+        }
+    }
+}
+
 /// Appends text for HTML and XML.
 pub fn html(text: &[u8], out: &mut Vec<u8>) {
     for &byte in text {

@@ -24,5 +24,6 @@ pub mod special_response;
 pub mod status;
 pub mod subrequest;
 pub mod type_set;
+pub mod uri;
 mod user_agent;
 pub mod variables;

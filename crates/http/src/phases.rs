@@ -322,6 +322,9 @@ fn answer_status(request: &mut Request, status: Status) -> Step {
     let settings = request.settings(&error_page::SETTINGS);
     request.response.clear_entity();
     request.error_status = status.0;
+    if request.is_stubbed {
+        return Step::Respond(Body::Empty);
+    }
     if !request.in_error_page || *settings.recursive {
         request.in_error_page = !settings.pages.is_empty() && !*settings.recursive;
         let page = settings.pages.iter().find(|page| page.status == status);

@@ -107,6 +107,10 @@ pub struct Request {
     /// How many computed variables are being computed, each for the one before.
     pub variable_depth: u8,
     contexts: Contexts,
+    /// In a subrequest: an error is an empty response, for which something else stands in.
+    pub is_stubbed: bool,
+    /// In a subrequest: the character set of the main request's response.
+    pub main_charset: Option<Bytes>,
     /// How many requests this one is a subrequest within.
     depth: u8,
     /// What modules keep for a request and all its subrequests; made for the first of these.
@@ -171,6 +175,8 @@ impl Request {
             variables: Vec::new(),
             variable_depth: 0,
             contexts: Vec::new(),
+            is_stubbed: false,
+            main_charset: None,
             depth: 0,
             shared: None,
         }
@@ -332,6 +338,10 @@ impl Request {
         request.internal = true;
         request.id = self.id;
         request.variables.clone_from(&self.variables);
+        request.main_charset = match self.is_subrequest() {
+            true => self.main_charset.clone(),
+            false => self.response.charset.clone(),
+        };
         request.depth = self.depth + 1;
         request.shared = Some(Arc::clone(self.shared.get_or_insert_default()));
         Ok(request)

@@ -35,6 +35,8 @@ pub struct RequestBody {
     framing: Framing,
     is_discarded: bool,
     is_continued: bool,
+    /// It goes to a file however short it is, without a word about it.
+    in_file: bool,
     /// What was read and fits into memory.
     memory: Vec<u8>,
     file: Option<Arc<BodyFile>>,
@@ -78,6 +80,7 @@ impl RequestBody {
             framing,
             is_discarded: self.is_discarded,
             is_continued: true,
+            in_file: self.in_file,
             memory: self.memory.clone(),
             file: self.file.clone(),
             received: self.received,
@@ -108,6 +111,11 @@ impl RequestBody {
 
     pub fn is_discarded(&self) -> bool {
         self.is_discarded
+    }
+
+    /// Asks for the body in a file, for a handler that wants that.
+    pub fn want_file(&mut self) {
+        self.in_file = true;
     }
 
     /// Too large: nobody will read it.
@@ -271,7 +279,8 @@ impl Request {
 
     async fn keep_data(&mut self, data: Range<usize>) -> Result<(), Status> {
         let settings = self.settings(&client::SETTINGS);
-        let in_file = *settings.body_in_file_only != InFileOnly::Off
+        let in_file = self.body.in_file
+            || *settings.body_in_file_only != InFileOnly::Off
             || self.body.memory.len() + data.len() > *settings.body_buffer_size;
         if self.body.file.is_none() && !in_file {
             self.body.memory.extend_from_slice(&self.head.bytes[data]);
@@ -316,13 +325,15 @@ impl Request {
         let folder =
             settings.body_temp_path.as_ref().unwrap_or(&self.config.surroundings.body_temp_path);
         let made = create_temporary(folder, keep)?;
-        log!(
-            self.log(),
-            Warn,
-            *self,
-            "a client request body is buffered to a temporary file {}",
-            made.path.display()
-        );
+        if !self.body.in_file {
+            log!(
+                self.log(),
+                Warn,
+                *self,
+                "a client request body is buffered to a temporary file {}",
+                made.path.display()
+            );
+        }
         let file = Arc::clone(&made.file);
         self.body.file = Some(Arc::new(made));
         Ok(file)
@@ -331,7 +342,8 @@ impl Request {
     /// `client_body_in_file_only` makes a file of an empty body too.
     fn settle_file(&mut self) -> Result<(), Status> {
         let settings = self.settings(&client::SETTINGS);
-        if *settings.body_in_file_only != InFileOnly::Off && self.body.file.is_none() {
+        let in_file = self.body.in_file || *settings.body_in_file_only != InFileOnly::Off;
+        if in_file && self.body.file.is_none() {
             let at = self.consumed;
             return self.write_to_file(at..at).map_err(|_| Status::INTERNAL_SERVER_ERROR);
         }

@@ -8,6 +8,7 @@ use crate::core::sending::{self, ServerTokens};
 use crate::head::Known;
 use crate::request::Request;
 use crate::status::Status;
+use crate::{escape, user_agent};
 
 /// What lengthens short pages for browsers that would show their own instead.
 const PADDING: &str = "<!-- a padding to disable MSIE and Chrome friendly error page -->\r\n";
@@ -19,6 +20,13 @@ pub fn ends_connection(status: Status) -> bool {
 
 /// Sets the response's head for `status` and makes the page that goes with it.
 pub fn build(request: &mut Request, status: Status) -> Body {
+    if matches!(status, Status::MOVED_PERMANENTLY | Status::FOUND)
+        && *request.settings(&sending::SETTINGS).msie_refresh
+        && request.header(Known::UserAgent).is_some_and(user_agent::is_msie)
+        && let Some(location) = request.response.location.take()
+    {
+        return refresh(request, &location);
+    }
     request.response.status = status.on_the_wire();
     let Some((title, text)) = page(status) else {
         request.response.content_length = Some(0);
@@ -37,6 +45,18 @@ pub fn build(request: &mut Request, status: Status) -> Body {
     if *settings.msie_padding && status.0 >= 400 && hides_short_pages(request) {
         html.push_str(&PADDING.repeat(6));
     }
+    request.response.content_type = Some(Bytes::from_static(b"text/html"));
+    request.response.content_length = Some(html.len() as u64);
+    Body::bytes(html)
+}
+
+/// A page that leads elsewhere by itself.
+fn refresh(request: &mut Request, location: &[u8]) -> Body {
+    let mut html = b"<html><head><meta http-equiv=\"Refresh\" content=\"0; URL=".to_vec();
+    escape::refresh(location, &mut html);
+    html.extend_from_slice(b"\"></head><body></body></html>\r\n");
+    request.error_status = Status::OK.0;
+    request.response.status = Status::OK;
     request.response.content_type = Some(Bytes::from_static(b"text/html"));
     request.response.content_length = Some(html.len() as u64);
     Body::bytes(html)

@@ -29,12 +29,16 @@ pub struct Subrequest {
 }
 
 enum State {
-    Answering(Pin<Box<dyn Future<Output = (Box<Request>, Body)>>>),
+    Answering(Work<Body>),
     Sending(Box<Request>, Body),
+    Collecting(Work<Option<Vec<u8>>>),
     Sent(Box<Request>),
     /// Between two states.
     Moving,
 }
+
+/// What is done with a subrequest, and comes back with it.
+type Work<T> = Pin<Box<dyn Future<Output = (Box<Request>, T)>>>;
 
 /// Why a subrequest can't begin; it has been logged.
 #[derive(Debug)]
@@ -43,9 +47,23 @@ pub struct Refused;
 impl Subrequest {
     /// Begins a subrequest of `parent`; nothing is done for it until it is polled.
     pub fn begin(parent: &mut Request, uri: &[u8], args: &[u8]) -> Result<Subrequest, Refused> {
-        let request = prepare(parent, uri, args)?;
+        prepare(parent, uri, args).map(Subrequest::of)
+    }
+
+    /// The same, where an error is an empty response, for which the caller has something else to send.
+    pub fn begin_stubbed(
+        parent: &mut Request,
+        uri: &[u8],
+        args: &[u8],
+    ) -> Result<Subrequest, Refused> {
+        let mut request = prepare(parent, uri, args)?;
+        request.is_stubbed = true;
+        Ok(Subrequest::of(request))
+    }
+
+    fn of(request: Box<Request>) -> Subrequest {
         let variables = request.variables().to_vec();
-        Ok(Subrequest { state: State::Answering(Box::pin(answer(request))), variables })
+        Subrequest { state: State::Answering(Box::pin(answer(request))), variables }
     }
 
     /// Runs a subrequest with the client's method, whose answer nobody waits for; it may outlive its parent.
@@ -80,7 +98,7 @@ impl Subrequest {
     pub fn request(&mut self) -> Option<&mut Request> {
         match &mut self.state {
             State::Sending(request, _) | State::Sent(request) => Some(request),
-            State::Answering(_) | State::Moving => None,
+            State::Answering(_) | State::Collecting(_) | State::Moving => None,
         }
     }
 
@@ -103,17 +121,27 @@ impl Subrequest {
         }
     }
 
-    /// The whole body, up to `subrequest_output_buffer_size`; `None` where it is longer, or failed.
-    pub async fn collect(&mut self, parent: &mut Request) -> Option<Vec<u8>> {
-        self.answered(parent).await;
-        let State::Sending(mut request, body) = std::mem::replace(&mut self.state, State::Moving)
-        else {
-            return None;
+    /// The whole body in place of its pieces, up to `subrequest_output_buffer_size`; `None` where it is longer, or failed.
+    pub fn poll_collected(
+        &mut self,
+        parent: &mut Request,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Vec<u8>>> {
+        ready!(self.poll_answered(parent, cx));
+        self.state = match std::mem::replace(&mut self.state, State::Moving) {
+            State::Sending(mut request, body) => State::Collecting(Box::pin(async move {
+                let collected = collect(&mut request, body).await;
+                (request, collected)
+            })),
+            state => state,
         };
-        let collected = collect(&mut request, body).await;
+        let State::Collecting(collecting) = &mut self.state else {
+            return Poll::Ready(None);
+        };
+        let (mut request, collected) = ready!(collecting.as_mut().poll(cx));
         conclude(&mut request);
         self.state = State::Sent(request);
-        collected
+        Poll::Ready(collected)
     }
 
     fn end(&mut self) {

@@ -1,5 +1,11 @@
 //! What some browsers have to be known for.
 
+/// Internet Explorer of any version; Opera can pose as one.
+pub(crate) fn is_msie(agent: &[u8]) -> bool {
+    let has = |text: &[u8]| memchr::memmem::find(agent, text).is_some();
+    has(b"MSIE ") && !has(b"Opera")
+}
+
 /// Internet Explorer up to 6 without the service pack that mended it; Opera can pose as one.
 pub(crate) fn is_msie6(agent: &[u8]) -> bool {
     if memchr::memmem::find(agent, b"Opera").is_some() {

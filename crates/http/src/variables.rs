@@ -20,7 +20,11 @@ use crate::request::Request;
 
 /// What each name of a configuration stands for, by id.
 #[derive(Default)]
-pub struct Definitions(Vec<(Box<str>, Resolved)>);
+pub struct Definitions {
+    list: Vec<(Box<str>, Resolved)>,
+    /// Where names come from that turn up while requests are served.
+    modules: Vec<&'static HttpModule>,
+}
 
 enum Resolved {
     /// Its value is in the request, where there is one.
@@ -68,7 +72,8 @@ impl Definitions {
             }
         };
         let names = variables.list().iter();
-        Definitions(names.map(|named| (named.name.as_str().into(), resolve(named))).collect())
+        let list = names.map(|named| (named.name.as_str().into(), resolve(named))).collect();
+        Definitions { list, modules: modules.to_vec() }
     }
 }
 
@@ -98,7 +103,7 @@ pub fn evaluate(request: &mut Request, id: VariableId, out: &mut Vec<u8>) -> boo
         return append_option(stored.as_deref(), out);
     }
     let config = request.config;
-    let (name, resolved) = &config.variables.0[usize::from(id.0)];
+    let (name, resolved) = &config.variables.list[usize::from(id.0)];
     match resolved {
         Resolved::Captured => false,
         Resolved::Assigned => {
@@ -118,6 +123,23 @@ pub fn evaluate(request: &mut Request, id: VariableId, out: &mut Vec<u8>) -> boo
             }
             found
         }
+    }
+}
+
+/// As [`evaluate`], for a name that was not known when the configuration was read.
+pub fn evaluate_name(request: &mut Request, name: &[u8], out: &mut Vec<u8>) -> bool {
+    let config = request.config;
+    let Ok(name) = str::from_utf8(name) else {
+        return false;
+    };
+    let name = name.to_ascii_lowercase();
+    let defined = config.variables.list.iter().position(|(defined, _)| **defined == name);
+    if let Some(id) = defined.and_then(|index| u16::try_from(index).ok()) {
+        return evaluate(request, VariableId(id), out);
+    }
+    match built_in(&name, &config.variables.modules) {
+        Some((variable, member)) => (variable.value)(request, member, out),
+        None => false,
     }
 }
 

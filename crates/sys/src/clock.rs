@@ -1,5 +1,6 @@
 //! Wall-clock time broken into local fields, for logs and dates.
 
+use std::ffi::CStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A second on the wall clock, in the zone that `TZ` names.
@@ -40,22 +41,48 @@ pub fn now() -> i64 {
 
 /// The local fields of `seconds` since 1970.
 pub fn local(seconds: i64) -> LocalTime {
-    let seconds: libc::time_t = seconds;
-    // SAFETY: `tm` is a plain C struct for which all zeroes is a valid value.
-    let mut tm: libc::tm = unsafe { std::mem::zeroed() };
-    // SAFETY: both pointers are valid for the call, and `localtime_r` keeps neither.
-    unsafe { libc::localtime_r(&seconds, &mut tm) };
-    fields(&tm)
+    fields(&local_tm(seconds))
 }
 
 /// The fields of `seconds` since 1970 in UTC.
 pub fn utc(seconds: i64) -> LocalTime {
-    let seconds: libc::time_t = seconds;
+    fields(&utc_tm(seconds))
+}
+
+/// `seconds` since 1970 in local time as strftime(3) spells it; empty where that is longer than a page.
+pub fn format_local(seconds: i64, format: &CStr) -> Vec<u8> {
+    spell(&local_tm(seconds), format)
+}
+
+/// The same in UTC.
+pub fn format_utc(seconds: i64, format: &CStr) -> Vec<u8> {
+    spell(&utc_tm(seconds), format)
+}
+
+fn spell(tm: &libc::tm, format: &CStr) -> Vec<u8> {
+    let mut text = vec![0u8; 4096];
+    // SAFETY: `text` has as many bytes as are given, the format ends in a NUL, and a zone's name in `tm` lives as long
+    // as the process.
+    let length =
+        unsafe { libc::strftime(text.as_mut_ptr().cast(), text.len(), format.as_ptr(), tm) };
+    text.truncate(length);
+    text
+}
+
+fn local_tm(seconds: libc::time_t) -> libc::tm {
+    // SAFETY: `tm` is a plain C struct for which all zeroes is a valid value.
+    let mut tm: libc::tm = unsafe { std::mem::zeroed() };
+    // SAFETY: both pointers are valid for the call, and `localtime_r` keeps neither.
+    unsafe { libc::localtime_r(&seconds, &mut tm) };
+    tm
+}
+
+fn utc_tm(seconds: libc::time_t) -> libc::tm {
     // SAFETY: `tm` is a plain C struct for which all zeroes is a valid value.
     let mut tm: libc::tm = unsafe { std::mem::zeroed() };
     // SAFETY: both pointers are valid for the call, and `gmtime_r` keeps neither.
     unsafe { libc::gmtime_r(&seconds, &mut tm) };
-    fields(&tm)
+    tm
 }
 
 fn fields(tm: &libc::tm) -> LocalTime {
@@ -83,6 +110,11 @@ mod tests {
             i64::from(time.hour) * 3600 + i64::from(time.minute) * 60 + i64::from(time.second);
         assert_eq!((seconds + i64::from(time.offset)).rem_euclid(86_400), of_day);
         assert_eq!((time.year, time.month), (2026, 11));
+    }
+
+    #[test]
+    fn times_are_spelt_as_wished() {
+        assert_eq!(format_utc(23_349_600, c"%d.%m.%Y %H:%M %Z"), b"28.09.1970 06:00 GMT");
     }
 
     #[test]

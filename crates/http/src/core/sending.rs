@@ -57,6 +57,7 @@ settings! {
         max_ranges: Option<usize> = None,
         if_modified_since: IfModifiedSince = IfModifiedSince::Exact,
         msie_padding: bool = true,
+        msie_refresh: bool = false,
         aio: Aio = Aio::Off,
         /// Temporary files are written by the threads of `aio`.
         aio_write: bool = false,
@@ -125,6 +126,9 @@ pub static MODULE: HttpModule = HttpModule {
             "msie_padding" in HTTP_SERVER_LOCATION, Flag, "on",
                 set!(SETTINGS.msie_padding, values::flag),
                 "Lengthens error pages for browsers that hide short ones.";
+            "msie_refresh" in HTTP_SERVER_LOCATION, Flag, "off",
+                set!(SETTINGS.msie_refresh, values::flag),
+                "Redirects Internet Explorer by pages that refresh themselves.";
             "send_lowat" in HTTP_SERVER_LOCATION, Exactly(1), "0", KERNEL_DECIDES,
                 "Accepted: the kernel decides better on this system.";
             "read_ahead" in HTTP_SERVER_LOCATION, Exactly(1), "0", KERNEL_DECIDES,

@@ -43,7 +43,7 @@ pub static SETTINGS: SettingsKey<Settings> = SettingsKey::new();
 
 pub static MODULE: HttpModule = HttpModule {
     base: Module {
-        name: "http_gzip_filter_module",
+        name: "http_gzip_module",
         settings: Some(&SETTINGS),
         directives: directives! {
             "gzip" in HTTP_TO_IF, Flag, "off", set!(SETTINGS.is_on, values::flag),

@@ -7,8 +7,11 @@ pub mod auth_request;
 pub mod autoindex;
 pub mod brotli;
 pub mod browser;
+pub mod charset;
 mod compress;
+pub mod dav;
 pub mod empty_gif;
+pub mod flv;
 pub mod geo;
 pub mod geoip;
 pub mod geoip2;
@@ -29,6 +32,7 @@ pub mod rewrite;
 pub mod secure_link;
 pub mod server_status;
 pub mod split_clients;
+pub mod ssi;
 pub mod ssl;
 pub mod static_files;
 pub mod stub_status;
@@ -66,10 +70,12 @@ pub static MODULES: &[&HttpModule] = &[
     &stub_status::MODULE,
     &server_status::MODULE,
     &empty_gif::MODULE,
+    &flv::MODULE,
     // A folder is listed only where it has no index.
     &random_index::MODULE,
     &index::MODULE,
     &autoindex::MODULE,
+    &dav::MODULE,
     // A compressed copy goes before the file itself, the shortest first.
     &brotli::FILES,
     &zstd::FILES,
@@ -84,6 +90,8 @@ pub static MODULES: &[&HttpModule] = &[
     // What rewrites bodies sees them decompressed.
     &gunzip::MODULE,
     &sub_filter::MODULE,
+    &charset::MODULE,
+    &ssi::MODULE,
     // What is added has been through its own filters, and is not rewritten again.
     &addition::MODULE,
     // Nothing rewrites a body once it is compressed.

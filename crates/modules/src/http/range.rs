@@ -6,10 +6,11 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use daemun_core::module::Module;
-use daemun_http::body::{Body, Chunk};
+use daemun_http::body::{Body, BodyStream, Chunk, NextChunk};
 use daemun_http::core::sending;
 use daemun_http::date;
 use daemun_http::head::Known;
@@ -39,6 +40,7 @@ fn filter(request: &mut Request, body: Body) -> Result<Body, Status> {
     if request.head.version() < Version::HTTP_10
         || response.status != Status::OK
         || !response.allows_ranges
+        || request.is_subrequest()
     {
         return Ok(body);
     }
@@ -158,20 +160,90 @@ fn number(digits: &[u8]) -> Option<u64> {
 }
 
 fn cut(request: &mut Request, body: Body, length: u64, parts: &[Part]) -> Body {
-    let Body::One(whole) = body else { return body };
+    let whole = match body {
+        Body::Empty => return body,
+        Body::One(chunk) => VecDeque::from([chunk]),
+        Body::Many(chunks) => chunks,
+        Body::Stream(_) => return cut_stream(request, body, length, parts),
+    };
     request.response.status = Status::PARTIAL_CONTENT;
     if let [part] = parts {
-        let size = part.end - part.start;
-        request.response.content_length = Some(size);
-        let value = format!("bytes {}-{}/{length}", part.start, part.end - 1);
-        request.response.add("Content-Range", value);
-        return Body::One(whole.slice(part.start, size));
+        tell_range(request, *part, length);
+        return body_of(slices(&whole, *part));
     }
     multipart(request, &whole, length, parts)
 }
 
+/// What is produced while it is sent can be cut once; who asks for more ranges gets everything.
+fn cut_stream(request: &mut Request, body: Body, length: u64, parts: &[Part]) -> Body {
+    let [part] = *parts else { return body };
+    request.response.status = Status::PARTIAL_CONTENT;
+    tell_range(request, part, length);
+    Body::stream(Cut { body, part, at: 0 })
+}
+
+fn tell_range(request: &mut Request, part: Part, length: u64) {
+    request.response.content_length = Some(part.end - part.start);
+    let value = format!("bytes {}-{}/{length}", part.start, part.end - 1);
+    request.response.add("Content-Range", value);
+}
+
+/// The chunks of a part.
+fn slices(whole: &VecDeque<Chunk>, part: Part) -> VecDeque<Chunk> {
+    let mut at = 0;
+    let mut slices = VecDeque::new();
+    for chunk in whole {
+        slices.extend(slice(chunk, at, part));
+        at += chunk.len();
+    }
+    slices
+}
+
+/// What a chunk that begins at `at` has of a part.
+fn slice(chunk: &Chunk, at: u64, part: Part) -> Option<Chunk> {
+    let start = part.start.clamp(at, at + chunk.len()) - at;
+    let end = part.end.clamp(at, at + chunk.len()) - at;
+    (start < end).then(|| chunk.slice(start, end - start))
+}
+
+fn body_of(mut chunks: VecDeque<Chunk>) -> Body {
+    match (chunks.len(), chunks.pop_front()) {
+        (1, Some(only)) => Body::One(only),
+        (_, Some(first)) => {
+            chunks.push_front(first);
+            Body::Many(chunks)
+        }
+        (_, None) => Body::Empty,
+    }
+}
+
+/// A part of a body that is produced while it is sent.
+struct Cut {
+    body: Body,
+    part: Part,
+    /// How much of the body has come.
+    at: u64,
+}
+
+impl BodyStream for Cut {
+    fn poll_next(&mut self, request: &mut Request, cx: &mut Context<'_>) -> NextChunk {
+        while self.at < self.part.end {
+            let chunk = match ready!(self.body.poll_next(request, cx)) {
+                Some(Ok(chunk)) => chunk,
+                end => return Poll::Ready(end),
+            };
+            let slice = slice(&chunk, self.at, self.part);
+            self.at += chunk.len();
+            if let Some(slice) = slice {
+                return Poll::Ready(Some(Ok(slice)));
+            }
+        }
+        Poll::Ready(None)
+    }
+}
+
 /// Several ranges go out as `multipart/byteranges`, each with its own head.
-fn multipart(request: &mut Request, whole: &Chunk, length: u64, parts: &[Part]) -> Body {
+fn multipart(request: &mut Request, whole: &VecDeque<Chunk>, length: u64, parts: &[Part]) -> Body {
     static BOUNDARY: AtomicU64 = AtomicU64::new(1);
     let boundary = format!("{:020}", BOUNDARY.fetch_add(1, Ordering::Relaxed));
     let content_type = spelt_type(request);
@@ -183,7 +255,7 @@ fn multipart(request: &mut Request, whole: &Chunk, length: u64, parts: &[Part]) 
             part.end - 1
         );
         chunks.push_back(Chunk::Bytes(head.into()));
-        chunks.push_back(whole.slice(part.start, part.end - part.start));
+        chunks.append(&mut slices(whole, *part));
     }
     chunks.push_back(Chunk::Bytes(format!("\r\n--{boundary}--\r\n").into()));
     let response = &mut request.response;
@@ -227,6 +299,24 @@ mod tests {
 
     fn parts(list: &str) -> Parsed {
         parse(list.as_bytes(), 100, 3)
+    }
+
+    #[test]
+    fn a_part_may_lie_across_chunks() {
+        let chunk = |text: &'static str| Chunk::Bytes(Bytes::from_static(text.as_bytes()));
+        let whole = VecDeque::from([chunk("abc"), chunk(""), chunk("defg"), chunk("h")]);
+        let cut = |start, end| {
+            let slices = slices(&whole, Part { start, end });
+            let texts = slices.iter().map(|slice| match slice {
+                Chunk::Bytes(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
+                Chunk::File(_) => unreachable!("no chunk is a file"),
+            });
+            texts.collect::<Vec<_>>().join("|")
+        };
+        assert_eq!(cut(0, 8), "abc|defg|h");
+        assert_eq!(cut(1, 2), "b");
+        assert_eq!(cut(2, 4), "c|d");
+        assert_eq!(cut(7, 8), "h");
     }
 
     #[test]

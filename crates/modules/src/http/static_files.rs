@@ -5,6 +5,7 @@
 //! ```
 
 use std::cell::RefCell;
+use std::rc::Rc;
 
 use bytes::Bytes;
 use daemun_core::module::Module;
@@ -68,10 +69,25 @@ fn answer(request: &mut Request, path: &[u8], known: &Known) -> Step {
     send(request, known)
 }
 
+/// The regular file that the URI maps to, for modules that send it in their own way; else what to do instead.
+pub(super) fn find(request: &mut Request) -> Result<Rc<Known>, Step> {
+    let mut path = Vec::with_capacity(128);
+    files::map_uri(request, &mut path);
+    debug!(request.log(), Http, *request, "http filename: \"{}\"", Text(&path));
+    let known = file_cache::find(request, &path)
+        .map_err(|error| Step::Status(files::refuse(request, &path, &error)))?;
+    if !known.info.is_file {
+        return Err(Step::Declined);
+    }
+    request.root_tested = request.error_status == 0;
+    Ok(known)
+}
+
 /// Answers with a file: its head fields, its type by the URI's extension, and its content.
 pub fn send(request: &mut Request, known: &Known) -> Step {
     let content_type = request.settings(&mime::SETTINGS).type_of(&request.uri);
     let with_etag = *request.settings(&sending::SETTINGS).etag;
+    request.doing = "sending response to client";
     let response = &mut request.response;
     response.status = Status::OK;
     response.content_type = Some(content_type);

@@ -71,7 +71,7 @@ pub static SETTINGS: SettingsKey<Settings> = SettingsKey::new();
 
 pub static MODULE: HttpModule = HttpModule {
     base: Module {
-        name: "http_userid_filter_module",
+        name: "http_userid_module",
         settings: Some(&SETTINGS),
         directives: directives! {
             "userid" in HTTP_SERVER_LOCATION, Exactly(1), "off", Action::Set(userid),

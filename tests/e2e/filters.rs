@@ -1,0 +1,147 @@
+//! Bodies that are rewritten on their way, and requests that the server makes for itself.
+
+use daemun_tests::{Server, Setup};
+
+fn site(rules: &str) -> Server {
+    let server = format!("server {{ listen 127.0.0.1:{{port}}; root {{dir}}/html; {rules} }}");
+    Setup::new()
+        .file("html/a.html", "one two one two")
+        .file("html/b.txt", "one text")
+        .file("html/long.html", "0123456789one".repeat(20_000))
+        .file("html/head", "head:")
+        .file("html/foot", ":foot")
+        .http(&server)
+}
+
+#[test]
+fn text_is_replaced_once_or_always() {
+    let server = site(
+        "sub_filter one 1; sub_filter TWO $arg_two;
+         location /all/ { sub_filter_once off; sub_filter_types *; sub_filter_last_modified on; alias {dir}/html/; }",
+    );
+    let once = server.get("/a.html?two=2");
+    assert_eq!(once.text(), "1 2 one two");
+    assert_eq!((once.header("ETag"), once.header("Last-Modified")), (None, None));
+    let all = server.get("/all/a.html?two=");
+    assert_eq!(all.text(), "1  1 ");
+    assert!(all.header("ETag").unwrap().starts_with("W/") && all.header("Last-Modified").is_some());
+    assert_eq!(server.get("/all/b.txt").text(), "1 text");
+    assert_eq!(server.get("/b.txt").text(), "one text");
+    assert!(server.get("/all/long.html").body == "01234567891".repeat(20_000).as_bytes());
+    assert_eq!(server.get_with("/a.html", &["Range: bytes=0-1"]).status, 200);
+}
+
+#[test]
+fn responses_are_added_around_a_response() {
+    let server = site(
+        "sub_filter one 1;
+         location / { add_before_body /head; add_after_body /foot; default_type text/html; }
+         location /plain/ { alias {dir}/html/; }",
+    );
+    let page = server.get("/a.html");
+    assert_eq!(page.text(), "head:1 two one two:foot");
+    assert_eq!(page.content_length(), None);
+    assert_eq!(server.get("/nothing").status, 404);
+    assert_eq!(
+        server.send("GET /a.html HTTP/1.0\r\n\r\n").split("\r\n\r\n").nth(1),
+        Some("head:1 two one two:foot")
+    );
+}
+
+#[test]
+fn another_location_decides_who_may_pass() {
+    let server = site(
+        "location /in/ {
+             auth_request /auth;
+             auth_request_set $who \"$who $arg_who $request_uri $uri\";
+             add_header X-Got $who always;
+             alias {dir}/html/;
+         }
+         location /any/ { satisfy any; deny all; auth_request /auth; alias {dir}/html/; }
+         location = /auth {
+             internal;
+             set $who set;
+             if ($http_key = right) { return 204; }
+             if ($http_key = forbidden) { return 403; }
+             if ($http_key = strange) { return 302; }
+             return 401;
+         }",
+    );
+    let get = |uri: &str, key: &str| server.get_with(uri, &[&format!("Key: {key}")]);
+    let passed = get("/in/a.html?who=me", "right");
+    assert_eq!(
+        (passed.status, passed.header("X-Got")),
+        (200, Some("set  /in/a.html?who=me /auth"))
+    );
+    assert_eq!(get("/in/a.html", "forbidden").status, 403);
+    assert_eq!(get("/in/a.html", "strange").status, 500);
+    server.logs("auth request unexpected status: 302");
+    assert_eq!(get("/in/a.html", "").status, 401);
+    assert_eq!(get("/any/a.html", "right").status, 200);
+    assert_eq!(get("/any/a.html", "").status, 401);
+    assert_eq!(server.get("/auth").status, 404);
+}
+
+#[test]
+fn copies_are_sent_with_the_body() {
+    let server = Setup::new().file("html/a", "text").http(
+        "log_format copy '$request_method $uri?$args $request_body';
+         server {
+             listen 127.0.0.1:{port};
+             root {dir}/html;
+             location / { mirror /one; mirror /two; error_page 405 =200 @done; }
+             location @done { return 200 done; }
+             location /one { internal; log_subrequest on; access_log {dir}/copy.log copy; return 200; }
+             location /two { internal; log_subrequest on; access_log {dir}/copy.log copy; return 200; }
+         }",
+    );
+    let mut client = server.client();
+    client.send("POST /a?x=y HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody");
+    assert_eq!(client.answer().text(), "done");
+    server.file_has("copy.log", "POST /one?x=y body\n");
+    server.file_has("copy.log", "POST /two?x=y body\n");
+}
+
+#[test]
+fn visitors_are_told_apart() {
+    let server = Setup::new().file("html/a", "text").http(
+        "server {
+             listen 127.0.0.1:{port};
+             root {dir}/html;
+             userid on; userid_name id; userid_path /p; userid_domain example.com;
+             userid_expires max; userid_flags secure samesite=lax; userid_p3p policy;
+             add_header X-Set $uid_set; add_header X-Got $uid_got;
+             location /marked/ { alias {dir}/html/; userid_mark A; }
+         }",
+    );
+    let first = server.get("/a");
+    let cookie = first.header("Set-Cookie").unwrap().to_owned();
+    let (value, attributes) = cookie.split_once("; ").unwrap();
+    assert_eq!(
+        attributes,
+        "expires=Thu, 31-Dec-37 23:55:55 GMT; domain=example.com; path=/p; secure; samesite=lax"
+    );
+    assert_eq!(first.header("P3P"), Some("policy"));
+    let number = first.header("X-Set").unwrap();
+    let again = server.get_with("/a", &[&format!("Cookie: {value}")]);
+    assert_eq!((again.header("Set-Cookie"), again.header("X-Got")), (None, Some(number)));
+    let marked = server.get_with("/marked/a", &[&format!("Cookie: {value}")]);
+    assert!(marked.header("Set-Cookie").unwrap().starts_with(&format!("{}A=;", &value[..25])));
+    assert_ne!(server.get("/a").header("X-Set"), Some(number));
+    assert_eq!(server.get_with("/a", &["Cookie: id=short"]).header("X-Got"), None);
+    server.logs("client sent too short userid cookie \"id=short\"");
+}
+
+#[test]
+fn an_index_may_be_any_file() {
+    let server = Setup::new()
+        .file("html/q/one", "1")
+        .file("html/q/two", "2")
+        .file("html/q/.hidden", "3")
+        .file("html/q/folder/file", "4")
+        .http("server { listen 127.0.0.1:{port}; root {dir}/html; location /q/ { random_index on; } }");
+    let mut seen: Vec<String> = (0..40).map(|_| server.get("/q/").text().to_owned()).collect();
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen, ["1", "2"]);
+}
