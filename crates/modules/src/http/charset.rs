@@ -68,7 +68,7 @@ pub static MODULE: HttpModule = HttpModule {
             "override_charset" in HTTP_TO_IF, Flag, "off", set!(SETTINGS.overrides, values::flag),
                 "Whether responses are recoded that tell of a character set themselves.";
             "charset_types" in HTTP_SERVER_LOCATION, AtLeast(1),
-                "text/html text/xml text/plain text/vnd.wap.wml application/javascript application/rss+xml",
+                "text/xml text/plain text/vnd.wap.wml application/javascript application/rss+xml",
                 set_types!(SETTINGS.types),
                 "Media types that a character set is told for besides text/html.";
             "charset_map" in HTTP, Block(2, 2), "", Action::Set(charset_map),

@@ -57,7 +57,7 @@ pub static MODULE: HttpModule = HttpModule {
             "ssi_silent_errors" in HTTP_SERVER_LOCATION, Flag, "off",
                 set!(SETTINGS.silent_errors, values::flag),
                 "Leaves errors in commands out of responses.";
-            "ssi_types" in HTTP_SERVER_LOCATION, AtLeast(1), "text/html", set_types!(SETTINGS.types),
+            "ssi_types" in HTTP_SERVER_LOCATION, AtLeast(1), "", set_types!(SETTINGS.types),
                 "Media types with SSI commands besides text/html.";
             "ssi_value_length" in HTTP_SERVER_LOCATION, Exactly(1), "256",
                 set!(SETTINGS.value_length, values::size),
