@@ -154,7 +154,8 @@ fn target(request: &mut Request, settings: &Settings) -> Option<Bytes> {
         Some(_) => *settings.overrides,
         None => settings.types.has(&request.response),
     };
-    takes_part.then(|| target.value(request).into())
+    let target = takes_part.then(|| target.value(request))?;
+    (!target.is_empty()).then(|| target.into())
 }
 
 /// Not with redirects: old browsers would take it for the next page's.
