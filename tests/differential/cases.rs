@@ -1,8 +1,8 @@
 //! The requests: lists of what varies, put into the same frame.
 
 use crate::data::{
-    self, BODIES, CLIENT_FIELDS, CLIENT_URIS, CONDITIONS, FIELDS, HOSTS, METHODS, RANGES, RAW,
-    REWRITING_URIS, RULE_URIS, SITE_URIS, URIS,
+    self, BODIES, CLIENT_FIELDS, CLIENT_URIS, CONDITIONS, FIELDS, FILTER_FIELDS, FILTER_URIS,
+    HOSTS, METHODS, RANGES, RAW, REWRITING_URIS, RULE_URIS, SITE_URIS, URIS,
 };
 
 /// A raw request, and the name that the list of differences knows it by.
@@ -113,6 +113,30 @@ pub fn clients() -> Vec<Case> {
         cases.extend(fields(&uri, &[field]));
     }
     cases.extend(methods("/auth/limited/a.txt"));
+    cases
+}
+
+/// By HTTP/1.0, where bodies are not cut into chunks, and heads alone.
+pub fn filters() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for uri in data::lines(FILTER_URIS) {
+        let old = format!("GET {uri} HTTP/1.0\r\nHost: localhost\r\n\r\n");
+        cases.push(raw(&format!("old {uri}"), &old));
+        let head = format!("HEAD {uri} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        cases.push(raw(&format!("head {uri}"), &head));
+    }
+    for (uri, field) in data::pairs(FILTER_FIELDS) {
+        let name = format!("{uri} with {}", field.escape_debug());
+        let head = format!("HEAD {uri} HTTP/1.1\r\nHost: localhost\r\n{field}\r\n\r\n");
+        cases.push(raw(&format!("head {name}"), &head));
+        if !uri.starts_with("/gzip/")
+            && !uri.starts_with("/proxied")
+            && !uri.starts_with("/disabled")
+        {
+            let old = format!("GET {uri} HTTP/1.0\r\nHost: localhost\r\n{field}\r\n\r\n");
+            cases.push(raw(&format!("old {name}"), &old));
+        }
+    }
     cases
 }
 

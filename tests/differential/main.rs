@@ -46,6 +46,11 @@ fn clients() {
     compare("clients", include_str!("clients.conf"), cases::clients());
 }
 
+#[test]
+fn filters() {
+    compare("filters", include_str!("filters.conf"), cases::filters());
+}
+
 /// Asks both servers everything, and fails with all that differs unlisted or is listed and does not differ.
 fn compare(configuration: &str, text: &str, cases: Vec<Case>) {
     let (nginx, daemun) = (start(judge(), text), start("nginx", text));
@@ -94,6 +99,33 @@ fn start(program: &'static str, text: &str) -> Server {
     setup.http(text)
 }
 
+/// `packed` and a line feed.
+const PACKED: &[u8] = &[
+    0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 2, 3, 0x2b, 0x48, 0x4c, 0xce, 0x4e, 0x4d, 0xe1, 2, 0, 0x43, 0xe0,
+    0x41, 0x2f, 7, 0, 0, 0,
+];
+
+const SSI_PAGE: &str = "1<!--#set var=\"mine\" value=\"<$arg_a>\" -->2<!--#echo var=\"mine\" -->\
+    3<!--#echo var=\"mine\" encoding=\"none\" -->4<!--#include virtual=\"b.html?x=1\" -->\
+    5<!--#include file=\"b.html\" -->6<!--#include virtual=\"/a.txt\" set=\"text\" -->7<!--#echo var=\"text\" -->\
+    8<!--#include virtual=\"/ssi/b.html?x=$arg_b\" wait=\"yes\" -->9<!--# echo var='nobody' default='none' -->\
+    <!--#echo var=\"arg_b\" encoding=\"url\" --><!--#config timefmt=\"%%\" --><!--#echo var=\"date_gmt\" -->";
+
+const SSI_IF: &str = "<!--#if expr=\"$arg_a\" -->A<!--#if expr=\"x\" -->nested<!--#endif -->B<!--#elif expr='$arg_b = two' -->\
+    C<!--#elif expr=\"$arg_c=/^(foo)(?P<tail>.*)/\" -->D<!--#echo var=\"1\" --><!--#echo var=\"tail\" -->\
+    <!--#elif expr=\"$arg_b != three\" -->E<!--#else -->F<!--#endif -->G<!--#else -->H<!--#endif -->";
+
+const SSI_ERRORS: &str = "<!--#what -->1<!--#echo -->2<!--#echo var=\"a\" var=\"b\" -->3<!--#echo val=\"a\" -->\
+    4<!--#config errmsg=\"wrong\" --><!--#include -->5<!--#include virtual=\"/a\" file=\"/b\" -->\
+    6<!--#include virtual=\"../x\" -->7<!--#include virtual=\"/%2e%2e/x\" -->8<!--#if expr=\"$arg_a ~ b\" -->\
+    9<!--#echo var= -->10<!--#echo var=\"a\"b -->11<!--#endif -->12<!--#set var=\"x\" value=\"${open\" -->\
+    13<!--#set var=\"x\" value=\"$\" -->14<!--#include virtual=\"/a.txt\" wait=\"maybe\" -->15<!--#a_command_with_a_very_very_long_name -->16";
+
+const SSI_BLOCKS: &str = "<!--#block name=\"one\" -->stub <!--#echo var=\"uri\" --><!--#endblock -->\
+    1<!--#include virtual=\"/ssi/empty\" stub=\"one\" -->2<!--#include virtual=\"/ssi/status\" stub=\"one\" -->\
+    3<!--#include virtual=\"/a.txt\" stub=\"one\" -->4<!--#include virtual=\"/ssi/empty\" stub=\"two\" -->\
+    5<!--#include virtual=\"/ssi/status\" -->6";
+
 /// The same files with the same times for both.
 fn fill(folder: &Folder) {
     let files = [
@@ -106,6 +138,19 @@ fn fill(folder: &Folder) {
         ("users", "ann:{PLAIN}one\nbob:$apr1$salt$Xxd1irWT9ycqoYxGFn4cb.\ncid:sa3tHJ3/KuYvI\n"),
         ("with space.txt", "space\n"),
         ("per%cent.txt", "percent\n"),
+        ("utf8.txt", "xа€бä\u{1f600} y"),
+        ("broken.txt.gz", "no gzip at all"),
+        ("ssi/page.html", SSI_PAGE),
+        ("ssi/b.html", "[b <!--#echo var=\"arg_x\" --> <!--#echo var=\"mine\" -->]"),
+        ("ssi/if.html", SSI_IF),
+        ("ssi/errors.html", SSI_ERRORS),
+        ("ssi/errors.txt", SSI_ERRORS),
+        ("ssi/blocks.html", SSI_BLOCKS),
+        ("ssi/nothing.html", "no command, <!-- a comment --> and <!- <!-- <!--"),
+        (
+            "ssi/missing.html",
+            "<!--#include virtual=\"/ssi/none\" -->|<!--#include virtual=\"/ssi/named\" -->",
+        ),
         ("folder/index.txt", "folder\n"),
         ("folder/b.gif", "gif\n"),
         ("private/secret.txt", "secret\n"),
@@ -124,6 +169,8 @@ fn fill(folder: &Folder) {
     for (path, content) in files {
         folder.write(&format!("html/{path}"), content);
     }
+    folder.write("html/koi8.txt", b"x\xc1\x80\xc2\xff y");
+    folder.write("html/packed.txt.gz", PACKED);
     normal::set_times(&folder.path("html"));
 }
 

@@ -81,14 +81,14 @@ fn stubs_stand_in_for_empty_answers() {
             (
                 "a.html",
                 "<!--#block name=\"stub\" -->nothing for <!--#echo var=\"arg_who\" --><!--#endblock -->\
-             (<!--#include virtual=\"/empty\" stub=\"stub\" -->)(<!--#include virtual=\"/b.html\" stub=\"stub\" -->)\
-             (<!--#include virtual=\"/missing\" stub=\"stub\" -->)",
+             (<!--#include virtual=\"/empty?who=$arg_who\" stub=\"stub\" -->)(<!--#include virtual=\"/b.html\" stub=\"stub\" -->)\
+             (<!--#include virtual=\"/missing?who=you\" stub=\"stub\" -->)",
             ),
             ("b.html", "b"),
         ],
         "location /empty { return 204; }",
     );
-    assert_eq!(server.get("/a.html?who=me").text(), "(nothing for me)(b)(nothing for me)");
+    assert_eq!(server.get("/a.html?who=me").text(), "(nothing for me)(b)(nothing for you)");
 }
 
 #[test]

@@ -47,15 +47,15 @@ impl TypeSet {
 
     /// Whether the response is of one of the types.
     pub fn has(&self, response: &ResponseHead) -> bool {
+        let TypeSet::Only(types) = self else {
+            return true;
+        };
         let Some(kind) = &response.content_type else {
             return false;
         };
-        match self {
-            TypeSet::Any => true,
-            TypeSet::Only(types) if kind.iter().any(u8::is_ascii_uppercase) => {
-                types.contains(&kind.to_ascii_lowercase())
-            }
-            TypeSet::Only(types) => types.contains(&**kind),
+        match kind.iter().any(u8::is_ascii_uppercase) {
+            true => types.contains(&kind.to_ascii_lowercase()),
+            false => types.contains(&**kind),
         }
     }
 }

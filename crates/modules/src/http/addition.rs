@@ -42,7 +42,7 @@ pub static MODULE: HttpModule = HttpModule {
             "add_after_body" in HTTP_SERVER_LOCATION, Exactly(1), "",
                 set!(SETTINGS.after, values::bytes),
                 "The URI whose response goes behind the body.";
-            "addition_types" in HTTP_SERVER_LOCATION, AtLeast(1), "text/html",
+            "addition_types" in HTTP_SERVER_LOCATION, AtLeast(1), "",
                 set_types!(SETTINGS.types),
                 "Media types of responses that are added to besides text/html.";
         },

@@ -51,7 +51,7 @@ pub static MODULE: HttpModule = HttpModule {
         directives: directives! {
             "brotli" in HTTP_TO_IF, Flag, "off", set!(SETTINGS.is_on, values::flag),
                 "Compresses responses with Brotli on their way out.";
-            "brotli_types" in HTTP_SERVER_LOCATION, AtLeast(1), "text/html", set_types!(SETTINGS.types),
+            "brotli_types" in HTTP_SERVER_LOCATION, AtLeast(1), "", set_types!(SETTINGS.types),
                 "Media types that are compressed besides text/html.";
             "brotli_comp_level" in HTTP_SERVER_LOCATION, Exactly(1), "6",
                 set!(SETTINGS.level, |directive| values::integer_in(directive, 0, 11)),

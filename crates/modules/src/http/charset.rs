@@ -68,7 +68,7 @@ pub static MODULE: HttpModule = HttpModule {
             "override_charset" in HTTP_TO_IF, Flag, "off", set!(SETTINGS.overrides, values::flag),
                 "Whether responses are recoded that tell of a character set themselves.";
             "charset_types" in HTTP_SERVER_LOCATION, AtLeast(1),
-                "text/html text/xml text/plain text/vnd.wap.wml application/javascript application/rss+xml",
+                "text/xml text/plain text/vnd.wap.wml application/javascript application/rss+xml",
                 set_types!(SETTINGS.types),
                 "Media types that a character set is told for besides text/html.";
             "charset_map" in HTTP, Block(2, 2), "", Action::Set(charset_map),
@@ -154,7 +154,8 @@ fn target(request: &mut Request, settings: &Settings) -> Option<Bytes> {
         Some(_) => *settings.overrides,
         None => settings.types.has(&request.response),
     };
-    takes_part.then(|| target.value(request).into())
+    let target = takes_part.then(|| target.value(request))?;
+    (!target.is_empty()).then(|| target.into())
 }
 
 /// Not with redirects: old browsers would take it for the next page's.

@@ -67,7 +67,11 @@ fn serve(request: &mut Request) -> Step {
     };
     match body {
         Body::One(whole) if start > 0 => {
-            request.response.content_length = Some(HEADER.len() as u64 + size - start);
+            let length = HEADER.len() as u64 + size - start;
+            let response = &mut request.response;
+            response.content_length = Some(length);
+            let etag = format!("\"{:x}-{length:x}\"", known.info.modified);
+            response.etag = response.etag.take().map(|_| etag.into());
             let header = Chunk::Bytes(Bytes::from_static(HEADER));
             Step::Respond(Body::Many(VecDeque::from([header, whole.slice(start, size - start)])))
         }

@@ -48,7 +48,7 @@ pub static MODULE: HttpModule = HttpModule {
         directives: directives! {
             "gzip" in HTTP_TO_IF, Flag, "off", set!(SETTINGS.is_on, values::flag),
                 "Compresses responses on their way out.";
-            "gzip_types" in HTTP_SERVER_LOCATION, AtLeast(1), "text/html", set_types!(SETTINGS.types),
+            "gzip_types" in HTTP_SERVER_LOCATION, AtLeast(1), "", set_types!(SETTINGS.types),
                 "Media types that are compressed besides text/html.";
             "gzip_comp_level" in HTTP_SERVER_LOCATION, Exactly(1), "1",
                 set!(SETTINGS.level, |directive| values::integer_in(directive, 1, 9)),

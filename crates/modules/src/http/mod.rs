@@ -19,6 +19,7 @@ pub mod gunzip;
 pub mod gzip;
 pub mod gzip_static;
 pub mod headers;
+pub mod image_filter;
 pub mod index;
 pub mod log;
 pub mod map;
@@ -90,6 +91,7 @@ pub static MODULES: &[&HttpModule] = &[
     // What rewrites bodies sees them decompressed.
     &gunzip::MODULE,
     &sub_filter::MODULE,
+    &image_filter::MODULE,
     &charset::MODULE,
     &ssi::MODULE,
     // What is added has been through its own filters, and is not rewritten again.

@@ -57,7 +57,7 @@ pub static MODULE: HttpModule = HttpModule {
             "ssi_silent_errors" in HTTP_SERVER_LOCATION, Flag, "off",
                 set!(SETTINGS.silent_errors, values::flag),
                 "Leaves errors in commands out of responses.";
-            "ssi_types" in HTTP_SERVER_LOCATION, AtLeast(1), "text/html", set_types!(SETTINGS.types),
+            "ssi_types" in HTTP_SERVER_LOCATION, AtLeast(1), "", set_types!(SETTINGS.types),
                 "Media types with SSI commands besides text/html.";
             "ssi_value_length" in HTTP_SERVER_LOCATION, Exactly(1), "256",
                 set!(SETTINGS.value_length, values::size),
@@ -160,8 +160,11 @@ enum Piece {
         stub: Option<Vec<u8>>,
         is_empty: bool,
     },
-    /// The content of a stub, with commands of its own.
-    Nested(Box<Ssi>),
+    /// A stub with the response that it stands in for, whose location has its commands carried out.
+    Stub {
+        included: Subrequest,
+        content: Box<Ssi>,
+    },
     /// A response that becomes a variable.
     Variable {
         included: Subrequest,
@@ -195,11 +198,7 @@ impl Ssi {
             match source.poll_bytes(request, cx) {
                 Poll::Pending => break,
                 Poll::Ready(Some(bytes)) => self.input = bytes?,
-                Poll::Ready(None) => {
-                    self.source = None;
-                    let rest = self.parser.rest();
-                    self.page.take_text(request, rest, &mut self.pieces);
-                }
+                Poll::Ready(None) => self.source = None,
             }
         }
         Ok(())
@@ -247,12 +246,23 @@ impl BodyStream for Ssi {
             if next.is_some() {
                 return Poll::Ready(next);
             }
-            let done = self.pieces.pop_front();
-            if let Some(Piece::Response { stub: Some(stub), is_empty: true, .. }) = done {
-                let length = *request.settings(&SETTINGS).value_length;
-                let nested = Ssi::new(Body::bytes(stub), length);
-                self.pieces.push_front(Piece::Nested(Box::new(nested)));
+            if let Some(Piece::Response { included, stub: Some(stub), is_empty: true }) =
+                self.pieces.pop_front()
+            {
+                self.pieces.push_front(stand_in(request, included, stub));
             }
+        }
+    }
+}
+
+/// What is sent in place of an empty response: the stub, with its commands where they are carried out for that one.
+fn stand_in(request: &Request, mut included: Subrequest, stub: Vec<u8>) -> Piece {
+    let settings = included.request().map(|included| included.settings(&SETTINGS));
+    match settings.filter(|settings| *settings.is_on && settings.types.has(&request.response)) {
+        None => Piece::Text(stub),
+        Some(settings) => {
+            let content = Box::new(Ssi::new(Body::bytes(stub), *settings.value_length));
+            Piece::Stub { included, content }
         }
     }
 }
@@ -262,7 +272,10 @@ impl Piece {
         match self {
             Piece::Text(text) if text.is_empty() => Poll::Ready(None),
             Piece::Text(text) => Poll::Ready(Some(Ok(Chunk::Bytes(std::mem::take(text).into())))),
-            Piece::Nested(nested) => nested.poll_next(request, cx),
+            Piece::Stub { included, content } => match included.request() {
+                Some(included) => content.poll_next(included, cx),
+                None => Poll::Ready(None),
+            },
             Piece::Response { included, is_empty, .. } => {
                 let next = ready!(included.poll_next(request, cx));
                 if let Some(Ok(chunk)) = &next {

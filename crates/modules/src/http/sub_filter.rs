@@ -49,7 +49,7 @@ pub static MODULE: HttpModule = HttpModule {
         directives: directives! {
             "sub_filter" in HTTP_SERVER_LOCATION, Exactly(2), "", Action::Set(sub_filter),
                 "A text to replace in responses, and what to put in its place.";
-            "sub_filter_types" in HTTP_SERVER_LOCATION, AtLeast(1), "text/html",
+            "sub_filter_types" in HTTP_SERVER_LOCATION, AtLeast(1), "",
                 set_types!(SETTINGS.types),
                 "Media types in which text is replaced besides text/html.";
             "sub_filter_once" in HTTP_SERVER_LOCATION, Flag, "on", set!(SETTINGS.once, values::flag),

@@ -47,7 +47,7 @@ pub static MODULE: HttpModule = HttpModule {
         directives: directives! {
             "zstd" in HTTP_TO_IF, Flag, "off", set!(SETTINGS.is_on, values::flag),
                 "Compresses responses with Zstandard on their way out.";
-            "zstd_types" in HTTP_SERVER_LOCATION, AtLeast(1), "text/html", set_types!(SETTINGS.types),
+            "zstd_types" in HTTP_SERVER_LOCATION, AtLeast(1), "", set_types!(SETTINGS.types),
                 "Media types that are compressed besides text/html.";
             "zstd_comp_level" in HTTP_SERVER_LOCATION, Exactly(1), "1",
                 set!(SETTINGS.level, level),
