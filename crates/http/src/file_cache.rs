@@ -23,6 +23,7 @@ use crate::date;
 use crate::files::{self, FileInfo, Opened};
 use crate::request::Request;
 use crate::response::LastModified;
+use crate::trace::Event;
 
 /// A file as handlers see it: with its content, or open.
 pub struct Known {
@@ -175,6 +176,12 @@ impl Policy {
 
 /// The file at `path`: remembered, or opened.
 pub fn find(request: &mut Request, path: &[u8]) -> io::Result<Rc<Known>> {
+    let found = remembered_or_opened(request, path);
+    request.trace(|_| Event::File { path: path.to_vec(), exists: found.is_ok() });
+    found
+}
+
+fn remembered_or_opened(request: &mut Request, path: &[u8]) -> io::Result<Rc<Known>> {
     let policy = Policy::of(request);
     if policy.memory == 0 && policy.open.is_none() {
         let Opened { file, info } = files::open(request, path)?;

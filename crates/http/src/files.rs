@@ -14,6 +14,7 @@ use crate::core::files::{DisableSymlinks, Root, SETTINGS};
 use crate::file_cache;
 use crate::request::{Request, Text};
 use crate::status::Status;
+use crate::trace::Event;
 
 /// Appends the path that the request's URI maps to; the length of its root part.
 pub fn map_uri(request: &mut Request, path: &mut Vec<u8>) -> usize {
@@ -139,6 +140,12 @@ pub fn open(request: &mut Request, path: &[u8]) -> io::Result<Opened> {
 
 /// What is at `path`; opened only where the location's settings ask for it.
 pub fn test(request: &mut Request, path: &[u8]) -> io::Result<FileInfo> {
+    let found = look_at(request, path);
+    request.trace(|_| Event::File { path: path.to_vec(), exists: found.is_ok() });
+    found
+}
+
+fn look_at(request: &mut Request, path: &[u8]) -> io::Result<FileInfo> {
     let settings = request.settings(&SETTINGS);
     if settings.open_file_cache.is_some() {
         return Ok(file_cache::find(request, path)?.info);
