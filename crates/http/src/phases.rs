@@ -10,7 +10,7 @@ use crate::core::error_page::{self, ErrorPage, Overwrite};
 use crate::core::post_action;
 use crate::core::routing::{self, Match, Satisfy};
 use crate::locations;
-use crate::module::{Apply, Handler, Phase, Step};
+use crate::module::{Apply, Filter, Handler, Phase, Step};
 use crate::request::{Request, Text};
 use crate::special_response;
 use crate::status::Status;
@@ -62,7 +62,7 @@ pub async fn refuse(request: &mut Request, status: Status) -> Answer {
 async fn finish(request: &mut Request, mut step: Step) -> Answer {
     loop {
         step = match step {
-            Step::Respond(body) => match filter(request, body).await {
+            Step::Respond(body) => match filtered(request, body).await {
                 Ok(body) => return Answer::Body(body),
                 Err(status) => filtered_status(request, status),
             },
@@ -85,10 +85,27 @@ async fn finish(request: &mut Request, mut step: Step) -> Answer {
     }
 }
 
-async fn filter(request: &mut Request, mut body: Body) -> Result<Body, Status> {
+async fn filtered(request: &mut Request, body: Body) -> Result<Body, Status> {
     if request.error_status != 0 {
         request.response.status = Status(request.error_status).on_the_wire();
     }
+    let waits = |filter: &&Filter| matches!(filter.apply, Apply::Later(_));
+    match request.location.filters.iter().any(waits) {
+        true => Box::pin(filter_waiting(request, body)).await,
+        false => filter_at_once(request, body),
+    }
+}
+
+fn filter_at_once(request: &mut Request, mut body: Body) -> Result<Body, Status> {
+    for filter in &request.location.filters {
+        if let Apply::Now(apply) = filter.apply {
+            body = apply(request, body)?;
+        }
+    }
+    Ok(body)
+}
+
+async fn filter_waiting(request: &mut Request, mut body: Body) -> Result<Body, Status> {
     for filter in &request.location.filters {
         body = match filter.apply {
             Apply::Now(apply) => apply(request, body)?,

@@ -52,6 +52,7 @@ impl Bounds {
 
 /// Reads the head at the front of the request's bytes and finds its server. An incomplete head is read again from
 /// its beginning once more has come.
+#[inline]
 pub fn parse(request: &mut Request) -> Head {
     request.head.clear_fields();
     request.doing = match request.connection().requests {
@@ -151,8 +152,12 @@ fn parse_fields(
     mut bounds: Bounds,
     mut at: usize,
 ) -> Result<Option<usize>, Status> {
+    let (mut location, mut settings) = (request.location, request.settings(&client::SETTINGS));
     loop {
-        let settings = request.settings(&client::SETTINGS);
+        // The Host field has chosen another server.
+        if !std::ptr::eq(location, request.location) {
+            (location, settings) = (request.location, request.settings(&client::SETTINGS));
+        }
         let bytes = &request.head.bytes;
         match parse_header_line(bytes, at, *settings.underscores_in_headers) {
             Ok(Parsed::Done(line, end)) => {

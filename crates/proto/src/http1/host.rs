@@ -69,7 +69,8 @@ fn split_port(text: &[u8]) -> Result<(&[u8], Option<&[u8]>), Invalid> {
         Some(b'[') => memchr::memchr(b']', text).ok_or(Invalid)? + 1,
         _ => 0,
     };
-    match memchr::memchr(b':', &text[after_literal..]) {
+    // Hosts are short: a plain loop is over before a search with vectors has begun.
+    match text[after_literal..].iter().position(|byte| *byte == b':') {
         Some(colon) => {
             let colon = after_literal + colon;
             Ok((&text[..colon], port(&text[colon + 1..])?))
