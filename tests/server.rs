@@ -119,8 +119,8 @@ impl Setup {
     /// A text with the placeholders filled in.
     pub fn filled(&self, text: &str) -> String {
         let [port, port2, port3] = self.ports.map(|port| port.to_string());
-        let own = self.engine.filter(|_| text.contains("{events}"));
-        let mpm = self.model.or(own.map(|engine| engine.mpm)).unwrap_or_default();
+        let model = self.model.or(self.engine.map(|engine| engine.mpm));
+        let mpm = model.filter(|_| text.contains("{events}")).unwrap_or_default();
         format!("{mpm}{text}")
             .replace("{dir}", self.folder.path("").to_str().unwrap().trim_end_matches('/'))
             .replace("{port}", &port)

@@ -42,6 +42,8 @@ fn rules_are_inherited_unless_a_location_has_its_own() {
 fn links_are_followed_unless_forbidden() {
     let server = site(
         "location /owner/ { disable_symlinks if_not_owner; alias {dir}/html/; }
+         location ~ ^/exact/(.+)$ { disable_symlinks on from=$document_root; alias {dir}/html/$1; }
+         location ~ ^/slash/(.+)x$ { disable_symlinks if_not_owner; alias {dir}/html/$1; }
          location /never/ { disable_symlinks on from={dir}/html; alias {dir}/html/; }",
     );
     let link = server.folder().path("html/link");
@@ -50,6 +52,8 @@ fn links_are_followed_unless_forbidden() {
     assert_eq!(server.get("/owner/link").status, 200);
     assert_eq!(server.get("/never/link").status, 403);
     assert_eq!(server.get("/never/a").status, 200);
+    assert_eq!(server.get("/exact/link").status, 200);
+    assert_eq!(server.get("/slash/link/x").status, 404);
 }
 
 fn site(rules: &str) -> Server {

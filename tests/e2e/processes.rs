@@ -145,7 +145,7 @@ fn without_a_master_one_process_does_everything() {
          http { access_log off; server { listen 127.0.0.1:{port}; return 200 $pid; } }",
     );
     assert_eq!(server.get("/").text(), server.pid().to_string());
-    assert_eq!(children(server.pid()), []);
+    assert_eq!(children(server.pid()), Vec::<i32>::new());
 }
 
 #[test]

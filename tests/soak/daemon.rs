@@ -31,7 +31,7 @@ pub struct Daemon {
 
 impl Daemon {
     pub fn start(workers: usize, listen: &str) -> Daemon {
-        Daemon::start_with(Setup::new(), workers, listen)
+        Daemon::start_with(Setup::new().mpm("mpm native;"), workers, listen)
     }
 
     pub fn start_with(setup: Setup, workers: usize, listen: &str) -> Daemon {

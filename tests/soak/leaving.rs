@@ -18,6 +18,7 @@ const LARGE: usize = 32 << 20;
 
 fn server() -> Server {
     Setup::new()
+        .mpm("mpm native;")
         .file("large", vec![b'x'; LARGE])
         .file("slow", vec![b'x'; 150 << 10])
         .http(CONFIGURATION)
@@ -142,7 +143,7 @@ fn worker_shutdown_timeout_ends_a_download() {
 
 #[test]
 fn a_connection_that_is_handed_over_waits_no_longer_than_before() {
-    let server = Setup::new().http(
+    let server = Setup::new().mpm("mpm native;").http(
         "keepalive_timeout 3s; server { listen 127.0.0.1:{port}; access_log off; return 200 $pid; }",
     );
     let mut client = server.client();

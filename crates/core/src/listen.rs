@@ -12,6 +12,16 @@ pub enum Address {
     Unix(PathBuf),
 }
 
+impl Address {
+    /// `None` for a UNIX socket.
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            Address::Ip(address) => Some(address.port()),
+            Address::Unix(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for Address {
     /// nginx's spelling: `127.0.0.1:80`, `[::1]:80`, `unix:/run/a.sock`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -103,23 +103,14 @@ pub struct Module {
 /// Settings of any module, as one block keeps them.
 pub trait AnySettings: Any + Send + Sync {
     fn inherit_any(&mut self, outer: &dyn AnySettings);
-    fn as_any(&self) -> &dyn Any;
-    fn as_any_mut(&mut self) -> &mut dyn Any;
 }
 
 impl<T: Inherit + Any + Send + Sync> AnySettings for T {
     fn inherit_any(&mut self, outer: &dyn AnySettings) {
-        if let Some(outer) = outer.as_any().downcast_ref::<T>() {
+        let outer: &dyn Any = outer;
+        if let Some(outer) = outer.downcast_ref::<T>() {
             self.inherit(outer);
         }
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
-    fn as_any_mut(&mut self) -> &mut dyn Any {
-        self
     }
 }
 
@@ -167,11 +158,13 @@ impl SettingsSet {
 
     /// Panics where the key's module is not in the list that made this set: a mistake in the program.
     pub fn of<T: Any>(&self, key: &SettingsKey<T>) -> &T {
-        self.0[key.position()].as_any().downcast_ref().expect("a key fits its own position")
+        let settings: &dyn Any = &*self.0[key.position()];
+        settings.downcast_ref().expect("a key fits its own position")
     }
 
     pub fn of_mut<T: Any>(&mut self, key: &SettingsKey<T>) -> &mut T {
-        self.0[key.position()].as_any_mut().downcast_mut().expect("a key fits its own position")
+        let settings: &mut dyn Any = &mut *self.0[key.position()];
+        settings.downcast_mut().expect("a key fits its own position")
     }
 
     pub fn inherit(&mut self, outer: &SettingsSet) {

@@ -102,13 +102,18 @@ impl Script {
 
     /// Appends the value; what is not found is empty.
     pub fn append(&self, session: &mut (impl Session + ?Sized), out: &mut Vec<u8>) {
-        for part in &self.0 {
+        let mut is_settled = false;
+        for (index, part) in self.0.iter().enumerate() {
             match part {
                 Part::Literal(text) => out.extend_from_slice(text),
                 Part::Variable(id) => {
                     session.variable(*id, out);
                 }
                 Part::Capture(group) => {
+                    if !is_settled {
+                        compute(&self.0[index + 1..], session);
+                        is_settled = true;
+                    }
                     session.capture(*group, out);
                 }
             }
@@ -123,6 +128,18 @@ impl Script {
 
     pub fn uses_captures(&self) -> bool {
         self.0.iter().any(|part| matches!(part, Part::Capture(_)))
+    }
+}
+
+/// Computes the variables among the parts. nginx looks at all of them for their lengths before it takes a capture, so
+/// that a match for one of them counts for captures in front of it too.
+fn compute(parts: &[Part], session: &mut (impl Session + ?Sized)) {
+    let mut value = Vec::new();
+    for part in parts {
+        if let Part::Variable(id) = part {
+            value.clear();
+            session.variable(*id, &mut value);
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use daemun_process::signaller::Request;
 
 use crate::configure;
 use crate::identity::Identity;
+use crate::lint;
 
 /// What the command line asks for.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -35,19 +36,31 @@ pub struct Options {
     pub configuration: Option<OsString>,
     /// `-g`.
     pub directives: Option<OsString>,
+    /// `--lint`, `--lint=json`, `--lint=sarif`.
+    pub lint: Option<lint::Format>,
+    /// `--explain`.
+    pub explain: Option<OsString>,
+    /// `-H`: header fields of the request to explain.
+    pub fields: Vec<OsString>,
 }
 
 impl Options {
     /// Reads the words after the program's name. The error is nginx's sentence.
-    pub fn parse(words: &[OsString]) -> Result<Options, String> {
+    pub fn parse(words: &[OsString], identity: &Identity) -> Result<Options, String> {
         let mut options = Options::default();
         let mut words = words.iter();
         while let Some(word) = words.next() {
             let Some(letters) = word.as_bytes().strip_prefix(b"-") else {
                 return Err(format!("invalid option: \"{}\"", word.display()));
             };
+            if identity.has_commands
+                && let Some(long) = letters.strip_prefix(b"-")
+            {
+                options.set_long(OsStr::from_bytes(long), &mut words)?;
+                continue;
+            }
             for (place, letter) in letters.iter().enumerate() {
-                if let Some(requirement) = requirement_of(*letter) {
+                if let Some(requirement) = requirement_of(*letter, identity) {
                     let attached = &letters[place + 1..];
                     let value = match attached.is_empty() {
                         false => Some(OsString::from_vec(attached.to_vec())),
@@ -61,7 +74,37 @@ impl Options {
                 options.switch(*letter)?;
             }
         }
-        Ok(options)
+        options.check()
+    }
+
+    /// What looks at a configuration goes with `-t`.
+    fn check(self) -> Result<Options, String> {
+        let needs_test = [("--lint", self.lint.is_some()), ("--explain", self.explain.is_some())];
+        if let Some((name, _)) = needs_test.iter().find(|(_, is_given)| *is_given && !self.test) {
+            return Err(format!("option \"{name}\" goes with \"-t\""));
+        }
+        if !self.fields.is_empty() && self.explain.is_none() {
+            return Err("option \"-H\" goes with \"--explain\"".to_owned());
+        }
+        Ok(self)
+    }
+
+    fn set_long<'w>(
+        &mut self,
+        option: &OsStr,
+        words: &mut impl Iterator<Item = &'w OsString>,
+    ) -> Result<(), String> {
+        match option.as_bytes() {
+            b"lint" => self.lint = Some(lint::Format::Text),
+            b"lint=json" => self.lint = Some(lint::Format::Json),
+            b"lint=sarif" => self.lint = Some(lint::Format::Sarif),
+            b"explain" => {
+                let missing = || "option \"--explain\" requires a request".to_owned();
+                self.explain = Some(words.next().cloned().ok_or_else(missing)?);
+            }
+            _ => return Err(format!("invalid option: \"--{}\"", option.display())),
+        }
+        Ok(())
     }
 
     /// Whether there is nothing to do but to print [`about`](Self::about).
@@ -109,6 +152,7 @@ impl Options {
             b'e' => self.error_log = Some(value),
             b'c' => self.configuration = Some(value),
             b'g' => self.directives = Some(value),
+            b'H' => self.fields.push(value),
             _ => {
                 let request = value.to_str().and_then(Request::from_name);
                 self.signal = Some(
@@ -182,8 +226,9 @@ impl Places {
 }
 
 /// What a letter needs after it; `None` for one that stands alone.
-fn requirement_of(letter: u8) -> Option<&'static str> {
+fn requirement_of(letter: u8, identity: &Identity) -> Option<&'static str> {
     Some(match letter {
+        b'H' if identity.has_commands => "header field",
         b'p' => "directory name",
         b'e' | b'c' => "file name",
         b'g' | b's' => "parameter",
@@ -191,7 +236,15 @@ fn requirement_of(letter: u8) -> Option<&'static str> {
     })
 }
 
-const COMMANDS: &str = "Commands, before any option:
+const COMMANDS: &str = "With -t:
+  --lint        : show what the configuration may mean other than it seems to;
+                  --lint=json and --lint=sarif are for programs
+  --explain 'GET http://HOST/PATH'
+                : show how the configuration would answer a request
+  -H 'NAME: VALUE'
+                : a header field of that request
+
+Commands, before any option:
   mpm           : show the running process model and its numbers
   mpm set MODEL : choose native, event, worker or prefork in the configuration file;
                   with --apply the server is reloaded
@@ -228,7 +281,11 @@ mod tests {
     use crate::identity::{DAEMUN, NGINX};
 
     fn parse(line: &str) -> Result<Options, String> {
-        Options::parse(&line.split_whitespace().map(OsString::from).collect::<Vec<_>>())
+        parse_as(line, &DAEMUN)
+    }
+
+    fn parse_as(line: &str, identity: &Identity) -> Result<Options, String> {
+        Options::parse(&line.split_whitespace().map(OsString::from).collect::<Vec<_>>(), identity)
     }
 
     #[test]
@@ -273,6 +330,25 @@ mod tests {
         ] {
             assert_eq!(parse(line), Err(sentence.to_owned()), "{line}");
         }
+    }
+
+    #[test]
+    fn long_options_belong_to_daemun() {
+        assert_eq!(parse("-t --lint").unwrap().lint, Some(lint::Format::Text));
+        assert_eq!(parse("--lint=sarif -tq").unwrap().lint, Some(lint::Format::Sarif));
+        let explained = parse("-t --explain /path -HHost:a -H b").unwrap();
+        assert_eq!(explained.explain, Some("/path".into()));
+        assert_eq!(explained.fields, ["Host:a", "b"]);
+        for (line, sentence) in [
+            ("--lint", "option \"--lint\" goes with \"-t\""),
+            ("-t -H a", "option \"-H\" goes with \"--explain\""),
+            ("-t --explain", "option \"--explain\" requires a request"),
+            ("--linte", "invalid option: \"--linte\""),
+        ] {
+            assert_eq!(parse(line), Err(sentence.to_owned()), "{line}");
+        }
+        assert_eq!(parse_as("-t --lint", &NGINX), Err("invalid option: \"-\"".to_owned()));
+        assert_eq!(parse_as("-H a", &NGINX), Err("invalid option: \"H\"".to_owned()));
     }
 
     #[test]

@@ -1,13 +1,15 @@
 //! daemun, the main gate.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
 use daemun::cli::{Options, Places};
 use daemun::commands::mpm;
+use daemun::explain;
 use daemun::identity::Identity;
+use daemun::lint;
 use daemun::notices;
 use daemun::program::Server;
 use daemun::startup;
@@ -46,9 +48,9 @@ fn parse(
     match words.split_first() {
         Some((first, rest)) if first == "mpm" && identity.has_commands => {
             let (command, rest) = mpm::Command::parse(rest)?;
-            Ok((Some(command), Options::parse(&rest)?))
+            Ok((Some(command), Options::parse(&rest, identity)?))
         }
-        _ => Ok((None, Options::parse(words)?)),
+        _ => Ok((None, Options::parse(words, identity)?)),
     }
 }
 
@@ -95,13 +97,63 @@ fn test(server: &Server) -> i32 {
             if server.options.dump {
                 dump(&cycle);
             }
-            0
+            inspect(server, cycle)
         }
         Err(_) => {
             log::write_stderr(format_args!("configuration file {shown} test failed"));
             1
         }
     }
+}
+
+/// What daemun does with a good configuration beyond nginx: `--lint`, or a word on what it would say, and `--explain`.
+fn inspect(server: &Server, cycle: Cycle<<Server as Program>::Configuration>) -> i32 {
+    if let Some(request) = &server.options.explain {
+        return tell_story(cycle, request, &server.options.fields);
+    }
+    let Options { lint: format, quiet, .. } = server.options;
+    let Some(format) = format else {
+        if server.identity.has_commands && !quiet {
+            tell_of_findings(lint::lint(&cycle).count(), server.identity);
+        }
+        return 0;
+    };
+    let verdict = lint::lint(&cycle);
+    let _ = std::io::stdout().write_all(verdict.report(format, server.identity.name).as_bytes());
+    if verdict.count() > 0 { FOUND_SOMETHING } else { 0 }
+}
+
+fn tell_story(
+    cycle: Cycle<<Server as Program>::Configuration>,
+    request: &OsStr,
+    fields: &[OsString],
+) -> i32 {
+    let fields: Vec<String> = fields.iter().map(|field| field.display().to_string()).collect();
+    match explain::explain(cycle, &request.display().to_string(), &fields) {
+        Ok(story) => {
+            print!("{story}");
+            0
+        }
+        Err(sentence) => {
+            log::write_stderr(format_args!("{sentence}"));
+            1
+        }
+    }
+}
+
+/// The exit code where `--lint` has something to say of a good configuration.
+const FOUND_SOMETHING: i32 = 2;
+
+fn tell_of_findings(count: usize, identity: &Identity) {
+    let findings = match count {
+        0 => return,
+        1 => "1 line".to_owned(),
+        count => format!("{count} lines"),
+    };
+    let name = identity.name;
+    log::write_stderr(format_args!(
+        "[notice] {findings} may mean something else than it seems: {name} -t --lint"
+    ));
 }
 
 fn dump(cycle: &Cycle<<Server as Program>::Configuration>) {

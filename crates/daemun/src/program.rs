@@ -2,9 +2,10 @@
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use daemun_conf as conf;
 use daemun_conf::{Diagnostic, Diagnostics, Files, Root, Severity};
 use daemun_core::cidr::Cidr;
 use daemun_core::error_log;
@@ -37,6 +38,8 @@ pub struct Configuration {
     pub http: Arc<HttpConfig>,
     /// The files that were read, for `-T`.
     pub files: Files,
+    /// What stands in them, for whoever tests a configuration; a server keeps none of it.
+    pub directives: Vec<conf::Directive>,
 }
 
 impl Program for Server {
@@ -71,6 +74,7 @@ impl Program for Server {
 
 /// What was read, usable or not.
 struct Read {
+    directives: Vec<conf::Directive>,
     http: Arc<HttpConfig>,
     settings: ProcessSettings,
     listen: Vec<daemun_core::listen::ListenSpec>,
@@ -88,7 +92,11 @@ impl Server {
         match first {
             Some(first) => Err(first.sentence(&files)),
             None => Ok(Cycle {
-                configuration: Configuration { http: cycle.http, files },
+                configuration: Configuration {
+                    http: cycle.http,
+                    files,
+                    directives: cycle.directives,
+                },
                 settings: cycle.settings,
                 listen: cycle.listen,
                 log: cycle.log,
@@ -112,7 +120,7 @@ impl Server {
             Some(path) => Root::Path(path.clone()),
             None => embedded::root(),
         };
-        let file = daemun_conf::parse(root, &paths.conf, files, diagnostics);
+        let file = conf::parse(root, &paths.conf, files, diagnostics);
         directives.extend(file.directives);
 
         let registry = Registry::new(modules());
@@ -137,7 +145,10 @@ impl Server {
         );
         let listen: Vec<_> = http.sockets.iter().map(|socket| socket.spec.clone()).collect();
         main_context::check_connections(&settings, listen.len(), diagnostics);
-        Read { http: Arc::new(http), settings, listen, log: Log::clone(&log) }
+        if !self.options.test {
+            directives.clear();
+        }
+        Read { directives, http: Arc::new(http), settings, listen, log: Log::clone(&log) }
     }
 
     /// `-g` stands before the file.
@@ -145,12 +156,12 @@ impl Server {
         &self,
         files: &mut Files,
         diagnostics: &mut Diagnostics,
-    ) -> Vec<daemun_conf::Directive> {
+    ) -> Vec<conf::Directive> {
         let Some(text) = &self.options.directives else {
             return Vec::new();
         };
         let root = Root::CommandLine(text.as_bytes().to_vec());
-        let block = daemun_conf::parse(root, &self.places.configuration_folder, files, diagnostics);
+        let block = conf::parse(root, &self.places.configuration_folder, files, diagnostics);
         block.directives
     }
 
@@ -189,14 +200,7 @@ impl Server {
             access_log::add_default_log(&mut http, log_files, path);
         }
         http.settings.inherit(&main.settings);
-        http_config::build(
-            http,
-            variables,
-            HTTP_PARTS.get_or_init(http_modules),
-            paths,
-            surroundings,
-            diagnostics,
-        )
+        http_config::build(http, variables, http_modules(), paths, surroundings, diagnostics)
     }
 
     fn surroundings(
@@ -274,15 +278,15 @@ fn shorten_keepalive(main: &mut Block, mpm: Mpm) {
 /// KeepAliveTimeout.
 const APACHES_KEEPALIVE: Duration = Duration::from_secs(5);
 
-static HTTP_PARTS: std::sync::OnceLock<Vec<&'static HttpModule>> = std::sync::OnceLock::new();
-
-fn http_modules() -> Vec<&'static HttpModule> {
-    daemun_http::core::PARTS.iter().chain(HTTP_MODULES).copied().collect()
+/// The parts of HTTP and its modules, in the order in which they act.
+pub fn http_modules() -> &'static [&'static HttpModule] {
+    static ALL: OnceLock<Vec<&'static HttpModule>> = OnceLock::new();
+    ALL.get_or_init(|| daemun_http::core::PARTS.iter().chain(HTTP_MODULES).copied().collect())
 }
 
 /// Every module, in the order of its settings.
 fn modules() -> impl Iterator<Item = &'static Module> {
-    let http = HTTP_PARTS.get_or_init(http_modules).iter().map(|module| &module.base);
+    let http = http_modules().iter().map(|module| &module.base);
     main_context::MODULES.iter().copied().chain(http)
 }
 

@@ -46,8 +46,7 @@ pub fn run(cycle: &Cycle<Configuration>, context: WorkerContext) -> i32 {
     match cycle.settings.mpm.mpm {
         Mpm::Native => worker.run_alone(),
         Mpm::Prefork => {
-            // Each process would have to remember every file for itself.
-            file_cache::share_out(0);
+            file_cache::share_out(cycle.settings.mpm.most_children);
             worker.run_alone()
         }
         Mpm::Worker | Mpm::Event => {

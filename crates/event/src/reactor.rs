@@ -506,6 +506,9 @@ impl Inner {
     }
 
     fn run_hooks(&self) {
+        if self.hooks.borrow().is_empty() {
+            return;
+        }
         let mut hooks = self.hooks.take();
         hooks.iter_mut().for_each(|hook| hook());
         let added = self.hooks.replace(hooks);

@@ -598,7 +598,12 @@ impl Registration {
     fn lend(self, fd: BorrowedFd<'_>) -> Registration {
         let Some(slot) = self.slot() else { return Registration::none() };
         let stays = reactor::with(|inner| {
-            inner.sources().at(slot).ready &= !READ;
+            let mut sources = inner.sources();
+            let source = sources.at(slot);
+            // An end has been reported with what came before it, and will not be again.
+            if source.ready & HUP == 0 {
+                source.ready &= !READ;
+            }
             inner.backend().watches_lent()
         });
         if stays {

@@ -14,7 +14,7 @@ use std::time::Duration;
 use daemun_event::backends::{self, NAMES};
 use daemun_event::{
     Buffer, Deadline, Handler, Listener, Peer, Reactor, Sessions, Stream, Timer, Watch,
-    at_turn_end, now, remote, sleep, spawn, timeout, wall_clock,
+    at_turn_end, next_turn, now, remote, sleep, spawn, timeout, wall_clock,
 };
 
 /// Notes what it is told.
@@ -345,6 +345,78 @@ fn a_descriptor_taken_back_is_no_longer_watched() {
         again.park(2, Deadline::NEVER).unwrap();
         reactor.turn(&mut notes, None).unwrap();
         assert_eq!(notes.ready, [2], "adding it elsewhere reports what waits");
+    });
+}
+
+#[test]
+fn what_was_taken_to_be_sent_arrives_although_the_stream_is_closed() {
+    each_backend(|reactor| {
+        let mut notes = Notes::default();
+        let (near, far) = pair();
+        near.park(1, Deadline::NEVER).unwrap();
+        near.unpark();
+        let mut taken = 0;
+        // all that there is room for, and the last piece perhaps not
+        while let Ok(count) = near.try_send(&[b'x'; 5000], false) {
+            taken += count;
+        }
+        drop(near);
+        let received = run(reactor, async {
+            let mut received = 0;
+            loop {
+                match far.recv_pooled(in_ms(1000)).await.unwrap().len() {
+                    0 => return received,
+                    count => received += count,
+                }
+            }
+        });
+        assert_eq!(received, taken);
+        reactor.turn(&mut notes, Some(Duration::ZERO)).unwrap();
+        assert!(notes.ready.is_empty());
+    });
+}
+
+#[test]
+fn sending_to_a_peer_that_is_gone_fails() {
+    each_backend(|reactor| {
+        let (near, far) = pair();
+        near.park(1, Deadline::NEVER).unwrap();
+        near.unpark();
+        drop(far);
+        let error = run(reactor, async {
+            loop {
+                match near.send_all(b"hello", Duration::from_secs(1)).await {
+                    Ok(()) => next_turn().await,
+                    Err(error) => return error,
+                }
+            }
+        });
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+    });
+}
+
+#[test]
+fn pieces_arrive_in_the_order_in_which_they_were_sent() {
+    each_backend(|reactor| {
+        let (near, far) = pair();
+        near.park(1, Deadline::NEVER).unwrap();
+        near.unpark();
+        let slices = [io::IoSlice::new(b"4"), io::IoSlice::new(b"5")];
+        near.try_send(b"1", false).unwrap();
+        near.try_send(b"2", true).unwrap();
+        near.try_send(b"3", false).unwrap();
+        near.try_send_vectored(&slices, false).unwrap();
+        near.try_send(b"6", false).unwrap();
+        near.shutdown_send().unwrap();
+        let mut received = Vec::new();
+        run(reactor, async {
+            while let buffer = far.recv_pooled(in_ms(1000)).await.unwrap()
+                && !buffer.is_empty()
+            {
+                received.extend_from_slice(&buffer);
+            }
+        });
+        assert_eq!(received, b"123456");
     });
 }
 

@@ -95,6 +95,8 @@ pub struct Server {
 
 /// A location, with the handlers that its settings call for.
 pub struct Location {
+    /// Where it stands in the configuration: the name of the directive that opens it.
+    pub span: Option<Span>,
     pub settings: SettingsSet,
     pub nested: Locations,
     pub handlers: Handlers,
@@ -181,11 +183,13 @@ impl Builder<'_> {
     /// `dedicated` is the handler that the location around an `if` is dedicated to.
     fn location(&mut self, block: Block, dedicated: Option<Handler>) -> Location {
         self.check(&block);
+        let span = block.span();
         let mut settings = block.settings;
         aio::settle(&mut settings);
         let dedicated = self.handlers(&settings, Phase::Dedicated).last().copied().or(dedicated);
         let log = Log::clone(&settings.of(&error_log::SETTINGS).log);
         let mut location = Location {
+            span,
             handlers: Handlers {
                 rewrite: self.handlers(&settings, Phase::Rewrite),
                 pre_access: self.handlers(&settings, Phase::PreAccess),
@@ -379,6 +383,13 @@ fn name_of(stream: &Stream) -> Option<SocketAddr> {
     SocketAddr::try_from(rustix::net::getsockname(stream).ok()?).ok()
 }
 
+impl Virtual {
+    /// A server says that it is the default.
+    pub fn has_explicit_default(&self) -> bool {
+        self.default_is_explicit
+    }
+}
+
 impl HttpConfig {
     /// For a configuration without an `http` block.
     pub fn without_servers(settings: SettingsSet, surroundings: Surroundings) -> Self {
@@ -414,6 +425,26 @@ impl HttpConfig {
             left.extend(location.nested.iter());
             Some(location)
         })
+    }
+
+    /// Has errors of every location go to `log`, and requests to no log at all.
+    pub fn redirect_logs(&mut self, log: &Log) {
+        for server in &mut self.servers {
+            server.location.redirect_logs(log);
+        }
+    }
+
+    /// Every address with what is served there.
+    pub fn addresses(&self) -> impl Iterator<Item = (&Address, &Virtual)> {
+        let addresses = self.sockets.iter().flat_map(|socket| &socket.addresses);
+        addresses.map(|(address, virtual_)| (address, virtual_))
+    }
+
+    /// The servers of an address, in the file's order.
+    pub fn servers_on(&self, address: &Address) -> Vec<ServerIndex> {
+        let is_root = daemun_sys::identity::effective_uid() == 0;
+        let listens = |index: &ServerIndex| self.servers[*index].listens_on(address, is_root);
+        (0..self.servers.len()).filter(listens).collect()
     }
 
     /// Whether `debug_connection` names the peer.
@@ -488,6 +519,15 @@ impl Server {
 }
 
 impl Location {
+    fn redirect_logs(&mut self, log: &Log) {
+        self.log = log.clone();
+        self.debug_log = None;
+        self.handlers.log.clear();
+        let limited = self.limit_except.iter_mut().map(|limit| &mut limit.1);
+        let inner = self.nested.iter_mut().chain(&mut self.conditional).chain(limited);
+        inner.for_each(|inner| inner.redirect_logs(log));
+    }
+
     /// The log of a connection here.
     pub fn log(&self, is_debugged: bool) -> &Log {
         match &self.debug_log {

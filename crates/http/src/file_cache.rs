@@ -23,6 +23,7 @@ use crate::date;
 use crate::files::{self, FileInfo, Opened};
 use crate::request::Request;
 use crate::response::LastModified;
+use crate::trace::Event;
 
 /// A file as handlers see it: with its content, or open.
 pub struct Known {
@@ -134,19 +135,18 @@ thread_local! {
     });
 }
 
-/// Over how many threads of the process its `content_cache` is shared out; 0: nobody has any.
+/// Over how many threads or processes a `content_cache` is shared out.
 static SHARES: AtomicUsize = AtomicUsize::new(1);
 
-/// Shares `content_cache` out over so many threads; 0 where remembering would not pay.
-pub fn share_out(threads: usize) {
-    SHARES.store(threads, Ordering::Relaxed);
+/// Shares `content_cache` out over so many, so that its bound holds for all of them together.
+pub fn share_out(shares: usize) {
+    SHARES.store(shares, Ordering::Relaxed);
 }
 
 fn share_of(bytes: usize) -> usize {
     match SHARES.load(Ordering::Relaxed) {
-        1 => bytes,
-        0 => 0,
-        threads => bytes / threads,
+        0 | 1 => bytes,
+        shares => bytes / shares,
     }
 }
 
@@ -176,6 +176,12 @@ impl Policy {
 
 /// The file at `path`: remembered, or opened.
 pub fn find(request: &mut Request, path: &[u8]) -> io::Result<Rc<Known>> {
+    let found = remembered_or_opened(request, path);
+    request.trace(|_| Event::File { path: path.to_vec(), exists: found.is_ok() });
+    found
+}
+
+fn remembered_or_opened(request: &mut Request, path: &[u8]) -> io::Result<Rc<Known>> {
     let policy = Policy::of(request);
     if policy.memory == 0 && policy.open.is_none() {
         let Opened { file, info } = files::open(request, path)?;

@@ -14,6 +14,7 @@ use crate::core::files::{DisableSymlinks, Root, SETTINGS};
 use crate::file_cache;
 use crate::request::{Request, Text};
 use crate::status::Status;
+use crate::trace::Event;
 
 /// Appends the path that the request's URI maps to; the length of its root part.
 pub fn map_uri(request: &mut Request, path: &mut Vec<u8>) -> usize {
@@ -121,15 +122,15 @@ pub fn open(request: &mut Request, path: &[u8]) -> io::Result<Opened> {
         DisableSymlinks::Off => open_plain(as_path(path))?,
         DisableSymlinks::On { from } | DisableSymlinks::IfNotOwner { from } => {
             let trusted = match from {
-                Some(from) => {
-                    let from = from.value(request);
-                    if path.starts_with(&from) { from.len() } else { 0 }
-                }
+                Some(from) => trusted_part(path, &from.value(request)),
                 None => 0,
             };
             let check_owner =
                 matches!(*settings.disable_symlinks, DisableSymlinks::IfNotOwner { .. });
-            open_checked(path, trusted, check_owner)?
+            match trusted == path.len() {
+                true => open_plain(as_path(path))?,
+                false => open_checked(path, trusted, check_owner)?,
+            }
         }
     };
     let file = File::from(file);
@@ -139,6 +140,12 @@ pub fn open(request: &mut Request, path: &[u8]) -> io::Result<Opened> {
 
 /// What is at `path`; opened only where the location's settings ask for it.
 pub fn test(request: &mut Request, path: &[u8]) -> io::Result<FileInfo> {
+    let found = look_at(request, path);
+    request.trace(|_| Event::File { path: path.to_vec(), exists: found.is_ok() });
+    found
+}
+
+fn look_at(request: &mut Request, path: &[u8]) -> io::Result<FileInfo> {
     let settings = request.settings(&SETTINGS);
     if settings.open_file_cache.is_some() {
         return Ok(file_cache::find(request, path)?.info);
@@ -170,18 +177,29 @@ fn open_plain(path: &Path) -> io::Result<OwnedFd> {
     Ok(rustix::fs::open(path, FLAGS, Mode::empty())?)
 }
 
+/// How much of a path `from=` names: whole folders only.
+fn trusted_part(path: &[u8], from: &[u8]) -> usize {
+    match path.strip_prefix(from) {
+        Some([] | [b'/', ..]) => from.len(),
+        Some(_) if from.ends_with(b"/") => from.len(),
+        _ => 0,
+    }
+}
+
 /// Opens step by step, so that no symbolic link is followed behind the trusted part, or only to what its owner owns.
 fn open_checked(path: &[u8], trusted: usize, check_owner: bool) -> io::Result<OwnedFd> {
     let (before, rest) = path.split_at(trusted);
     let start = if before.is_empty() { Path::new("/") } else { as_path(before) };
     let folder = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let mut at = rustix::fs::openat(CWD, start, folder, Mode::empty())?;
+    // What has a slash behind it is a folder.
+    let is_folder = rest.ends_with(b"/");
     let rest: PathBuf =
         as_path(rest).components().filter(|part| *part != Component::RootDir).collect();
     let mut parts = rest.components().peekable();
     while let Some(part) = parts.next() {
         let name: &Path = part.as_ref();
-        let is_last = parts.peek().is_none();
+        let is_last = parts.peek().is_none() && !is_folder;
         let flags = if is_last { FLAGS } else { folder };
         at = match open_part(&at, name, flags, check_owner) {
             // A link on the way is no folder, as nginx has it: the answer is 404, not 403.
@@ -191,7 +209,7 @@ fn open_checked(path: &[u8], trusted: usize, check_owner: bool) -> io::Result<Ow
             opened => opened?,
         };
     }
-    if rest.as_os_str().is_empty() {
+    if rest.as_os_str().is_empty() || is_folder {
         at = rustix::fs::openat(&at, ".", FLAGS, Mode::empty())?;
     }
     Ok(at)

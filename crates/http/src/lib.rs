@@ -23,6 +23,7 @@ pub mod source;
 pub mod special_response;
 pub mod status;
 pub mod subrequest;
+pub mod trace;
 pub mod type_set;
 pub mod uri;
 mod user_agent;

@@ -8,6 +8,7 @@ use daemun_pattern::StepLimit;
 use crate::config::Location;
 use crate::core::routing::Match;
 use crate::request::{Request, Text};
+use crate::trace::Event;
 
 /// The locations directly inside a server or a location.
 #[derive(Default)]
@@ -98,6 +99,12 @@ impl Locations {
         names.chain(&self.patterns).chain(self.named.values())
     }
 
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Location> {
+        let names = self.names.iter_mut();
+        let names = names.flat_map(|name| name.exact.iter_mut().chain(&mut name.prefix));
+        names.chain(&mut self.patterns).chain(self.named.values_mut())
+    }
+
     fn find_name(&'static self, uri: &[u8]) -> Found {
         let above = self.names.partition_point(|entry| entry.name.as_slice() <= uri);
         let mut at = above.checked_sub(1);
@@ -141,9 +148,11 @@ fn search(request: &mut Request, outer: &'static Location) -> Result<Option<Sett
     let mut try_patterns = true;
     match outer.nested.find_name(&request.uri) {
         Found::Exact(location) => {
+            request.trace(|_| Event::Named(location));
             return Ok(Some(Settled { location, is_final: true }));
         }
         Found::Prefix(location) => {
+            request.trace(|_| Event::Named(location));
             try_patterns = !location.outranks_patterns();
             let inner = search(request, location)?;
             if let Some(inner) = inner {
@@ -175,7 +184,9 @@ fn match_pattern(
     let tried = locations.patterns.iter().map(|location| match location.matching() {
         Some(Match::Pattern { text, pattern }) => {
             debug!(request.log(), Http, *request, "test location: ~ \"{}\"", Text(text));
-            Ok(request.matches(pattern, &uri)?.then_some(location))
+            let matches = request.matches(pattern, &uri)?;
+            request.trace(|_| Event::Tried { location, matches });
+            Ok(matches.then_some(location))
         }
         _ => Ok(None),
     });

@@ -10,10 +10,11 @@ use crate::core::error_page::{self, ErrorPage, Overwrite};
 use crate::core::post_action;
 use crate::core::routing::{self, Match, Satisfy};
 use crate::locations;
-use crate::module::{Apply, Handler, Step};
+use crate::module::{Apply, Handler, Phase, Step};
 use crate::request::{Request, Text};
 use crate::special_response;
 use crate::status::Status;
+use crate::trace::{Event, Verdict};
 
 /// What to do with the connection.
 pub enum Answer {
@@ -33,7 +34,7 @@ pub async fn respond(request: &mut Request) -> Answer {
     {
         return refuse(request, status).await;
     }
-    let first = match run(request, server.post_read()).await {
+    let first = match run(request, Phase::PostRead, server.post_read()).await {
         Step::Declined | Step::Allowed => from_server_rewrite(request).await,
         step => step,
     };
@@ -75,7 +76,10 @@ async fn finish(request: &mut Request, mut step: Step) -> Answer {
             Step::Status(status) => answer_status(request, status),
             Step::Redirected => from_server_rewrite(request).await,
             Step::Rewritten => from_new_location(request).await,
-            Step::Named(name) => in_named_location(request, &name).await,
+            Step::Named(name) => {
+                request.trace(|_| Event::SentTo(name.clone()));
+                in_named_location(request, &name).await
+            }
             Step::Declined | Step::Allowed => Step::Status(Status::NOT_FOUND),
         };
     }
@@ -108,7 +112,7 @@ pub(crate) async fn respond_within(request: &mut Request) -> Answer {
 
 async fn from_server_rewrite(request: &mut Request) -> Step {
     let server = request.server;
-    match run(request, server.rewrite()).await {
+    match run(request, Phase::ServerRewrite, server.rewrite()).await {
         // The location is still to be found: a new URI makes no difference.
         Step::Declined | Step::Allowed | Step::Rewritten => from_location(request).await,
         step => step,
@@ -137,6 +141,7 @@ async fn from_location(request: &mut Request) -> Step {
         return Step::Status(Status::INTERNAL_SERVER_ERROR);
     };
     request.location = found.limited(request.head.method()).unwrap_or(found);
+    request.trace(|_| Event::Located(found));
     let name = found.matching().map_or(&b""[..], Match::name);
     debug!(request.log(), Http, *request, "using configuration \"{}\"", Text(name));
     if found.is_internal() && !request.internal {
@@ -185,13 +190,14 @@ async fn in_named_location(request: &mut Request, name: &[u8]) -> Step {
     request.adds_uri_to_alias = false;
     request.clear_contexts();
     request.location = location;
+    request.trace(|_| Event::Located(location));
     in_location(request).await
 }
 
 async fn in_location(request: &mut Request) -> Step {
     let rewrite = &request.location.handlers.rewrite;
     debug!(request.log(), Http, *request, "rewrite phase: {} handlers", rewrite.len());
-    match run(request, rewrite).await {
+    match run(request, Phase::Rewrite, rewrite).await {
         Step::Declined | Step::Allowed => {}
         step => return step,
     }
@@ -199,7 +205,7 @@ async fn in_location(request: &mut Request) -> Step {
     let handlers = &request.location.handlers;
     let pre_access = handlers.pre_access.len();
     debug!(request.log(), Http, *request, "pre-access phase: {} handlers", pre_access);
-    match run(request, &handlers.pre_access).await {
+    match run(request, Phase::PreAccess, &handlers.pre_access).await {
         Step::Declined | Step::Allowed => {}
         step => return step,
     }
@@ -211,21 +217,21 @@ async fn in_location(request: &mut Request) -> Step {
             step => return step,
         }
     }
-    match run(request, &handlers.pre_content).await {
+    match run(request, Phase::PreContent, &handlers.pre_content).await {
         Step::Declined | Step::Allowed => {}
         step => return step,
     }
     debug!(request.log(), Http, *request, "content phase");
-    match run(request, &handlers.content).await {
+    match run(request, Phase::Content, &handlers.content).await {
         Step::Declined | Step::Allowed => no_content(request),
         step => step,
     }
 }
 
 /// Runs a phase's handlers until one decides.
-async fn run(request: &mut Request, handlers: &[Handler]) -> Step {
-    for handler in handlers {
-        match call(request, handler).await {
+async fn run(request: &mut Request, phase: Phase, handlers: &[Handler]) -> Step {
+    for (number, handler) in handlers.iter().enumerate() {
+        match call(request, phase, number, handler).await {
             Step::Declined => {}
             Step::Respond(body) => return before_response(request, body).await,
             step => return step,
@@ -249,11 +255,14 @@ async fn before_response(request: &mut Request, body: Body) -> Step {
     }
 }
 
-async fn call(request: &mut Request, handler: &Handler) -> Step {
-    match handler {
+async fn call(request: &mut Request, phase: Phase, number: usize, handler: &Handler) -> Step {
+    let location = request.location;
+    let step = match handler {
         Handler::Now(handler) => handler(request),
         Handler::Later(handler) => handler(request).await,
-    }
+    };
+    request.trace(|_| Event::Handled { phase, location, number, verdict: Verdict::of(&step) });
+    step
 }
 
 /// `satisfy all`: the first refusal counts. `satisfy any`: the first permission counts, else the last refusal, in
@@ -264,8 +273,8 @@ async fn check_access(request: &mut Request, handlers: &[Handler]) -> Step {
     }
     let satisfy = *request.settings(&routing::SETTINGS).satisfy;
     let mut refusal = None;
-    for handler in handlers {
-        match call(request, handler).await {
+    for (number, handler) in handlers.iter().enumerate() {
+        match call(request, Phase::Access, number, handler).await {
             Step::Declined => {}
             Step::Allowed if satisfy == Satisfy::Any => {
                 request.response.remove(b"WWW-Authenticate");
@@ -319,6 +328,7 @@ fn no_content(request: &mut Request) -> Step {
 /// Answers with a status: by `error_page` if there is one for it, else with the built-in page.
 fn answer_status(request: &mut Request, status: Status) -> Step {
     request.keepalive &= !special_response::ends_connection(status);
+    request.trace(|_| Event::Status(status));
     let settings = request.settings(&error_page::SETTINGS);
     request.response.clear_entity();
     request.error_status = status.0;
@@ -411,6 +421,7 @@ impl Request {
             );
             return Step::Status(Status::INTERNAL_SERVER_ERROR);
         }
+        self.trace(|_| Event::SentTo(uri.to_vec()));
         let server = self.server;
         self.uri.clear();
         self.uri.extend_from_slice(uri);

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -27,6 +27,7 @@ use crate::head::{Known, RequestHead};
 use crate::request_body::RequestBody;
 use crate::response::ResponseHead;
 use crate::status::Status;
+use crate::trace::Trace;
 use crate::variables;
 
 /// The last match, for `$1` and the like.
@@ -115,6 +116,8 @@ pub struct Request {
     depth: u8,
     /// What modules keep for a request and all its subrequests; made for the first of these.
     shared: Option<Arc<Mutex<Contexts>>>,
+    /// Only a request that is to be explained has one.
+    pub trace: Option<Box<Trace>>,
 }
 
 /// What modules keep, by the position of their settings.
@@ -179,6 +182,7 @@ impl Request {
             main_charset: None,
             depth: 0,
             shared: None,
+            trace: None,
         }
     }
 
@@ -269,6 +273,17 @@ impl Request {
             self.local = self.config.local_address(connection);
         }
         self.local
+    }
+
+    /// Has the client have connected to `address`, or to this machine where that is any address.
+    pub(crate) fn pretend_local(&mut self, mut address: SocketAddr) {
+        if address.ip().is_unspecified() {
+            address.set_ip(match address {
+                SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+                SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+            });
+        }
+        self.local = Some(address);
     }
 
     /// A module's settings where the request is now.

@@ -158,7 +158,7 @@ impl Node {
         matches!(self, Node::Keep) || self.children().iter().any(Node::has_keep)
     }
 
-    fn children(&self) -> &[Node] {
+    pub(crate) fn children(&self) -> &[Node] {
         match self {
             Node::Concat(nodes) | Node::Alternate(nodes) => nodes,
             Node::Capture(_, node) | Node::Atomic(node) | Node::Around { node, .. } => {

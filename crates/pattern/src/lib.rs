@@ -28,6 +28,8 @@ mod matcher;
 mod parse;
 mod print;
 mod property;
+mod runaway;
 
 pub use error::{Error, StepLimit};
 pub use matcher::{Pattern, Slot};
+pub use runaway::may_run_away;

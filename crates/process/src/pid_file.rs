@@ -19,7 +19,8 @@ pub fn create(path: &Path) -> Result<(), Failure> {
         .truncate(true)
         .mode(0o644)
         .open(path)
-        .and_then(|mut file| writeln!(file, "{}", identity::pid()));
+        // At one stroke: whoever waits for the file reads it at once.
+        .and_then(|mut file| file.write_all(format!("{}\n", identity::pid()).as_bytes()));
     written.map_err(|error| Failure::new("open()", path, error))
 }
 

@@ -221,11 +221,9 @@ impl<P: Protocol, R: Runner<P>> Worker<P, R> {
         let mut arriving = std::mem::take(&mut self.arriving);
         arriving.retain_mut(|(receiver, _)| {
             loop {
-                // A lane that ends here sends what it still carries to another worker.
-                if self.life.engine.room() == 0 {
-                    return false;
-                }
                 match receiver.next_offer() {
+                    // A lane that ends here sends what it still carries to another worker.
+                    _ if !self.life.engine.makes_room() => return false,
                     Ok(Some(offer)) => self.consider(receiver, offer),
                     Ok(None) => return true,
                     Err(_) => return false,
@@ -237,9 +235,9 @@ impl<P: Protocol, R: Runner<P>> Worker<P, R> {
 
     fn consider(&mut self, receiver: &mut Receiver, offer: Offer) {
         let room = self.life.engine.room();
-        let Some(listener) = self.listener_of(&offer).filter(|_| room > 0) else {
+        let Some(listener) = self.listener_of(&offer) else {
             // A sender that does not hear the answer is gone, and its connection with it.
-            let _ = receiver.refuse(offer, room > 0);
+            let _ = receiver.refuse(offer, true);
             return;
         };
         let (stream, record, _) = receiver.take(offer, room > 1);

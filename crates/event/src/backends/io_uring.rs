@@ -8,23 +8,21 @@
 
 mod buffers;
 mod ring;
+mod watched;
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
-use io_uring::types::Fd;
-use io_uring::{cqueue, opcode, squeue};
-use libc::{
-    MSG_NOSIGNAL, MSG_WAITALL, POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP, SOCK_CLOEXEC,
-    SOCK_NONBLOCK,
-};
+use io_uring::{cqueue, opcode};
+use libc::{POLLERR, POLLHUP};
 
-use self::buffers::{Buffers, Held};
+use self::buffers::Buffers;
 use self::ring::{Ring, why_not};
+use self::watched::{Kind, Request, Watched};
 use super::{Backend, Event, Interest, Level, OpenError, Received};
 use crate::Buffer;
-use crate::sources::{HELD, HUP, Key, ONCE, QUEUES, READ, WRITE};
+use crate::sources::{HUP, Key, ONCE, QUEUES, READ, WRITE};
 
 /// Buffers that one connection may hold before receiving ahead ends.
 const MOST_HELD: u16 = 8;
@@ -64,25 +62,6 @@ struct Uring {
     orphans: Vec<Orphan>,
 }
 
-struct Watched {
-    key: Key,
-    fd: RawFd,
-    kind: Kind,
-    /// What is under way: bits of [`Request`].
-    under_way: u8,
-    /// The receive is being cancelled.
-    ending: bool,
-    /// The number of the last request.
-    asked: u64,
-    held: Held,
-    /// How receiving ended, which is told after all that is held: zero bytes or an errno.
-    end: Option<u16>,
-    /// What the kernel has yet to send.
-    sending: Option<Buffer>,
-    /// Somebody has to be told once that is done.
-    blocked: bool,
-}
-
 /// What is still to be sent of a connection that was closed. The kernel keeps the connection for it.
 struct Orphan {
     name: u64,
@@ -91,68 +70,13 @@ struct Orphan {
     until: Instant,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Stream,
-    Readable,
-    Listener,
-    /// Others accept from it too: one at a time, so that they get their share.
-    SharedListener,
-}
-
-/// What is asked of the kernel. With a [`Key`] it names the request.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Request {
-    Receive = 1,
-    Room = 2,
-    End = 4,
-    /// Of what is level-triggered.
-    Level = 8,
-    Send = 16,
-    /// Its completion tells nothing.
-    Cancel = 0,
-}
-
-/// Where a request stands in its name: above any slot, below the generation.
-const PLACE: u32 = 27;
-
-impl Request {
-    fn name(self, key: Key) -> u64 {
-        debug_assert!(key.slot() < 1 << PLACE);
-        key.to_bits() | (self as u64) << PLACE
-    }
-
-    fn parse(name: u64) -> (Option<Request>, Key) {
-        let request = match (name >> PLACE) & 0x1f {
-            1 => Some(Request::Receive),
-            2 => Some(Request::Room),
-            4 => Some(Request::End),
-            8 => Some(Request::Level),
-            16 => Some(Request::Send),
-            _ => None,
-        };
-        (request, Key::from_bits(name & !(0x1f << PLACE)))
-    }
-}
-
 impl Uring {
     fn insert(&mut self, fd: BorrowedFd<'_>, key: Key, kind: Kind) {
         let slot = key.slot() as usize;
         if self.watched.len() <= slot {
             self.watched.resize_with(slot + 1, || None);
         }
-        self.watched[slot] = Some(Watched {
-            key,
-            fd: fd.as_raw_fd(),
-            kind,
-            under_way: 0,
-            ending: false,
-            asked: 0,
-            held: Held::NOTHING,
-            end: None,
-            sending: None,
-            blocked: false,
-        });
+        self.watched[slot] = Some(Watched::new(key, fd.as_raw_fd(), kind));
     }
 
     fn watched(&mut self, key: Key) -> Option<&mut Watched> {
@@ -162,18 +86,15 @@ impl Uring {
 
     /// Has a request made with the next wait, unless it is under way.
     fn begin(&mut self, key: Key, request: Request) {
-        let Some(watched) = self.watched(key) else { return };
-        if watched.under_way & request as u8 != 0 {
+        let place = self.watched.get_mut(key.slot() as usize).and_then(Option::as_mut);
+        let Some(watched) = place.filter(|watched| watched.key == key) else { return };
+        if watched.has_under_way(request) {
             return;
         }
-        watched.under_way |= request as u8;
-        let entry = entry(request, watched).user_data(request.name(key));
+        let entry = watched.begin(request);
         // SAFETY: of these only a send points to anything: to its buffer, which is kept with the
         // connection, and as an orphan after it, until it has completed.
-        let number = unsafe { self.ring.push(entry) };
-        if let Some(watched) = self.watched(key) {
-            watched.asked = number;
-        }
+        watched.asked = unsafe { self.ring.push(entry) };
     }
 
     fn cancel(&mut self, key: Key, request: Request) {
@@ -198,88 +119,50 @@ impl Uring {
 
     fn complete(&mut self, completion: &cqueue::Entry, events: &mut Vec<Event>) {
         let (request, key) = Request::parse(completion.user_data());
-        let Some(request) = request else { return };
-        let is_over = !cqueue::more(completion.flags());
         let buffer = cqueue::buffer_select(completion.flags());
         let result = completion.result();
-        let Some(watched) = self.watched(key) else {
+        let place = self.watched.get_mut(key.slot() as usize).and_then(Option::as_mut);
+        let Some(watched) = place.filter(|watched| watched.key == key) else {
             // it was under way when its source went
             self.orphans.retain(|orphan| orphan.name != completion.user_data());
             return buffer.into_iter().for_each(|id| self.buffers.give(id));
         };
-        if is_over {
-            watched.under_way &= !(request as u8);
+        if !cqueue::more(completion.flags()) {
+            watched.is_over(request);
         }
-        if request == Request::Receive {
-            return self.received(key, result, buffer, is_over, events);
-        }
-        if request == Request::Send {
-            return watched.sent(result, events);
-        }
-        if result == -libc::ECANCELED {
-            return;
-        }
-        let broken = result < 0 || result & i32::from(POLLERR | POLLHUP) != 0;
-        match (request, watched.kind) {
-            (Request::Room, _) if broken => events.push(Event { key, ready: WRITE | ONCE | HUP }),
-            (Request::Room, _) => events.push(Event { key, ready: QUEUES | ONCE }),
-            (Request::End, _) => {
-                let idle = watched.under_way & Request::Receive as u8 == 0 && watched.is_drained();
-                let ready = if idle { READ | HUP } else { HUP };
-                events.push(Event { key, ready });
+        let ready = match (request, watched.kind) {
+            (Request::Cancel, _) => None,
+            (Request::Receive, _) => {
+                let ready = watched.received(result, buffer, &mut self.buffers);
+                self.bound(key);
+                ready
             }
-            (_, Kind::Readable) => self.report_level(key, events),
-            (..) => {
-                let fd = watched.fd;
-                self.accepted.push((fd, connection(result)));
-                self.report_level(key, events);
+            (Request::Send, _) => watched.sent(result),
+            (..) if result == -libc::ECANCELED => None,
+            (Request::Room, _) if is_broken(result) => Some(WRITE | ONCE | HUP),
+            (Request::Room, _) => Some(QUEUES | ONCE),
+            // what reading yields is told by whoever receives
+            (Request::End, _) => Some(HUP | (watched.receivable() & READ)),
+            (Request::Level, Kind::Readable | Kind::Stream) => {
+                self.again.push(key);
+                Some(READ)
             }
-        }
+            (Request::Level, Kind::Listener | Kind::SharedListener) => {
+                self.accepted.push((watched.fd, connection(result)));
+                if !self.again.contains(&key) {
+                    self.again.push(key);
+                }
+                Some(READ)
+            }
+        };
+        events.extend(ready.map(|ready| Event { key, ready }));
     }
 
-    fn report_level(&mut self, key: Key, events: &mut Vec<Event>) {
-        events.push(Event { key, ready: READ });
-        if !self.again.contains(&key) {
-            self.again.push(key);
-        }
-    }
-
-    fn received(
-        &mut self,
-        key: Key,
-        result: i32,
-        buffer: Option<u16>,
-        is_over: bool,
-        events: &mut Vec<Event>,
-    ) {
-        let Uring { watched, buffers, .. } = self;
-        let Some(watched) = watched[key.slot() as usize].as_mut() else { return };
-        let was_drained = watched.is_drained();
-        match (buffer, result) {
-            (Some(id), 1..) => buffers.append(&mut watched.held, id, result as u16),
-            (Some(id), _) => buffers.give(id),
-            (None, _) => {}
-        }
-        let mut ready = 0;
-        if is_over {
-            watched.ending = false;
-            watched.end = match -result {
-                libc::ECANCELED | libc::ENOBUFS | libc::EINTR => None,
-                code => u16::try_from(code).ok(),
-            };
-            if watched.end.is_some() {
-                ready = HUP;
-            }
-        }
-        if !watched.is_drained() {
-            ready |= HELD;
-        } else if is_over {
-            ready |= READ;
-        }
-        if is_over || was_drained {
-            events.push(Event { key, ready });
-        }
-        if !is_over && !watched.ending && watched.held.count() > MOST_HELD {
+    /// Ends receiving ahead for who does not read.
+    fn bound(&mut self, key: Key) {
+        let Some(watched) = self.watched(key) else { return };
+        if watched.held() > MOST_HELD && watched.has_under_way(Request::Receive) && !watched.ending
+        {
             watched.ending = true;
             self.cancel(key, Request::Receive);
         }
@@ -312,24 +195,6 @@ impl Uring {
         self.ring.cancel_now(request.name(key))?;
         self.take_completions();
         Ok(())
-    }
-}
-
-impl Watched {
-    fn is_drained(&self) -> bool {
-        self.held.is_empty() && self.end.is_none()
-    }
-
-    /// A send has ended. Where not all was taken, the connection has failed, and the next send tells how.
-    fn sent(&mut self, result: i32, events: &mut Vec<Event>) {
-        let wanted = self.sending.take().map_or(0, |buffer| buffer.len());
-        let key = self.key;
-        if result < 0 || (result as usize) < wanted {
-            events.push(Event { key, ready: WRITE | HUP });
-        } else if self.blocked {
-            events.push(Event { key, ready: QUEUES });
-        }
-        self.blocked = false;
     }
 }
 
@@ -382,12 +247,12 @@ impl Backend for Uring {
         }
         let watched = self.watched[key.slot() as usize].take();
         let Some(mut watched) = watched else { return };
-        self.buffers.clear(&mut watched.held);
+        watched.drop_held(&mut self.buffers);
         if let Some(buffer) = watched.sending.take() {
             let until = Instant::now() + ORPHANED;
             self.orphans.push(Orphan { name: Request::Send.name(key), _buffer: buffer, until });
         }
-        if watched.under_way == 0 {
+        if watched.is_idle() {
             return;
         }
         // what it has not seen would concern the next descriptor of this number; it can only fail
@@ -395,7 +260,7 @@ impl Backend for Uring {
         let _ = self.ring.ensure_seen(watched.asked);
         // the kernel keeps the connection open for as long as anything is under way
         for request in [Request::Receive, Request::Room, Request::End, Request::Level] {
-            if watched.under_way & request as u8 != 0 {
+            if watched.has_under_way(request) {
                 self.cancel(key, request);
             }
         }
@@ -410,8 +275,7 @@ impl Backend for Uring {
             Interest::Read => self.begin(key, Request::Receive),
             Interest::Write => self.begin(key, Request::Room),
             Interest::End => {
-                let receives =
-                    |watched: &mut Watched| watched.under_way & Request::Receive as u8 != 0;
+                let receives = |watched: &mut Watched| watched.has_under_way(Request::Receive);
                 if !self.watched(key).is_some_and(receives) {
                     self.begin(key, Request::End);
                 }
@@ -430,25 +294,13 @@ impl Backend for Uring {
         let Some(watched) = watched.filter(|watched| watched.key == key) else {
             return Received { result: Err(io::ErrorKind::WouldBlock.into()), ready: READ };
         };
-        let result = match buffers.take(&mut watched.held, bytes) {
-            0 => match watched.end.take() {
-                None => Err(io::ErrorKind::WouldBlock.into()),
-                Some(0) => Ok(0),
-                Some(code) => Err(io::Error::from_raw_os_error(code.into())),
-            },
-            count => Ok(count),
-        };
-        let ready = match watched.is_drained() {
-            false => HELD,
-            true if watched.under_way & Request::Receive as u8 != 0 => 0,
-            true => READ,
-        };
-        Received { result, ready }
+        let result = watched.take(bytes, buffers);
+        Received { result, ready: watched.receivable() }
     }
 
     fn hold_back(&mut self, key: Key) -> io::Result<bool> {
         let Some(watched) = self.watched(key) else { return Ok(true) };
-        if watched.is_drained() && watched.under_way & Request::Receive as u8 != 0 {
+        if watched.is_drained() && watched.has_under_way(Request::Receive) {
             self.end_now(key, Request::Receive)?;
         }
         let is_bare = |watched: &mut Watched| watched.is_drained() && watched.sending.is_none();
@@ -513,29 +365,9 @@ impl Drop for Uring {
     }
 }
 
-/// The kernel's form of a request.
-fn entry(request: Request, watched: &Watched) -> squeue::Entry {
-    let fd = Fd(watched.fd);
-    let poll = |events: i16| opcode::PollAdd::new(fd, events as u32).build();
-    match (request, watched.kind) {
-        (Request::Receive, _) => opcode::RecvMulti::new(fd, buffers::GROUP).build(),
-        (Request::Room, _) => poll(POLLOUT),
-        (Request::Send, _) => {
-            let bytes: &[u8] = watched.sending.as_deref().unwrap_or_default();
-            let send = opcode::Send::new(fd, bytes.as_ptr(), bytes.len() as u32);
-            send.flags(MSG_NOSIGNAL | MSG_WAITALL).build()
-        }
-        (Request::End, _) => poll(POLLRDHUP),
-        (Request::Level, Kind::Listener) => {
-            opcode::AcceptMulti::new(fd).flags(SOCK_NONBLOCK | SOCK_CLOEXEC).build()
-        }
-        (Request::Level, Kind::SharedListener) => {
-            let no_address = std::ptr::null_mut();
-            let accept = opcode::Accept::new(fd, no_address, no_address.cast());
-            accept.flags(SOCK_NONBLOCK | SOCK_CLOEXEC).build()
-        }
-        (Request::Level | Request::Cancel, _) => poll(POLLIN),
-    }
+/// Whether a poll ended with an error, or found one.
+fn is_broken(result: i32) -> bool {
+    result < 0 || result & i32::from(POLLERR | POLLHUP) != 0
 }
 
 /// What accept(2) would have returned.

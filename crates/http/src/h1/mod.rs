@@ -4,9 +4,11 @@ mod close;
 mod panics;
 mod proxy_header;
 mod read_head;
+mod rehearsal;
 mod send;
 mod serve;
 mod validate;
 mod write_head;
 
+pub use rehearsal::rehearse;
 pub use serve::Http;

@@ -462,7 +462,7 @@ fn has_post_action(request: &Request) -> bool {
     request.settings(&post_action::SETTINGS).target.is_some()
 }
 
-async fn answer_of(request: &mut Request, head: Head) -> Answer {
+pub(super) async fn answer_of(request: &mut Request, head: Head) -> Answer {
     match head {
         Head::Complete(end) => {
             request.head_end = end;

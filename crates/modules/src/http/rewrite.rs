@@ -26,7 +26,7 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 use daemun_conf as conf;
-use daemun_conf::units;
+use daemun_conf::{Span, units};
 use daemun_core::load::{Fault, Loader};
 use daemun_core::log;
 use daemun_core::module::{Contexts, Module, SettingsKey, SettingsSet};
@@ -41,6 +41,7 @@ use daemun_http::escape;
 use daemun_http::module::{Handler, HttpModule, Phase, PhaseHandler, Step};
 use daemun_http::request::{Request, Text};
 use daemun_http::status::Status;
+use daemun_http::trace::{Event, Outcome};
 use daemun_pattern::StepLimit;
 
 use condition::Condition;
@@ -49,7 +50,12 @@ use uri::Rewrite;
 
 use crate::shared::variable_name;
 
-/// A step of a block.
+/// A step of a block, and where it stands.
+struct Placed {
+    operation: Operation,
+    span: Span,
+}
+
 enum Operation {
     Rewrite(Box<Rewrite>),
     Set { target: Target, value: Script },
@@ -60,7 +66,7 @@ enum Operation {
 
 struct If {
     condition: Condition,
-    operations: Vec<Operation>,
+    operations: Vec<Placed>,
     /// Which of its location's `if` blocks it is; `None` in a server.
     location: Option<usize>,
 }
@@ -74,7 +80,7 @@ enum Target {
 
 settings! {
     pub struct Settings {
-        operations: Own<Vec<Operation>>,
+        operations: Own<Vec<Placed>>,
     }
 }
 
@@ -148,29 +154,37 @@ struct Run {
 type Flow = ControlFlow<Step>;
 
 impl Run {
-    fn all(&mut self, request: &mut Request, operations: &'static [Operation]) -> Flow {
+    fn all(&mut self, request: &mut Request, operations: &'static [Placed]) -> Flow {
         operations.iter().try_for_each(|operation| self.one(request, operation))
     }
 
-    fn one(&mut self, request: &mut Request, operation: &'static Operation) -> Flow {
-        match operation {
-            Operation::Rewrite(rewrite) => rewrite.apply(self, request),
+    fn one(&mut self, request: &mut Request, placed: &'static Placed) -> Flow {
+        let span = placed.span;
+        match &placed.operation {
+            Operation::Rewrite(rewrite) => rewrite.apply(self, request, span),
             Operation::Set { target, value } => {
                 let value = self.value(request, value);
+                note(request, span, |_| Outcome::Value(value.to_vec()));
                 target.set(request, value);
                 Flow::Continue(())
             }
             Operation::If(block) => {
                 if !block.condition.holds(self, request)? {
+                    note(request, span, |_| Outcome::Fails);
                     return Flow::Continue(());
                 }
+                note(request, span, |_| Outcome::Holds);
                 if let Some(index) = block.location {
                     request.location = &self.outer.conditional[index];
                 }
                 self.all(request, &block.operations)
             }
-            Operation::Return(answer) => Flow::Break(answer.give(request)),
+            Operation::Return(answer) => {
+                note(request, span, |_| Outcome::Answers);
+                Flow::Break(answer.give(request))
+            }
             Operation::Break => {
+                note(request, span, |_| Outcome::Ends);
                 self.is_uri_changed = false;
                 Flow::Break(self.end())
             }
@@ -275,13 +289,19 @@ impl Session for Escaping<'_> {
     }
 }
 
-fn add(loader: &mut Loader<'_>, operation: Operation) {
-    loader.settings(&SETTINGS).operations.0.push(operation);
+/// Tells a trace what a step came to.
+fn note(request: &mut Request, span: Span, outcome: impl FnOnce(&Request) -> Outcome) {
+    request.trace(|request| Event::Rewriting { span, outcome: outcome(request) });
+}
+
+fn add(loader: &mut Loader<'_>, directive: &conf::Directive, operation: Operation) {
+    let placed = Placed { operation, span: directive.span };
+    loader.settings(&SETTINGS).operations.0.push(placed);
 }
 
 fn rewrite(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {
     let rewrite = Rewrite::read(loader, directive)?;
-    add(loader, Operation::Rewrite(Box::new(rewrite)));
+    add(loader, directive, Operation::Rewrite(Box::new(rewrite)));
     Ok(())
 }
 
@@ -300,7 +320,7 @@ fn if_(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault
     }
     let inside = &mut loader.entered().settings.of_mut(&SETTINGS).operations.0;
     let operations = std::mem::take(inside);
-    add(loader, Operation::If(Box::new(If { condition, operations, location })));
+    add(loader, directive, Operation::If(Box::new(If { condition, operations, location })));
     Ok(())
 }
 
@@ -315,17 +335,17 @@ fn set(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault
         name => Target::Variable(loader.variables.define(name, Definition::Assigned, word.span)),
     };
     let value = loader.script(value)?;
-    add(loader, Operation::Set { target, value });
+    add(loader, directive, Operation::Set { target, value });
     Ok(())
 }
 
 fn return_(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {
     let answer = Answer::read(loader, directive)?;
-    add(loader, Operation::Return(answer));
+    add(loader, directive, Operation::Return(answer));
     Ok(())
 }
 
-fn break_(loader: &mut Loader<'_>, _: &conf::Directive) -> Result<(), Fault> {
-    add(loader, Operation::Break);
+fn break_(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {
+    add(loader, directive, Operation::Break);
     Ok(())
 }

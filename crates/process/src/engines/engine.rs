@@ -146,6 +146,19 @@ impl<P: Protocol, R: Runner<P>> Engine<P, R> {
         })
     }
 
+    /// Whether a connection of another generation may come. Where it is the last one that fits, the
+    /// listening sockets are left first, with what this process was woken for and nobody else.
+    pub fn makes_room(&mut self) -> bool {
+        let is_last = self.room() == 1 && !self.limits.sheds;
+        if is_last && !self.acceptor.is_paused() {
+            self.watch(Acceptor::pause);
+            for listener in 0..self.acceptor.len() {
+                while self.accept(listener).is_continue() {}
+            }
+        }
+        self.room() > 0
+    }
+
     /// Parks a connection that another generation had; it comes back where there is no room.
     pub fn adopt(&mut self, connection: Connection, wait: Wait) -> Result<(), Connection> {
         if self.is_full() {

@@ -17,22 +17,50 @@ pub struct Host<'h> {
 pub fn parse_host(text: &[u8]) -> Result<Host<'_>, Invalid> {
     let (name, port) = split_port(text)?;
     let inner = name.strip_prefix(b"[").and_then(|name| name.strip_suffix(b"]"));
-    let extra = if inner.is_some() { b':' } else { b'%' };
-    let mut needs_lowering = false;
+    let allowed = NAME | if inner.is_some() { COLON } else { PERCENT };
+    let mut seen = 0;
     let mut previous = 0;
     for &byte in inner.unwrap_or(name) {
-        needs_lowering |= byte.is_ascii_uppercase();
-        let allowed =
-            byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte) || byte == extra;
-        if !allowed || (byte == b'.' && previous == b'.') {
+        let class = CLASSES[usize::from(byte)];
+        if class & allowed == 0 || (byte == b'.' && previous == b'.') {
             return Err(Invalid);
         }
+        seen |= class;
         previous = byte;
     }
+    let needs_lowering = seen & UPPER != 0;
     let name = name.strip_suffix(b".").unwrap_or(name);
     match name.is_empty() {
         true => Err(Invalid),
         false => Ok(Host { name, port, needs_lowering }),
+    }
+}
+
+/// What a byte may be: part of any host, an upper-case letter, part of an address in brackets, part of a name.
+const NAME: u8 = 1;
+const UPPER: u8 = 1 << 1;
+const COLON: u8 = 1 << 2;
+const PERCENT: u8 = 1 << 3;
+
+static CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        classes[byte] = class_of(byte as u8);
+        byte += 1;
+    }
+    classes
+};
+
+const fn class_of(byte: u8) -> u8 {
+    match byte {
+        b'A'..=b'Z' => NAME | UPPER,
+        b'a'..=b'z' | b'0'..=b'9' => NAME,
+        b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' => NAME,
+        b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' => NAME,
+        b':' => COLON,
+        b'%' => PERCENT,
+        _ => 0,
     }
 }
 

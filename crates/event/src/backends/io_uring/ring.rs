@@ -157,3 +157,17 @@ pub(super) fn why_not(error: io::Error) -> OpenError {
     };
     OpenError::Unsupported { reason: reason.to_owned() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_system_forbids_is_told_from_what_went_wrong() {
+        let told = |code| why_not(io::Error::from_raw_os_error(code)).to_string();
+        assert_eq!(told(libc::EPERM), "this system forbids io_uring");
+        assert_eq!(told(libc::ENOSYS), "this kernel has no io_uring");
+        let failed = why_not(io::Error::from_raw_os_error(libc::EMFILE));
+        assert!(matches!(failed, OpenError::Io(_)));
+    }
+}

@@ -3,6 +3,7 @@
 use daemun_http::credentials::decode_base64;
 use sha_crypt::{PasswordVerifier, ShaCrypt};
 use sha1::{Digest, Sha1};
+use yescrypt::Yescrypt;
 
 use super::{des, md5};
 
@@ -48,14 +49,12 @@ fn is_ssha(password: &[u8], encoded: &[u8]) -> bool {
 }
 
 fn verify_modular(password: &[u8], hash: &str) -> Result<bool, UnknownForm> {
-    match hash.get(..4) {
-        Some("$2a$" | "$2b$" | "$2x$" | "$2y$") => {
-            bcrypt::verify(password, hash).map_err(|_| UnknownForm)
-        }
-        Some(start) if start.starts_with("$5$") || start.starts_with("$6$") => {
-            let hash = sha_crypt::PasswordHash::new(hash).map_err(|_| UnknownForm)?;
-            Ok(ShaCrypt::default().verify_password(password, &hash).is_ok())
-        }
+    let is_right =
+        |verifier: &dyn PasswordVerifier<str>| Ok(verifier.verify_password(password, hash).is_ok());
+    match hash[1..].split('$').next() {
+        Some("2a" | "2b" | "2x" | "2y") => bcrypt::verify(password, hash).map_err(|_| UnknownForm),
+        Some("5" | "6") => is_right(&ShaCrypt::default()),
+        Some("y") => is_right(&Yescrypt::default()),
         _ => Err(UnknownForm),
     }
 }
@@ -75,6 +74,7 @@ mod tests {
             "sa3tHJ3/KuYvI",
             "$5$saltstring$OH4IDuTlsuTYPdED1gsuiRMyTAwNlRWyA6Xr3I4/dQ5",
             "$6$rounds=1000$abc$vw5PRczzmm7dyJhZWNpaLcy/M.HywGlo.UsELxKYV/ZI4356.iT3zYgbwHVzPSnvkT2lVlMoWMoJdUSLcmUNg.",
+            "$y$j75$saltsalt$eWasoMp7uF0.AeHT3DZ8Zkum32fPmPJWiMVRQdwiBb4",
             "$2y$04$2j9L6RQZWiLlUyM.XSpR1O4xhx/qsu3oycGjxBUKYcIWU530ke39a",
         ] {
             assert_eq!(verify(b"password", hash.as_bytes()), Ok(true), "{hash}");

@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 
 use daemun_conf as conf;
+use daemun_conf::Span;
 use daemun_core::load::{Fault, Loader};
 use daemun_core::log;
 use daemun_core::named_pattern::NamedPattern;
@@ -10,8 +11,9 @@ use daemun_core::script::Script;
 use daemun_http::module::Step;
 use daemun_http::request::{Request, Text};
 use daemun_http::status::Status;
+use daemun_http::trace::Outcome;
 
-use super::{Flow, Run, value_of};
+use super::{Flow, Run, note, value_of};
 
 pub(super) struct Rewrite {
     pattern: Box<NamedPattern>,
@@ -64,11 +66,12 @@ impl Rewrite {
         Ok(Rewrite { pattern, replacement, keeps_args, after })
     }
 
-    pub fn apply(&'static self, run: &mut Run, request: &mut Request) -> Flow {
+    pub fn apply(&'static self, run: &mut Run, request: &mut Request, span: Span) -> Flow {
         let uri = std::mem::take(&mut request.uri);
         let is_match = run.matches(request, &self.pattern, &uri);
         request.uri = uri;
         if !is_match? {
+            note(request, span, |_| Outcome::Fails);
             return Flow::Continue(());
         }
         request.internal = true;
@@ -81,11 +84,13 @@ impl Rewrite {
                     let url = Text(&url);
                     log!(request.log(), Notice, *request, "rewritten redirect: \"{}\"", url);
                 }
+                note(request, span, |_| Outcome::Redirect(url.clone()));
                 request.response.location = Some(url.into());
                 Flow::Break(Step::Status(*status))
             }
             Replacement::Uri { path, args } => {
                 self.replace(request, path, args.as_ref());
+                note(request, span, |request| Outcome::Uri(request.uri.clone()));
                 self.after_replacement(run, request)
             }
         }

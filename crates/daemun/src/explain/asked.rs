@@ -1,0 +1,102 @@
+//! The request to explain, as the command line has it.
+
+/// `GET http://HOST:PORT/PATH`; the method, and everything before the path, may be left out.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Asked {
+    pub method: String,
+    /// As the Host field has it, with a port that is not 80.
+    pub host: String,
+    /// Where the URL names one.
+    pub port: Option<u16>,
+    pub target: String,
+    /// `Name: value`.
+    pub fields: Vec<String>,
+}
+
+impl Asked {
+    pub fn read(request: &str, fields: &[String]) -> Result<Asked, String> {
+        let (method, url) = match request.split_once(' ') {
+            Some((method, url)) => (method, url.trim_start()),
+            None => ("GET", request),
+        };
+        let invalid = || format!("\"{request}\" is no request: try 'GET http://localhost/path'");
+        if url.starts_with("https://") {
+            return Err("requests over TLS cannot be explained yet".to_owned());
+        }
+        let (host, target) = match url.strip_prefix("http://") {
+            None if url.starts_with('/') => ("localhost", url),
+            None => return Err(invalid()),
+            Some(rest) => match rest.find(['/', '?']) {
+                Some(end) => rest.split_at(end),
+                None => (rest, "/"),
+            },
+        };
+        if host.is_empty() || [method, target].iter().any(|part| part.contains(char::is_whitespace))
+        {
+            return Err(invalid());
+        }
+        let port = match host.rsplit_once(':') {
+            Some((_, port)) if !port.ends_with(']') => Some(port.parse().map_err(|_| invalid())?),
+            _ => None,
+        };
+        let target = if target.starts_with('?') { format!("/{target}") } else { target.to_owned() };
+        Ok(Asked {
+            method: method.to_owned(),
+            host: host.to_owned(),
+            port,
+            target,
+            fields: fields.to_vec(),
+        })
+    }
+
+    /// The request's head; a Host among the fields takes the place of the URL's.
+    pub fn text(&self) -> Vec<u8> {
+        let mut text = format!("{} {} HTTP/1.1\r\n", self.method, self.target);
+        let is_host = |field: &String| field.to_ascii_lowercase().starts_with("host:");
+        if !self.fields.iter().any(is_host) {
+            text += &format!("Host: {}\r\n", self.host);
+        }
+        for field in &self.fields {
+            text += &format!("{field}\r\n");
+        }
+        text += "\r\n";
+        text.into_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(request: &str) -> Result<(String, String, Option<u16>, String), String> {
+        let asked = Asked::read(request, &[])?;
+        Ok((asked.method, asked.host, asked.port, asked.target))
+    }
+
+    #[test]
+    fn what_is_left_out_is_filled_in() {
+        let expected = |method: &str, host: &str, port, target: &str| {
+            Ok((method.to_owned(), host.to_owned(), port, target.to_owned()))
+        };
+        for (text, answer) in [
+            ("GET http://a.example/b?c", expected("GET", "a.example", None, "/b?c")),
+            ("HEAD http://a:8080", expected("HEAD", "a:8080", Some(8080), "/")),
+            ("http://[::1]?x", expected("GET", "[::1]", None, "/?x")),
+            ("/only/a/path", expected("GET", "localhost", None, "/only/a/path")),
+        ] {
+            assert_eq!(read(text), answer, "{text}");
+        }
+        for text in
+            ["GET", "GET path", "GET http:///a", "GET https://a/", "GET http://a:b/", "GET /a b"]
+        {
+            assert!(read(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_host_field_goes_before_the_address() {
+        let fields = ["host: b.example".to_owned(), "X-A: 1".to_owned()];
+        let asked = Asked::read("http://127.0.0.1:81/", &fields).unwrap();
+        assert_eq!(asked.text(), b"GET / HTTP/1.1\r\nhost: b.example\r\nX-A: 1\r\n\r\n");
+    }
+}

@@ -1,0 +1,163 @@
+//! `daemun -t --lint`: configurations that are valid and mean something else than they seem.
+//!
+//! A rule is a file in `rules/` and a line in [`rules::ALL`]. It looks at what stands in the files, by way of an
+//! [`Outline`], and where that is not enough at the configuration that was built. What it finds comes with a request
+//! that shows the effect. A comment on the line of a finding, or on the line before, silences it:
+//!
+//! ```nginx
+//! # daemun-lint: allow status-exposed only the monitoring network reaches this port
+//! stub_status;
+//! ```
+
+mod allowances;
+mod guards;
+mod header;
+mod outline;
+mod patterns;
+mod report;
+mod rules;
+mod sample;
+
+use daemun_conf::{Files, Span};
+use daemun_core::listen::Address;
+use daemun_core::settings::ProcessSettings;
+use daemun_http::config::HttpConfig;
+use daemun_process::Cycle;
+use daemun_sys::limits::{self, Resource};
+
+pub use outline::{Outline, Scope};
+pub use report::Format;
+
+use crate::program::Configuration;
+
+/// Something to warn of.
+struct Rule {
+    /// In lower case with dashes, for `allow`.
+    code: &'static str,
+    /// What goes wrong, for whoever meets the rule for the first time.
+    explanation: &'static str,
+    find: fn(&Site<'_>) -> Vec<Finding>,
+}
+
+/// What rules look at.
+struct Site<'s> {
+    outline: &'s Outline<'s>,
+    http: &'s HttpConfig,
+    settings: &'s ProcessSettings,
+    /// How many descriptors a process may have before `worker_rlimit_nofile`.
+    descriptors: u64,
+}
+
+/// A place in the user's files that a rule warns of.
+struct Finding {
+    message: String,
+    span: Span,
+    example: Example,
+}
+
+/// A request, and what it brings to light.
+struct Example {
+    /// With a port, unless that is 80.
+    host: String,
+    uri: String,
+    /// `Name: value`.
+    fields: Vec<String>,
+    effect: String,
+}
+
+impl Example {
+    fn with(mut self, field: impl Into<String>) -> Example {
+        self.fields.push(field.into());
+        self
+    }
+
+    /// The same for another host.
+    fn at(mut self, host: &str, address: &Address) -> Example {
+        self.host = match address.port() {
+            Some(80) | None => host.to_owned(),
+            Some(port) => format!("{host}:{port}"),
+        };
+        self
+    }
+
+    fn shows(mut self, effect: impl Into<String>) -> Example {
+        self.effect = effect.into();
+        self
+    }
+}
+
+/// What the rules have to say of a configuration, in the order of its text.
+pub struct Verdict<'c> {
+    files: &'c Files,
+    findings: Vec<(&'static Rule, Finding)>,
+}
+
+/// Asks every rule.
+pub fn lint(cycle: &Cycle<Configuration>) -> Verdict<'_> {
+    let configuration = &cycle.configuration;
+    let outline = Outline::of(&configuration.directives);
+    let site = Site {
+        outline: &outline,
+        http: &configuration.http,
+        settings: &cycle.settings,
+        descriptors: limits::limit(Resource::Descriptors).map_or(u64::MAX, |(soft, _)| soft),
+    };
+    let files = &configuration.files;
+    let of_rule = |rule: &'static Rule| (rule.find)(&site).into_iter().map(move |one| (rule, one));
+    let mut findings: Vec<_> = rules::ALL.iter().copied().flat_map(of_rule).collect();
+    allowances::apply(files, &mut findings);
+    findings.sort_by_cached_key(|(_, finding)| files.reading_order(finding.span));
+    Verdict { files, findings }
+}
+
+impl Verdict<'_> {
+    pub fn count(&self) -> usize {
+        self.findings.len()
+    }
+
+    /// What `--lint` prints.
+    pub fn report(&self, format: Format, program: &str) -> String {
+        report::write(self, format, program)
+    }
+}
+
+#[cfg(test)]
+mod testing {
+    use std::path::PathBuf;
+
+    use daemun_conf::Files;
+
+    use super::lint;
+    use crate::cli::{Options, Places};
+    use crate::identity::DAEMUN;
+    use crate::program::Server;
+
+    /// The codes that a configuration sets off. One without an `http` block is the content of one.
+    pub(super) fn codes(text: &str) -> Vec<&'static str> {
+        let text = match text.contains("http {") {
+            true => text.to_owned(),
+            false => format!("events {{ }} http {{ access_log off; {text} }}"),
+        };
+        let path = PathBuf::from("/nowhere/daemun.conf");
+        let server = Server {
+            identity: &DAEMUN,
+            options: Options { test: true, quiet: true, ..Options::default() },
+            places: Places {
+                prefix: "/nowhere".into(),
+                configuration: Some(path.clone()),
+                configuration_folder: "/nowhere".into(),
+                error_log: None,
+            },
+        };
+        let mut files = Files::default();
+        files.pretend(path, text.into_bytes());
+        let cycle = server.load_with(files).unwrap();
+        lint(&cycle).findings.iter().map(|(rule, _)| rule.code).collect()
+    }
+
+    /// Checks that a rule warns of the one configuration and not of the other.
+    pub(super) fn check(code: &str, bad: &str, good: &str) {
+        assert_eq!(codes(bad), [code], "{bad}");
+        assert_eq!(codes(good), <[&str; 0]>::default(), "{good}");
+    }
+}

@@ -1,0 +1,153 @@
+//! Findings as text, JSON and SARIF.
+
+use std::fmt::Write;
+
+use daemun_conf::{Diagnostic, Files, Severity, Span};
+use serde_json::{Value, json};
+
+use super::{Example, Finding, Rule, Verdict, allowances, rules};
+
+/// What `--lint` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    Text,
+    Json,
+    /// SARIF 2.1.0, which code hosts show beside the lines.
+    Sarif,
+}
+
+pub(super) fn write(verdict: &Verdict<'_>, format: Format, program: &str) -> String {
+    match format {
+        Format::Text => text(verdict, program),
+        Format::Json => format!("{:#}\n", json(verdict)),
+        Format::Sarif => format!("{:#}\n", sarif(verdict)),
+    }
+}
+
+fn text(verdict: &Verdict<'_>, program: &str) -> String {
+    let mut out = String::new();
+    for (rule, finding) in &verdict.findings {
+        let diagnostic = Diagnostic {
+            severity: Severity::Warn,
+            message: format!("{} [{}]", finding.message, rule.code),
+            span: Some(finding.span),
+            help: None,
+        };
+        out.push_str(&diagnostic.render(program, verdict.files));
+        // A string takes whatever is written to it.
+        let _ = writeln!(out, "   why: {}", rule.explanation);
+        let _ = writeln!(out, "   example: {}", request(&finding.example));
+        let _ = writeln!(out, "            {}\n", finding.example.effect);
+    }
+    for complaint in allowances::complaints(verdict.files) {
+        let _ = writeln!(out, "{program}: [warn] {complaint}");
+    }
+    let _ = match verdict.count() {
+        0 => writeln!(out, "no findings"),
+        1 => writeln!(out, "1 finding"),
+        count => writeln!(out, "{count} findings"),
+    };
+    out
+}
+
+/// As `--explain` takes it.
+fn request(example: &Example) -> String {
+    let mut text = format!("'GET http://{}{}'", example.host, example.uri);
+    for field in &example.fields {
+        let _ = write!(text, " -H '{field}'");
+    }
+    text
+}
+
+fn json(verdict: &Verdict<'_>) -> Value {
+    let findings = verdict.findings.iter().map(|(rule, finding)| {
+        let place = Place::of(finding.span, verdict.files);
+        json!({
+            "code": rule.code,
+            "message": finding.message,
+            "explanation": rule.explanation,
+            "file": place.file,
+            "line": place.line,
+            "column": place.column,
+            "end_column": place.end_column,
+            "example": {
+                "method": "GET",
+                "host": finding.example.host,
+                "uri": finding.example.uri,
+                "headers": finding.example.fields,
+                "effect": finding.example.effect,
+            },
+        })
+    });
+    json!({
+        "findings": findings.collect::<Vec<_>>(),
+        "complaints": allowances::complaints(verdict.files),
+    })
+}
+
+fn sarif(verdict: &Verdict<'_>) -> Value {
+    let rules: Vec<_> = rules::ALL.iter().map(|rule| described(rule)).collect();
+    let results: Vec<_> = verdict
+        .findings
+        .iter()
+        .map(|(rule, finding)| result(rule, finding, verdict.files))
+        .collect();
+    json!({
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [{
+            "tool": { "driver": {
+                "name": "daemun",
+                "version": env!("CARGO_PKG_VERSION"),
+                "rules": rules,
+            } },
+            "results": results,
+        }],
+    })
+}
+
+fn described(rule: &Rule) -> Value {
+    json!({ "id": rule.code, "shortDescription": { "text": rule.explanation } })
+}
+
+fn result(rule: &Rule, finding: &Finding, files: &Files) -> Value {
+    let place = Place::of(finding.span, files);
+    let Finding { message, example, .. } = finding;
+    json!({
+        "ruleId": rule.code,
+        "level": "warning",
+        "message": { "text": format!("{message}. {}: {}", request(example), example.effect) },
+        "locations": [{ "physicalLocation": {
+            "artifactLocation": { "uri": place.file },
+            "region": {
+                "startLine": place.line,
+                "startColumn": place.column,
+                "endColumn": place.end_column,
+            },
+        } }],
+    })
+}
+
+/// A span for programs.
+struct Place {
+    file: String,
+    line: u32,
+    column: u32,
+    /// One past the last character.
+    end_column: u32,
+}
+
+impl Place {
+    fn of(span: Span, files: &Files) -> Place {
+        let position = files.position(span);
+        let spelled = &position.file.text()[span.start as usize..span.end as usize];
+        let width =
+            String::from_utf8_lossy(spelled).lines().next().map_or(0, |line| line.chars().count());
+        Place {
+            file: position.file.name().display().to_string(),
+            line: position.line,
+            column: position.column,
+            end_column: position.column + width as u32,
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! A decoded URI, or a part of one, in a header field or a redirect.
+
+use daemun_conf::{Directive, Word};
+
+use crate::lint::patterns::{self, Written};
+use crate::lint::sample::uri_of;
+use crate::lint::{Example, Finding, Rule, Scope, Site};
+
+pub(super) static RULE: Rule = Rule {
+    code: "decoded-in-header",
+    explanation: "$uri and captures of it are decoded, so that %0D%0A in a request ends the header field and begins \
+                  another; $request_uri is as it came",
+    find,
+};
+
+fn find(site: &Site<'_>) -> Vec<Finding> {
+    let written = patterns::all(site.outline);
+    let scopes = site.outline.scopes();
+    scopes
+        .flat_map(|scope| {
+            let written = &written;
+            scope.directives().iter().filter_map(move |one| look_at(scope, one, written))
+        })
+        .collect()
+}
+
+fn look_at(scope: Scope<'_>, directive: &Directive, written: &[Written<'_>]) -> Option<Finding> {
+    let value = value_of(directive)?;
+    let text = value.to_str_lossy();
+    let mut names = references(&text);
+    let name = names.find(|name| is_decoded(scope, directive, name, written))?;
+    let uri = format!("{}x%0D%0AX-Injected:%20yes", with_slash(uri_of(scope)));
+    let effect = "is answered with a header field \"X-Injected: yes\"";
+    let example = Example::of(scope, uri).shows(effect);
+    let message = format!("\"${name}\" is decoded, and a line break in it is sent as one");
+    Some(Finding { message, span: value.span, example })
+}
+
+fn with_slash(mut uri: String) -> String {
+    if !uri.ends_with('/') && !uri.contains('.') {
+        uri.push('/');
+    }
+    uri
+}
+
+/// The part of a directive that becomes a header field.
+fn value_of(directive: &Directive) -> Option<&Word> {
+    let redirects = |code: &Word| matches!(&*code.text, b"301" | b"302" | b"303" | b"307" | b"308");
+    match (&*directive.name.text, &*directive.args) {
+        (b"return", [url]) => Some(url),
+        (b"return", [code, url]) if redirects(code) => Some(url),
+        (b"add_header", [_, value, ..]) => Some(value),
+        (b"rewrite", [_, url, rest @ ..]) => {
+            let is_flagged = rest.iter().any(|flag| *flag == "redirect" || *flag == "permanent");
+            let is_url = url.text.starts_with(b"http") || url.text.starts_with(b"$scheme");
+            (is_flagged || is_url).then_some(url)
+        }
+        _ => None,
+    }
+}
+
+/// The names after dollar signs.
+fn references(text: &str) -> impl Iterator<Item = String> {
+    text.split('$').skip(1).map(|rest| {
+        let rest = rest.strip_prefix('{').unwrap_or(rest);
+        rest.chars().take_while(|letter| letter.is_ascii_alphanumeric() || *letter == '_').collect()
+    })
+}
+
+fn is_decoded(
+    scope: Scope<'_>,
+    directive: &Directive,
+    name: &str,
+    written: &[Written<'_>],
+) -> bool {
+    let is_number = name.bytes().all(|byte| byte.is_ascii_digit()) && !name.is_empty();
+    match name {
+        "uri" | "document_uri" => true,
+        // Captures in a rewrite's redirect are escaped.
+        _ if directive.name == "rewrite" => false,
+        _ if is_number => pattern_in_force(scope, written).is_some_and(takes_line_breaks),
+        _ => written.iter().any(|pattern| {
+            let text = String::from_utf8_lossy(pattern.text);
+            takes_line_breaks(pattern) && text.contains(&format!("<{name}>"))
+        }),
+    }
+}
+
+/// The pattern of the block, or of the one around it, whose groups `$1` and the like are.
+fn pattern_in_force<'w, 'o>(
+    scope: Scope<'o>,
+    written: &'w [Written<'o>],
+) -> Option<&'w Written<'o>> {
+    scope.outwards().find_map(|scope| {
+        let opener = scope.opener()?;
+        written.iter().find(|one| opener.args.iter().any(|word| std::ptr::eq(word, one.word)))
+    })
+}
+
+/// It looks at a decoded URI, and has a class that a line break belongs to; a dot has not.
+fn takes_line_breaks(pattern: &Written<'_>) -> bool {
+    let text = String::from_utf8_lossy(pattern.text);
+    let is_wide = ["[^", r"\s", r"\W", r"\D", "(?s"].iter().any(|wide| text.contains(wide));
+    matches!(pattern.subject, b"$uri" | b"$document_uri") && is_wide
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::lint::testing::check;
+
+    #[test]
+    fn redirects_take_the_uri_as_it_came() {
+        let server = |inside: &str| format!("server {{ listen 8080; root /srv; {inside} }}");
+        let good = server(
+            "location /a/ { return 301 https://$host$request_uri; }
+             location ~ ^/b/(.*)$ { return 301 /c/$1; }
+             location ~ ^/d/([^/]*)$ { rewrite ^/d/(.*)$ /e/$1 permanent; }",
+        );
+        for bad in [
+            "return 301 https://$host$uri;",
+            "location / { add_header X-Path $document_uri; }",
+            "location ~ ^/b/([^/]*)$ { return 302 /c/$1; }",
+            "location ~ ^/b/(?<part>[^/]*)$ { add_header X-Part $part; }",
+            "rewrite ^ https://other.example${uri}? permanent;",
+        ] {
+            check("decoded-in-header", &server(bad), &good);
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! A watched descriptor, and what is asked of the kernel for it.
+
+use std::os::fd::RawFd;
+
+use io_uring::types::Fd;
+use io_uring::{opcode, squeue};
+use libc::{MSG_NOSIGNAL, MSG_WAITALL, POLLIN, POLLOUT, POLLRDHUP, SOCK_CLOEXEC, SOCK_NONBLOCK};
+
+use super::buffers::{self, Buffers, Held};
+use crate::Buffer;
+use crate::sources::{HELD, HUP, Key, QUEUES, READ, WRITE};
+
+/// What is asked of the kernel. With a [`Key`] it names the request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Request {
+    Receive = 1,
+    Room = 2,
+    End = 4,
+    /// Of what is level-triggered: that it is readable, or connections.
+    Level = 8,
+    Send = 16,
+    /// Its completion tells nothing.
+    Cancel = 0,
+}
+
+/// Where a request stands in its name: above any slot, below the generation.
+const PLACE: u32 = 27;
+
+impl Request {
+    pub(super) fn name(self, key: Key) -> u64 {
+        debug_assert!(key.slot() < 1 << PLACE);
+        key.to_bits() | (self as u64) << PLACE
+    }
+
+    pub(super) fn parse(name: u64) -> (Request, Key) {
+        let request = match (name >> PLACE) & 0x1f {
+            1 => Request::Receive,
+            2 => Request::Room,
+            4 => Request::End,
+            8 => Request::Level,
+            16 => Request::Send,
+            _ => Request::Cancel,
+        };
+        (request, Key::from_bits(name & !(0x1f << PLACE)))
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Stream,
+    Readable,
+    Listener,
+    /// Others accept from it too: one at a time, so that they get their share.
+    SharedListener,
+}
+
+pub(super) struct Watched {
+    pub(super) key: Key,
+    pub(super) fd: RawFd,
+    pub(super) kind: Kind,
+    /// Bits of [`Request`].
+    under_way: u8,
+    /// The receive is being cancelled.
+    pub(super) ending: bool,
+    /// The number of the last request.
+    pub(super) asked: u64,
+    held: Held,
+    /// How receiving ended, which is told after all that is held: zero bytes or an errno.
+    end: Option<u16>,
+    /// What the kernel has yet to send.
+    pub(super) sending: Option<Buffer>,
+    /// Somebody has to be told once that is done.
+    pub(super) blocked: bool,
+}
+
+impl Watched {
+    pub(super) fn new(key: Key, fd: RawFd, kind: Kind) -> Watched {
+        Watched {
+            key,
+            fd,
+            kind,
+            under_way: 0,
+            ending: false,
+            asked: 0,
+            held: Held::NOTHING,
+            end: None,
+            sending: None,
+            blocked: false,
+        }
+    }
+
+    pub(super) fn has_under_way(&self, request: Request) -> bool {
+        self.under_way & request as u8 != 0
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.under_way == 0
+    }
+
+    /// The kernel's form of a request, which is under way from now on. It points to nothing, except
+    /// a send to `sending`.
+    pub(super) fn begin(&mut self, request: Request) -> squeue::Entry {
+        self.under_way |= request as u8;
+        self.entry(request).user_data(request.name(self.key))
+    }
+
+    pub(super) fn is_over(&mut self, request: Request) {
+        self.under_way &= !(request as u8);
+    }
+
+    /// All that was received has been taken, and nothing else is to be told.
+    pub(super) fn is_drained(&self) -> bool {
+        self.held.is_empty() && self.end.is_none()
+    }
+
+    /// Buffers that it holds.
+    pub(super) fn held(&self) -> u16 {
+        self.held.count()
+    }
+
+    /// A completion of the receive: the readiness to report.
+    pub(super) fn received(
+        &mut self,
+        result: i32,
+        buffer: Option<u16>,
+        buffers: &mut Buffers,
+    ) -> Option<u8> {
+        let was_drained = self.is_drained();
+        match (buffer, result) {
+            (Some(id), 1..) => buffers.append(&mut self.held, id, result as u16),
+            (Some(id), _) => buffers.give(id),
+            (None, _) => {}
+        }
+        if self.has_under_way(Request::Receive) {
+            return (was_drained && !self.is_drained()).then_some(HELD);
+        }
+        self.ending = false;
+        self.end = match -result {
+            libc::ECANCELED | libc::ENOBUFS | libc::EINTR => None,
+            code => u16::try_from(code).ok(),
+        };
+        let ended = if self.end.is_some() { HUP } else { 0 };
+        Some(ended | if self.is_drained() { READ } else { HELD })
+    }
+
+    /// Moves what was received to `bytes`.
+    pub(super) fn take(
+        &mut self,
+        bytes: &mut [u8],
+        buffers: &mut Buffers,
+    ) -> std::io::Result<usize> {
+        match buffers.take(&mut self.held, bytes) {
+            0 => match self.end.take() {
+                None => Err(std::io::ErrorKind::WouldBlock.into()),
+                Some(0) => Ok(0),
+                Some(code) => Err(std::io::Error::from_raw_os_error(code.into())),
+            },
+            count => Ok(count),
+        }
+    }
+
+    /// What a receive may yield, as readiness.
+    pub(super) fn receivable(&self) -> u8 {
+        match self.is_drained() {
+            false => HELD,
+            true if self.has_under_way(Request::Receive) => 0,
+            true => READ,
+        }
+    }
+
+    pub(super) fn drop_held(&mut self, buffers: &mut Buffers) {
+        buffers.clear(&mut self.held);
+    }
+
+    /// A send has ended: the readiness to report. Where not all was taken, the connection has failed,
+    /// and the next send tells how.
+    pub(super) fn sent(&mut self, result: i32) -> Option<u8> {
+        let wanted = self.sending.take().map_or(0, |buffer| buffer.len());
+        let blocked = std::mem::take(&mut self.blocked);
+        if usize::try_from(result).is_ok_and(|sent| sent >= wanted) {
+            return blocked.then_some(QUEUES);
+        }
+        Some(WRITE | HUP)
+    }
+
+    fn entry(&self, request: Request) -> squeue::Entry {
+        let fd = Fd(self.fd);
+        let poll = |events: i16| opcode::PollAdd::new(fd, events as u32).build();
+        match (request, self.kind) {
+            (Request::Receive, _) => opcode::RecvMulti::new(fd, buffers::GROUP).build(),
+            (Request::Room, _) => poll(POLLOUT),
+            (Request::End, _) => poll(POLLRDHUP),
+            (Request::Send, _) => {
+                let bytes: &[u8] = self.sending.as_deref().unwrap_or_default();
+                let send = opcode::Send::new(fd, bytes.as_ptr(), bytes.len() as u32);
+                send.flags(MSG_NOSIGNAL | MSG_WAITALL).build()
+            }
+            (Request::Level, Kind::Listener) => {
+                opcode::AcceptMulti::new(fd).flags(SOCK_NONBLOCK | SOCK_CLOEXEC).build()
+            }
+            (Request::Level, Kind::SharedListener) => {
+                let no_address = std::ptr::null_mut();
+                let accept = opcode::Accept::new(fd, no_address, no_address.cast());
+                accept.flags(SOCK_NONBLOCK | SOCK_CLOEXEC).build()
+            }
+            (Request::Level | Request::Cancel, _) => poll(POLLIN),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_watched_connection_is_small() {
+        assert_eq!(size_of::<Option<Watched>>(), 64);
+    }
+
+    #[test]
+    fn a_request_is_found_by_its_name() {
+        let key = Key::from_bits(0xffff_fff7_07ff_fff1);
+        for request in [Request::Receive, Request::Room, Request::End, Request::Send] {
+            let (parsed, of) = Request::parse(request.name(key));
+            assert!(parsed == request && of == key);
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! `-t --lint`: each rule's example request, sent to daemun and to Debian's nginx, shows what the rule warns of.
+
+use daemun_tests::{Answer, Server, Setup};
+use serde_json::Value;
+
+const NGINX: &str = "/usr/sbin/nginx";
+
+/// A rule, the content of an `http` block that it warns of, and how one tells its effect.
+struct Case {
+    code: &'static str,
+    http: &'static str,
+    shows: fn(&Answer, &Server) -> bool,
+}
+
+const CASES: &[Case] = &[
+    Case {
+        code: "alias-slash",
+        http: "server { listen 127.0.0.1:{port}; root {dir}/html; location /i { alias {dir}/i/; } }",
+        shows: |answer, _| answer.text() == "above",
+    },
+    Case {
+        code: "alias-slash",
+        http: "server { listen 127.0.0.1:{port}; root {dir}/html; location /i { alias {dir}/i; } }",
+        shows: |answer, _| answer.text() == "neighbour",
+    },
+    Case {
+        code: "alias-slash",
+        http: "server { listen 127.0.0.1:{port}; root {dir}/html; location /i/ { alias {dir}/i; } }",
+        shows: |answer, server| answer.status == 404 && server.folder().path("i/file.txt").exists(),
+    },
+    Case {
+        code: "add-header-dropped",
+        http: "server { listen 127.0.0.1:{port}; root {dir}/html; add_header X-A a;
+                   location / { add_header X-B b; } }",
+        shows: |answer, _| answer.header("X-A").is_none() && answer.header("X-B") == Some("b"),
+    },
+    Case {
+        code: "header-not-always",
+        http: "server { listen 127.0.0.1:{port}; root {dir}/html; add_header X-Frame-Options DENY; }",
+        shows: |answer, _| answer.status == 404 && answer.header("X-Frame-Options").is_none(),
+    },
+    Case {
+        code: "if-in-location",
+        http: "server { listen 127.0.0.1:{port}; root {dir}/html;
+                   location = /a { try_files /index.html =404; if ($arg_long) { expires 1h; } } }",
+        shows: |answer, _| answer.status == 404,
+    },
+    Case {
+        code: "if-in-location",
+        http: "server { listen 127.0.0.1:{port}; root {dir}/html;
+                   location / { if ($uri) { add_header X-A a; } # daemun-lint: allow if-in-location the other
+
+                       if ($arg_b) { add_header X-B b; } } }",
+        shows: |answer, _| answer.header("X-A").is_none() && answer.header("X-B") == Some("b"),
+    },
+    Case {
+        code: "allow-without-deny",
+        http: "server { listen 127.0.0.1:{port}; root {dir}/html; location / { allow 192.0.2.1; } }",
+        shows: |answer, _| answer.status == 200,
+    },
+    Case {
+        code: "return-before-access",
+        http: "server { listen 127.0.0.1:{port}; location / { deny all; return 200 secret; } }",
+        shows: |answer, _| answer.text() == "secret",
+    },
+    Case {
+        code: "decoded-in-header",
+        http: "server { listen 127.0.0.1:{port}; return 301 https://other.example$uri; }",
+        shows: |answer, _| answer.header("X-Injected") == Some("yes"),
+    },
+    Case {
+        code: "decoded-in-header",
+        http: "server { listen 127.0.0.1:{port}; root {dir}/html;
+                   location ~ ^/b/([^/]*)$ { add_header X-Part $1 always; return 204; } }",
+        shows: |answer, _| answer.header("X-Injected") == Some("yes"),
+    },
+    Case {
+        code: "unanchored-pattern",
+        http: r"server { listen 127.0.0.1:{port}; root {dir}/html;
+                   if ($http_origin ~ example\.com) { return 200 welcome; } }",
+        shows: |answer, _| answer.text() == "welcome",
+    },
+    Case {
+        code: "unanchored-pattern",
+        http: r"server { listen 127.0.0.1:{port}; root {dir}/html; valid_referers server_names ~\.example\.;
+                   if ($invalid_referer) { return 403; } }",
+        shows: |answer, _| answer.status == 200,
+    },
+    Case {
+        code: "location-shadowed",
+        http: "server { listen 127.0.0.1:{port}; location ~ ^/adm { return 200 pattern; }
+                   location /admin/ { return 200 prefix; } }",
+        shows: |answer, _| answer.text() == "pattern",
+    },
+    Case {
+        code: "location-unreachable",
+        http: "server { listen 127.0.0.1:{port}; return 200 server; location /a/ { return 200 location; } }",
+        shows: |answer, _| answer.text() == "server",
+    },
+    Case {
+        code: "location-unreachable",
+        http: "server { listen 127.0.0.1:{port}; root {dir}/html; location @lost { return 200 lost; } }",
+        shows: |answer, _| answer.status == 404,
+    },
+    Case {
+        code: "real-ip-from-everyone",
+        http: "server { listen 127.0.0.1:{port}; set_real_ip_from 0.0.0.0/0; return 200 $remote_addr; }",
+        shows: |answer, _| answer.text() == "192.0.2.1",
+    },
+    Case {
+        code: "referers-none",
+        http: "server { listen 127.0.0.1:{port}; root {dir}/html; valid_referers none *.example.com;
+                   if ($invalid_referer) { return 403; } }",
+        shows: |answer, _| answer.status == 200,
+    },
+    Case {
+        code: "no-default-server",
+        http: "server { listen 127.0.0.1:{port}; server_name a.example; return 200 $server_name; }
+               server { listen 127.0.0.1:{port}; server_name b.example; return 200 $server_name; }",
+        shows: |answer, _| answer.text() == "a.example",
+    },
+    Case {
+        code: "error-log-off",
+        http: "server { listen 127.0.0.1:{port}; root {dir}/html; error_log off; }",
+        shows: |answer, server| {
+            server.file_has("off", "no-such-file");
+            answer.status == 404
+        },
+    },
+    Case {
+        code: "root-missing",
+        http: "server { listen 127.0.0.1:{port}; location /i/ { root {dir}; } }",
+        shows: |answer, server| {
+            server.logs("/html/no-such-file\" failed");
+            answer.status == 404
+        },
+    },
+    Case {
+        code: "runaway-pattern",
+        http: "server { listen 127.0.0.1:{port}; root {dir}/html; location ~ ^/(a+)+(?!b)$ { } }",
+        shows: |answer, _| answer.status == 500,
+    },
+    Case {
+        code: "server-name-conflict",
+        http: "server { listen 127.0.0.1:{port} default_server; server_name a.example; return 200 first; }
+               server { listen 127.0.0.1:{port}; server_name A.example; return 200 second; }",
+        shows: |answer, _| answer.text() == "first",
+    },
+    Case {
+        code: "status-exposed",
+        http: "server { listen {port}; location = /status { stub_status; } }",
+        shows: |answer, _| answer.text().starts_with("Active connections"),
+    },
+];
+
+#[test]
+fn examples_show_what_the_rules_warn_of() {
+    for case in CASES {
+        let example = example_of(case);
+        for program in ["daemun", NGINX] {
+            let mut server = setup().called(program).http(case.http);
+            server.expect("pcre2_match() failed");
+            let answer = ask(&server, &example);
+            assert!(
+                (case.shows)(&answer, &server),
+                "{} on {program}: {example} {answer:?}",
+                case.code
+            );
+        }
+    }
+}
+
+/// With a descriptor for the connection alone, no file can be sent.
+#[test]
+fn connections_without_descriptors_wait() {
+    let text = "worker_rlimit_nofile 64; events { worker_connections 65; }
+        http { access_log off; server { listen 127.0.0.1:{port}; root {dir}/html; } }";
+    let output = setup().run(text, &["-t", "--lint=json"]);
+    assert!(output.stdout.contains("\"descriptor-limit\""), "{}", output.stdout);
+}
+
+#[test]
+fn findings_are_told_in_three_forms() {
+    let setup = setup();
+    let text = "events { }
+http {
+    access_log off;
+    server {
+        listen 127.0.0.1:{port};
+        root {dir}/html;
+        location /i { alias {dir}/i/; }
+    }
+}
+";
+    let output = setup.run(text, &["-t", "--lint"]);
+    assert_eq!(output.code, Some(2), "{}", output.stderr);
+    for part in [
+        "daemun: [warn] location \"/i\" has no slash at its end, and its alias has one [alias-slash] in ",
+        "/server.conf:7\n 7 |         location /i { alias ",
+        "example: 'GET http://localhost:",
+        "/i../secret.txt'\n",
+        "1 finding\n",
+    ] {
+        assert!(output.stdout.contains(part), "{part:?} in:\n{}", output.stdout);
+    }
+    let sarif: Value =
+        serde_json::from_str(&setup.run(text, &["-t", "--lint=sarif"]).stdout).unwrap();
+    assert_eq!(sarif["version"], "2.1.0");
+    let result = &sarif["runs"][0]["results"][0];
+    assert_eq!(result["ruleId"], "alias-slash");
+    assert_eq!(result["locations"][0]["physicalLocation"]["region"]["startLine"], 7);
+}
+
+#[test]
+fn a_test_says_that_there_is_more_to_see() {
+    let text =
+        "events { } http { access_log off; server { listen 127.0.0.1:{port}; error_log off; } }";
+    let notice =
+        "daemun: [notice] 1 line may mean something else than it seems: daemun -t --lint\n";
+    let output = setup().run(text, &["-t"]);
+    assert_eq!(output.code, Some(0));
+    assert!(output.stderr.contains(notice), "{}", output.stderr);
+    assert_eq!(setup().run(text, &["-t", "-q"]).stderr, "");
+    let as_nginx = setup().called("nginx").run(text, &["-t"]);
+    assert_eq!(as_nginx.stderr.lines().count(), 2, "{}", as_nginx.stderr);
+    let good = setup()
+        .run("events { } http { access_log off; server { listen 127.0.0.1:{port}; } }", &["-t"]);
+    assert!(!good.stderr.contains("[notice]"), "{}", good.stderr);
+}
+
+/// Debian's, as installed, less the lines about TLS.
+#[test]
+fn the_stock_configuration_has_no_findings() {
+    let stock = std::fs::read_to_string("/etc/nginx/nginx.conf").unwrap();
+    let lines = stock.lines().filter(|line| !line.trim_start().starts_with("ssl_"));
+    let lines = lines.map(|line| format!("{line}\n"));
+    let text: String = lines.filter(|line| !line.contains("modules-enabled")).collect();
+    let output = setup().run(&text, &["-t", "--lint=json"]);
+    let report: Value =
+        serde_json::from_str(&output.stdout).unwrap_or_else(|_| panic!("{}", output.stderr));
+    assert_eq!(report["findings"], Value::Array(Vec::new()));
+}
+
+fn setup() -> Setup {
+    Setup::new()
+        .file("html/index.html", "home")
+        .file("html/x", "x")
+        .file("secret.txt", "above")
+        .file("i/file.txt", "file")
+        .file("i-old/secret.txt", "neighbour")
+}
+
+/// The example of the rule's first finding, which has to be the only rule with one.
+fn example_of(case: &Case) -> Value {
+    let http = format!("events {{ }} http {{ access_log off; {} }}", case.http);
+    let output = setup().run(&http, &["-t", "--lint=json"]);
+    let report: Value = serde_json::from_str(&output.stdout)
+        .unwrap_or_else(|error| panic!("{}: {error}\n{}", case.code, output.stderr));
+    let findings = report["findings"].as_array().unwrap();
+    assert!(!findings.is_empty(), "{}: no findings", case.code);
+    for finding in findings {
+        assert_eq!(finding["code"], case.code, "{}", output.stdout);
+    }
+    findings[0]["example"].clone()
+}
+
+fn ask(server: &Server, example: &Value) -> Answer {
+    let host = example["host"].as_str().unwrap().split(':').next().unwrap();
+    let uri = example["uri"].as_str().unwrap();
+    let mut request = format!("GET {uri} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
+    for field in example["headers"].as_array().unwrap() {
+        request += &format!("{}\r\n", field.as_str().unwrap());
+    }
+    let mut client = server.client();
+    client.send(request + "\r\n");
+    client.answer()
+}
