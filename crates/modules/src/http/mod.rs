@@ -24,6 +24,7 @@ pub mod index;
 pub mod log;
 pub mod map;
 pub mod mirror;
+pub mod mp4;
 pub mod not_modified;
 pub mod random_index;
 pub mod range;
@@ -72,6 +73,7 @@ pub static MODULES: &[&HttpModule] = &[
     &server_status::MODULE,
     &empty_gif::MODULE,
     &flv::MODULE,
+    &mp4::MODULE,
     // A folder is listed only where it has no index.
     &random_index::MODULE,
     &index::MODULE,

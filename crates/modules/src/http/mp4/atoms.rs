@@ -1,0 +1,203 @@
+//! The outermost parts of a video (ISO/IEC 14496-12): a file is a list of atoms, some of which are lists themselves.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+
+use super::track::{self, Track};
+
+/// Which part of a video is wanted, in milliseconds.
+pub(super) struct Cut {
+    pub start: u64,
+    /// `None`: to the end.
+    pub length: Option<u64>,
+    pub with_key_frame: bool,
+    /// The most bytes of its description.
+    pub most: usize,
+}
+
+/// A part of a video: what goes before its pictures and sounds, and where in the file these are.
+pub(super) struct Trimmed {
+    pub head: Vec<u8>,
+    pub data: Range<u64>,
+}
+
+/// An atom in memory.
+pub(super) struct Atom<'a> {
+    pub name: [u8; 4],
+    pub content: &'a [u8],
+}
+
+/// The atoms in a list; an atom that does not fit is an error.
+pub(super) fn atoms(bytes: &[u8]) -> Result<Vec<Atom<'_>>, String> {
+    let mut found = Vec::new();
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let (name, header, length) =
+            header(rest, rest.len() as u64).ok_or("mp4 atom is too small")?;
+        let length = usize::try_from(length).ok().filter(|length| *length <= rest.len());
+        let length = length.ok_or("mp4 atom too large")?;
+        found.push(Atom { name, content: &rest[header..length] });
+        rest = &rest[length..];
+    }
+    Ok(found)
+}
+
+/// Name, length of the header, and length with it; `left` is meant where an atom goes to the end.
+fn header(bytes: &[u8], left: u64) -> Option<([u8; 4], usize, u64)> {
+    let length = u32::from_be_bytes(bytes.get(..4)?.try_into().ok()?);
+    let name = bytes.get(4..8)?.try_into().ok()?;
+    let (header, length) = match length {
+        0 => (8, left),
+        1 => (16, u64::from_be_bytes(bytes.get(8..16)?.try_into().ok()?)),
+        length => (8, u64::from(length)),
+    };
+    (length >= header as u64).then_some((name, header, length))
+}
+
+/// Appends an atom.
+pub(super) fn push(out: &mut Vec<u8>, name: &[u8; 4], content: &[u8]) {
+    out.extend_from_slice(&(content.len() as u32 + 8).to_be_bytes());
+    out.extend_from_slice(name);
+    out.extend_from_slice(content);
+}
+
+/// The number at a place of an atom.
+pub(super) fn word(content: &[u8], at: usize) -> Result<u32, String> {
+    let bytes = content.get(at..at + 4).ok_or("mp4 atom too small")?;
+    Ok(u32::from_be_bytes(bytes.try_into().map_err(|_| "mp4 atom too small")?))
+}
+
+/// Writes a duration into an atom that has it in 32 or, by its version, 64 bits.
+pub(super) fn set_duration(
+    content: &mut [u8],
+    short: usize,
+    long: usize,
+    duration: u64,
+) -> Result<(), String> {
+    let is_long = content.first() == Some(&1);
+    let (at, bytes) = match is_long {
+        true => (long, duration.to_be_bytes().to_vec()),
+        false => (short, u32::try_from(duration).unwrap_or(u32::MAX).to_be_bytes().to_vec()),
+    };
+    let place = content.get_mut(at..at + bytes.len()).ok_or("mp4 atom too small")?;
+    place.copy_from_slice(&bytes);
+    Ok(())
+}
+
+/// The duration of an atom like that.
+pub(super) fn duration(content: &[u8], short: usize, long: usize) -> Result<u64, String> {
+    match content.first() {
+        Some(1) => Ok(u64::from(word(content, long)?) << 32 | u64::from(word(content, long + 4)?)),
+        _ => word(content, short).map(u64::from),
+    }
+}
+
+/// Makes the part of a video that is wanted.
+pub(super) fn trim(file: &File, size: u64, cut: &Cut) -> Result<Trimmed, String> {
+    let outline = outline(file, size, cut.most)?;
+    let moov = atoms(&outline.moov)?;
+    let movie = moov.iter().find(|atom| &atom.name == b"mvhd").ok_or("no mp4 mvhd atom found")?;
+    let is_long = movie.content.first() == Some(&1);
+    let timescale = word(movie.content, if is_long { 20 } else { 12 })?;
+    let whole = duration(movie.content, 16, 24)?;
+    if track::trimmed(whole, timescale, cut) == 0 && cut.start > 0 {
+        return Err("mp4 start time exceeds file duration".to_owned());
+    }
+    let boxes = moov.iter().filter(|atom| &atom.name == b"trak");
+    let tracks: Vec<Track<'_>> =
+        boxes.map(|atom| Track::trim(atom.content, timescale, cut)).collect::<Result<_, _>>()?;
+    let starts = tracks.iter().filter_map(|track| track.data.as_ref().map(|data| data.start));
+    let start = starts.min().ok_or("no data between start time and end time")?;
+    let end = match cut.length {
+        None => outline.data.end,
+        Some(_) => tracks
+            .iter()
+            .filter_map(|track| track.data.as_ref().map(|data| data.end))
+            .max()
+            .unwrap_or(start),
+    };
+    if start > end || end > outline.data.end {
+        return Err("end time is out mp4 mdat atom".to_owned());
+    }
+    let mut header = movie.content.to_vec();
+    set_duration(&mut header, 16, 24, track::trimmed(whole, timescale, cut))?;
+    let mdat = data_header(end - start);
+    let before = (outline.ftyp.len() + mdat.len()) as u64;
+    // Its length does not depend on the offsets in it.
+    let length = movie_atom(&header, &tracks, 0)?.len() as u64;
+    let shift = i128::from(before + length) - i128::from(start);
+    let mut head = outline.ftyp;
+    head.extend_from_slice(&movie_atom(&header, &tracks, shift)?);
+    head.extend_from_slice(&mdat);
+    Ok(Trimmed { head, data: start..end })
+}
+
+fn movie_atom(header: &[u8], tracks: &[Track<'_>], shift: i128) -> Result<Vec<u8>, String> {
+    let mut content = Vec::new();
+    push(&mut content, b"mvhd", header);
+    for track in tracks {
+        push(&mut content, b"trak", &track.content(shift)?);
+    }
+    let mut out = Vec::new();
+    push(&mut out, b"moov", &content);
+    Ok(out)
+}
+
+fn data_header(length: u64) -> Vec<u8> {
+    match u32::try_from(length + 8) {
+        Ok(length) => [&length.to_be_bytes()[..], b"mdat"].concat(),
+        Err(_) => [&1u32.to_be_bytes()[..], b"mdat", &(length + 16).to_be_bytes()].concat(),
+    }
+}
+
+/// What a file has at its outermost level.
+struct Outline {
+    /// Whole.
+    ftyp: Vec<u8>,
+    /// What is in it.
+    moov: Vec<u8>,
+    /// Where pictures and sounds are.
+    data: Range<u64>,
+}
+
+fn outline(file: &File, size: u64, most: usize) -> Result<Outline, String> {
+    let told = |error: io::Error| format!("read() failed: {error}");
+    let (mut ftyp, mut moov, mut data) = (Vec::new(), None, None);
+    let mut at = 0;
+    while at < size && (moov.is_none() || data.is_none()) {
+        let mut bytes = [0; 16];
+        let there = usize::try_from((size - at).min(16)).unwrap_or(16);
+        file.read_exact_at(&mut bytes[..there], at).map_err(told)?;
+        let (name, header, length) =
+            header(&bytes[..there], size - at).ok_or("mp4 atom is too small")?;
+        if length > size - at {
+            return Err("mp4 atom too large".to_owned());
+        }
+        let read = |from: u64| -> Result<Vec<u8>, String> {
+            let length = usize::try_from(at + length - from).unwrap_or(usize::MAX);
+            if length > most {
+                let name = String::from_utf8_lossy(&name);
+                return Err(format!(
+                    "mp4 {name} atom is too large:{length}, you may want to increase mp4_max_buffer_size"
+                ));
+            }
+            let mut content = vec![0; length];
+            file.read_exact_at(&mut content, from).map_err(told)?;
+            Ok(content)
+        };
+        match &name {
+            b"ftyp" => ftyp = read(at)?,
+            b"moov" => moov = Some(read(at + header as u64)?),
+            b"mdat" => data = Some(at + header as u64..at + length),
+            _ => {}
+        }
+        at += length;
+    }
+    Ok(Outline {
+        ftyp,
+        moov: moov.ok_or("no mp4 trak atoms were found")?,
+        data: data.ok_or("no mp4 mdat atom was found")?,
+    })
+}
