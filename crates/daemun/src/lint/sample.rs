@@ -91,6 +91,11 @@ fn matching(pattern: &[u8], caseless: bool) -> String {
 
 /// The pattern's own letters: the first of several alternatives, one `a` for whatever is left open.
 pub(super) fn guess(pattern: &str) -> String {
+    guess_with(pattern, "a")
+}
+
+/// The same with `wide` for a class that leaves out a few bytes.
+pub(super) fn guess_with(pattern: &str, wide: &str) -> String {
     let mut out = String::new();
     let mut rest = pattern.chars().peekable();
     while let Some(letter) = rest.next() {
@@ -102,9 +107,9 @@ pub(super) fn guess(pattern: &str) -> String {
                 _ => {}
             },
             '[' => {
+                out.push_str(if rest.peek() == Some(&'^') { wide } else { "a" });
                 while rest.next_if(|next| *next != ']').is_some() {}
                 rest.next();
-                out.push('a');
             }
             '(' => {
                 if rest.next_if_eq(&'?').is_some() {

@@ -3,7 +3,7 @@
 use daemun_conf::{Directive, Word};
 
 use crate::lint::patterns::{self, Written};
-use crate::lint::sample::uri_of;
+use crate::lint::sample;
 use crate::lint::{Example, Finding, Rule, Scope, Site};
 
 pub(super) static RULE: Rule = Rule {
@@ -29,12 +29,18 @@ fn look_at(scope: Scope<'_>, directive: &Directive, written: &[Written<'_>]) -> 
     let text = value.to_str_lossy();
     let mut names = references(&text);
     let name = names.find(|name| is_decoded(scope, directive, name, written))?;
-    let uri = format!("{}x%0D%0AX-Injected:%20yes", with_slash(uri_of(scope)));
+    let uri = match pattern_in_force(scope, written).filter(|one| takes_line_breaks(one)) {
+        Some(pattern) => sample::guess_with(&String::from_utf8_lossy(pattern.text), INJECTION),
+        None => format!("{}{INJECTION}", with_slash(sample::uri_of(scope))),
+    };
     let effect = "is answered with a header field \"X-Injected: yes\"";
     let example = Example::of(scope, uri).shows(effect);
     let message = format!("\"${name}\" is decoded, and a line break in it is sent as one");
     Some(Finding { message, span: value.span, example })
 }
+
+/// A line break and a field, escaped.
+const INJECTION: &str = "x%0D%0AX-Injected:%20yes";
 
 fn with_slash(mut uri: String) -> String {
     if !uri.ends_with('/') && !uri.contains('.') {
