@@ -75,7 +75,8 @@ impl Clock {
     pub(crate) fn update(&self) {
         self.wall.set(None);
         if let Source::System = self.source {
-            self.now.set(monotonic() - start());
+            let start = start();
+            self.now.set(monotonic() - start);
         }
     }
 

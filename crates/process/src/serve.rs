@@ -376,8 +376,10 @@ impl<P: Protocol, R: Runner<P>> Worker<P, R> {
     /// How long the reactor may wait for events.
     fn patience(&self) -> Option<Duration> {
         let elsewhere = self.life.engine.patience();
-        let leaving = self.patience_on_the_way_out();
-        elsewhere.into_iter().chain(leaving).min()
+        match self.patience_on_the_way_out() {
+            None => elsewhere,
+            leaving => elsewhere.into_iter().chain(leaving).min(),
+        }
     }
 
     fn patience_on_the_way_out(&self) -> Option<Duration> {

@@ -178,7 +178,7 @@ fn settle_keepalive(request: &mut Request) {
     request.keepalive &= !settings.keepalive_timeout.is_zero()
         && connection.requests < *settings.keepalive_requests
         && age <= *settings.keepalive_time
-        && !validate::is_disabled_for_browser(request);
+        && !validate::is_disabled_for_browser(request, *settings.keepalive_disable);
 }
 
 /// Copies a short body behind the head; the rest of it, or all of a long one, is returned.

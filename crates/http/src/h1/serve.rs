@@ -187,10 +187,32 @@ impl Http {
     }
 }
 
+/// How long a connection may wait for its next request, by the location that answered the last one.
+#[derive(Clone, Copy)]
+struct Idle {
+    timeout: Duration,
+    /// Nobody may close it before.
+    least: Duration,
+}
+
+impl Idle {
+    fn of(request: &Request) -> Idle {
+        let settings = request.settings(&keeping::SETTINGS);
+        Idle { timeout: *settings.keepalive_timeout, least: *settings.keepalive_min_timeout }
+    }
+
+    fn wait(self) -> Wait {
+        match self.least {
+            Duration::ZERO => Wait::keep_alive(self.timeout),
+            least => Wait::held(least.min(self.timeout)),
+        }
+    }
+}
+
 /// What follows an exchange.
 enum Next {
-    /// The client may send another request within so long, or has.
-    KeepAlive(Duration),
+    /// The client may send another request, or has.
+    KeepAlive(Idle),
     Drain(Left),
     Close,
 }
@@ -202,15 +224,15 @@ async fn serve(http: Rc<Http>, mut connection: Connection) -> Outcome {
     request.begin(connection, server);
     let mut deadline = None;
     let mut in_a_row = 0u32;
-    // Where the last request was answered: its location's. A connection that was woken for nothing has none.
-    let mut keepalive_timeout = *request.settings(&keeping::SETTINGS).keepalive_timeout;
+    // A connection that was woken for nothing has none.
+    let mut idle = None;
     if let Some(partial) = partial {
         request.head.bytes.extend_from_slice(&partial.bytes);
         deadline = partial.until;
     }
     loop {
         let head = match receive_head(&mut request, &mut deadline) {
-            Ok(Head::Incomplete) => return park(&http, request, deadline, keepalive_timeout),
+            Ok(Head::Incomplete) => return park(&http, request, deadline, idle),
             Ok(head) => head,
             Err(_) => return Outcome::Close(http.put_back(request)),
         };
@@ -227,12 +249,16 @@ async fn serve(http: Rc<Http>, mut connection: Connection) -> Outcome {
         }
         http.count(&request);
         match next {
-            Next::KeepAlive(timeout) if !http.is_closing() => keepalive_timeout = timeout,
+            Next::KeepAlive(after) if !http.is_closing() => {
+                if has_nothing_more(&request) {
+                    return Outcome::Park {
+                        connection: http.put_back(request),
+                        wait: after.wait(),
+                    };
+                }
+                idle = Some(after);
+            }
             _ => return Outcome::Close(http.put_back(request)),
-        }
-        if has_nothing_more(&request) {
-            let wait = idle_wait(&request, keepalive_timeout);
-            return Outcome::Park { connection: http.put_back(request), wait };
         }
         prepare_next(&mut request);
         in_a_row += 1;
@@ -260,11 +286,8 @@ async fn finish(http: Rc<Http>, drained: Drained) -> Outcome {
     };
     http.count(&request);
     match next {
-        Next::KeepAlive(timeout) if !http.is_closing() => match has_nothing_more(&request) {
-            true => {
-                let wait = idle_wait(&request, timeout);
-                Outcome::Park { connection: http.put_back(request), wait }
-            }
+        Next::KeepAlive(idle) if !http.is_closing() => match has_nothing_more(&request) {
+            true => Outcome::Park { connection: http.put_back(request), wait: idle.wait() },
             false => again(&http, request),
         },
         _ => Outcome::Close(http.put_back(request)),
@@ -362,19 +385,12 @@ fn has_nothing_more(request: &Request) -> bool {
     request.consumed == request.head.bytes.len() && !request.connection().stream.may_be_readable()
 }
 
-fn idle_wait(request: &Request, keepalive: Duration) -> Wait {
-    match *request.settings(&keeping::SETTINGS).keepalive_min_timeout {
-        Duration::ZERO => Wait::keep_alive(keepalive),
-        least => Wait::held(least.min(keepalive)),
-    }
-}
-
 /// Nothing more is there: the connection waits without a task for a request, or for the rest of its head.
 fn park(
     http: &Http,
     mut request: Box<Request>,
     deadline: Option<Deadline>,
-    keepalive: Duration,
+    idle: Option<Idle>,
 ) -> Outcome {
     let wait = match deadline {
         Some(until) => {
@@ -386,7 +402,7 @@ fn park(
         None if request.connection().requests == 0 => {
             Wait::first_byte(*request.settings(&client::SETTINGS).header_timeout)
         }
-        None => idle_wait(&request, keepalive),
+        None => idle.unwrap_or_else(|| Idle::of(&request)).wait(),
     };
     Outcome::Park { connection: http.put_back(request), wait }
 }
@@ -444,7 +460,7 @@ async fn conclude(request: &mut Request, sent: io::Result<()>, http: &Http, drai
     }
     if request.keepalive {
         debug!(request.log(), Http, *request, "set http keepalive handler");
-        return Next::KeepAlive(*request.settings(&keeping::SETTINGS).keepalive_timeout);
+        return Next::KeepAlive(Idle::of(request));
     }
     debug!(request.log(), Http, *request, "close http connection");
     if !close::lingers(request) {

@@ -4,7 +4,8 @@ use daemun_core::log;
 use daemun_proto::http1::host::{Host, parse_host};
 use daemun_proto::http1::{HeaderLine, Method, Version, uri};
 
-use crate::core::{connection, routing};
+use crate::core::connection::KeepaliveDisable;
+use crate::core::routing;
 use crate::head::Known;
 use crate::request::{Request, Text};
 use crate::request_body::RequestBody;
@@ -219,8 +220,7 @@ fn has_ignoring_case(value: &[u8], token: &[u8]) -> bool {
 }
 
 /// Old browsers that can't have a request after a POST on one connection.
-pub fn is_disabled_for_browser(request: &Request) -> bool {
-    let disable = *request.settings(&connection::SETTINGS).keepalive_disable;
+pub fn is_disabled_for_browser(request: &Request, disable: KeepaliveDisable) -> bool {
     if !disable.msie6 && !disable.safari {
         return false;
     }

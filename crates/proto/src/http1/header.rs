@@ -48,6 +48,14 @@ static NAME: [u8; 256] = {
     class
 };
 
+static ENDS_VALUE: [bool; 256] = {
+    let mut ends = [false; 256];
+    ends[b'\r' as usize] = true;
+    ends[b'\n' as usize] = true;
+    ends[0] = true;
+    ends
+};
+
 /// Reads the header line, or the section's end, that begins at `start`.
 ///
 /// As in nginx a line without a colon is a header with an empty value, and a name that begins or goes on with
@@ -58,7 +66,10 @@ pub fn parse_header_line(
     start: usize,
     underscores: bool,
 ) -> Result<Parsed<Line>, Invalid> {
-    let mut at = start;
+    // Nearly all names are tokens alone.
+    let tokens = buffer.get(start..).unwrap_or_default().iter();
+    let tokens = tokens.take_while(|byte| NAME[usize::from(**byte)] == TOKEN).count();
+    let mut at = start + tokens;
     let mut is_odd = false;
     let stop = loop {
         let Some(&byte) = buffer.get(at) else {
@@ -94,7 +105,7 @@ pub fn parse_header_line(
 /// The value without the spaces around it, and where its CR or LF stands.
 fn read_value(buffer: &[u8], start: usize) -> Result<Option<(Range, usize)>, Invalid> {
     let rest = &buffer[start..];
-    let Some(length) = rest.iter().position(|byte| matches!(byte, b'\r' | b'\n' | 0)) else {
+    let Some(length) = rest.iter().position(|byte| ENDS_VALUE[usize::from(*byte)]) else {
         return Ok(None);
     };
     let end = start + length;
