@@ -6,6 +6,7 @@ mod bodies;
 mod compression;
 mod configuration;
 mod connections;
+mod content;
 mod errors;
 mod explain;
 mod filters;
