@@ -1,6 +1,6 @@
 //! `-t --lint`: each rule's example request, sent to daemun and to Debian's nginx, shows what the rule warns of.
 
-use daemun_tests::{Answer, Server, Setup};
+use daemun_tests::{Answer, Server, Setup, eventually};
 use serde_json::Value;
 
 const NGINX: &str = "/usr/sbin/nginx";
@@ -170,13 +170,27 @@ fn examples_show_what_the_rules_warn_of() {
     }
 }
 
-/// With a descriptor for the connection alone, no file can be sent.
+/// Clients that say nothing take the descriptors, and the log tells when there are none left.
 #[test]
-fn connections_without_descriptors_wait() {
-    let text = "worker_rlimit_nofile 64; events { worker_connections 65; }
-        http { access_log off; server { listen 127.0.0.1:{port}; root {dir}/html; } }";
-    let output = setup().run(text, &["-t", "--lint=json"]);
-    assert!(output.stdout.contains("\"descriptor-limit\""), "{}", output.stdout);
+fn connections_run_out_of_descriptors() {
+    let text = "daemon off; pid {dir}/server.pid; error_log {dir}/error.log;
+        worker_rlimit_nofile 40; events { worker_connections 80; }
+        http { access_log off; client_body_temp_path {dir}/body;
+            server { listen 127.0.0.1:{port}; root {dir}/html; } }";
+    let output = setup().with_any_engine().run(text, &["-t", "--lint=json"]);
+    let report: Value = serde_json::from_str(&output.stdout).unwrap();
+    assert_eq!(report["findings"][0]["code"], "descriptor-limit", "{}", output.stdout);
+    for program in ["daemun", NGINX] {
+        let server = setup().called(program).with_any_engine().start(text);
+        let _silent: Vec<_> = (0..60).map(|_| server.client()).collect();
+        let mut last = server.client();
+        last.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        eventually("the log tells", || {
+            let log = server.error_log();
+            log.contains("24: Too many open files")
+                || log.contains("worker_connections are not enough")
+        });
+    }
 }
 
 #[test]

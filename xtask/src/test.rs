@@ -60,6 +60,12 @@ fn soak() -> Result<(), String> {
     stage("soaks of the processes", || {
         cargo(&["test", "--package", "daemun-process", "--test", "processes", "--", "soak"])
     })?;
+    stage("soaks of --explain", || {
+        let tests = ["test", "--package", "daemun-tests", "--test", "e2e", "--"];
+        let mut command = command(&tests);
+        command.args(["--ignored", "soak_"]);
+        run_with(&ENGINES[0], command)
+    })?;
     for engine in ENGINES {
         stage(&format!("soaks, {}", engine.name), || {
             let mut command =

@@ -131,7 +131,8 @@ fn tell_story(
     let fields: Vec<String> = fields.iter().map(|field| field.display().to_string()).collect();
     match explain::explain(cycle, &request.display().to_string(), &fields) {
         Ok(story) => {
-            print!("{story}");
+            // Whoever closed the standard output does not want the rest.
+            let _ = std::io::stdout().write_all(story.as_bytes());
             0
         }
         Err(sentence) => {

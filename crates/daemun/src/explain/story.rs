@@ -35,8 +35,13 @@ impl Story<'_> {
         line(&mut out, "request", &format!("{method} {target} of {host}"));
         line(&mut out, "server", &self.server());
         let events = self.request.trace.as_ref().map_or(&[][..], |trace| &trace.events);
-        for event in events {
-            self.station(&mut out, event);
+        let mut before = None;
+        for event in events.iter().filter(|event| !is_silent(event)) {
+            // Looked at by one module and opened by the next.
+            if !before.is_some_and(|before| is_same_file(before, event)) {
+                self.station(&mut out, event);
+            }
+            before = Some(event);
         }
         for error in errors.lines() {
             line(&mut out, "error log", without_time(error));
@@ -98,9 +103,6 @@ impl Story<'_> {
             Event::Located(location) => {
                 line(out, "location", &format!("chosen: {}", self.chosen(location)));
             }
-            Event::Handled { verdict: Verdict::Declined, .. } => {}
-            // Its steps have told more.
-            Event::Handled { phase: Phase::ServerRewrite | Phase::Rewrite, .. } => {}
             Event::Handled { phase, location, number, verdict } => {
                 let module = module_of(location, *phase, *number);
                 let name = module.map_or("handler", |module| short(module.base.name));
@@ -137,6 +139,23 @@ impl Story<'_> {
             None => "no location matches",
         };
         format!("{}, {kind}", self.places.block(location))
+    }
+}
+
+/// A handler that had nothing to say, or whose steps have told more than its verdict.
+fn is_silent(event: &Event) -> bool {
+    match event {
+        Event::Handled { phase, verdict, .. } => {
+            *verdict == Verdict::Declined || matches!(phase, Phase::ServerRewrite | Phase::Rewrite)
+        }
+        _ => false,
+    }
+}
+
+fn is_same_file(before: &Event, event: &Event) -> bool {
+    match (before, event) {
+        (Event::File { path: first, .. }, Event::File { path: second, .. }) => first == second,
+        _ => false,
     }
 }
 

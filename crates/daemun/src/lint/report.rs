@@ -35,7 +35,7 @@ fn text(verdict: &Verdict<'_>, program: &str) -> String {
         };
         out.push_str(&diagnostic.render(program, verdict.files));
         // A string takes whatever is written to it.
-        let _ = writeln!(out, "   why: {}", rule.explanation);
+        let _ = writeln!(out, "   why: {}", wrapped(rule.explanation, "        "));
         let _ = writeln!(out, "   example: {}", request(&finding.example));
         let _ = writeln!(out, "            {}\n", finding.example.effect);
     }
@@ -47,6 +47,25 @@ fn text(verdict: &Verdict<'_>, program: &str) -> String {
         1 => writeln!(out, "1 finding"),
         count => writeln!(out, "{count} findings"),
     };
+    out
+}
+
+/// Lines of a terminal's width; those after the first begin with `indent`.
+fn wrapped(text: &str, indent: &str) -> String {
+    const WIDTH: usize = 92;
+    let mut out = String::new();
+    let mut width = 0;
+    for word in text.split(' ') {
+        if width + word.len() > WIDTH {
+            out.push('\n');
+            out.push_str(indent);
+            width = 0;
+        } else if !out.is_empty() {
+            out.push(' ');
+        }
+        out.push_str(word);
+        width += word.len() + 1;
+    }
     out
 }
 

@@ -21,7 +21,7 @@ fn find(site: &Site<'_>) -> Vec<Finding> {
         return Vec::new();
     }
     let message = format!("{connections} connections, and {limit} descriptors for them");
-    let effect = format!("waits for an answer while {limit} other connections are open");
+    let effect = format!("waits, or costs another client its connection, while {limit} are open");
     let example = Example::of(site.outline.main(), "/").shows(effect);
     vec![Finding { message, span: word.span, example }]
 }
