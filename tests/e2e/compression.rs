@@ -184,3 +184,45 @@ fn files_that_were_compressed_beforehand_are_sent_or_unpacked() {
     assert!(!broken.contains("\r\n0\r\n"), "a broken body has no end: {broken}");
     server.logs("inflate() failed");
 }
+
+#[test]
+fn each_coding_has_its_own_types_lengths_and_levels() {
+    let server = site(
+        "location /gzip/ {
+             gzip on; gzip_types text/plain; gzip_min_length 50; gzip_window 4k;
+             alias {dir}/html/;
+         }
+         location /br/ {
+             brotli on; brotli_types text/plain; brotli_min_length 50; brotli_comp_level 9;
+             brotli_window 64k; brotli_buffers 4 8k;
+             alias {dir}/html/;
+         }
+         location /zstd/ {
+             zstd on; zstd_types text/plain; zstd_min_length 50; zstd_comp_level 9; zstd_buffers 4 8k;
+             alias {dir}/html/;
+         }",
+    );
+    for coding in ["gzip", "br", "zstd"] {
+        let accept = format!("Accept-Encoding: {coding}");
+        let get = |file: &str| server.get_with(&format!("/{coding}/{file}"), &[&accept]);
+        let long = get("long.txt");
+        assert_eq!(long.header("Content-Encoding"), Some(coding));
+        assert!(long.body.len() < text().len() / 4, "{coding}: {} bytes", long.body.len());
+        let short = get("small.html");
+        assert_eq!(short.header("Content-Encoding"), None, "{coding}");
+        assert_eq!(short.body.len(), 41);
+    }
+}
+
+#[test]
+fn zstd_files_that_are_there_are_sent() {
+    let packed = zstd::encode_all(&b"made beforehand"[..], 1).unwrap();
+    let server = Setup::new()
+        .file("html/a.txt", "plain")
+        .file("html/a.txt.zst", packed)
+        .http("server { listen 127.0.0.1:{port}; root {dir}/html; zstd_static on; }");
+    let answer = server.get_with("/a.txt", &["Accept-Encoding: zstd"]);
+    assert_eq!(answer.header("Content-Encoding"), Some("zstd"));
+    assert_eq!(zstd::decode_all(&answer.body[..]).unwrap(), b"made beforehand");
+    assert_eq!(server.get("/a.txt").text(), "plain");
+}

@@ -95,3 +95,69 @@ fn pictures_are_measured_and_only_they_pass() {
     assert_eq!(server.get("/short/a.gif").status, 415);
     server.logs("image filter: too big response");
 }
+
+#[test]
+fn videos_are_sent_from_a_place_in_the_middle() {
+    let too_large: Vec<u8> =
+        [&b"\0\0\0\x10ftypisom\0\0\0\0"[..], b"\0\0\x20\0moov", &[0; 0x1ff8]].concat();
+    let server =
+        Setup::new().file("html/a.flv", "0123456789").file("html/a.mp4", &too_large).http(
+            "server {
+                 listen 127.0.0.1:{port};
+                 root {dir}/html;
+                 location ~ flv$ { flv; }
+                 location ~ mp4$ { mp4; mp4_start_key_frame on; mp4_buffer_size 512; mp4_max_buffer_size 1k; }
+             }",
+        );
+    let rest = server.get("/a.flv?start=4");
+    assert_eq!(&rest.body[..3], b"FLV");
+    assert!(rest.body.ends_with(b"456789") && rest.body.len() == 13 + 6);
+    assert_eq!(server.get("/a.flv").text(), "0123456789");
+    assert!(server.get("/a.mp4").body == too_large);
+    assert_eq!(server.get("/a.mp4?start=1").status, 500);
+    server.logs("mp4 moov atom is too large");
+}
+
+#[test]
+fn only_what_lies_deep_enough_is_deleted() {
+    let server = Setup::new().file("html/up/a.txt", "a").http(
+        "server {
+             listen 127.0.0.1:{port};
+             root {dir}/html;
+             dav_methods DELETE;
+             min_delete_depth 3;
+         }",
+    );
+    assert_eq!(server.request("DELETE", "/up/a.txt", &[]).status, 409);
+    server.logs("insufficient URI depth:2 to DELETE");
+    assert_eq!(server.get("/up/a.txt").text(), "a");
+}
+
+#[test]
+fn pictures_are_made_as_fine_as_configured() {
+    let noise = |x: u32, y: u32| image::Rgb([x, y, x * y].map(|part| (part * 37 % 251) as u8));
+    let mut jpeg = std::io::Cursor::new(Vec::new());
+    image::RgbImage::from_fn(64, 64, noise).write_to(&mut jpeg, image::ImageFormat::Jpeg).unwrap();
+    let server = Setup::new().file("html/a.jpg", jpeg.into_inner()).http(
+        "server {
+             listen 127.0.0.1:{port};
+             root {dir}/html;
+             image_filter_interlace on; image_filter_transparency off; image_filter_webp_quality 50;
+             location /fine/ { image_filter resize 32 32; image_filter_jpeg_quality 95; alias {dir}/html/; }
+             location /coarse/ { image_filter resize 32 32; image_filter_jpeg_quality 5; alias {dir}/html/; }
+             location /sharp/ {
+                 image_filter resize 32 32; image_filter_jpeg_quality 95; image_filter_sharpen 100;
+                 alias {dir}/html/;
+             }
+         }",
+    );
+    let picture = |uri: &str| {
+        let answer = server.get(uri);
+        let picture = image::load_from_memory(&answer.body).unwrap();
+        assert_eq!((picture.width(), picture.height()), (32, 32), "{uri}");
+        answer.body
+    };
+    let (fine, coarse) = (picture("/fine/a.jpg"), picture("/coarse/a.jpg"));
+    assert!(coarse.len() * 2 < fine.len(), "{} and {} bytes", coarse.len(), fine.len());
+    assert!(picture("/sharp/a.jpg") != fine);
+}

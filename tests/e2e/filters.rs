@@ -145,3 +145,63 @@ fn an_index_may_be_any_file() {
     seen.dedup();
     assert_eq!(seen, ["1", "2"]);
 }
+
+#[test]
+fn filters_touch_the_types_that_they_are_told() {
+    let server = site(
+        "location /added/ { add_after_body /foot; addition_types text/plain; alias {dir}/html/; }
+         location /named/ {
+             charset utf-8; charset_types image/gif; override_charset on;
+             types {}
+             default_type image/gif;
+             alias {dir}/html/;
+         }",
+    );
+    assert_eq!(server.get("/added/b.txt").text(), "one text:foot");
+    let named = server.get("/named/b.txt");
+    assert_eq!(named.header("Content-Type"), Some("image/gif; charset=utf-8"));
+}
+
+#[test]
+fn copies_may_leave_the_body_out() {
+    let server = Setup::new().file("html/a", "text").http(
+        "log_format copy '$request_method $uri [$request_body] $content_length';
+         server {
+             listen 127.0.0.1:{port};
+             root {dir}/html;
+             location / { mirror /copy; mirror_request_body off; error_page 405 =200 @done; }
+             location @done { return 200 done; }
+             location /copy { internal; log_subrequest on; access_log {dir}/copy.log copy; return 200; }
+         }",
+    );
+    let mut client = server.client();
+    client.send("POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody");
+    assert_eq!(client.answer().text(), "done");
+    server.file_has("copy.log", "POST /copy [");
+    assert!(!server.folder().read("copy.log").contains("body"));
+}
+
+#[test]
+fn a_visitor_number_names_its_service() {
+    let server = Setup::new()
+        .file("html/a", "text")
+        .http("server { listen 127.0.0.1:{port}; root {dir}/html; userid on; userid_service 7; }");
+    let answer = server.get("/a");
+    let cookie = answer.header("Set-Cookie").unwrap();
+    // Four bytes in network order come first: 00 00 00 07.
+    assert!(cookie.starts_with("uid=AAAAB"), "{cookie}");
+}
+
+#[test]
+fn old_browsers_get_a_page_that_leads_on() {
+    let server = Setup::new().http(
+        "server {
+             listen 127.0.0.1:{port};
+             location /go { msie_refresh on; return 302 http://localhost/there; }
+         }",
+    );
+    let old = server.get_with("/go", &["User-Agent: Mozilla/4.0 (compatible; MSIE 7.0)"]);
+    assert_eq!(old.status, 200);
+    assert!(old.text().contains("http-equiv=\"Refresh\""), "{}", old.text());
+    assert_eq!(server.get("/go").status, 302);
+}

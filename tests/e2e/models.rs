@@ -290,3 +290,37 @@ fn the_command_shows_and_changes_the_model() {
     let file = server.folder().read("server.conf");
     assert!(file.contains("mpm worker { start_servers 2;"), "{file}");
 }
+
+#[test]
+fn too_many_idle_threads_end_a_child() {
+    let server = server(
+        "mpm event { start_servers 4; threads_per_child 4; min_spare_threads 4; max_spare_threads 8; }",
+    );
+    eventually("two children are enough", || children(server.pid()).len() == 2);
+}
+
+#[test]
+fn processors_may_have_listening_sockets_of_their_own() {
+    let server = server(
+        "mpm prefork { listen_cores_buckets_ratio 1; start_servers 4; min_spare_servers 4; }",
+    );
+    let wanted = format!(":{:04X}", server.port());
+    let sockets = fs::read_to_string("/proc/net/tcp").unwrap();
+    let listening = |line: &&str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        fields[1].ends_with(&wanted) && fields[3] == "0A"
+    };
+    let count = sockets.lines().skip(1).filter(listening).count();
+    assert_eq!(count, daemun_sys::limits::processors());
+    for _ in 0..20 {
+        assert_eq!(server.get("/").status, 200);
+    }
+}
+
+#[test]
+fn threads_have_a_limit_of_their_own() {
+    let output = Setup::new()
+        .run("mpm worker { threads_per_child 100; thread_limit 80; } events {} http {}", &["-t"]);
+    let warning = "threads_per_child of 100 exceeds thread_limit of 80, decreasing to 80";
+    assert!(output.stderr.contains(warning), "{}", output.stderr);
+}

@@ -128,3 +128,23 @@ fn dates_are_spelt_as_the_page_wishes() {
     let years: Vec<&str> = page.text().split('!').collect();
     assert!(years[0].parse::<u32>().unwrap() > 2000 && years[0] == years[1], "{years:?}");
 }
+
+#[test]
+fn pages_keep_their_date_and_their_commands_their_bounds() {
+    let server = site(
+        &[
+            ("a.html", "<!--#echo var=\"uri\" -->"),
+            ("long.html", "<!--#echo var=\"uri\" default=\"far too long\" -->"),
+            ("set.html", "<!--#include virtual=\"/big.html\" set=\"big\" -->after"),
+            ("big.html", &"x".repeat(5000)),
+        ],
+        "ssi_last_modified on; ssi_value_length 10; subrequest_output_buffer_size 1k;",
+    );
+    let page = server.get("/a.html");
+    assert_eq!(page.text(), "/a.html");
+    assert!(page.header("Last-Modified").is_some());
+    let long = server.get("/long.html");
+    assert!(long.text().contains("an error occurred"), "{}", long.text());
+    server.get("/set.html");
+    server.logs("too big subrequest response");
+}

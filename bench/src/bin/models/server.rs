@@ -118,7 +118,7 @@ impl Shape {
 pub struct Server {
     process: Child,
     port: u16,
-    _folder: Folder,
+    folder: Folder,
 }
 
 impl Server {
@@ -151,7 +151,9 @@ impl Server {
         // Apache ends its whole process group.
         command.process_group(0);
         let process = command.stdin(Stdio::null()).stderr(stderr).spawn().expect("a server");
-        let server = Server { process, port, _folder: folder };
+        let server = Server { process, port, folder };
+        let file = server.folder.path("file");
+        eventually("the file is old enough to be remembered", || age(&file) > SETTLED);
         eventually("the server listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
         eventually("all children run", || children(server.pid()).len() == shape.children());
         server.rest();
@@ -200,6 +202,14 @@ impl Drop for Server {
         eventually("the server ends", || !is_running(pid));
         let _ = self.process.wait();
     }
+}
+
+/// What was written a moment ago is not remembered: it may be about to change again.
+const SETTLED: Duration = Duration::from_secs(4);
+
+fn age(path: &Path) -> Duration {
+    let modified = fs::metadata(path).and_then(|metadata| metadata.modified()).expect("a file");
+    modified.elapsed().unwrap_or_default()
 }
 
 /// User and system time, in hundredths of a second.
