@@ -155,8 +155,8 @@ impl<P: Protocol> Pool<P> {
         self.work().running -= 1;
         self.back.lock().unwrap_or_else(PoisonError::into_inner).push(back);
         self.has_back.store(true, Ordering::SeqCst);
-        // Either this sees that the engine hurries, or the engine, which looks after it began to
-        // hurry, sees what was given back.
+        // Either this sees that the engine hurries, or the engine, which looks once more as it begins
+        // to hurry, sees what was given back.
         if self.hurries.load(Ordering::SeqCst) {
             self.engine.nudge();
         }
@@ -174,6 +174,9 @@ impl<P: Protocol> Pool<P> {
         // A process that leaves waits for each of the rest.
         let hurries = hurries || self.leaves.load(Ordering::Relaxed);
         self.hurries.store(hurries, Ordering::SeqCst);
+        if hurries && self.has_back.load(Ordering::SeqCst) {
+            self.engine.nudge();
+        }
     }
 
     /// Whether a connection that waits stays with its thread.
