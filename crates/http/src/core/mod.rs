@@ -17,6 +17,7 @@ pub mod sending;
 pub mod server_name;
 pub mod subrequests;
 pub mod tracking;
+pub mod upstreams;
 
 use crate::module::HttpModule;
 
@@ -38,4 +39,5 @@ pub const PARTS: &[&HttpModule] = &[
     &subrequests::MODULE,
     &limit_except::MODULE,
     &tracking::MODULE,
+    &upstreams::MODULE,
 ];
