@@ -7,6 +7,7 @@ fn site() -> Server {
         .file("html/a & b.txt", "four")
         .file("html/folder/inside", "")
         .file("html/.hidden", "")
+        .file(&format!("wide/{}", "ж".repeat(40)), "")
         .file("html/large", vec![b'x'; 3 << 20])
         .http(
             "server {
@@ -16,6 +17,8 @@ fn site() -> Server {
                  location /rounded/ { autoindex on; autoindex_exact_size off; autoindex_localtime on; alias {dir}/html/; }
                  location /json/ { autoindex on; autoindex_format json; alias {dir}/html/; }
                  location /jsonp/ { autoindex on; autoindex_format jsonp; alias {dir}/html/; }
+                 location /utf-8/ { autoindex on; charset utf-8; alias {dir}/wide/; }
+                 location /bytes/ { autoindex on; alias {dir}/wide/; }
                  location /xml/ { autoindex on; autoindex_format xml; alias {dir}/html/; }
                  location /off/ { alias {dir}/html/; }
              }",
@@ -52,4 +55,16 @@ fn programs_get_json_and_xml() {
     assert_eq!(xml.header("Content-Type"), Some("text/xml; charset=utf-8"));
     assert!(xml.text().contains(">a &amp; b.txt</file>"), "{}", xml.text());
     assert!(xml.text().contains("<directory mtime="));
+}
+
+#[test]
+fn a_page_in_utf_8_counts_characters() {
+    let server = site();
+    let name = "ж".repeat(40);
+    let whole = format!(">{name}</a>{:11}", "");
+    let page = server.get("/utf-8/");
+    assert!(page.text().contains(&whole), "{}", page.text());
+    let page = server.get("/bytes/").body;
+    let cut = [b">", &name.as_bytes()[..47], b"..&gt;</a>"].concat();
+    assert!(page.windows(cut.len()).any(|part| part == cut));
 }

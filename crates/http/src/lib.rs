@@ -15,6 +15,7 @@ pub mod head;
 pub mod locations;
 pub mod module;
 pub mod phases;
+mod prefix_tree;
 pub mod request;
 pub mod request_body;
 pub mod response;

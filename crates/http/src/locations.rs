@@ -1,4 +1,4 @@
-//! Finding a location: exact names and prefixes by binary search, then patterns in the file's order.
+//! Finding a location: exact names and prefixes in a tree, then patterns in the file's order.
 
 use std::collections::HashMap;
 
@@ -7,6 +7,7 @@ use daemun_pattern::StepLimit;
 
 use crate::config::Location;
 use crate::core::routing::Match;
+use crate::prefix_tree::PrefixTree;
 use crate::request::{Request, Text};
 use crate::trace::Event;
 
@@ -15,6 +16,7 @@ use crate::trace::Event;
 pub struct Locations {
     /// Sorted by name.
     names: Vec<Name>,
+    tree: PrefixTree,
     patterns: Vec<Location>,
     named: HashMap<Vec<u8>, Location>,
 }
@@ -24,8 +26,6 @@ struct Name {
     name: Vec<u8>,
     exact: Option<Location>,
     prefix: Option<Location>,
-    /// The longest other name that is a prefix of this one.
-    shorter: Option<usize>,
 }
 
 /// How a search among names ended.
@@ -63,7 +63,7 @@ impl Locations {
         let at = match self.names.binary_search_by(|entry| entry.name.cmp(&name)) {
             Ok(at) => at,
             Err(at) => {
-                self.names.insert(at, Name { name, exact: None, prefix: None, shorter: None });
+                self.names.insert(at, Name { name, exact: None, prefix: None });
                 at
             }
         };
@@ -76,18 +76,10 @@ impl Locations {
         Ok(())
     }
 
-    /// Links every name to its prefix, once all have been added.
+    /// Plants the tree, once all names have been added.
     pub fn link(&mut self) {
-        let mut open: Vec<usize> = Vec::new();
-        for at in 0..self.names.len() {
-            while let Some(&last) = open.last()
-                && !self.names[at].name.starts_with(&self.names[last].name)
-            {
-                open.pop();
-            }
-            self.names[at].shorter = open.last().copied();
-            open.push(at);
-        }
+        let names: Vec<&[u8]> = self.names.iter().map(|entry| entry.name.as_slice()).collect();
+        self.tree = PrefixTree::of(&names);
     }
 
     pub fn named(&self, name: &[u8]) -> Option<&Location> {
@@ -106,23 +98,16 @@ impl Locations {
     }
 
     fn find_name(&'static self, uri: &[u8]) -> Found {
-        let above = self.names.partition_point(|entry| entry.name.as_slice() <= uri);
-        let mut at = above.checked_sub(1);
-        if let Some(entry) = at.map(|at| &self.names[at])
-            && let Some(exact) = &entry.exact
-            && entry.name == uri
-        {
-            return Found::Exact(exact);
-        }
-        while let Some(entry) = at.map(|at| &self.names[at]) {
-            if let Some(prefix) = &entry.prefix
-                && uri.starts_with(&entry.name)
-            {
-                return Found::Prefix(prefix);
+        let mut found = Found::None;
+        self.tree.prefixes(uri, |at| {
+            let entry = &self.names[at];
+            match (&entry.exact, &entry.prefix) {
+                (Some(exact), _) if entry.name.len() == uri.len() => found = Found::Exact(exact),
+                (_, Some(prefix)) => found = Found::Prefix(prefix),
+                _ => {}
             }
-            at = entry.shorter;
-        }
-        Found::None
+        });
+        found
     }
 }
 

@@ -43,6 +43,11 @@ impl ByteSet {
         ByteSet { words: std::array::from_fn(|at| self.words[at] | other.words[at]) }
     }
 
+    /// Some byte is in both.
+    pub(crate) fn meets(self, other: ByteSet) -> bool {
+        self.words.iter().zip(other.words).any(|(word, other)| word & other != 0)
+    }
+
     pub(crate) fn complement(self) -> ByteSet {
         ByteSet { words: self.words.map(|word| !word) }
     }

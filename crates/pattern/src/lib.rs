@@ -2,6 +2,7 @@
 //!
 //! A pattern is parsed here into a tree in which flags, escapes and classes are resolved, and printed for one of two
 //! engines: a linear-time one wherever it gives exactly PCRE2's answer, otherwise a backtracking one with a step limit.
+//! Simple ones need neither.
 //! What neither can express is refused by name.
 //!
 //! ```
@@ -20,6 +21,7 @@ mod ast;
 mod byte_set;
 mod class;
 mod cursor;
+mod direct;
 mod error;
 mod escape;
 #[doc(hidden)]

@@ -8,6 +8,7 @@ use regex_automata::util::primitives::NonMaxUsize;
 use regex_automata::util::syntax;
 
 use crate::ast::Ast;
+use crate::direct::Direct;
 use crate::error::{Error, Fault, StepLimit};
 use crate::parse::parse;
 use crate::print::{Engine, Printed, print};
@@ -23,6 +24,7 @@ const GROUPS_ON_STACK: usize = 16;
 #[derive(Debug)]
 pub struct Pattern {
     engine: Matcher,
+    last_newline: Option<LastNewline>,
     group_count: usize,
     names: Vec<(String, usize)>,
 }
@@ -36,13 +38,19 @@ impl Pattern {
         let fault = |fault: Fault| Error::new(&fault, pattern);
         let ast = parse(pattern, caseless).map_err(fault)?;
         let engine = Matcher::new(&ast).map_err(fault)?;
-        Ok(Pattern { engine, group_count: ast.group_count, names: ast.names })
+        let is_backtracking = matches!(engine, Matcher::Backtracking(_));
+        let last_newline = (!is_backtracking && ast.root.minds_last_newline())
+            .then(|| LastNewline::new(print(&ast, Engine::Backtracking)));
+        Ok(Pattern { engine, last_newline, group_count: ast.group_count, names: ast.names })
     }
 
     pub fn is_match(&self, subject: &[u8]) -> Result<bool, StepLimit> {
+        if let Some(backtracking) = self.for_last_newline(subject)? {
+            return backtracking.is_match(subject);
+        }
         match &self.engine {
-            Matcher::Linear(linear) if linear.fits(subject) => Ok(linear.regex.is_match(subject)),
-            Matcher::Linear(linear) => linear.backtracking()?.is_match(subject),
+            Matcher::Direct(direct) => Ok(direct.is_match(subject)),
+            Matcher::Linear(linear) => Ok(linear.regex.is_match(subject)),
             Matcher::Backtracking(backtracking) => backtracking.is_match(subject),
         }
     }
@@ -51,9 +59,12 @@ impl Pattern {
     pub fn captures(&self, subject: &[u8], slots: &mut Vec<Slot>) -> Result<bool, StepLimit> {
         slots.clear();
         slots.resize(self.group_count + 1, None);
+        if let Some(backtracking) = self.for_last_newline(subject)? {
+            return backtracking.captures(subject, slots);
+        }
         match &self.engine {
-            Matcher::Linear(linear) if linear.fits(subject) => Ok(linear.captures(subject, slots)),
-            Matcher::Linear(linear) => linear.backtracking()?.captures(subject, slots),
+            Matcher::Direct(direct) => Ok(direct.captures(subject, slots)),
+            Matcher::Linear(linear) => Ok(linear.captures(subject, slots)),
             Matcher::Backtracking(backtracking) => backtracking.captures(subject, slots),
         }
     }
@@ -67,20 +78,51 @@ impl Pattern {
     pub fn group_count(&self) -> usize {
         self.group_count
     }
+
+    /// What stands in for the pattern's own engine where the subject's last newline matters.
+    fn for_last_newline(&self, subject: &[u8]) -> Result<Option<&Backtracking>, StepLimit> {
+        match &self.last_newline {
+            Some(last_newline) if subject.ends_with(b"\n") => last_newline.engine().map(Some),
+            _ => Ok(None),
+        }
+    }
 }
 
 #[derive(Debug)]
 enum Matcher {
+    Direct(Direct),
     Linear(Linear),
     Backtracking(Backtracking),
 }
 
 impl Matcher {
     fn new(ast: &Ast) -> Result<Matcher, Fault> {
+        if let Some(direct) = Direct::new(ast) {
+            return Ok(Matcher::Direct(direct));
+        }
         match ast.root.is_linear() {
             true => Linear::new(ast).map(Matcher::Linear),
             false => Backtracking::new(print(ast, Engine::Backtracking)).map(Matcher::Backtracking),
         }
+    }
+}
+
+/// For subjects that end in a newline, where the pattern minds that newline: a linear engine cannot look ahead to the
+/// end. Such subjects hardly occur, so this is compiled when the first one comes.
+#[derive(Debug)]
+struct LastNewline {
+    printed: Printed,
+    compiled: OnceLock<Option<Backtracking>>,
+}
+
+impl LastNewline {
+    fn new(printed: Printed) -> LastNewline {
+        LastNewline { printed, compiled: OnceLock::new() }
+    }
+
+    fn engine(&self) -> Result<&Backtracking, StepLimit> {
+        let compile = || Backtracking::new(self.printed.clone()).ok();
+        self.compiled.get_or_init(compile).as_ref().ok_or(StepLimit)
     }
 }
 
@@ -89,15 +131,6 @@ impl Matcher {
 struct Linear {
     regex: meta::Regex,
     groups: Vec<usize>,
-    /// For subjects that end in a newline, where the pattern minds that newline: a linear engine cannot look ahead to the
-    /// end. Such subjects hardly occur, so this is compiled when the first one comes.
-    last_newline: Option<LastNewline>,
-}
-
-#[derive(Debug)]
-struct LastNewline {
-    pattern: String,
-    compiled: OnceLock<Option<Backtracking>>,
 }
 
 impl Linear {
@@ -108,26 +141,7 @@ impl Linear {
             .syntax(syntax::Config::new().unicode(false).utf8(false).nest_limit(u32::MAX))
             .build(&printed.pattern)
             .map_err(|_| too_large())?;
-        let last_newline = ast.root.minds_last_newline().then(|| LastNewline {
-            pattern: print(ast, Engine::Backtracking).pattern,
-            compiled: OnceLock::new(),
-        });
-        Ok(Linear { regex, groups: printed.groups, last_newline })
-    }
-
-    /// The linear engine gives PCRE2's answer on this subject.
-    fn fits(&self, subject: &[u8]) -> bool {
-        self.last_newline.is_none() || !subject.ends_with(b"\n")
-    }
-
-    fn backtracking(&self) -> Result<&Backtracking, StepLimit> {
-        let last_newline = self.last_newline.as_ref().ok_or(StepLimit)?;
-        let compile = || {
-            let printed =
-                Printed { pattern: last_newline.pattern.clone(), groups: self.groups.clone() };
-            Backtracking::new(printed).ok()
-        };
-        last_newline.compiled.get_or_init(compile).as_ref().ok_or(StepLimit)
+        Ok(Linear { regex, groups: printed.groups })
     }
 
     fn captures(&self, subject: &[u8], slots: &mut [Slot]) -> bool {

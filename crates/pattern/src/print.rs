@@ -14,7 +14,7 @@ pub(crate) enum Engine {
 }
 
 /// A pattern in an engine's syntax. Bytes are written as `\xHH`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Printed {
     pub(crate) pattern: String,
     /// PCRE2's numbers of the engine's groups 1, 2, and so on. Groups that can never match are not printed.

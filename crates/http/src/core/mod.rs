@@ -12,12 +12,14 @@ pub mod listen;
 pub mod mime;
 pub mod post_action;
 pub mod redirects;
+pub mod resolving;
 pub mod rewriting;
 pub mod routing;
 pub mod sending;
 pub mod server_name;
 pub mod subrequests;
 pub mod tracking;
+pub mod upstreams;
 
 use crate::module::HttpModule;
 
@@ -36,9 +38,11 @@ pub const PARTS: &[&HttpModule] = &[
     &post_action::MODULE,
     &redirects::MODULE,
     &rewriting::MODULE,
+    &resolving::MODULE,
     &subrequests::MODULE,
     &limit_except::MODULE,
     &tracking::MODULE,
     &early_hints::MODULE,
     &crate::upstream::variables::MODULE,
+    &upstreams::MODULE,
 ];

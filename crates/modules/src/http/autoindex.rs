@@ -24,7 +24,7 @@ use daemun_http::module::{Handler, HttpModule, Phase, PhaseHandler, Step};
 use daemun_http::request::{Request, Text};
 use daemun_http::status::Status;
 
-use super::reads_only;
+use super::{charset, reads_only};
 use format::{Entry, Html, Kind};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,28 +100,29 @@ fn list(request: &mut Request) -> Step {
         Ok(entries) => entries,
         Err(error) => return Step::Status(refuse(request, &path, &error)),
     };
-    let (content_type, charset, page) = match *settings.format {
-        Format::Html => {
-            let html = Html {
-                uri: &request.uri,
-                is_utf8: is_utf8(request),
-                exact_size: *settings.exact_size,
-                local_time: *settings.local_time,
-            };
-            ("text/html", None, html.page(&entries))
-        }
-        Format::Xml => ("text/xml", Some("utf-8"), format::xml(&entries)),
-        Format::Json | Format::Jsonp => match callback {
-            Some(callback) => {
-                ("application/javascript", None, format::json(&entries, Some(&callback)))
-            }
-            None => ("application/json", None, format::json(&entries, None)),
-        },
+    let (content_type, charset) = match (*settings.format, &callback) {
+        (Format::Html, _) => ("text/html", None),
+        (Format::Xml, _) => ("text/xml", Some("utf-8")),
+        (Format::Json | Format::Jsonp, None) => ("application/json", None),
+        (Format::Json | Format::Jsonp, Some(_)) => ("application/javascript", None),
     };
     let response = &mut request.response;
     response.status = Status::OK;
     response.content_type = Some(Bytes::from_static(content_type.as_bytes()));
     response.charset = charset.map(|charset| Bytes::from_static(charset.as_bytes()));
+    let page = match *settings.format {
+        Format::Html => {
+            let html = Html {
+                is_utf8: charset::is_utf8(request),
+                uri: &request.uri,
+                exact_size: *settings.exact_size,
+                local_time: *settings.local_time,
+            };
+            html.page(&entries)
+        }
+        Format::Xml => format::xml(&entries),
+        Format::Json | Format::Jsonp => format::json(&entries, callback.as_deref()),
+    };
     Step::Respond(Body::bytes(page))
 }
 
@@ -138,11 +139,6 @@ fn read_callback(request: &Request) -> Result<Option<Vec<u8>>, Status> {
     let (what, name) = complaint;
     log!(request.log(), Info, *request, "client sent {} callback name: \"{}\"", what, Text(name));
     Err(Status::BAD_REQUEST)
-}
-
-fn is_utf8(request: &Request) -> bool {
-    let charset = request.response.charset.as_ref();
-    charset.is_some_and(|charset| charset.eq_ignore_ascii_case(b"utf-8"))
 }
 
 /// What is in a folder, hidden files left out: folders first, each group by name.

@@ -143,6 +143,13 @@ fn filter(request: &mut Request, body: Body) -> Result<Body, Status> {
     Ok(source::transformed(body, recoder))
 }
 
+/// Whether the response, whose type is settled, will tell that it is in UTF-8.
+pub(super) fn is_utf8(request: &mut Request) -> bool {
+    let settings = request.settings(&SETTINGS);
+    let charset = target(request, settings).or_else(|| request.response.charset.clone());
+    charset.is_some_and(|charset| charset.eq_ignore_ascii_case(b"utf-8"))
+}
+
 /// What the response is to be in. A subrequest's is in what its main request's is.
 fn target(request: &mut Request, settings: &Settings) -> Option<Bytes> {
     if request.is_subrequest() {
