@@ -28,6 +28,7 @@ mod ranges;
 mod real_ip;
 mod redirects;
 mod requests;
+mod resolving;
 mod rewriting;
 mod sending;
 mod servers;

@@ -13,6 +13,7 @@ pub mod backends;
 
 mod buffer;
 mod clock;
+mod datagram;
 mod listener;
 mod peer;
 mod reactor;
@@ -29,6 +30,7 @@ mod wheel;
 
 pub use buffer::Buffer;
 pub use clock::{Deadline, Millis};
+pub use datagram::Datagram;
 pub use listener::Listener;
 pub use peer::Peer;
 pub use reactor::{Handler, Reactor, at_turn_end, method, now, remote, spawn, wall_clock};

@@ -11,13 +11,15 @@ use crate::sources::Owner;
 
 /// Calls back while a descriptor is readable (level-triggered), until it is dropped.
 pub struct Watch {
-    fd: OwnedFd,
+    fd: Rc<OwnedFd>,
     key: Key,
     index: u32,
 }
 
 impl Watch {
-    pub fn new(fd: OwnedFd, callback: impl FnMut() + 'static) -> io::Result<Watch> {
+    /// The callback may share the descriptor.
+    pub fn new(fd: impl Into<Rc<OwnedFd>>, callback: impl FnMut() + 'static) -> io::Result<Watch> {
+        let fd = fd.into();
         let callback: Callback = Rc::new(RefCell::new(callback));
         let (key, index) = reactor::with(|inner| {
             let index = inner.watches().insert(callback);

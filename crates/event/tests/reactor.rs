@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use daemun_event::backends::{self, NAMES};
 use daemun_event::{
-    Buffer, Deadline, Handler, Listener, Peer, Reactor, Sessions, Stream, Timer, Watch,
+    Buffer, Datagram, Deadline, Handler, Listener, Peer, Reactor, Sessions, Stream, Timer, Watch,
     at_turn_end, next_turn, now, remote, sleep, spawn, timeout, wall_clock,
 };
 
@@ -667,7 +667,7 @@ fn a_watch_calls_back_until_it_is_dropped() {
         let mut notes = Notes::default();
         let (near, far) = UnixStream::pair().unwrap();
         let calls = Rc::new(Cell::new(0));
-        let watch = Watch::new(near.into(), {
+        let watch = Watch::new(OwnedFd::from(near), {
             let calls = calls.clone();
             move || calls.set(calls.get() + 1)
         })
@@ -734,4 +734,32 @@ fn the_system_clock_moves_on() {
 fn an_unknown_backend_is_refused_in_words() {
     let error = Reactor::open(Some("kqueuee")).err().unwrap();
     assert_eq!(error.to_string(), "invalid event type");
+}
+
+#[test]
+fn datagrams_are_told_apart_and_so_is_nobody_there() {
+    each_backend(|reactor| {
+        let far = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = far.local_addr().unwrap();
+        run(reactor, async {
+            let near = Datagram::connect(address, 8).unwrap();
+            near.try_send(b"hello").unwrap();
+            let mut bytes = [0; 16];
+            let (length, from) = far.recv_from(&mut bytes).unwrap();
+            assert_eq!(&bytes[..length], b"hello");
+            for message in [&b"one"[..], b"", b"longer than eight"] {
+                far.send_to(message, from).unwrap();
+            }
+            assert_eq!(near.recv(in_ms(1000)).await.unwrap(), b"one");
+            assert_eq!(near.recv(in_ms(1000)).await.unwrap(), b"");
+            assert_eq!(near.recv(in_ms(1000)).await.unwrap(), b"longer t");
+            let nothing = near.recv(in_ms(1000)).await.unwrap_err();
+            assert_eq!(nothing.kind(), io::ErrorKind::TimedOut);
+
+            drop(far);
+            near.try_send(b"anybody?").unwrap();
+            let refused = near.recv(in_ms(1000)).await.unwrap_err();
+            assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        });
+    });
 }

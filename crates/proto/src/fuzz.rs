@@ -1,5 +1,6 @@
 //! Entry points for the fuzz targets; ordinary tests run them too.
 
+use crate::dns;
 use crate::http1::{self, Parsed, chunked, host, uri};
 use crate::proxy_protocol;
 
@@ -34,6 +35,19 @@ pub fn chunked_body(data: &[u8]) {
         }
     };
     assert_eq!(read(data.len()), read(1));
+}
+
+/// A DNS response: any bytes are one or are not, and so is what is left when one is cut.
+pub fn dns_response(data: &[u8]) {
+    for over_tcp in [false, true] {
+        for length in [data.len(), data.len() / 2, data.len().saturating_sub(1)] {
+            let Ok(response) = dns::parse(&data[..length], over_tcp) else { continue };
+            assert!(!response.name.is_empty());
+            let Ok(answers) = response.answers() else { continue };
+            let records = answers.v4.len() + answers.v6.len() + answers.services.len();
+            assert!(records == 0 || answers.alias.is_none());
+        }
+    }
 }
 
 /// The PROXY protocol's header: what is read of it does not depend on how it was cut.

@@ -1,5 +1,6 @@
 //! Protocols as pure machines: bytes and offsets in, verdicts out. Nothing here does I/O or knows a clock.
 
+pub mod dns;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod http1;

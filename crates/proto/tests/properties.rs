@@ -34,6 +34,31 @@ proptest! {
     }
 
     #[test]
+    fn any_answers_are_dns_or_not(
+        kind in prop::sample::select(vec![1u16, 28, 33]),
+        count in 0..4u8,
+        records in prop::collection::vec(
+            (
+                prop::sample::select(vec![1u16, 5, 28, 33, 39]),
+                prop::collection::vec(any::<u8>(), 0..20),
+            ),
+            0..4,
+        ),
+    ) {
+        let mut message = b"\0\x07\x81\x80\0\x01\0\0\0\0\0\0\x01a\x01b\0".to_vec();
+        message[7] = count;
+        message.extend(kind.to_be_bytes());
+        message.extend([0, 1]);
+        for (kind, data) in records {
+            message.extend([0xc0, 12]);
+            message.extend(kind.to_be_bytes());
+            message.extend([0, 1, 0, 0, 0, 9, 0, data.len() as u8]);
+            message.extend(data);
+        }
+        fuzz::dns_response(&message);
+    }
+
+    #[test]
     fn proxy_headers_are_the_same_however_they_arrive(
         text in "PROXY (TCP4|TCP6|UNKNOWN) [0-9a-f.:]{0,12} [0-9a-f.:]{0,12} [0-9]{0,6} [0-9]{0,6}\r?\n?.{0,5}",
         kind in 0x10..0x40u8,

@@ -11,6 +11,7 @@ pub mod listen;
 pub mod mime;
 pub mod post_action;
 pub mod redirects;
+pub mod resolving;
 pub mod rewriting;
 pub mod routing;
 pub mod sending;
@@ -36,6 +37,7 @@ pub const PARTS: &[&HttpModule] = &[
     &post_action::MODULE,
     &redirects::MODULE,
     &rewriting::MODULE,
+    &resolving::MODULE,
     &subrequests::MODULE,
     &limit_except::MODULE,
     &tracking::MODULE,
