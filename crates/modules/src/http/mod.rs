@@ -26,6 +26,7 @@ pub mod map;
 pub mod mirror;
 pub mod mp4;
 pub mod not_modified;
+pub mod proxy;
 pub mod random_index;
 pub mod range;
 pub mod realip;
@@ -37,6 +38,7 @@ pub mod split_clients;
 pub mod ssi;
 pub mod ssl;
 pub mod static_files;
+pub mod sticky;
 pub mod stub_status;
 pub mod sub_filter;
 pub mod try_files;
@@ -59,6 +61,8 @@ pub static MODULES: &[&HttpModule] = &[
     &upstream::LEAST_TIME,
     &upstream::RANDOM,
     &upstream::KEEPALIVE,
+    &upstream::ZONE,
+    &sticky::MODULE,
     // Whoever looks at the client's address comes after what finds it.
     &realip::MODULE,
     &map::MODULE,
@@ -80,6 +84,8 @@ pub static MODULES: &[&HttpModule] = &[
     // Content: what a location is dedicated to goes before what looks at the URI.
     &stub_status::MODULE,
     &server_status::MODULE,
+    &proxy::MODULE,
+    &proxy::COMMON,
     &empty_gif::MODULE,
     &flv::MODULE,
     &mp4::MODULE,
