@@ -20,7 +20,13 @@ fn look_at(pass: Pass<'_>) -> Option<Finding> {
     if pass.directive.name != "proxy_pass" {
         return None;
     }
-    let name = passes::variables(pass.uri_with_variables()).find(|name| is_decoded(pass, name))?;
+    // Right behind the host there may be a variable that begins with a slash.
+    let behind_host = passes::variables(pass.authority()).find(|name| PATHS.contains(name));
+    let in_uri = || {
+        let mut names = passes::variables(pass.uri().unwrap_or_default());
+        names.find(|name| PATHS.contains(name) || is_wide_capture(pass, name))
+    };
+    let name = behind_host.or_else(in_uri)?;
     let message = format!("\"${name}\" is decoded, and is passed on as it is");
     let uri = sample::uri_of(pass.scope);
     let uri = match Header::of(pass.scope) {
@@ -34,28 +40,15 @@ fn look_at(pass: Pass<'_>) -> Option<Finding> {
     Some(Finding { message, span: pass.word.span, example })
 }
 
-impl<'o> Pass<'o> {
-    /// Everything behind the host, variables right behind it too.
-    fn uri_with_variables(self) -> &'o str {
-        let text = self.word.as_str().unwrap_or_default();
-        let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
-        match rest.split_once('/') {
-            Some((authority, uri)) if !authority.contains("$uri") => uri,
-            _ => rest,
-        }
-    }
-}
+const PATHS: &[&str] = &["uri", "document_uri"];
 
-fn is_decoded(pass: Pass<'_>, name: &str) -> bool {
+fn is_wide_capture(pass: Pass<'_>, name: &str) -> bool {
     let is_number = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit());
-    match name {
-        "uri" | "document_uri" => true,
-        _ if is_number => pass.scope.outwards().any(|scope| match Header::of(scope) {
+    is_number
+        && pass.scope.outwards().any(|scope| match Header::of(scope) {
             Some(Header::Pattern { text, .. }) => takes_anything(text),
             _ => false,
-        }),
-        _ => false,
-    }
+        })
 }
 
 fn takes_anything(pattern: &[u8]) -> bool {
