@@ -16,7 +16,7 @@ mod sticky;
 mod url;
 
 pub use definition::{
-    Availability, Better, Definition, Keepalive, KeepaliveSpec, LeastTime, Method, Queue,
+    Availability, Better, Definition, Keepalive, KeepaliveSpec, LeastTime, Method, Queue, Resolve,
     ServerSpec, Until,
 };
 pub use group::{Group, GroupId, Groups};

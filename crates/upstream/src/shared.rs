@@ -401,3 +401,164 @@ impl Members {
         self.primary.members.iter().chain(&self.backup.members)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::selection::Attempt;
+    use crate::state::Now;
+    use crate::{Group, Groups};
+
+    fn zone(size: usize) -> Arc<Zone> {
+        Arc::new(Zone::new("test", size).unwrap())
+    }
+
+    fn line(host: &str, service: Option<&str>) -> ServerSpec {
+        let service = service.map(str::to_owned);
+        let resolve = Resolve { host: host.to_owned(), service, port: 80 };
+        ServerSpec { resolve: Some(resolve), ..ServerSpec::new(host, Vec::new()) }
+    }
+
+    fn group(
+        servers: Vec<ServerSpec>,
+        zone: &Arc<Zone>,
+        former: Option<&Arc<Group>>,
+    ) -> Arc<Group> {
+        let definition = Definition { servers, ..Definition::default() };
+        let former = former.map(|former| {
+            let (group, definition) = (former.shared.get().unwrap(), &former.definition);
+            Former { group, definition, members: group.members(definition) }
+        });
+        let shared = SharedGroup::make(zone, &definition, former.as_ref()).unwrap();
+        let mut groups = Groups::default();
+        let group = Group::explicit("test".to_owned(), definition);
+        group.shared.set(shared).unwrap();
+        let id = groups.add(group);
+        Arc::clone(groups.of(id))
+    }
+
+    fn found(last: u8) -> Found {
+        let address = ([127, 0, 0, last], 80).into();
+        Found { address, name: None, weight: 1, is_second: false }
+    }
+
+    fn update(group: &Arc<Group>, line: usize, found: &[Found]) {
+        group.shared.get().unwrap().update(&group.definition, line, found).unwrap();
+    }
+
+    fn names(group: &Arc<Group>) -> Vec<String> {
+        let members = group.shared.get().unwrap().members(&group.definition);
+        members.all().map(|member| member.name.to_string()).collect()
+    }
+
+    fn now() -> Now {
+        Now::after(Duration::from_secs(1000))
+    }
+
+    #[test]
+    fn addresses_come_and_go() {
+        let group = group(vec![line("a.example", None)], &zone(Zone::LEAST), None);
+        assert!(group.is_pending() && names(&group).is_empty());
+        update(&group, 0, &[found(1), found(2)]);
+        assert!(!group.is_pending());
+        assert_eq!(names(&group), ["127.0.0.1:80", "127.0.0.2:80"]);
+        update(&group, 0, &[found(3), found(2)]);
+        assert_eq!(names(&group), ["127.0.0.2:80", "127.0.0.3:80"]);
+        update(&group, 0, &[]);
+        assert!(names(&group).is_empty());
+    }
+
+    #[test]
+    fn servers_of_a_service_are_ranked_and_weighted() {
+        let servers = vec![line("a.example", Some("http"))];
+        let group = group(servers, &zone(Zone::LEAST), None);
+        let offer = |last, weight, is_second| Found {
+            name: Some("host.example".to_owned()),
+            weight,
+            is_second,
+            ..found(last)
+        };
+        update(&group, 0, &[offer(1, 5, false), offer(2, 1, true)]);
+        let members = group.shared.get().unwrap().members(&group.definition);
+        let [first] = &*members.primary.members else { panic!("one of the best priority") };
+        assert_eq!(
+            (&*first.name, first.weight, &*first.server),
+            ("127.0.0.1:80", 5, "host.example")
+        );
+        assert_eq!(&*members.backup.members[0].name, "127.0.0.2:80");
+        update(&group, 0, &[offer(1, 7, false)]);
+        let members = group.shared.get().unwrap().members(&group.definition);
+        assert_eq!((members.primary.members[0].weight, members.backup.members.len()), (7, 0));
+    }
+
+    #[test]
+    fn a_reload_keeps_what_was_found_and_what_had_failed() {
+        let fixed = || {
+            let address = Address::Ip(([127, 0, 0, 9], 81).into());
+            ServerSpec::new("127.0.0.9:81", vec![address])
+        };
+        let before = group(vec![line("a.example", None), fixed()], &zone(Zone::LEAST), None);
+        update(&before, 0, &[found(1)]);
+        let mut selection = before.select();
+        let peer = selection.choose(now()).unwrap();
+        assert_eq!(&*peer.name, "127.0.0.9:81");
+        assert!(selection.release(Attempt::Failed, now()));
+
+        let moved = ServerSpec { weight: 3, ..line("a.example", None) };
+        let after = group(vec![fixed(), moved], &zone(Zone::LEAST), Some(&before));
+        assert_eq!(names(&after), ["127.0.0.9:81", "127.0.0.1:80"]);
+        assert!(!after.is_pending());
+        for _ in 0..3 {
+            assert_eq!(&*after.select().choose(now()).unwrap().name, "127.0.0.1:80");
+        }
+        let other = group(vec![line("b.example", None)], &zone(Zone::LEAST), Some(&before));
+        assert!(names(&other).is_empty() && other.is_pending());
+    }
+
+    #[test]
+    fn ten_thousand_changes_never_leave_the_group_empty() {
+        let zone = zone(Zone::LEAST);
+        let group = group(vec![line("a.example", None)], &zone, None);
+        update(&group, 0, &[found(1)]);
+        let stop = AtomicBool::new(false);
+        let serve = || {
+            let mut seen = HashSet::new();
+            while !stop.load(Ordering::Relaxed) {
+                let mut selection = group.select();
+                let peer = selection.choose(now()).expect("a live upstream");
+                selection.release(Attempt::Next, now());
+                selection.choose(now());
+                seen.insert(peer.name);
+            }
+            seen.len()
+        };
+        std::thread::scope(|scope| {
+            let threads = [scope.spawn(serve), scope.spawn(serve)];
+            for change in 0..10_000u32 {
+                let last = (change % 200) as u8;
+                update(&group, 0, &[found(last), found(last + 1)]);
+            }
+            stop.store(true, Ordering::Relaxed);
+            for thread in threads {
+                assert!(thread.join().unwrap() > 1);
+            }
+        });
+        let members = group.shared.get().unwrap().members(&group.definition);
+        assert!(members.all().all(|member| member.state().conns.get() == 0));
+    }
+
+    #[test]
+    fn a_full_zone_keeps_the_peers_it_has() {
+        let group = group(vec![line("a.example", None)], &zone(Zone::LEAST), None);
+        let many: Vec<_> = (0..=255).map(found).collect();
+        let shared = group.shared.get().unwrap();
+        assert_eq!(shared.update(&group.definition, 0, &many), Err(Full));
+        assert!(names(&group).len() > 50);
+        update(&group, 0, &[found(1)]);
+        assert_eq!(names(&group), ["127.0.0.1:80"]);
+    }
+}
