@@ -38,4 +38,5 @@ mod ssi;
 mod static_files;
 mod status;
 mod thread_pools;
+mod upstreams;
 mod visitors;
