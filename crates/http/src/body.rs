@@ -64,6 +64,11 @@ impl Chunk {
 /// What a body yields next; `None` is its end.
 pub type NextChunk = Poll<Option<io::Result<Chunk>>>;
 
+/// A body broke off, and that has been logged.
+pub fn told() -> io::Error {
+    io::ErrorKind::ResourceBusy.into()
+}
+
 /// A body that is produced while it is sent: by a handler, or by a filter from the body that it wraps.
 ///
 /// It stays on its thread, and it is given the request that it answers each time, so that it may evaluate variables

@@ -239,7 +239,7 @@ impl Builder<'_> {
                 location.conditional.push(inner);
             }
             Contexts::LIMIT_EXCEPT => {
-                let inner = self.location(child, None);
+                let inner = self.location(child, dedicated);
                 let methods = inner.settings.of(&limit_except::SETTINGS).methods.0.clone();
                 location.limit_except = Some(Box::new((methods, inner)));
             }

@@ -26,6 +26,7 @@ pub mod status;
 pub mod subrequest;
 pub mod trace;
 pub mod type_set;
+pub mod upstream;
 pub mod uri;
 mod user_agent;
 pub mod variables;

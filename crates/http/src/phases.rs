@@ -445,6 +445,8 @@ impl Request {
         self.args.clear();
         self.args.extend_from_slice(args);
         self.internal = true;
+        self.has_clients_uri = false;
+        self.has_left_location = false;
         self.adds_uri_to_alias = false;
         self.location = &server.location;
         self.clear_contexts();
@@ -473,8 +475,8 @@ impl Request {
         }
     }
 
-    /// An error page is fetched by GET, unless only the head is wanted.
-    fn get_instead(&mut self) {
+    /// What the server fetches in place of a response is fetched by GET, unless only the head is wanted.
+    pub(crate) fn get_instead(&mut self) {
         use daemun_proto::http1::Method;
         if self.head.line.method != Method::Head {
             self.head.line.method = Method::Get;

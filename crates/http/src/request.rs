@@ -28,6 +28,7 @@ use crate::request_body::RequestBody;
 use crate::response::ResponseHead;
 use crate::status::Status;
 use crate::trace::Trace;
+use crate::upstream::record::Record;
 use crate::variables;
 
 /// The last match, for `$1` and the like.
@@ -78,6 +79,10 @@ pub struct Request {
     pub lingers: bool,
     /// An internal redirect, `error_page` or `try_files` led here.
     pub internal: bool,
+    /// The URI is still the one that the client sent, so that its own spelling may be passed on.
+    pub has_clients_uri: bool,
+    /// The URI was rewritten within its location, whose name is no part of it any more.
+    pub has_left_location: bool,
     /// The folder of the site is known to exist.
     pub root_tested: bool,
     /// `try_files` found a file below an alias that stands for the whole URI.
@@ -118,6 +123,8 @@ pub struct Request {
     shared: Option<Arc<Mutex<Contexts>>>,
     /// Only a request that is to be explained has one.
     pub trace: Option<Box<Trace>>,
+    /// Where it was passed to, once it was.
+    pub upstream: Option<Box<Record>>,
 }
 
 /// What modules keep, by the position of their settings.
@@ -160,6 +167,8 @@ impl Request {
             is_pipelined: false,
             lingers: false,
             internal: false,
+            has_clients_uri: true,
+            has_left_location: false,
             root_tested: false,
             adds_uri_to_alias: false,
             error_status: 0,
@@ -183,6 +192,7 @@ impl Request {
             depth: 0,
             shared: None,
             trace: None,
+            upstream: None,
         }
     }
 
@@ -226,6 +236,8 @@ impl Request {
         self.is_pipelined = false;
         self.lingers = false;
         self.internal = false;
+        self.has_clients_uri = true;
+        self.has_left_location = false;
         self.root_tested = false;
         self.adds_uri_to_alias = false;
         self.error_status = 0;
@@ -243,6 +255,9 @@ impl Request {
         self.variable_depth = 0;
         self.contexts.clear();
         self.shared = None;
+        if let Some(record) = self.upstream.take() {
+            record.put_back();
+        }
     }
 
     pub fn connection(&self) -> &Connection {
@@ -351,6 +366,7 @@ impl Request {
         request.body = self.body.shared();
         request.is_pipelined = self.is_pipelined;
         request.internal = true;
+        request.has_clients_uri = false;
         request.id = self.id;
         request.variables.clone_from(&self.variables);
         request.main_charset = match self.is_subrequest() {
@@ -577,6 +593,9 @@ impl Origin for Request {
         }
         if self.is_subrequest() {
             write!(line, ", subrequest: \"{}\"", Text(&self.uri))?;
+        }
+        if let Some(record) = &self.upstream {
+            record.describe(line)?;
         }
         if let Some(host) = self.header(Known::Host) {
             write!(line, ", host: \"{}\"", Text(host))?;

@@ -139,6 +139,14 @@ impl RequestBody {
         &self.memory
     }
 
+    /// Bytes of the body that were kept.
+    pub fn available(&self) -> u64 {
+        match self.file {
+            Some(_) => self.received,
+            None => self.memory.len() as u64,
+        }
+    }
+
     pub fn file(&self) -> Option<&BodyFile> {
         self.file.as_deref()
     }

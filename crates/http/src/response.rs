@@ -27,6 +27,10 @@ pub struct Trailer {
 #[derive(Default)]
 pub struct ResponseHead {
     pub status: Status,
+    /// Code and reason as an upstream spelt them.
+    pub status_text: Option<Bytes>,
+    /// It is an upstream's, which has seen the request's conditions.
+    pub is_foreign: bool,
     /// Status line text of `return CODE` and the like that have none of their own is left out.
     pub content_type: Option<Bytes>,
     /// Appended to the type as `; charset=...`.
@@ -40,6 +44,8 @@ pub struct ResponseHead {
     pub headers: Vec<Header>,
     /// Only a body in chunks can have them, and so it is sent in chunks where the client understands that.
     pub trailers: Vec<&'static Trailer>,
+    /// Those that an upstream sent behind its body; known once that has come.
+    pub late_trailers: Vec<Header>,
     /// Those that went out, with their values.
     pub sent_trailers: Vec<Header>,
     /// The body can be cut into ranges.
@@ -114,6 +120,8 @@ impl ResponseHead {
 
     /// Forgets what belongs to a body that another one replaces.
     pub fn clear_entity(&mut self) {
+        self.status_text = None;
+        self.is_foreign = false;
         self.content_type = None;
         self.charset = None;
         self.content_length = None;

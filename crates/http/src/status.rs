@@ -21,6 +21,7 @@ macro_rules! statuses {
 }
 
 statuses! {
+    SWITCHING_PROTOCOLS = 101 "Switching Protocols",
     OK = 200 "OK",
     CREATED = 201 "Created",
     ACCEPTED = 202 "Accepted",

@@ -343,7 +343,7 @@ fn host(request: &mut Request, _: &str, out: &mut Vec<u8>) -> bool {
 }
 
 /// Whether a header field is the one that a variable's name means: underscores stand for dashes.
-fn names_header(name: &str, header: &[u8]) -> bool {
+pub(crate) fn names_header(name: &str, header: &[u8]) -> bool {
     name.len() == header.len()
         && name.bytes().zip(header).all(|(wanted, byte)| {
             let byte = if *byte == b'-' { b'_' } else { byte.to_ascii_lowercase() };
@@ -358,7 +358,7 @@ fn request_header(request: &mut Request, name: &str, out: &mut Vec<u8>) -> bool 
     append_joined(values.map(|(_, value)| value), separator, out)
 }
 
-fn append_joined<'v>(
+pub(crate) fn append_joined<'v>(
     values: impl Iterator<Item = &'v [u8]>,
     separator: &[u8],
     out: &mut Vec<u8>,
@@ -397,7 +397,9 @@ fn sent_header(request: &mut Request, name: &str, out: &mut Vec<u8>) -> bool {
         "last_modified" => {
             append_option(response.last_modified.as_ref().map(|time| &*time.text), out)
         }
-        "location" => append_option(response.location.as_deref(), out),
+        "location" if response.location.is_some() => {
+            append_option(response.location.as_deref(), out)
+        }
         "etag" => append_option(response.etag.as_deref(), out),
         "connection" => append(if request.keepalive { b"keep-alive" } else { b"close" }, out),
         "keep_alive" => {

@@ -36,6 +36,11 @@ pub enum Setting {
     /// Seconds.
     DeferAccept,
     NoDelay,
+    /// The port is chosen when the socket connects, and not when it is bound.
+    BindAddressNoPort,
+    /// The address may be another machine's.
+    Transparent,
+    TransparentV6,
 }
 
 impl Setting {
@@ -57,6 +62,13 @@ impl Setting {
             Setting::FastOpen => (libc::IPPROTO_TCP, libc::TCP_FASTOPEN, "TCP_FASTOPEN"),
             Setting::DeferAccept => (libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, "TCP_DEFER_ACCEPT"),
             Setting::NoDelay => (libc::IPPROTO_TCP, libc::TCP_NODELAY, "TCP_NODELAY"),
+            Setting::BindAddressNoPort => {
+                (libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, "IP_BIND_ADDRESS_NO_PORT")
+            }
+            Setting::Transparent => (libc::IPPROTO_IP, libc::IP_TRANSPARENT, "IP_TRANSPARENT"),
+            Setting::TransparentV6 => {
+                (libc::IPPROTO_IPV6, libc::IPV6_TRANSPARENT, "IPV6_TRANSPARENT")
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 pub mod aio;
 pub mod client;
 pub mod connection;
+pub mod early_hints;
 pub mod encoding;
 pub mod error_page;
 pub mod files;
@@ -40,4 +41,6 @@ pub const PARTS: &[&HttpModule] = &[
     &subrequests::MODULE,
     &limit_except::MODULE,
     &tracking::MODULE,
+    &early_hints::MODULE,
+    &crate::upstream::variables::MODULE,
 ];

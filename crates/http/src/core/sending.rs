@@ -175,7 +175,8 @@ fn limit_rate_after(loader: &mut Loader<'_>, directive: &conf::Directive) -> Res
     Ok(())
 }
 
-fn amount(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<Amount, Fault> {
+/// An amount that may have variables.
+pub fn amount(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<Amount, Fault> {
     let script = loader.script(&directive.args[0])?;
     match script.as_literal() {
         Some(_) => values::offset(directive).map(Amount::Fixed),

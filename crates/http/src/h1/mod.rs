@@ -8,7 +8,7 @@ mod rehearsal;
 mod send;
 mod serve;
 mod validate;
-mod write_head;
+pub(crate) mod write_head;
 
 pub use rehearsal::rehearse;
 pub use serve::Http;

@@ -137,10 +137,10 @@ fn send_at_once(request: &mut Request, body: Body) -> io::Result<Option<Rest>> {
 fn prepare(request: &mut Request, body: Body, out: &mut Vec<u8>) -> (Body, Framing) {
     let status = request.response.status;
     let has_no_body = matches!(status, Status::NO_CONTENT | Status::NOT_MODIFIED) || status.0 < 200;
-    if has_no_body {
+    if has_no_body && !request.response.is_foreign {
         request.response.content_type = None;
         request.response.content_length = None;
-    } else if request.response.content_length.is_none() {
+    } else if !has_no_body && request.response.content_length.is_none() {
         request.response.content_length = body.len();
     }
     // Without a head there is nothing that a body could be left out after.
@@ -291,8 +291,14 @@ async fn send_rest(
                 body.next(request).await
             }
         };
-        let Some(chunk) = chunk.transpose()? else {
-            break;
+        let chunk = match chunk {
+            None => break,
+            Some(Ok(chunk)) => chunk,
+            Some(Err(error)) => {
+                // What came before it broke off is the client's.
+                flush(request, &mut pace, &mut gathered, false).await?;
+                return Err(error);
+            }
         };
         if chunk.is_empty() {
             continue;
@@ -350,6 +356,10 @@ fn last_chunk(request: &mut Request) -> Vec<u8> {
             let name = trailer.name.clone();
             request.response.sent_trailers.push(Header { name, value });
         }
+    }
+    for trailer in std::mem::take(&mut request.response.late_trailers) {
+        write_head::field(&mut out, &trailer.name, &trailer.value);
+        request.response.sent_trailers.push(trailer);
     }
     out.extend_from_slice(b"\r\n");
     out

@@ -450,6 +450,9 @@ async fn conclude(request: &mut Request, sent: io::Result<()>, http: &Http, drai
     if has_post_action(request) {
         Box::pin(phases::after_answer(request)).await;
     }
+    if let Some(record) = &mut request.upstream {
+        record.settle_time();
+    }
     http.counters.set_stage(Stage::Logging);
     phases::write_log(request);
     if sent.is_err() {
@@ -526,7 +529,7 @@ fn log_send_error(request: &Request, error: &io::Error) {
         io::ErrorKind::ConnectionAborted if error.raw_os_error().is_none() => {
             log!(request.log(), Info, *request, "{}", error);
         }
-        // The pool of threads has told.
+        // The pool of threads has told, or an upstream's engine.
         io::ErrorKind::ResourceBusy if error.raw_os_error().is_none() => {}
         io::ErrorKind::UnexpectedEof => log!(request.log(), Alert, *request, "{}", error),
         _ => log!(request.log(), Info, *request, "send() failed"; error),

@@ -6,6 +6,7 @@ use crate::core::{connection, redirects};
 use crate::date;
 use crate::request::Request;
 use crate::response::ResponseHead;
+use crate::status::Status;
 use bytes::Bytes;
 
 /// What the connection adds to the response's own fields.
@@ -18,7 +19,9 @@ pub struct Framing {
 pub fn write(request: &mut Request, framing: Framing, out: &mut Vec<u8>) {
     write_status_line(&request.response, out);
     write_server(request, out);
-    date::with_http_date(|date| field(out, b"Date", date));
+    if !request.response.is_foreign || request.response.values(b"Date").next().is_none() {
+        date::with_http_date(|date| field(out, b"Date", date));
+    }
     let response = &request.response;
     if let Some(kind) = &response.content_type {
         out.extend_from_slice(b"Content-Type: ");
@@ -66,7 +69,28 @@ pub fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
+/// A 103 response with these fields; `None` where there are none.
+pub fn early_hints<'f>(fields: impl Iterator<Item = (&'f [u8], &'f [u8])>) -> Option<Vec<u8>> {
+    let mut out = b"HTTP/1.1 103 Early Hints\r\n".to_vec();
+    let start = out.len();
+    fields.for_each(|(name, value)| field(&mut out, name, value));
+    if out.len() == start {
+        return None;
+    }
+    out.extend_from_slice(b"\r\n");
+    Some(out)
+}
+
 fn write_status_line(response: &ResponseHead, out: &mut Vec<u8>) {
+    // A filter may have given the response another status since.
+    if let Some(text) = &response.status_text
+        && text.starts_with(itoa::Buffer::new().format(response.status.0).as_bytes())
+    {
+        out.extend_from_slice(b"HTTP/1.1 ");
+        out.extend_from_slice(text);
+        out.extend_from_slice(b"\r\n");
+        return;
+    }
     match response.status.known_line() {
         Some(line) => out.extend_from_slice(line),
         None => out.extend_from_slice(format!("HTTP/1.1 {:03} \r\n", response.status.0).as_bytes()),
@@ -87,6 +111,10 @@ fn write_server(request: &Request, out: &mut Vec<u8>) {
 }
 
 fn write_connection(request: &Request, out: &mut Vec<u8>) {
+    if request.response.status == Status::SWITCHING_PROTOCOLS {
+        out.extend_from_slice(b"Connection: upgrade\r\n");
+        return;
+    }
     if !request.keepalive {
         out.extend_from_slice(b"Connection: close\r\n");
         return;

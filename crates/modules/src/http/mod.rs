@@ -26,6 +26,7 @@ pub mod map;
 pub mod mirror;
 pub mod mp4;
 pub mod not_modified;
+pub mod proxy;
 pub mod random_index;
 pub mod range;
 pub mod realip;
@@ -71,6 +72,8 @@ pub static MODULES: &[&HttpModule] = &[
     // Content: what a location is dedicated to goes before what looks at the URI.
     &stub_status::MODULE,
     &server_status::MODULE,
+    &proxy::MODULE,
+    &proxy::COMMON,
     &empty_gif::MODULE,
     &flv::MODULE,
     &mp4::MODULE,

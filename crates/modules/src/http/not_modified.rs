@@ -20,7 +20,10 @@ pub static MODULE: HttpModule = HttpModule {
 };
 
 fn filter(request: &mut Request, body: Body) -> Result<Body, Status> {
-    if request.response.status != Status::OK || request.is_subrequest() {
+    if request.response.status != Status::OK
+        || request.response.is_foreign
+        || request.is_subrequest()
+    {
         return Ok(body);
     }
     if let Some(since) = request.header(Known::IfUnmodifiedSince)

@@ -37,15 +37,22 @@ pub struct Decoder {
     state: State,
     /// Bytes of the current chunk still to come.
     left: u64,
+    /// The body ends with its last chunk: the caller reads the trailer section.
+    leaves_trailers: bool,
 }
 
 impl Default for Decoder {
     fn default() -> Self {
-        Decoder { state: State::SizeStart, left: 0 }
+        Decoder { state: State::SizeStart, left: 0, leaves_trailers: false }
     }
 }
 
 impl Decoder {
+    /// A decoder that says [`Chunk::End`] in front of the trailer section.
+    pub fn leaving_trailers() -> Decoder {
+        Decoder { leaves_trailers: true, ..Decoder::default() }
+    }
+
     /// Reads framing from the front of `input`, advancing `at`; data itself is left for the caller to take.
     ///
     /// After `Data(n)` the caller passes over those bytes: `at` already stands behind them.
@@ -67,7 +74,9 @@ impl Decoder {
                 }
                 continue;
             }
-            if self.state == State::Ended {
+            if self.state == State::Ended
+                || self.leaves_trailers && self.state == State::TrailerStart
+            {
                 return Ok(Chunk::End);
             }
             let Some(&byte) = input.get(*at) else {
@@ -141,6 +150,15 @@ mod tests {
             assert_eq!(body, b"hello ");
             assert_eq!(&input[end..], b"GET");
         }
+    }
+
+    #[test]
+    fn trailers_can_be_left() {
+        let input = b"2\r\nab\r\n0\r\nTrailer: x\r\n\r\n";
+        let (mut decoder, mut at) = (Decoder::leaving_trailers(), 0);
+        assert_eq!(decoder.next(input, &mut at), Ok(Chunk::Data(2)));
+        assert_eq!(decoder.next(input, &mut at), Ok(Chunk::End));
+        assert_eq!(&input[at..], b"Trailer: x\r\n\r\n");
     }
 
     #[test]

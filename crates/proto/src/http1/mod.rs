@@ -7,10 +7,12 @@ pub mod chunked;
 pub mod header;
 pub mod host;
 pub mod request_line;
+pub mod status_line;
 pub mod uri;
 
 pub use header::{HeaderLine, parse_header_line};
 pub use request_line::{Method, RequestLine, Version, parse_request_line};
+pub use status_line::{StatusLine, parse_status_line};
 
 /// Offsets into the buffer that was parsed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

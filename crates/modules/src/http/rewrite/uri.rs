@@ -120,6 +120,8 @@ impl Rewrite {
             None => {}
         }
         request.uri = uri;
+        request.has_clients_uri = false;
+        request.has_left_location = self.after == After::Break;
     }
 
     fn after_replacement(&self, run: &Run, request: &mut Request) -> Flow {

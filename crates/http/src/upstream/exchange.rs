@@ -1,0 +1,436 @@
+//! Asking an upstream: choosing a peer, connecting, sending the request and reading the response's head, again with
+//! another peer where that fails.
+
+use std::io::{self, ErrorKind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use daemun_core::listen::Address;
+use daemun_core::log;
+use daemun_event::{Buffer, Deadline, Millis, Stream};
+use daemun_upstream::{Attempt, Group, Peer, Selection};
+
+use super::connect::{self, Interruption, NotConnected, Upstream};
+use super::early_hints;
+use super::head::Head;
+use super::next::{self, Failure};
+use super::outgoing::Outgoing;
+use super::protocol::{HeadStep, Protocol};
+use super::record;
+use super::settings::{Failures, Settings};
+use crate::request::Request;
+use crate::status::Status;
+
+/// A request to a group of servers, until the head of a response is there.
+pub struct Exchange {
+    pub settings: &'static Settings,
+    pub protocol: Box<dyn Protocol>,
+    selection: Selection,
+    group: Arc<Group>,
+    peer: Option<Peer>,
+    pub upstream: Option<Upstream>,
+    /// Peers that may still be asked, the present one included.
+    tries: usize,
+    started: Millis,
+    watches_client: bool,
+    outgoing: Outgoing,
+    /// What came behind the response's head.
+    pub input: Bytes,
+}
+
+/// Why there is no response to pass on.
+pub enum Ended {
+    /// The answer is the server's own.
+    Status(Status),
+    ClientLeft,
+}
+
+/// How one try ended without a response.
+enum Fault {
+    Failed(Failure),
+    Ended(Ended),
+}
+
+impl From<Status> for Fault {
+    fn from(status: Status) -> Fault {
+        Fault::Ended(Ended::Status(status))
+    }
+}
+
+impl From<Failure> for Fault {
+    fn from(failure: Failure) -> Fault {
+        Fault::Failed(failure)
+    }
+}
+
+impl Exchange {
+    pub fn new(
+        request: &Request,
+        settings: &'static Settings,
+        protocol: Box<dyn Protocol>,
+        group: &Arc<Group>,
+    ) -> Exchange {
+        let selection = group.select();
+        let most = match *settings.next_upstream_tries {
+            0 => usize::MAX,
+            most => most,
+        };
+        Exchange {
+            settings,
+            protocol,
+            tries: selection.tries().min(most),
+            selection,
+            group: Arc::clone(group),
+            peer: None,
+            upstream: None,
+            started: daemun_event::now(),
+            watches_client: watches_client(request, settings),
+            outgoing: Outgoing::default(),
+            input: Bytes::new(),
+        }
+    }
+
+    /// Asks until there is a response that is to be passed on: its head stands in the request's record.
+    pub async fn run(&mut self, request: &mut Request) -> Result<(), Ended> {
+        loop {
+            let failure = match self.attempt(request).await {
+                Ok(()) => match self.unwanted(request) {
+                    None => return Ok(()),
+                    Some(failure) => failure,
+                },
+                Err(Fault::Ended(ended)) => return Err(ended),
+                Err(Fault::Failed(failure)) => failure,
+            };
+            self.next(request, failure)?;
+        }
+    }
+
+    /// Whether a response's status is one that another server may better.
+    fn unwanted(&self, request: &Request) -> Option<Failure> {
+        let status = request.upstream.as_ref()?.head.status;
+        let kind = next::of_status(status)?;
+        let may_ask = self.tries > 1 && self.may_go_on(request, kind);
+        may_ask.then_some(Failure::Answered(Status(status)))
+    }
+
+    /// Gives a peer up: an error where no other is to be asked.
+    fn next(&mut self, request: &mut Request, failure: Failure) -> Result<(), Ended> {
+        if failure == Failure::Timeout {
+            let error = io::Error::from(rustix::io::Errno::TIMEDOUT);
+            log!(request.log(), Error, *request, "upstream timed out"; error);
+        }
+        if let Some(peer) = self.peer.take() {
+            let attempt = if failure.is_innocent() { Attempt::Next } else { Attempt::Failed };
+            self.selection.done(peer, attempt);
+            self.tries = self.tries.saturating_sub(1).min(self.selection.tries());
+        }
+        let status = failure.status();
+        if let Some(record) = &mut request.upstream {
+            record.last_try().status = status.0;
+        }
+        if failure == Failure::NoLive || self.tries == 0 || !self.may_go_on(request, failure.kind())
+        {
+            return Err(Ended::Status(status));
+        }
+        self.upstream = None;
+        Ok(())
+    }
+
+    fn may_go_on(&self, request: &Request, kind: Failures) -> bool {
+        let timeout = *self.settings.next_upstream_timeout;
+        let age = Duration::from_millis(daemun_event::now().saturating_sub(self.started));
+        let was_sent = self.upstream.is_some();
+        next::allows(request, *self.settings.next_upstream, kind, was_sent)
+            && (timeout.is_zero() || age < timeout)
+    }
+
+    async fn attempt(&mut self, request: &mut Request) -> Result<(), Fault> {
+        request.doing = "connecting to upstream";
+        let record = request.upstream.get_or_insert_with(record::Record::fresh);
+        record.begin_try();
+        record.forget_response();
+        self.protocol.begin_again();
+        self.outgoing = Outgoing::begin(request, &mut *self.protocol)?;
+        let Ok(peer) = self.selection.next(request).await else {
+            self.name_peer(request, self.group.name.as_str().into(), false);
+            log!(request.log(), Error, *request, "no live upstreams");
+            return Err(Failure::NoLive.into());
+        };
+        let is_unix = matches!(peer.address, Address::Unix(_));
+        self.name_peer(request, Arc::clone(&peer.name), is_unix);
+        let peer = self.peer.insert(peer);
+        let connected = connect::connect(
+            request,
+            self.settings,
+            &peer.address,
+            &peer.name,
+            self.watches_client,
+        );
+        self.upstream = Some(connected.await.map_err(|why| match why {
+            NotConnected::Failed => Fault::from(Failure::Error),
+            NotConnected::TimedOut => Failure::Timeout.into(),
+            NotConnected::ClientLeft => client_left(request),
+            NotConnected::Broken => Status::INTERNAL_SERVER_ERROR.into(),
+        })?);
+        let last = request.upstream_record().last_try();
+        last.connect_time = Some(last.age());
+        self.ask(request).await
+    }
+
+    fn name_peer(&self, request: &mut Request, name: Arc<str>, is_unix: bool) {
+        let record = request.upstream_record();
+        record.last_try().peer = Some(Arc::clone(&name));
+        record.peer = Some(record::Peer { name, is_unix });
+    }
+
+    /// Sends the request and reads the response's head, which may come before all of the request is sent.
+    async fn ask(&mut self, request: &mut Request) -> Result<(), Fault> {
+        request.doing = "sending request to upstream";
+        let mut reading = Reading::default();
+        let mut deadline = Deadline::after(*self.settings.send_timeout);
+        loop {
+            if !self.outgoing.is_sent(request) && self.send(request)? {
+                deadline = Deadline::after(*self.settings.send_timeout);
+            }
+            let is_sent = self.outgoing.is_sent(request);
+            if is_sent && !reading.has_begun {
+                reading.has_begun = true;
+                request.doing = "reading response header from upstream";
+                deadline = Deadline::after(*self.settings.read_timeout);
+            }
+            match self.read_head(request, &mut reading).await? {
+                Progress::Done => return Ok(()),
+                Progress::Some => deadline = Deadline::after(*self.settings.read_timeout),
+                Progress::None => {}
+            }
+            let Some(upstream) = &self.upstream else { return Err(Failure::Error.into()) };
+            let ready = Either { stream: &upstream.stream, deadline, sends: !is_sent };
+            match connect::wait(request, ready, self.watches_client).await {
+                Ok(()) => {}
+                Err(Interruption::TimedOut) => return Err(Failure::Timeout.into()),
+                Err(Interruption::ClientLeft) => return Err(client_left(request)),
+                Err(Interruption::Failed(error)) => {
+                    connect::tell(request, "waiting for upstream failed", error);
+                    return Err(Failure::Error.into());
+                }
+            }
+        }
+    }
+
+    /// Sends what can be sent at once: whether that was something.
+    fn send(&mut self, request: &mut Request) -> Result<bool, Fault> {
+        let Some(upstream) = &mut self.upstream else { return Ok(false) };
+        let mut has_moved = false;
+        while !self.outgoing.is_sent(request) {
+            match self.outgoing.advance(request, &mut *self.protocol, upstream) {
+                Ok(()) => has_moved = true,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => {
+                    connect::tell(request, "writev() failed", error);
+                    return Err(Failure::Error.into());
+                }
+            }
+        }
+        Ok(has_moved)
+    }
+
+    /// Reads what is there.
+    async fn read_head(
+        &mut self,
+        request: &mut Request,
+        reading: &mut Reading,
+    ) -> Result<Progress, Fault> {
+        let mut progress = Progress::None;
+        loop {
+            let Some(upstream) = &mut self.upstream else { return Ok(Progress::None) };
+            if !upstream.stream.may_be_readable() {
+                return Ok(progress);
+            }
+            let capacity = (*self.settings.buffer_size).max(Buffer::SIZE);
+            let buffer = reading.buffer.get_or_insert_with(|| Buffer::with_capacity(capacity));
+            match upstream.stream.try_recv_into(buffer) {
+                Ok(0) => {
+                    request.doing = "reading response header from upstream";
+                    log!(request.log(), Error, *request, "upstream prematurely closed connection");
+                    return Err(Failure::Error.into());
+                }
+                Ok(received) => {
+                    request.upstream_record().last_try().bytes_received += received as u64;
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(progress),
+                Err(error) => {
+                    request.doing = "reading response header from upstream";
+                    connect::tell(request, "recv() failed", error);
+                    return Err(Failure::Error.into());
+                }
+            }
+            progress = Progress::Some;
+            if self.parse_head(request, reading).await? {
+                return Ok(Progress::Done);
+            }
+        }
+    }
+
+    /// Whether the head is complete.
+    async fn parse_head(
+        &mut self,
+        request: &mut Request,
+        reading: &mut Reading,
+    ) -> Result<bool, Fault> {
+        request.doing = "reading response header from upstream";
+        let Some(mut buffer) = reading.buffer.take() else { return Ok(false) };
+        loop {
+            match self.protocol.read_head(request, &buffer, &mut reading.head) {
+                Err(_) => return Err(Failure::InvalidHeader.into()),
+                Ok(HeadStep::Incomplete { consumed }) => {
+                    reading.consumed += consumed;
+                    let length = reading.consumed + buffer.len() - consumed;
+                    if length >= *self.settings.buffer_size {
+                        log!(request.log(), Error, *request, "upstream sent too big header");
+                        return Err(Failure::InvalidHeader.into());
+                    }
+                    buffer.consume(consumed);
+                    reading.buffer = Some(buffer);
+                    return Ok(false);
+                }
+                Ok(HeadStep::EarlyHints { consumed }) => {
+                    reading.hints += consumed;
+                    let hints = Bytes::copy_from_slice(&buffer[..consumed]);
+                    early_hints::pass(
+                        request,
+                        self.settings,
+                        &mut reading.head,
+                        hints,
+                        reading.hints,
+                    )
+                    .await;
+                    buffer.consume(consumed);
+                    reading.consumed = 0;
+                }
+                Ok(HeadStep::Done { consumed }) => {
+                    if reading.consumed + consumed > *self.settings.buffer_size {
+                        log!(request.log(), Error, *request, "upstream sent too big header");
+                        return Err(Failure::InvalidHeader.into());
+                    }
+                    self.settle_head(request, reading, buffer, consumed);
+                    return Ok(true);
+                }
+            }
+        }
+    }
+
+    fn settle_head(
+        &mut self,
+        request: &mut Request,
+        reading: &mut Reading,
+        buffer: Buffer,
+        consumed: usize,
+    ) {
+        let bytes = share(buffer);
+        self.input = bytes.slice(consumed..);
+        reading.head.bytes =
+            self.protocol.take_head_bytes().unwrap_or_else(|| bytes.slice(..consumed));
+        let record = request.upstream_record();
+        std::mem::swap(&mut record.head, &mut reading.head);
+        let status = record.head.status;
+        let last = record.last_try();
+        last.header_time = Some(last.age());
+        if last.status == 0 {
+            last.status = status;
+        }
+    }
+
+    /// Ends the exchange: the connection is closed, or kept for another request.
+    pub fn finish(&mut self, request: &mut Request, keeps: bool) {
+        request.upstream_record().settle_time();
+        let Some(peer) = self.peer.take() else { return };
+        let upstream = self.upstream.take();
+        if keeps && self.outgoing.is_sent(request) {
+            // Nobody keeps connections yet.
+            drop(upstream);
+        }
+        self.selection.done(peer, Attempt::Good);
+    }
+
+    pub fn watches_client(&self) -> bool {
+        self.watches_client
+    }
+}
+
+impl Drop for Exchange {
+    /// The client has gone in the middle of the response, which says nothing against the peer.
+    fn drop(&mut self) {
+        if let Some(peer) = self.peer.take() {
+            self.selection.done(peer, Attempt::Good);
+        }
+    }
+}
+
+/// What has been read of a head.
+#[derive(Default)]
+struct Reading {
+    buffer: Option<Buffer>,
+    head: Head,
+    /// Bytes of the head that the protocol has taken already.
+    consumed: usize,
+    /// Bytes of early hints.
+    hints: usize,
+    /// The request is sent, and the response awaited.
+    has_begun: bool,
+}
+
+enum Progress {
+    None,
+    Some,
+    Done,
+}
+
+/// A client is watched where its leaving ends the exchange. What is asked for the sake of another request is not its
+/// connection's to watch.
+fn watches_client(request: &Request, settings: &Settings) -> bool {
+    !*settings.ignore_client_abort && !request.is_subrequest() && !request.is_post_action
+}
+
+fn client_left(request: &Request) -> Fault {
+    connect::tell_client_left(request);
+    Fault::Ended(Ended::ClientLeft)
+}
+
+/// Received bytes that several may hold. The buffer itself where it is well filled, else a copy.
+pub fn share(buffer: Buffer) -> Bytes {
+    struct Shared(Buffer);
+
+    impl AsRef<[u8]> for Shared {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+
+    match buffer.len() * 4 < buffer.capacity() {
+        true => Bytes::copy_from_slice(&buffer),
+        false => Bytes::from_owner(Shared(buffer)),
+    }
+}
+
+/// Waits until a stream may be read from, or sent to where something is left to send.
+struct Either<'s> {
+    stream: &'s Stream,
+    deadline: Deadline,
+    sends: bool,
+}
+
+impl Future for Either<'_> {
+    type Output = io::Result<()>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<io::Result<()>> {
+        if self.sends
+            && let Poll::Ready(result) = Pin::new(&mut self.stream.writable(self.deadline)).poll(cx)
+        {
+            return Poll::Ready(result);
+        }
+        Pin::new(&mut self.stream.readable(self.deadline)).poll(cx)
+    }
+}

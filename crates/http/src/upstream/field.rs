@@ -1,0 +1,129 @@
+//! The fields of an upstream's response that mean something to the server.
+
+/// What a field is, by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Field {
+    Status,
+    ContentType,
+    Date,
+    LastModified,
+    Etag,
+    Server,
+    Location,
+    Refresh,
+    Expires,
+    AccelExpires,
+    AccelRedirect,
+    AccelLimitRate,
+    AccelBuffering,
+    AccelCharset,
+    ContentLength,
+    TransferEncoding,
+    WwwAuthenticate,
+    SetCookie,
+    ContentDisposition,
+    CacheControl,
+    AcceptRanges,
+    Upgrade,
+    Connection,
+    KeepAlive,
+    Pad,
+    Vary,
+    Other,
+    /// A second one of its name, which counts for nothing.
+    Ignored,
+}
+
+/// How many fields, from the first on, have a value that is remembered, and only one.
+pub const SINGLE: usize = Field::AccelLimitRate as usize + 1;
+
+impl Field {
+    pub fn of(name: &[u8]) -> Field {
+        let candidates: &[(&[u8], Field)] = match name.len() {
+            4 => &[(b"date", Field::Date), (b"etag", Field::Etag), (b"vary", Field::Vary)],
+            5 => &[(b"x-pad", Field::Pad)],
+            6 => &[(b"server", Field::Server), (b"status", Field::Status)],
+            7 => &[
+                (b"expires", Field::Expires),
+                (b"refresh", Field::Refresh),
+                (b"upgrade", Field::Upgrade),
+            ],
+            8 => &[(b"location", Field::Location)],
+            10 => &[
+                (b"connection", Field::Connection),
+                (b"keep-alive", Field::KeepAlive),
+                (b"set-cookie", Field::SetCookie),
+            ],
+            12 => &[(b"content-type", Field::ContentType)],
+            13 => &[
+                (b"last-modified", Field::LastModified),
+                (b"cache-control", Field::CacheControl),
+                (b"accept-ranges", Field::AcceptRanges),
+            ],
+            14 => &[(b"content-length", Field::ContentLength)],
+            15 => &[
+                (b"x-accel-expires", Field::AccelExpires),
+                (b"x-accel-charset", Field::AccelCharset),
+            ],
+            16 => &[
+                (b"x-accel-redirect", Field::AccelRedirect),
+                (b"www-authenticate", Field::WwwAuthenticate),
+            ],
+            17 => &[
+                (b"transfer-encoding", Field::TransferEncoding),
+                (b"x-accel-buffering", Field::AccelBuffering),
+            ],
+            18 => &[(b"x-accel-limit-rate", Field::AccelLimitRate)],
+            19 => &[(b"content-disposition", Field::ContentDisposition)],
+            _ => return Field::Other,
+        };
+        let found = candidates.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        found.map_or(Field::Other, |(_, field)| *field)
+    }
+
+    /// Not passed to clients unless the configuration says so.
+    pub fn is_hidden(self) -> bool {
+        use Field::*;
+        matches!(
+            self,
+            Date | Server
+                | Pad
+                | AccelExpires
+                | AccelRedirect
+                | AccelLimitRate
+                | AccelBuffering
+                | AccelCharset
+        )
+    }
+
+    /// Goes with the response that `X-Accel-Redirect` leads to.
+    pub fn survives_redirect(self) -> bool {
+        use Field::*;
+        matches!(
+            self,
+            ContentType | SetCookie | ContentDisposition | CacheControl | Expires | AcceptRanges
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_found_whatever_their_case() {
+        assert_eq!(Field::of(b"X-Accel-REDIRECT"), Field::AccelRedirect);
+        assert_eq!(Field::of(b"x-accel-limit-rate"), Field::AccelLimitRate);
+        assert_eq!(Field::of(b"Set-Cookie"), Field::SetCookie);
+        assert_eq!(Field::of(b"X-Accel-Nothing"), Field::Other);
+    }
+
+    #[test]
+    fn what_counts_once_stands_first() {
+        for single in [Field::Status, Field::Location, Field::AccelRedirect] {
+            assert!((single as usize) < SINGLE);
+        }
+        assert!(Field::SetCookie as usize >= SINGLE && Field::ContentLength as usize >= SINGLE);
+    }
+}

@@ -1,0 +1,211 @@
+//! The head of an upstream's response, as offsets into the bytes that came.
+
+use bytes::Bytes;
+use daemun_core::log;
+use daemun_proto::http1::{HeaderLine, Range};
+
+use super::field::{Field, SINGLE};
+use crate::request::{Request, Text};
+
+/// A response's head. Protocols fill it, line by line.
+#[derive(Default)]
+pub struct Head {
+    pub status: u16,
+    /// Code and reason as the upstream spelt them.
+    pub status_text: Option<Range>,
+    /// What the offsets mean, once the head is complete.
+    pub bytes: Bytes,
+    pub fields: Vec<(Field, HeaderLine)>,
+    pub content_length: Option<u64>,
+    pub is_chunked: bool,
+    /// The upstream closes the connection behind the response.
+    pub closes: bool,
+    /// The places of fields that count once.
+    single: [Option<u16>; SINGLE],
+}
+
+/// The response can't be understood, or contradicts itself. It has been logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidHead;
+
+impl Head {
+    pub fn clear(&mut self) {
+        self.status = 0;
+        self.status_text = None;
+        self.bytes = Bytes::new();
+        self.clear_fields();
+    }
+
+    /// Forgets the fields, and what they said.
+    pub fn clear_fields(&mut self) {
+        self.fields.clear();
+        self.content_length = None;
+        self.is_chunked = false;
+        self.closes = false;
+        self.single = [None; SINGLE];
+    }
+
+    /// Adds a line, whose offsets point into `bytes`.
+    pub fn add(
+        &mut self,
+        request: &Request,
+        bytes: &[u8],
+        line: HeaderLine,
+    ) -> Result<(), InvalidHead> {
+        let mut field = Field::of(line.name.of(bytes));
+        match field {
+            Field::ContentLength => self.add_length(request, bytes, line)?,
+            Field::TransferEncoding => self.add_encoding(request, bytes, line)?,
+            Field::Connection => self.closes |= contains(line.value.of(bytes), b"close"),
+            single if (single as usize) < SINGLE => {
+                let place = &mut self.single[single as usize];
+                match *place {
+                    Some(first) => {
+                        let first = self.fields[usize::from(first)].1;
+                        tell_duplicate(request, bytes, line, first, true);
+                        field = Field::Ignored;
+                    }
+                    None => *place = u16::try_from(self.fields.len()).ok(),
+                }
+            }
+            _ => {}
+        }
+        self.fields.push((field, line));
+        Ok(())
+    }
+
+    /// The value of a field that counts once.
+    pub fn single(&self, field: Field) -> Option<Bytes> {
+        let (_, line) = self.fields[usize::from(self.single[field as usize]?)];
+        Some(self.slice(line.value))
+    }
+
+    pub fn slice(&self, range: Range) -> Bytes {
+        self.bytes.slice(range.start as usize..range.end as usize)
+    }
+
+    /// Names and values in the order they came.
+    pub fn values(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let bytes = &self.bytes;
+        self.fields.iter().map(move |(_, line)| (line.name.of(bytes), line.value.of(bytes)))
+    }
+
+    fn add_length(
+        &mut self,
+        request: &Request,
+        bytes: &[u8],
+        line: HeaderLine,
+    ) -> Result<(), InvalidHead> {
+        if let Some(first) = self.earlier(Field::ContentLength) {
+            tell_duplicate(request, bytes, line, first, false);
+            return Err(InvalidHead);
+        }
+        if self.earlier(Field::TransferEncoding).is_some() {
+            return both_framings(request);
+        }
+        self.content_length = number(line.value.of(bytes));
+        if self.content_length.is_none() {
+            log!(
+                request.log(),
+                Error,
+                *request,
+                "upstream sent invalid \"Content-Length\" header: \"{}: {}\"",
+                Text(line.name.of(bytes)),
+                Text(line.value.of(bytes))
+            );
+            return Err(InvalidHead);
+        }
+        Ok(())
+    }
+
+    fn add_encoding(
+        &mut self,
+        request: &Request,
+        bytes: &[u8],
+        line: HeaderLine,
+    ) -> Result<(), InvalidHead> {
+        if let Some(first) = self.earlier(Field::TransferEncoding) {
+            tell_duplicate(request, bytes, line, first, false);
+            return Err(InvalidHead);
+        }
+        if self.earlier(Field::ContentLength).is_some() {
+            return both_framings(request);
+        }
+        let value = line.value.of(bytes);
+        if !value.eq_ignore_ascii_case(b"chunked") {
+            log!(
+                request.log(),
+                Error,
+                *request,
+                "upstream sent unknown \"Transfer-Encoding\": \"{}\"",
+                Text(value)
+            );
+            return Err(InvalidHead);
+        }
+        self.is_chunked = true;
+        Ok(())
+    }
+
+    fn earlier(&self, wanted: Field) -> Option<HeaderLine> {
+        let found = self.fields.iter().find(|(field, _)| *field == wanted);
+        found.map(|(_, line)| *line)
+    }
+}
+
+fn both_framings(request: &Request) -> Result<(), InvalidHead> {
+    log!(
+        request.log(),
+        Error,
+        *request,
+        "upstream sent \"Content-Length\" and \"Transfer-Encoding\" headers at the same time"
+    );
+    Err(InvalidHead)
+}
+
+fn tell_duplicate(
+    request: &Request,
+    bytes: &[u8],
+    line: HeaderLine,
+    first: HeaderLine,
+    is_ignored: bool,
+) {
+    let [name, value, first_name, first_value] =
+        [line.name, line.value, first.name, first.value].map(|range| Text(range.of(bytes)));
+    if is_ignored {
+        log!(
+            request.log(),
+            Warn,
+            *request,
+            "upstream sent duplicate header line: \"{}: {}\", previous value: \"{}: {}\", ignored",
+            name,
+            value,
+            first_name,
+            first_value
+        );
+    } else {
+        log!(
+            request.log(),
+            Error,
+            *request,
+            "upstream sent duplicate header line: \"{}: {}\", previous value: \"{}: {}\"",
+            name,
+            value,
+            first_name,
+            first_value
+        );
+    }
+}
+
+/// Digits alone, no more than fit a signed number of 64 bits.
+pub fn number(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let number = str::from_utf8(digits).ok()?.parse::<u64>().ok()?;
+    (number <= i64::MAX as u64).then_some(number)
+}
+
+/// Whether `text` has `word` in it, in any case.
+pub fn contains(text: &[u8], word: &[u8]) -> bool {
+    text.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word))
+}

@@ -1,0 +1,189 @@
+//! From an upstream's head to the response's: what passes, what is hidden, what the server itself obeys.
+
+use bytes::Bytes;
+use daemun_core::debug;
+use daemun_proto::http1::{HeaderLine, Method};
+
+use super::field::Field;
+use super::head::{Head, contains, number};
+use super::protocol::Protocol;
+use super::settings::{Ignored, Settings};
+use crate::date;
+use crate::module::Step;
+use crate::request::{Request, Text};
+use crate::response::{Header, LastModified};
+use crate::status::Status;
+use crate::uri;
+
+/// Takes an upstream's head over into the response, or leads elsewhere (`X-Accel-Redirect`).
+pub fn apply(
+    request: &mut Request,
+    settings: &'static Settings,
+    protocol: &dyn Protocol,
+) -> Result<(), Step> {
+    let head = std::mem::take(&mut request.upstream_record().head);
+    obey(request, settings, &head);
+    let target = head
+        .single(Field::AccelRedirect)
+        .filter(|_| !settings.ignore_headers.contains(Ignored::ACCEL_REDIRECT));
+    let result = match target {
+        Some(target) => {
+            for (field, line) in &head.fields {
+                if field.survives_redirect() {
+                    copy(request, settings, protocol, &head, *field, *line);
+                }
+            }
+            Err(lead(request, &target))
+        }
+        None => {
+            pass(request, settings, protocol, &head);
+            Ok(())
+        }
+    };
+    request.upstream_record().head = head;
+    result
+}
+
+/// Fields that are passed to the client, in their order.
+pub fn passed<'h>(
+    settings: &'h Settings,
+    head: &'h Head,
+) -> impl Iterator<Item = (&'h [u8], &'h [u8])> {
+    let lines = head.fields.iter().filter(|(field, line)| {
+        *field != Field::Ignored && !is_hidden(settings, *field, line.name.of(&head.bytes))
+    });
+    lines.map(|(_, line)| (line.name.of(&head.bytes), line.value.of(&head.bytes)))
+}
+
+/// Whether a field stays with the server.
+pub fn is_hidden(settings: &Settings, field: Field, name: &[u8]) -> bool {
+    let names = |list: &[Bytes]| list.iter().any(|one| one.eq_ignore_ascii_case(name));
+    (field.is_hidden() || names(&settings.hide_headers)) && !names(&settings.pass_headers)
+}
+
+/// What the upstream tells the server itself.
+fn obey(request: &mut Request, settings: &Settings, head: &Head) {
+    if let Some(rate) = head.single(Field::AccelLimitRate)
+        && !settings.ignore_headers.contains(Ignored::ACCEL_LIMIT_RATE)
+        && let Some(rate) = number(&rate)
+    {
+        request.limit_rate = Some(rate);
+    }
+}
+
+/// Another URI of the server answers in the upstream's place.
+fn lead(request: &mut Request, target: &Bytes) -> Step {
+    if target.starts_with(b"@") {
+        return Step::Named(target.to_vec());
+    }
+    let Ok((uri, args)) = uri::split_unsafe(request, target) else {
+        return Step::Status(Status::NOT_FOUND);
+    };
+    request.get_instead();
+    request.redirect(&uri, &args)
+}
+
+fn pass(request: &mut Request, settings: &Settings, protocol: &dyn Protocol, head: &Head) {
+    for (field, line) in &head.fields {
+        if *field == Field::Ignored || is_hidden(settings, *field, line.name.of(&head.bytes)) {
+            continue;
+        }
+        copy(request, settings, protocol, head, *field, *line);
+    }
+    let response = &mut request.response;
+    response.status = Status(head.status);
+    response.status_text = head.status_text.map(|text| head.slice(text));
+    response.content_length = head.content_length.filter(|_| !head.is_chunked);
+    response.is_foreign = true;
+    response.allows_ranges = *settings.force_ranges;
+    let charset = head.fields.iter().rfind(|(field, _)| *field == Field::AccelCharset);
+    if let Some((_, line)) = charset
+        && !settings.ignore_headers.contains(Ignored::ACCEL_CHARSET)
+    {
+        response.charset = Some(head.slice(line.value));
+    }
+}
+
+fn copy(
+    request: &mut Request,
+    settings: &Settings,
+    protocol: &dyn Protocol,
+    head: &Head,
+    field: Field,
+    line: HeaderLine,
+) {
+    let name = head.slice(line.name);
+    let mut value = head.slice(line.value);
+    match field {
+        Field::ContentLength | Field::TransferEncoding | Field::Connection | Field::KeepAlive => {
+            return;
+        }
+        Field::AcceptRanges if *settings.force_ranges => return,
+        Field::ContentType => return set_type(request, value),
+        Field::LastModified => {
+            let seconds = date::parse(&value).unwrap_or(-1);
+            request.response.last_modified = Some(LastModified { seconds, text: value });
+            return;
+        }
+        Field::Etag => {
+            request.response.etag = Some(value);
+            return;
+        }
+        Field::Location => {
+            if let Some(rewritten) = protocol.rewrite_location(request, &value, 0) {
+                debug!(
+                    request.log(),
+                    Http,
+                    *request,
+                    "rewritten location: \"{}\"",
+                    Text(&rewritten)
+                );
+                request.response.location = Some(rewritten);
+                return;
+            }
+        }
+        Field::Refresh => {
+            let url = position(&value, b"url=").map(|at| at + 4);
+            let rewritten = url.and_then(|at| protocol.rewrite_location(request, &value, at));
+            value = rewritten.unwrap_or(value);
+        }
+        Field::SetCookie => {
+            value = protocol.rewrite_cookie(request, &value).unwrap_or(value);
+        }
+        _ => {}
+    }
+    request.response.headers.push(Header { name, value });
+}
+
+fn position(text: &[u8], word: &[u8]) -> Option<usize> {
+    if !contains(text, word) {
+        return None;
+    }
+    text.windows(word.len()).position(|window| window.eq_ignore_ascii_case(word))
+}
+
+/// Splits a media type from its character set.
+fn set_type(request: &mut Request, value: Bytes) {
+    let response = &mut request.response;
+    response.charset = None;
+    for semicolon in memchr::memchr_iter(b';', &value) {
+        let parameter = value[semicolon + 1..].trim_ascii_start();
+        let Some(charset) =
+            parameter.get(..8).filter(|name| name.eq_ignore_ascii_case(b"charset="))
+        else {
+            continue;
+        };
+        let charset = &parameter[charset.len()..];
+        let charset = charset.strip_prefix(b"\"").unwrap_or(charset);
+        let charset = charset.strip_suffix(b"\"").unwrap_or(charset);
+        response.charset = Some(value.slice_ref(charset));
+        response.content_type = Some(value.slice(..semicolon));
+        return;
+    }
+    response.content_type = Some(value);
+}
+
+/// Whether a response to the request has no body, whatever its head says.
+pub fn has_no_body(method: Method, status: u16) -> bool {
+    method == Method::Head || matches!(status, 204 | 304)
+}

@@ -1,0 +1,228 @@
+//! An upstream's response on its way to the client.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use daemun_core::log;
+use daemun_event::{Buffer, Deadline};
+
+use super::connect;
+use super::exchange::{Exchange, share};
+use super::field::Field;
+use super::headers;
+use super::protocol::Piece;
+use crate::body::{self, Body, BodyStream, Chunk, NextChunk};
+use crate::request::Request;
+
+/// How much is passed on before others have their turn.
+const IN_A_ROW: usize = 1 << 20;
+
+/// The response's body, read as the client takes it, or ahead of that.
+struct Incoming {
+    exchange: Exchange,
+    /// Decoded, and not yet taken.
+    queue: VecDeque<Chunk>,
+    state: State,
+    /// When the upstream has to have sent more.
+    deadline: Option<Deadline>,
+    /// Bytes yielded since others had their turn.
+    in_a_row: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    Ended,
+    /// It broke off, which has been told.
+    Broken,
+}
+
+/// The body behind a head that was read. One that has come with its head is there whole.
+pub fn begin(request: &mut Request, mut exchange: Exchange) -> Body {
+    let head = std::mem::take(&mut request.upstream_record().head);
+    exchange.protocol.begin_body(request, &head);
+    request.upstream_record().head = head;
+    let mut incoming = Incoming {
+        exchange,
+        queue: VecDeque::new(),
+        state: State::Open,
+        deadline: None,
+        in_a_row: 0,
+    };
+    request.doing = "reading upstream";
+    incoming.decode(request);
+    request.doing = "";
+    let length = request.response.content_length;
+    if incoming.state != State::Ended || length.is_none() {
+        return Body::stream(incoming);
+    }
+    match incoming.queue.len() {
+        0 => Body::Empty,
+        1 => incoming.queue.pop_front().map_or(Body::Empty, Body::One),
+        _ => Body::Many(std::mem::take(&mut incoming.queue)),
+    }
+}
+
+impl BodyStream for Incoming {
+    fn poll_next(&mut self, request: &mut Request, cx: &mut Context<'_>) -> NextChunk {
+        if self.in_a_row >= IN_A_ROW {
+            self.in_a_row = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        loop {
+            if let Some(chunk) = self.queue.pop_front() {
+                self.in_a_row += chunk.len() as usize;
+                return Poll::Ready(Some(Ok(chunk)));
+            }
+            match self.state {
+                State::Open => ready!(self.poll_receive(request, cx)),
+                State::Ended => return Poll::Ready(None),
+                State::Broken => return Poll::Ready(Some(Err(body::told()))),
+            }
+        }
+    }
+}
+
+impl Incoming {
+    /// Receives once, and decodes it. Whatever goes wrong is told, and shows in the state.
+    fn poll_receive(&mut self, request: &mut Request, cx: &mut Context<'_>) -> Poll<()> {
+        request.doing = "reading upstream";
+        let polled = self.poll_received(request, cx);
+        if polled.is_ready() {
+            self.deadline = None;
+        }
+        request.doing = "";
+        polled
+    }
+
+    fn poll_received(&mut self, request: &mut Request, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let capacity = self.capacity();
+            let Some(upstream) = &mut self.exchange.upstream else {
+                self.state = State::Broken;
+                return Poll::Ready(());
+            };
+            if upstream.stream.may_be_readable() {
+                let mut buffer = Buffer::with_capacity(capacity);
+                match upstream.stream.try_recv_into(&mut buffer) {
+                    Ok(0) => return Poll::Ready(self.close(request)),
+                    Ok(received) => {
+                        request.upstream_record().last_try().bytes_received += received as u64;
+                        self.exchange.input = share(buffer);
+                        return Poll::Ready(self.decode(request));
+                    }
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                    Err(error) => {
+                        connect::tell(request, "recv() failed", error);
+                        return Poll::Ready(self.break_off(request));
+                    }
+                }
+            }
+            match ready!(self.poll_readable(request, cx)) {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::TimedOut => {
+                    let error = io::Error::from(rustix::io::Errno::TIMEDOUT);
+                    log!(request.log(), Error, *request, "upstream timed out"; error);
+                    return Poll::Ready(self.break_off(request));
+                }
+                Err(error) => {
+                    if error.kind() == ErrorKind::ConnectionAborted {
+                        connect::tell_client_left(request);
+                    } else {
+                        connect::tell(request, "recv() failed", error);
+                    }
+                    return Poll::Ready(self.break_off(request));
+                }
+            }
+        }
+    }
+
+    /// Waits for more; a client that leaves meanwhile is an error of the kind `ConnectionAborted`.
+    fn poll_readable(&mut self, request: &Request, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let timeout = *self.exchange.settings.read_timeout;
+        let deadline = *self.deadline.get_or_insert_with(|| Deadline::after(timeout));
+        let Some(upstream) = &self.exchange.upstream else {
+            return Poll::Ready(Err(ErrorKind::NotConnected.into()));
+        };
+        if let Poll::Ready(result) = Pin::new(&mut upstream.stream.readable(deadline)).poll(cx) {
+            return Poll::Ready(result);
+        }
+        if self.exchange.watches_client() {
+            let mut closed = request.connection().stream.closed(Deadline::NEVER);
+            return Pin::new(&mut closed)
+                .poll(cx)
+                .map(|_| Err(ErrorKind::ConnectionAborted.into()));
+        }
+        Poll::Pending
+    }
+
+    /// How much to ask for: what is still to come, within bounds.
+    fn capacity(&self) -> usize {
+        let expected = self.exchange.protocol.expected().unwrap_or(u64::MAX);
+        let most = self.exchange.settings.most_in_memory().clamp(Buffer::SIZE, 64 << 10);
+        usize::try_from(expected).unwrap_or(usize::MAX).clamp(1024, most)
+    }
+
+    /// Takes apart what was received.
+    fn decode(&mut self, request: &mut Request) {
+        let input = std::mem::take(&mut self.exchange.input);
+        let mut at = 0;
+        let mut decoded = 0;
+        loop {
+            match self.exchange.protocol.read_body(request, &input, &mut at) {
+                Ok(Piece::Data(length)) => {
+                    self.queue.push_back(Chunk::Bytes(input.slice(at - length..at)));
+                    decoded += length as u64;
+                }
+                Ok(Piece::Incomplete) => break,
+                Ok(Piece::End) => {
+                    self.end(request, &input.slice(at..));
+                    break;
+                }
+                Err(_) => {
+                    self.break_off(request);
+                    break;
+                }
+            }
+        }
+        request.upstream_record().last_try().response_length += decoded;
+    }
+
+    /// The response is whole.
+    fn end(&mut self, request: &mut Request, excess: &Bytes) {
+        self.state = State::Ended;
+        if !excess.is_empty() {
+            self.exchange.protocol.tell_excess(request);
+        }
+        let trailers = self.exchange.protocol.take_trailers();
+        if *self.exchange.settings.pass_trailers {
+            let passes =
+                |name: &[u8]| !headers::is_hidden(self.exchange.settings, Field::of(name), name);
+            let passed = trailers.iter().filter(|trailer| passes(&trailer.name));
+            request.response.late_trailers.extend(passed.cloned());
+        }
+        request.upstream_record().trailers = trailers;
+        let keeps = excess.is_empty() && self.exchange.protocol.keeps_connection();
+        self.exchange.finish(request, keeps);
+    }
+
+    /// The upstream has closed the connection.
+    fn close(&mut self, request: &mut Request) {
+        if self.exchange.protocol.ends_with_connection() {
+            self.state = State::Ended;
+            self.exchange.finish(request, false);
+            return;
+        }
+        log!(request.log(), Error, *request, "upstream prematurely closed connection");
+        self.break_off(request);
+    }
+
+    fn break_off(&mut self, request: &mut Request) {
+        self.state = State::Broken;
+        self.exchange.finish(request, false);
+    }
+}

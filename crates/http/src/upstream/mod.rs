@@ -1,0 +1,112 @@
+//! Passing requests to upstream servers: one engine, in which protocols only write requests and read responses.
+
+pub mod connect;
+pub mod directives;
+mod early_hints;
+mod exchange;
+pub mod field;
+pub mod head;
+mod headers;
+mod incoming;
+pub mod next;
+mod outgoing;
+pub mod protocol;
+pub mod record;
+pub mod registry;
+pub mod settings;
+pub mod variables;
+
+use std::sync::Arc;
+
+use daemun_upstream::Group;
+
+use crate::core::error_page;
+use crate::module::Step;
+use crate::request::Request;
+use crate::response::Header;
+use crate::status::Status;
+use exchange::{Ended, Exchange};
+use field::Field;
+use protocol::Protocol;
+use record::Record;
+use settings::Settings;
+
+pub use headers::has_no_body;
+
+/// A request to be passed on: to whom, and how.
+pub struct Call {
+    pub settings: &'static Settings,
+    /// `http://` and the like, for the log.
+    pub scheme: &'static str,
+    pub group: Arc<Group>,
+    pub protocol: Box<dyn Protocol>,
+}
+
+/// Passes a request on, and answers with what comes back.
+pub async fn pass(request: &mut Request, call: Call) -> Step {
+    if !request.body.is_complete()
+        && let Err(status) = Box::pin(request.read_body()).await
+    {
+        return Step::Status(status);
+    }
+    begin_record(request, call.scheme);
+    let mut exchange = Exchange::new(request, call.settings, call.protocol, &call.group);
+    let answered = exchange.run(request).await;
+    request.doing = "";
+    if let Err(ended) = answered {
+        request.upstream_record().settle_time();
+        return match ended {
+            Ended::Status(status) => Step::Status(status),
+            Ended::ClientLeft => Step::Status(Status::CLIENT_CLOSED),
+        };
+    }
+    if let Some(status) = intercepted(request, &exchange) {
+        exchange.finish(request, false);
+        return Step::Status(status);
+    }
+    if let Err(step) = headers::apply(request, exchange.settings, &*exchange.protocol) {
+        exchange.finish(request, false);
+        return step;
+    }
+    Step::Respond(incoming::begin(request, exchange))
+}
+
+fn begin_record(request: &mut Request, scheme: &'static str) {
+    if let Some(record) = &mut request.upstream {
+        record.begin_again();
+    }
+    let record = request.upstream.get_or_insert_with(Record::fresh);
+    record.scheme = scheme;
+}
+
+/// The status of a response for which the server has a page of its own.
+fn intercepted(request: &mut Request, exchange: &Exchange) -> Option<Status> {
+    let status = Status(request.upstream_record().head.status);
+    if status.0 < 300 {
+        return None;
+    }
+    if status == Status::NOT_FOUND && exchange.protocol.intercepts_not_found() {
+        return Some(status);
+    }
+    let pages = &request.settings(&error_page::SETTINGS).pages;
+    let has_page = pages.iter().any(|page| page.status == status);
+    if !*exchange.settings.intercept_errors || !has_page {
+        return None;
+    }
+    if status == Status::UNAUTHORIZED {
+        let head = &request.upstream_record().head;
+        let asks = head.fields.iter().filter(|(field, _)| *field == Field::WwwAuthenticate);
+        let asks = asks
+            .map(|(_, line)| Header { name: head.slice(line.name), value: head.slice(line.value) });
+        let asks: Vec<_> = asks.collect();
+        request.response.headers.extend(asks);
+    }
+    Some(status)
+}
+
+impl Request {
+    /// What is known of the upstreams that the request was passed to.
+    pub fn upstream_record(&mut self) -> &mut Record {
+        self.upstream.get_or_insert_with(Record::fresh)
+    }
+}

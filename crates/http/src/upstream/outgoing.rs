@@ -1,0 +1,102 @@
+//! The request on its way to an upstream: its head and the first of its body in one piece, the rest piece by piece.
+
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use super::connect::Upstream;
+use super::protocol::Protocol;
+use super::record::Record;
+use crate::request::Request;
+use crate::status::Status;
+
+/// How much of a body is in hand at a time.
+const PIECE: usize = 64 << 10;
+
+/// What is being sent stands in the request's [`Record`].
+#[derive(Default)]
+pub struct Outgoing {
+    /// How much of what stands there has been sent.
+    sent: usize,
+    /// How much of the body stands there, or was sent.
+    body_at: u64,
+    /// Nothing more follows.
+    is_last: bool,
+}
+
+impl Outgoing {
+    /// Writes the request's head, and the first of its body.
+    pub fn begin(request: &mut Request, protocol: &mut dyn Protocol) -> Result<Outgoing, Status> {
+        let mut out = std::mem::take(&mut record(request).request);
+        out.clear();
+        let written = protocol.write_request(request, &mut out);
+        record(request).request = out;
+        written?;
+        let mut outgoing = Outgoing::default();
+        outgoing.append(request, protocol).map_err(|_| Status::INTERNAL_SERVER_ERROR)?;
+        Ok(outgoing)
+    }
+
+    pub fn is_sent(&self, request: &Request) -> bool {
+        let written = request.upstream.as_ref().map_or(0, |record| record.request.len());
+        self.is_last && self.sent == written
+    }
+
+    /// Sends what the kernel takes at once; `WouldBlock` where that is nothing.
+    pub fn advance(
+        &mut self,
+        request: &mut Request,
+        protocol: &mut dyn Protocol,
+        upstream: &mut Upstream,
+    ) -> io::Result<()> {
+        if self.sent == record(request).request.len() {
+            record(request).request.clear();
+            self.sent = 0;
+            self.append(request, protocol)?;
+        }
+        let record = record(request);
+        let bytes = &record.request[self.sent..];
+        let sent = upstream.stream.try_send(bytes, false)?;
+        self.sent += sent;
+        upstream.sent += sent as u64;
+        record.last_try().bytes_sent = upstream.sent;
+        Ok(())
+    }
+
+    /// Appends the next piece of the body, and the request's end behind the last.
+    fn append(&mut self, request: &mut Request, protocol: &mut dyn Protocol) -> io::Result<()> {
+        let Request { body, upstream, .. } = request;
+        let Some(record) = upstream else { return Ok(()) };
+        let out = &mut record.request;
+        let total = match protocol.passes_body() {
+            true => body.available(),
+            false => 0,
+        };
+        let most = protocol.longest_piece().min(PIECE) as u64;
+        let length = (total - self.body_at).min(most) as usize;
+        if length > 0 {
+            protocol.open_piece(length, out);
+            match body.file() {
+                Some(file) => {
+                    let start = out.len();
+                    out.resize(start + length, 0);
+                    file.file.read_exact_at(&mut out[start..], self.body_at)?;
+                }
+                None => {
+                    let at = self.body_at as usize;
+                    out.extend_from_slice(&body.memory()[at..at + length]);
+                }
+            }
+            protocol.close_piece(length, out);
+            self.body_at += length as u64;
+        }
+        if self.body_at == total {
+            protocol.end_request(out);
+            self.is_last = true;
+        }
+        Ok(())
+    }
+}
+
+fn record(request: &mut Request) -> &mut Record {
+    request.upstream.get_or_insert_with(Record::fresh)
+}

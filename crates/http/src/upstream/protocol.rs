@@ -1,0 +1,135 @@
+//! What a protocol to upstream servers has to say: how a request is written, and a response read.
+
+use bytes::Bytes;
+
+use super::head::{Head, InvalidHead};
+use crate::request::Request;
+use crate::response::Header;
+use crate::status::Status;
+
+/// One request in one protocol, and its response. The engine chooses peers, connects, sends, receives and waits; a
+/// protocol sees bytes only.
+///
+/// A request may be written more than once, after a peer that failed: [`write_request`](Self::write_request) begins it
+/// anew, and with it what is read.
+pub trait Protocol {
+    /// Appends what goes before the request's body. The error is the client's answer.
+    fn write_request(&mut self, request: &mut Request, out: &mut Vec<u8>) -> Result<(), Status>;
+
+    /// Whether the client's body follows.
+    fn passes_body(&self) -> bool;
+
+    /// How much of the body may go between one [`open_piece`](Self::open_piece) and its end.
+    fn longest_piece(&self) -> usize {
+        usize::MAX
+    }
+
+    /// Appends what goes before a piece of the body.
+    fn open_piece(&mut self, _length: usize, _out: &mut Vec<u8>) {}
+
+    /// Appends what goes behind a piece of the body.
+    fn close_piece(&mut self, _length: usize, _out: &mut Vec<u8>) {}
+
+    /// Appends what goes behind the body, also where none is passed.
+    fn end_request(&mut self, _out: &mut Vec<u8>) {}
+
+    /// Forgets what was read: another peer is asked.
+    fn begin_again(&mut self);
+
+    /// Reads the response's head from all that has come of it; what was `consumed` does not come again.
+    fn read_head(
+        &mut self,
+        request: &mut Request,
+        received: &[u8],
+        head: &mut Head,
+    ) -> Result<HeadStep, InvalidHead>;
+
+    /// The bytes that the head's offsets mean, where they are not those that came.
+    fn take_head_bytes(&mut self) -> Option<Bytes> {
+        None
+    }
+
+    /// The head is complete: what follows is a body.
+    fn begin_body(&mut self, request: &mut Request, head: &Head);
+
+    /// Reads from `input` at `at`, which moves on.
+    fn read_body(
+        &mut self,
+        request: &mut Request,
+        input: &[u8],
+        at: &mut usize,
+    ) -> Result<Piece, InvalidBody>;
+
+    /// How many bytes of the body are still to come, as far as is known.
+    fn expected(&self) -> Option<u64> {
+        None
+    }
+
+    /// The upstream has closed the connection: whether that is a proper end.
+    fn ends_with_connection(&mut self) -> bool;
+
+    /// Something came behind the response's end.
+    fn tell_excess(&self, _request: &Request) {}
+
+    /// Whether the connection can serve another request, once the response has been read whole.
+    fn keeps_connection(&self) -> bool;
+
+    /// Fields that came behind the body.
+    fn take_trailers(&mut self) -> Vec<Header> {
+        Vec::new()
+    }
+
+    /// The upstream speaks another protocol from now on, and so does the client.
+    fn upgrades(&self) -> bool {
+        false
+    }
+
+    /// A response of 404 gives way to the server's own.
+    fn intercepts_not_found(&self) -> bool {
+        false
+    }
+
+    /// Another value for `Location`, or for the URL in `Refresh`, whose part before it is `prefix` long.
+    fn rewrite_location(
+        &self,
+        _request: &mut Request,
+        _value: &Bytes,
+        _prefix: usize,
+    ) -> Option<Bytes> {
+        None
+    }
+
+    /// Another value for `Set-Cookie`.
+    fn rewrite_cookie(&self, _request: &mut Request, _value: &Bytes) -> Option<Bytes> {
+        None
+    }
+}
+
+/// How far the head was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeadStep {
+    Incomplete {
+        consumed: usize,
+    },
+    /// 103: the response itself is still to come.
+    EarlyHints {
+        consumed: usize,
+    },
+    Done {
+        consumed: usize,
+    },
+}
+
+/// What comes next of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// So many bytes, which end at the new place.
+    Data(usize),
+    /// All of the input is used up.
+    Incomplete,
+    End,
+}
+
+/// The body's framing is broken. It has been logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidBody;

@@ -1,0 +1,140 @@
+//! What a request remembers of the upstream servers it was passed to: for variables, for the log.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::sync::Arc;
+
+use daemun_event::Millis;
+
+use super::head::Head;
+use crate::request::Text;
+use crate::response::Header;
+
+/// The tries so far, and the response of the last one.
+#[derive(Default)]
+pub struct Record {
+    pub tries: Vec<Try>,
+    /// The response's head, for `$upstream_http_NAME` and `$upstream_cookie_NAME`.
+    pub head: Head,
+    /// `$upstream_trailer_NAME`.
+    pub trailers: Vec<Header>,
+    /// `http://` and the like, for the log.
+    pub scheme: &'static str,
+    /// What the upstream was asked for, for the log.
+    pub uri: Vec<u8>,
+    /// `$proxy_host` and `$proxy_port`.
+    pub host: Vec<u8>,
+    pub port: Vec<u8>,
+    /// Bytes of the request's body that the upstream gets; `None` where their number is not known beforehand.
+    pub body_length: Option<u64>,
+    /// The request's body goes out in chunks.
+    pub is_chunked: bool,
+    /// The last peer's name, and whether it is a path.
+    pub peer: Option<Peer>,
+    /// The head of the request, kept for its storage, and what is being sent behind it.
+    pub request: Vec<u8>,
+}
+
+/// Whom the log names.
+#[derive(Clone)]
+pub struct Peer {
+    pub name: Arc<str>,
+    pub is_unix: bool,
+}
+
+/// One try of one peer.
+#[derive(Clone, Default)]
+pub struct Try {
+    /// `None` marks the place between two groups.
+    pub peer: Option<Arc<str>>,
+    pub status: u16,
+    pub started: Millis,
+    /// Milliseconds since `started`.
+    pub connect_time: Option<Millis>,
+    pub header_time: Option<Millis>,
+    pub response_time: Option<Millis>,
+    pub bytes_sent: u64,
+    pub bytes_received: u64,
+    pub response_length: u64,
+}
+
+/// How many records between uses a thread keeps.
+const SPARE: usize = 64;
+
+thread_local! {
+    #[expect(clippy::vec_box, reason = "records stay in their boxes, and requests hold those")]
+    static UNUSED: RefCell<Vec<Box<Record>>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Record {
+    /// An empty one, with the storage of one that was used before.
+    pub fn fresh() -> Box<Record> {
+        UNUSED.with_borrow_mut(Vec::pop).unwrap_or_default()
+    }
+
+    /// Keeps the storage for another request.
+    pub fn put_back(mut self: Box<Self>) {
+        self.forget_response();
+        self.tries.clear();
+        self.peer = None;
+        UNUSED.with_borrow_mut(|unused| {
+            if unused.len() < SPARE {
+                unused.push(self);
+            }
+        });
+    }
+
+    /// Makes ready for another upstream, after one that led elsewhere. The tries stay.
+    pub fn begin_again(&mut self) {
+        if !self.tries.is_empty() {
+            self.tries.push(Try::default());
+        }
+        self.forget_response();
+        self.peer = None;
+    }
+
+    /// Forgets what the last try's peer has answered.
+    pub fn forget_response(&mut self) {
+        self.head.clear();
+        self.trailers.clear();
+    }
+
+    /// Counts another try.
+    pub fn begin_try(&mut self) {
+        self.settle_time();
+        self.tries.push(Try { started: daemun_event::now(), ..Try::default() });
+    }
+
+    pub fn last_try(&mut self) -> &mut Try {
+        if self.tries.is_empty() {
+            self.tries.push(Try::default());
+        }
+        let last = self.tries.len() - 1;
+        &mut self.tries[last]
+    }
+
+    /// The last try has ended, however that was.
+    pub fn settle_time(&mut self) {
+        if let Some(last) = self.tries.last_mut()
+            && last.peer.is_some()
+            && last.response_time.is_none()
+        {
+            last.response_time = Some(last.age());
+        }
+    }
+
+    /// `, upstream: "http://127.0.0.1:8080/path"`.
+    pub fn describe(&self, line: &mut dyn fmt::Write) -> fmt::Result {
+        let Some(peer) = &self.peer else { return Ok(()) };
+        let separator = if peer.is_unix { ":" } else { "" };
+        let (scheme, name, uri) = (self.scheme, &peer.name, Text(&self.uri));
+        write!(line, ", upstream: \"{scheme}{name}{separator}{uri}\"")
+    }
+}
+
+impl Try {
+    /// Milliseconds since it began.
+    pub fn age(&self) -> Millis {
+        daemun_event::now().saturating_sub(self.started)
+    }
+}

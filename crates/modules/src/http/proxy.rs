@@ -1,0 +1,189 @@
+//! `proxy_pass`: requests are answered by other HTTP servers.
+//!
+//! ```nginx
+//! location /api/ {
+//!     proxy_pass         http://127.0.0.1:8080/;
+//!     proxy_set_header   Host $host;
+//!     proxy_set_header   X-Forwarded-For $proxy_add_x_forwarded_for;
+//!     proxy_read_timeout 30s;
+//! }
+//! ```
+
+mod cookies;
+mod pass;
+mod redirects;
+mod request_head;
+mod response;
+mod rewrites;
+
+use bytes::Bytes;
+use daemun_conf as conf;
+use daemun_core::load::{Fault, Loader};
+use daemun_core::module::{Module, SettingsKey, SettingsSet};
+use daemun_core::script::Script;
+use daemun_core::{directives, set, settings, values};
+use daemun_http::module::{Handler, HttpModule, Phase, PhaseHandler, Step, Variable};
+use daemun_http::request::Request;
+use daemun_http::status::Status;
+use daemun_http::upstream::settings::Settings as Common;
+use daemun_http::upstream::{self, Call};
+use daemun_http::upstream_directives;
+use daemun_proto::http1::Version;
+
+use cookies::FlagRule;
+use pass::PassSetting;
+use redirects::Redirects;
+use response::Http1;
+use rewrites::Rewrite;
+
+settings! {
+    pub struct Settings {
+        common: Common,
+        pass: PassSetting,
+        set_headers: Vec<(Bytes, Script)> = Vec::new(),
+        set_body: Option<Script> = None,
+        method: Option<Script> = None,
+        http_version: Version = Version::HTTP_11,
+        redirects: Redirects,
+        cookie_domains: Vec<Rewrite> = Vec::new(),
+        cookie_paths: Vec<Rewrite> = Vec::new(),
+        cookie_flags: Vec<FlagRule> = Vec::new(),
+    }
+}
+
+pub static SETTINGS: SettingsKey<Settings> = SettingsKey::new();
+
+pub static MODULE: HttpModule = HttpModule {
+    base: Module {
+        name: "http_proxy_module",
+        settings: Some(&SETTINGS),
+        directives: directives! {
+            "proxy_pass" in LOCATION | LOCATION_IF | LIMIT_EXCEPT, Exactly(1), "",
+                Action::Set(pass::proxy_pass),
+                "The server, or group of servers, that answers requests here, and the URI that replaces the location's name.";
+            "proxy_redirect" in HTTP_SERVER_LOCATION, Between(1, 2), "default",
+                Action::Set(redirects::proxy_redirect),
+                "How Location and Refresh of responses are rewritten: pattern and replacement.";
+            "proxy_cookie_domain" in HTTP_SERVER_LOCATION, Between(1, 2), "off",
+                Action::Set(cookies::proxy_cookie_domain),
+                "How the domains of cookies are rewritten.";
+            "proxy_cookie_path" in HTTP_SERVER_LOCATION, Between(1, 2), "off",
+                Action::Set(cookies::proxy_cookie_path),
+                "How the paths of cookies are rewritten.";
+            "proxy_cookie_flags" in HTTP_SERVER_LOCATION, Between(1, 4), "off",
+                Action::Set(cookies::proxy_cookie_flags),
+                "Attributes that cookies get or lose.";
+            "proxy_set_header" in HTTP_SERVER_LOCATION, Exactly(2), "", Action::Set(proxy_set_header),
+                "A field of the requests that are passed on; without a value it is left out.";
+            "proxy_set_body" in HTTP_SERVER_LOCATION, Exactly(1), "", Action::Set(proxy_set_body),
+                "What is passed on in place of requests' bodies.";
+            "proxy_method" in HTTP_SERVER_LOCATION, Exactly(1), "", Action::Set(proxy_method),
+                "The method of the requests that are passed on.";
+            "proxy_http_version" in HTTP_SERVER_LOCATION, Exactly(1), "1.1",
+                set!(SETTINGS.http_version, http_version),
+                "The version of HTTP that is spoken to the servers.";
+            "proxy_pass_trailers" in HTTP_SERVER_LOCATION, Flag, "off",
+                Action::Set(proxy_pass_trailers),
+                "Passes the fields behind the bodies of responses on.";
+            "proxy_headers_hash_max_size" in HTTP_SERVER_LOCATION, Exactly(1), "512", GROWS,
+                "Accepted: the tables grow by themselves.";
+            "proxy_headers_hash_bucket_size" in HTTP_SERVER_LOCATION, Exactly(1), "64", GROWS,
+                "Accepted: the tables grow by themselves.";
+        },
+    },
+    variables: &[
+        Variable::new("proxy_host", |r, _, out| {
+            r.upstream.as_ref().is_some_and(|record| append(&record.host, out))
+        }),
+        Variable::new("proxy_port", |r, _, out| {
+            r.upstream.as_ref().is_some_and(|record| append(&record.port, out))
+        }),
+        Variable::new("proxy_add_x_forwarded_for", |r, _, out| {
+            request_head::append_forwarded_for(r, out)
+        }),
+        Variable::new("proxy_internal_body_length", |r, _, out| {
+            let length = r.upstream.as_ref().and_then(|record| record.body_length);
+            length.is_some_and(|length| append(length.to_string().as_bytes(), out))
+        }),
+        Variable::new("proxy_internal_chunked", |r, _, out| {
+            r.upstream.as_ref().is_some_and(|record| record.is_chunked && append(b"chunked", out))
+        }),
+    ],
+    handlers: &[PhaseHandler {
+        phase: Phase::Dedicated,
+        applies: |settings| settings.of(&SETTINGS).pass.is_here(),
+        handler: Handler::Later(|request| Box::pin(handle(request))),
+    }],
+    check,
+    ..HttpModule::EMPTY
+};
+
+/// What the module has in common with others to upstream servers.
+pub static COMMON: HttpModule = HttpModule {
+    base: Module {
+        name: "http_proxy_module",
+        settings: None,
+        directives: upstream_directives!(
+            "proxy_", SETTINGS.common: connecting requests responses errors next_http send_lowat
+        ),
+    },
+    ..HttpModule::EMPTY
+};
+
+const GROWS: daemun_core::module::Action = daemun_core::module::Action::Checked(
+    |directive| values::integer::<i64>(directive).map(drop),
+    "the tables grow by themselves",
+);
+
+fn append(value: &[u8], out: &mut Vec<u8>) -> bool {
+    out.extend_from_slice(value);
+    true
+}
+
+fn check(settings: &SettingsSet) -> Result<(), String> {
+    settings.of(&SETTINGS).common.check("proxy_")
+}
+
+async fn handle(request: &mut Request) -> Step {
+    let settings = request.settings(&SETTINGS);
+    let Some(pass) = settings.pass.value() else {
+        return Step::Status(Status::INTERNAL_SERVER_ERROR);
+    };
+    let protocol = Box::new(Http1::new(settings, pass));
+    let call = Call {
+        settings: &settings.common,
+        scheme: "http://",
+        group: std::sync::Arc::clone(&pass.group),
+        protocol,
+    };
+    upstream::pass(request, call).await
+}
+
+fn proxy_set_header(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {
+    let name = Bytes::copy_from_slice(&directive.args[0].text);
+    let value = loader.script(&directive.args[1])?;
+    loader.settings(&SETTINGS).set_headers.modify().push((name, value));
+    Ok(())
+}
+
+fn proxy_set_body(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {
+    let body = loader.script(&directive.args[0])?;
+    loader.settings(&SETTINGS).set_body.set(Some(body))?;
+    Ok(())
+}
+
+fn proxy_method(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {
+    let method = loader.script(&directive.args[0])?;
+    loader.settings(&SETTINGS).method.set(Some(method))?;
+    Ok(())
+}
+
+fn proxy_pass_trailers(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {
+    let passes = values::flag(directive)?;
+    loader.settings(&SETTINGS).common.pass_trailers.set(passes)?;
+    Ok(())
+}
+
+fn http_version(directive: &conf::Directive) -> Result<Version, Fault> {
+    values::choice(directive, &[("1.0", Version::HTTP_10), ("1.1", Version::HTTP_11)])
+}

@@ -1,0 +1,185 @@
+//! The head of a request as an upstream gets it.
+
+use daemun_http::escape;
+use daemun_http::head::Known;
+use daemun_http::request::Request;
+use daemun_http::upstream::record::Record;
+use daemun_proto::http1::{Method, Version};
+
+use super::Settings;
+use super::pass::Pass;
+
+/// Fields of the client's that are the connection's own matter, or written anew.
+const OWN: [&[u8]; 9] = [
+    b"te",
+    b"host",
+    b"expect",
+    b"upgrade",
+    b"connection",
+    b"keep-alive",
+    b"content-length",
+    b"proxy-connection",
+    b"transfer-encoding",
+];
+
+/// Appends request line and fields, and the body of `proxy_set_body`. Whether the method is HEAD.
+pub fn write(
+    request: &mut Request,
+    settings: &'static Settings,
+    pass: &Pass,
+    out: &mut Vec<u8>,
+) -> bool {
+    let start = out.len();
+    match &*settings.method {
+        Some(method) => method.append(request, out),
+        // The server may have made a GET of it since.
+        None if request.head.method() == Method::Get => out.extend_from_slice(b"GET"),
+        None => out.extend_from_slice(request.head.method_name()),
+    }
+    let is_head = out[start..].eq_ignore_ascii_case(b"HEAD");
+    out.push(b' ');
+    let uri = out.len();
+    append_uri(request, pass, out);
+    let is_11 = *settings.http_version == Version::HTTP_11;
+    let body = settings.set_body.as_ref().map(|body| body.value(request));
+    note(request, pass, &out[uri..], body.as_deref());
+    out.extend_from_slice(if is_11 { b" HTTP/1.1\r\n" } else { b" HTTP/1.0\r\n" });
+    write_host(request, settings, pass, out);
+    write_set(request, settings, out);
+    write_framing(request, settings, out);
+    if *settings.common.pass_request_headers {
+        for (name, value) in request.head.fields() {
+            if !is_replaced(settings, name) {
+                field(out, name, value);
+            }
+        }
+    }
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(body.as_deref().unwrap_or_default());
+    is_head
+}
+
+/// The client's addresses as far as they are known, for the next server.
+pub fn append_forwarded_for(request: &mut Request, out: &mut Vec<u8>) -> bool {
+    if request.header(Known::XForwardedFor).is_some() {
+        let fields = request.head.fields();
+        for (_, value) in fields.filter(|(name, _)| name.eq_ignore_ascii_case(b"x-forwarded-for")) {
+            out.extend_from_slice(value);
+            out.extend_from_slice(b", ");
+        }
+    }
+    out.extend_from_slice(request.peer().to_string().as_bytes());
+    true
+}
+
+/// The URI as it came, or with the location's name replaced.
+fn append_uri(request: &Request, pass: &Pass, out: &mut Vec<u8>) {
+    if pass.uri.is_empty() && request.has_clients_uri {
+        out.extend_from_slice(request.head.target());
+        return;
+    }
+    let mut skipped = 0;
+    if !request.has_left_location {
+        out.extend_from_slice(&pass.uri);
+        if !pass.uri.is_empty() {
+            skipped = pass.location.len().min(request.uri.len());
+        }
+    }
+    let rest = &request.uri[skipped..];
+    // What came plain stays plain.
+    match request.internal || memchr::memchr(b'%', request.head.target()).is_some() {
+        true => escape::path(rest, out),
+        false => out.extend_from_slice(rest),
+    }
+    if !request.args.is_empty() {
+        out.push(b'?');
+        out.extend_from_slice(&request.args);
+    }
+}
+
+/// Remembers what the log and the variables tell.
+fn note(request: &mut Request, pass: &Pass, uri: &[u8], set_body: Option<&[u8]>) {
+    let length = match set_body {
+        Some(body) => Some(body.len() as u64),
+        None => body_length(request),
+    };
+    let record: &mut Record = request.upstream_record();
+    record.uri.clear();
+    record.uri.extend_from_slice(uri);
+    record.host.clone_from(&pass.host);
+    record.port.clone_from(&pass.port);
+    record.body_length = length;
+    record.is_chunked = false;
+}
+
+/// The length of the client's body; `None` where it sends none.
+fn body_length(request: &Request) -> Option<u64> {
+    let length = request.body.content_length();
+    length.or_else(|| request.body.is_chunked().then(|| request.body.received()))
+}
+
+fn write_host(request: &mut Request, settings: &Settings, pass: &Pass, out: &mut Vec<u8>) {
+    let set = settings.set_headers.iter().rfind(|(name, _)| name.eq_ignore_ascii_case(b"host"));
+    let start = out.len();
+    out.extend_from_slice(b"Host: ");
+    let value = out.len();
+    if let Some((_, script)) = set {
+        script.append(request, out);
+    }
+    if out.len() == value {
+        if set.is_some() && *settings.http_version != Version::HTTP_11 {
+            out.truncate(start);
+            return;
+        }
+        out.extend_from_slice(&pass.host);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The fields of `proxy_set_header`; those without a value are left out.
+fn write_set(request: &mut Request, settings: &'static Settings, out: &mut Vec<u8>) {
+    for (name, script) in settings.set_headers.iter() {
+        if name.eq_ignore_ascii_case(b"host") {
+            continue;
+        }
+        let start = out.len();
+        out.extend_from_slice(name);
+        out.extend_from_slice(b": ");
+        let value = out.len();
+        script.append(request, out);
+        match out.len() > value {
+            true => out.extend_from_slice(b"\r\n"),
+            false => out.truncate(start),
+        }
+    }
+}
+
+/// How long the body is, unless the configuration says it.
+fn write_framing(request: &mut Request, settings: &Settings, out: &mut Vec<u8>) {
+    let record = request.upstream_record();
+    let (length, is_chunked) = (record.body_length, record.is_chunked);
+    if let Some(length) = length
+        && !is_set(settings, b"content-length")
+    {
+        field(out, b"Content-Length", itoa::Buffer::new().format(length).as_bytes());
+    }
+    if is_chunked && !is_set(settings, b"transfer-encoding") {
+        field(out, b"Transfer-Encoding", b"chunked");
+    }
+}
+
+fn is_set(settings: &Settings, name: &[u8]) -> bool {
+    settings.set_headers.iter().any(|(set, _)| set.eq_ignore_ascii_case(name))
+}
+
+/// A field of the client's that is not passed on as it is.
+fn is_replaced(settings: &Settings, name: &[u8]) -> bool {
+    OWN.iter().any(|own| own.eq_ignore_ascii_case(name)) || is_set(settings, name)
+}
+
+fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}

@@ -1,0 +1,327 @@
+//! Responses of HTTP/1 servers: head, framing, trailers.
+
+use bytes::Bytes;
+use daemun_core::log;
+use daemun_http::head::Known;
+use daemun_http::request::{Request, Text};
+use daemun_http::response::Header;
+use daemun_http::status::Status;
+use daemun_http::upstream;
+use daemun_http::upstream::head::{Head, InvalidHead};
+use daemun_http::upstream::protocol::{HeadStep, InvalidBody, Piece, Protocol};
+use daemun_proto::http1::chunked::{Chunk, Decoder};
+use daemun_proto::http1::header::{Invalid, Line};
+use daemun_proto::http1::{Method, Parsed, Version, parse_header_line, parse_status_line};
+
+use super::Settings;
+use super::pass::Pass;
+use super::{cookies, redirects, request_head};
+
+/// A request to an HTTP/1 server.
+pub struct Http1 {
+    settings: &'static Settings,
+    pass: &'static Pass,
+    /// How much of what came of the head has been read.
+    at: usize,
+    /// The status line has been read.
+    has_status: bool,
+    is_head: bool,
+    framing: Framing,
+    /// The connection can serve another request once the response has ended.
+    keeps: bool,
+    upgrades: bool,
+    trailers: Trailers,
+}
+
+/// How the body's end is known.
+enum Framing {
+    Length(u64),
+    Chunked(Decoder),
+    /// It ends with the connection.
+    Open,
+}
+
+/// The fields behind the body.
+#[derive(Default)]
+struct Trailers {
+    bytes: Vec<u8>,
+    fields: Vec<Header>,
+    has_begun: bool,
+}
+
+impl Http1 {
+    pub fn new(settings: &'static Settings, pass: &'static Pass) -> Http1 {
+        Http1 {
+            settings,
+            pass,
+            at: 0,
+            has_status: false,
+            is_head: false,
+            framing: Framing::Open,
+            keeps: false,
+            upgrades: false,
+            trailers: Trailers::default(),
+        }
+    }
+
+    fn read_status(
+        &mut self,
+        request: &mut Request,
+        received: &[u8],
+        head: &mut Head,
+    ) -> Result<Option<HeadStep>, InvalidHead> {
+        let (line, end) = match parse_status_line(received, self.at) {
+            Ok(Parsed::Done(line, end)) => (line, end),
+            Ok(Parsed::Incomplete) => return Ok(Some(HeadStep::Incomplete { consumed: 0 })),
+            Err(_) => {
+                log!(request.log(), Error, *request, "upstream sent no valid HTTP/1.0 header");
+                head.clear();
+                head.status = Status::OK.0;
+                head.closes = true;
+                // What came goes to the client as it is.
+                request.head.line.version = Version::HTTP_09;
+                return Ok(Some(HeadStep::Done { consumed: 0 }));
+            }
+        };
+        head.status = line.code;
+        head.status_text = Some(line.text);
+        if line.version < Version::HTTP_11 {
+            if line.code == EARLY_HINTS {
+                log!(
+                    request.log(),
+                    Error,
+                    *request,
+                    "upstream sent HTTP/1.0 response with early hints"
+                );
+                return Err(InvalidHead);
+            }
+            head.closes = true;
+        }
+        self.at = end;
+        self.has_status = true;
+        Ok(None)
+    }
+
+    /// The section behind the last chunk, where it is passed on.
+    fn read_trailers(
+        &mut self,
+        request: &Request,
+        input: &[u8],
+        at: &mut usize,
+    ) -> Result<Piece, InvalidBody> {
+        let trailers = &mut self.trailers;
+        trailers.has_begun = true;
+        let before = trailers.bytes.len();
+        trailers.bytes.extend_from_slice(&input[*at..]);
+        let mut end = 0;
+        let mut fields = Vec::new();
+        loop {
+            match parse_header_line(&trailers.bytes, end, true) {
+                Ok(Parsed::Done(Line::Header(line), next)) => {
+                    let [name, value] = [line.name, line.value]
+                        .map(|range| Bytes::copy_from_slice(range.of(&trailers.bytes)));
+                    fields.push(Header { name, value });
+                    end = next;
+                }
+                Ok(Parsed::Done(Line::End, next)) => {
+                    trailers.fields = fields;
+                    *at += next - before;
+                    return Ok(Piece::End);
+                }
+                Ok(Parsed::Incomplete) => {
+                    if trailers.bytes.len() >= *self.settings.common.buffer_size {
+                        log!(request.log(), Error, *request, "upstream sent too big trailers");
+                        return Err(InvalidBody);
+                    }
+                    *at = input.len();
+                    return Ok(Piece::Incomplete);
+                }
+                Err(invalid) => {
+                    tell_invalid(request, "trailer", &trailers.bytes, end, invalid);
+                    return Err(InvalidBody);
+                }
+            }
+        }
+    }
+}
+
+const EARLY_HINTS: u16 = 103;
+
+impl Protocol for Http1 {
+    fn write_request(&mut self, request: &mut Request, out: &mut Vec<u8>) -> Result<(), Status> {
+        self.is_head = request_head::write(request, self.settings, self.pass, out);
+        if request.upstream_record().uri.is_empty() {
+            log!(request.log(), Error, *request, "zero length URI to proxy");
+            return Err(Status::INTERNAL_SERVER_ERROR);
+        }
+        Ok(())
+    }
+
+    fn passes_body(&self) -> bool {
+        *self.settings.common.pass_request_body && self.settings.set_body.is_none()
+    }
+
+    fn begin_again(&mut self) {
+        *self = Http1::new(self.settings, self.pass);
+    }
+
+    fn read_head(
+        &mut self,
+        request: &mut Request,
+        received: &[u8],
+        head: &mut Head,
+    ) -> Result<HeadStep, InvalidHead> {
+        if !self.has_status
+            && let Some(step) = self.read_status(request, received, head)?
+        {
+            return Ok(step);
+        }
+        loop {
+            match parse_header_line(received, self.at, true) {
+                Ok(Parsed::Done(Line::Header(line), next)) => {
+                    self.at = next;
+                    head.add(request, received, line)?;
+                }
+                Ok(Parsed::Done(Line::End, next)) => {
+                    self.at = 0;
+                    self.has_status = false;
+                    let consumed = next;
+                    return Ok(match head.status {
+                        EARLY_HINTS => HeadStep::EarlyHints { consumed },
+                        _ => HeadStep::Done { consumed },
+                    });
+                }
+                Ok(Parsed::Incomplete) => return Ok(HeadStep::Incomplete { consumed: 0 }),
+                Err(invalid) => {
+                    tell_invalid(request, "header", received, self.at, invalid);
+                    return Err(InvalidHead);
+                }
+            }
+        }
+    }
+
+    fn begin_body(&mut self, request: &mut Request, head: &Head) {
+        self.keeps = !head.closes;
+        let method = if self.is_head { Method::Head } else { Method::Get };
+        self.framing = match head.content_length {
+            _ if upstream::has_no_body(method, head.status) => Framing::Length(0),
+            _ if head.is_chunked => Framing::Chunked(match *self.settings.common.pass_trailers {
+                true => Decoder::leaving_trailers(),
+                false => Decoder::default(),
+            }),
+            Some(length) => Framing::Length(length),
+            None => Framing::Open,
+        };
+        if head.status == Status::SWITCHING_PROTOCOLS.0 {
+            self.keeps = false;
+            self.upgrades = request.header(Known::Upgrade).is_some();
+        }
+    }
+
+    fn read_body(
+        &mut self,
+        request: &mut Request,
+        input: &[u8],
+        at: &mut usize,
+    ) -> Result<Piece, InvalidBody> {
+        if self.trailers.has_begun {
+            return self.read_trailers(request, input, at);
+        }
+        match &mut self.framing {
+            Framing::Length(0) => Ok(Piece::End),
+            Framing::Length(left) => {
+                let most = usize::try_from(*left).unwrap_or(usize::MAX);
+                let length = (input.len() - *at).min(most);
+                *left -= length as u64;
+                Ok(data(length, at))
+            }
+            Framing::Open => Ok(data(input.len() - *at, at)),
+            Framing::Chunked(decoder) => match decoder.next(input, at) {
+                Ok(Chunk::Data(length)) => Ok(Piece::Data(length)),
+                Ok(Chunk::Incomplete) => Ok(Piece::Incomplete),
+                Ok(Chunk::End) if *self.settings.common.pass_trailers => {
+                    self.read_trailers(request, input, at)
+                }
+                Ok(Chunk::End) => Ok(Piece::End),
+                Err(_) => {
+                    log!(request.log(), Error, *request, "upstream sent invalid chunked response");
+                    Err(InvalidBody)
+                }
+            },
+        }
+    }
+
+    fn expected(&self) -> Option<u64> {
+        match self.framing {
+            Framing::Length(left) => Some(left),
+            Framing::Chunked(_) | Framing::Open => None,
+        }
+    }
+
+    fn ends_with_connection(&mut self) -> bool {
+        matches!(self.framing, Framing::Open)
+    }
+
+    fn tell_excess(&self, request: &Request) {
+        let log = request.log();
+        match self.framing {
+            Framing::Chunked(_) if self.trailers.has_begun => {
+                log!(log, Warn, *request, "upstream sent data after trailers");
+            }
+            Framing::Chunked(_) => {
+                log!(log, Warn, *request, "upstream sent data after final chunk");
+            }
+            Framing::Length(_) | Framing::Open => log!(
+                log,
+                Warn,
+                *request,
+                "upstream sent more data than specified in \"Content-Length\" header"
+            ),
+        }
+    }
+
+    fn keeps_connection(&self) -> bool {
+        self.keeps && !matches!(self.framing, Framing::Open)
+    }
+
+    fn take_trailers(&mut self) -> Vec<Header> {
+        std::mem::take(&mut self.trailers.fields)
+    }
+
+    fn upgrades(&self) -> bool {
+        self.upgrades
+    }
+
+    fn rewrite_location(
+        &self,
+        request: &mut Request,
+        value: &Bytes,
+        prefix: usize,
+    ) -> Option<Bytes> {
+        redirects::rewrite(request, self.settings, value, prefix)
+    }
+
+    fn rewrite_cookie(&self, request: &mut Request, value: &Bytes) -> Option<Bytes> {
+        cookies::rewrite(request, self.settings, value)
+    }
+}
+
+/// So many bytes of the body, where there are any.
+fn data(length: usize, at: &mut usize) -> Piece {
+    *at += length;
+    if length > 0 { Piece::Data(length) } else { Piece::Incomplete }
+}
+
+/// A line that is no field.
+fn tell_invalid(request: &Request, what: &str, bytes: &[u8], start: usize, invalid: Invalid) {
+    let byte = bytes.get(invalid.up_to).copied().unwrap_or_default();
+    log!(
+        request.log(),
+        Error,
+        *request,
+        "upstream sent invalid {}: \"{}\\x{:02x}...\"",
+        what,
+        Text(&bytes[start..invalid.up_to]),
+        byte
+    );
+}
