@@ -194,6 +194,13 @@ impl Reader {
         }
     }
 
+    /// Gives back the last bytes of the data that was yielded last: they come again.
+    pub fn unread(&mut self, length: usize) {
+        if let State::Content { left, .. } = &mut self.state {
+            *left += length;
+        }
+    }
+
     fn begin_record(&mut self, head: [u8; HEAD]) -> Option<Step> {
         let kind = match head[1] {
             6 => Kind::Stdout,
