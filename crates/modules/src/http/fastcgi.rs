@@ -50,7 +50,7 @@ pub static MODULE: HttpModule = HttpModule {
         directives: directives! {
             "fastcgi_pass" in LOCATION | LOCATION_IF, Exactly(1), "",
                 Action::Set(|loader, directive| {
-                    let pass = pass::read(loader, directive, &[])?;
+                    let pass = pass::read(loader, directive, "")?;
                     loader.settings(&SETTINGS).pass.set(pass)
                 }),
                 "The FastCGI server, or group of servers, that answers requests here.";

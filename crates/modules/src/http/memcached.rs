@@ -77,7 +77,7 @@ pub static COMMON: HttpModule = HttpModule {
 
 fn memcached_pass(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {
     let word = &directive.args[0];
-    let pass = pass::read_group(loader, directive)?;
+    let pass = pass::read_group(loader, directive, "")?;
     let key = loader.variables.refer("memcached_key", word.span);
     let settings = loader.settings(&SETTINGS);
     settings.pass.set(pass)?;

@@ -42,7 +42,7 @@ pub static MODULE: HttpModule = HttpModule {
         directives: directives! {
             "uwsgi_pass" in LOCATION | LOCATION_IF, Exactly(1), "",
                 Action::Set(|loader, directive| {
-                    let pass = pass::read(loader, directive, &["uwsgi://"])?;
+                    let pass = pass::read(loader, directive, "uwsgi://")?;
                     loader.settings(&SETTINGS).pass.set(pass)
                 }),
                 "The uwsgi server, or group of servers, that answers requests here.";
