@@ -24,6 +24,7 @@ mod models;
 mod notices;
 mod parity;
 mod processes;
+mod proxy;
 mod proxy_protocol;
 mod ranges;
 mod real_ip;

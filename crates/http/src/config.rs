@@ -15,6 +15,7 @@ use daemun_core::script::{Script, Variables};
 use daemun_core::thread_pool::PoolSpec;
 use daemun_event::{Peer, Stream};
 use daemun_proto::http1::Method;
+use daemun_upstream::Groups;
 
 use crate::core::aio;
 use crate::core::client::{self, TempPath};
@@ -23,7 +24,7 @@ use crate::core::limit_except;
 use crate::core::listen::{self, Listen};
 use crate::core::routing::{self, Match};
 use crate::core::server_name;
-use crate::core::tracking;
+use crate::core::{tracking, upstreams};
 use crate::locations::Locations;
 use crate::module::{Filter, Handler, HttpModule, Phase};
 use crate::server_names::{ServerIndex, ServerNames};
@@ -41,6 +42,7 @@ pub struct HttpConfig {
     /// Some address expects the PROXY protocol.
     pub has_proxy_protocol: bool,
     pub surroundings: Surroundings,
+    pub upstreams: Groups,
     /// Some page shows what each worker serves.
     pub shows_requests: bool,
 }
@@ -149,6 +151,7 @@ pub fn build(
     let variables = Definitions::resolve(variables, modules, builder.diagnostics);
     let mut virtuals = sockets.iter().flat_map(|socket| &socket.addresses);
     let has_proxy_protocol = virtuals.any(|(_, virtual_)| virtual_.proxy_protocol);
+    let upstreams = std::mem::take(&mut block.settings.of_mut(&upstreams::SETTINGS).groups.0);
     let mut config = HttpConfig {
         sockets,
         servers,
@@ -156,6 +159,7 @@ pub fn build(
         variables,
         has_proxy_protocol,
         surroundings,
+        upstreams,
         shows_requests: false,
     };
     let shows = |location: &Location| location.settings.of(&tracking::SETTINGS).shows_requests.0;
@@ -400,6 +404,7 @@ impl HttpConfig {
             variables: Definitions::default(),
             has_proxy_protocol: false,
             surroundings,
+            upstreams: Groups::default(),
             shows_requests: false,
         }
     }

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use daemun_core::script::Script;
 
+use crate::date;
 use crate::status::Status;
 
 /// A header field that no fixed place exists for.
@@ -67,6 +68,11 @@ impl LastModified {
         let time = SystemTime::UNIX_EPOCH
             + std::time::Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
         LastModified { seconds, text: httpdate::fmt_http_date(time).into() }
+    }
+
+    /// The seconds of a date that is most often this very one, spelt the same.
+    pub fn read(&self, date: &[u8]) -> Option<i64> {
+        if self.text == date { Some(self.seconds) } else { date::parse(date) }
     }
 }
 

@@ -26,6 +26,51 @@ unsafe impl Shareable for AtomicU64 {}
 // SAFETY: as above.
 unsafe impl Shareable for AtomicI64 {}
 
+/// What may be looked at in shared memory wherever it is said to stand, even where something else was written before.
+///
+/// # Safety
+/// Any bytes are a valid value, and all of it is atomics.
+pub unsafe trait Plain: Shareable {}
+
+// SAFETY: any bytes are a number, and the type is an atomic.
+unsafe impl Plain for AtomicU8 {}
+// SAFETY: as above.
+unsafe impl Plain for AtomicU32 {}
+// SAFETY: as above.
+unsafe impl Plain for AtomicU64 {}
+// SAFETY: as above.
+unsafe impl Plain for AtomicI64 {}
+
+// SAFETY: an array is its elements.
+unsafe impl<T: Shareable, const N: usize> Shareable for [T; N] {}
+// SAFETY: as above.
+unsafe impl<T: Plain, const N: usize> Plain for [T; N] {}
+
+/// Declares a record of [`Plain`] fields that is `Plain` itself.
+#[macro_export]
+macro_rules! plain {
+    ($(#[$attribute:meta])* $visibility:vis struct $name:ident {
+        $($(#[$doc:meta])* $field_visibility:vis $field:ident: $type:ty,)*
+    }) => {
+        $(#[$attribute])*
+        #[repr(C)]
+        $visibility struct $name {
+            $($(#[$doc])* $field_visibility $field: $type,)*
+        }
+
+        const _: () = {
+            const fn is_plain<T: $crate::Plain>() {}
+            $(is_plain::<$type>();)*
+        };
+
+        // SAFETY: each field is `Plain`, which the compiler has just been asked, so that any bytes are a value of
+        // all of them and each is made of atomics.
+        unsafe impl $crate::Shareable for $name {}
+        // SAFETY: as above.
+        unsafe impl $crate::Plain for $name {}
+    };
+}
+
 /// `count` values of `T`, zero at the start, in one mapping that forked children share. A page
 /// takes memory once it is touched.
 pub struct Region<T: Shareable> {

@@ -8,6 +8,7 @@ pub mod descriptor;
 pub mod environment;
 pub mod identity;
 pub mod limits;
+pub mod names;
 pub mod packet;
 pub mod poll;
 pub mod process;

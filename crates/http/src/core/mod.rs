@@ -19,6 +19,7 @@ pub mod sending;
 pub mod server_name;
 pub mod subrequests;
 pub mod tracking;
+pub mod upstreams;
 
 use crate::module::HttpModule;
 
@@ -43,4 +44,5 @@ pub const PARTS: &[&HttpModule] = &[
     &tracking::MODULE,
     &early_hints::MODULE,
     &crate::upstream::variables::MODULE,
+    &upstreams::MODULE,
 ];

@@ -10,6 +10,7 @@ use daemun_core::named_pattern::NamedPattern;
 use daemun_core::setting::Own;
 use daemun_core::{directives, set, settings, values};
 
+use crate::core::upstreams;
 use crate::module::HttpModule;
 
 /// What a location's header says about the URIs it takes.
@@ -100,6 +101,8 @@ fn http(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Faul
         return Err("is duplicate".into());
     }
     loader.enter(Contexts::HTTP, directive);
+    let groups = daemun_upstream::settle(loader);
+    loader.entered().settings.of_mut(&upstreams::SETTINGS).groups.0 = groups;
     Ok(())
 }
 

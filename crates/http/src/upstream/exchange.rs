@@ -124,7 +124,9 @@ impl Exchange {
         }
         if let Some(peer) = self.peer.take() {
             let attempt = if failure.is_innocent() { Attempt::Next } else { Attempt::Failed };
-            self.selection.done(peer, attempt);
+            if self.selection.done(peer, attempt) {
+                log!(request.log(), Warn, *request, "upstream server temporarily disabled");
+            }
             self.tries = self.tries.saturating_sub(1).min(self.selection.tries());
         }
         let status = failure.status();

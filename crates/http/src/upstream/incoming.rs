@@ -91,53 +91,47 @@ impl Incoming {
     /// Receives once, and decodes it. Whatever goes wrong is told, and shows in the state.
     fn poll_receive(&mut self, request: &mut Request, cx: &mut Context<'_>) -> Poll<()> {
         request.doing = "reading upstream";
-        let polled = self.poll_received(request, cx);
-        if polled.is_ready() {
+        let polled = self.poll_input(request, cx).map(|input| {
             self.deadline = None;
-        }
+            match input {
+                Ok(input) if input.is_empty() => self.close(request),
+                Ok(input) => {
+                    self.exchange.input = input;
+                    self.decode(request);
+                }
+                Err(error) => {
+                    tell(request, error);
+                    self.break_off(request);
+                }
+            }
+        });
         request.doing = "";
         polled
     }
 
-    fn poll_received(&mut self, request: &mut Request, cx: &mut Context<'_>) -> Poll<()> {
+    /// The next bytes from the upstream; none are its end.
+    fn poll_input(
+        &mut self,
+        request: &mut Request,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<Bytes>> {
         loop {
             let capacity = self.capacity();
             let Some(upstream) = &mut self.exchange.upstream else {
-                self.state = State::Broken;
-                return Poll::Ready(());
+                return Poll::Ready(Err(ErrorKind::NotConnected.into()));
             };
             if upstream.stream.may_be_readable() {
                 let mut buffer = Buffer::with_capacity(capacity);
                 match upstream.stream.try_recv_into(&mut buffer) {
-                    Ok(0) => return Poll::Ready(self.close(request)),
                     Ok(received) => {
                         request.upstream_record().last_try().bytes_received += received as u64;
-                        self.exchange.input = share(buffer);
-                        return Poll::Ready(self.decode(request));
+                        return Poll::Ready(Ok(share(buffer)));
                     }
                     Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                    Err(error) => {
-                        connect::tell(request, "recv() failed", error);
-                        return Poll::Ready(self.break_off(request));
-                    }
+                    Err(error) => return Poll::Ready(Err(error)),
                 }
             }
-            match ready!(self.poll_readable(request, cx)) {
-                Ok(()) => {}
-                Err(error) if error.kind() == ErrorKind::TimedOut => {
-                    let error = io::Error::from(rustix::io::Errno::TIMEDOUT);
-                    log!(request.log(), Error, *request, "upstream timed out"; error);
-                    return Poll::Ready(self.break_off(request));
-                }
-                Err(error) => {
-                    if error.kind() == ErrorKind::ConnectionAborted {
-                        connect::tell_client_left(request);
-                    } else {
-                        connect::tell(request, "recv() failed", error);
-                    }
-                    return Poll::Ready(self.break_off(request));
-                }
-            }
+            ready!(self.poll_readable(request, cx))?;
         }
     }
 
@@ -224,5 +218,19 @@ impl Incoming {
     fn break_off(&mut self, request: &mut Request) {
         self.state = State::Broken;
         self.exchange.finish(request, false);
+    }
+}
+
+/// Why nothing more comes.
+fn tell(request: &Request, error: io::Error) {
+    match error.kind() {
+        ErrorKind::TimedOut => {
+            let error = io::Error::from(rustix::io::Errno::TIMEDOUT);
+            log!(request.log(), Error, *request, "upstream timed out"; error);
+        }
+        ErrorKind::ConnectionAborted if error.raw_os_error().is_none() => {
+            connect::tell_client_left(request);
+        }
+        _ => connect::tell(request, "recv() failed", error),
     }
 }

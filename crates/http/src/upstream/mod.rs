@@ -12,13 +12,9 @@ pub mod next;
 mod outgoing;
 pub mod protocol;
 pub mod record;
-pub mod registry;
 pub mod settings;
+mod target;
 pub mod variables;
-
-use std::sync::Arc;
-
-use daemun_upstream::Group;
 
 use crate::core::error_page;
 use crate::module::Step;
@@ -32,13 +28,14 @@ use record::Record;
 use settings::Settings;
 
 pub use headers::has_no_body;
+pub use target::Target;
 
 /// A request to be passed on: to whom, and how.
 pub struct Call {
     pub settings: &'static Settings,
     /// `http://` and the like, for the log.
     pub scheme: &'static str,
-    pub group: Arc<Group>,
+    pub target: Target,
     pub protocol: Box<dyn Protocol>,
 }
 
@@ -50,7 +47,11 @@ pub async fn pass(request: &mut Request, call: Call) -> Step {
         return Step::Status(status);
     }
     begin_record(request, call.scheme);
-    let mut exchange = Exchange::new(request, call.settings, call.protocol, &call.group);
+    let group = match target::find(request, call.target).await {
+        Ok(group) => group,
+        Err(status) => return Step::Status(status),
+    };
+    let mut exchange = Exchange::new(request, call.settings, call.protocol, &group);
     let answered = exchange.run(request).await;
     request.doing = "";
     if let Err(ended) = answered {

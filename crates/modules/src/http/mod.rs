@@ -41,6 +41,7 @@ pub mod static_files;
 pub mod stub_status;
 pub mod sub_filter;
 pub mod try_files;
+pub mod upstream;
 pub mod userid;
 pub mod zstd;
 
@@ -51,6 +52,14 @@ use daemun_proto::http1::Method;
 /// Handlers of a phase, and filters, act in this order.
 pub static MODULES: &[&HttpModule] = &[
     &ssl::MODULE,
+    // Groups of servers; they are asked by the modules that pass requests on.
+    &upstream::MODULE,
+    &upstream::HASH,
+    &upstream::IP_HASH,
+    &upstream::LEAST_CONN,
+    &upstream::LEAST_TIME,
+    &upstream::RANDOM,
+    &upstream::KEEPALIVE,
     // Whoever looks at the client's address comes after what finds it.
     &realip::MODULE,
     &map::MODULE,

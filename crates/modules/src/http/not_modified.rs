@@ -7,7 +7,6 @@
 use daemun_core::module::Module;
 use daemun_http::body::Body;
 use daemun_http::core::sending::{self, IfModifiedSince};
-use daemun_http::date;
 use daemun_http::head::Known;
 use daemun_http::module::{Apply, Filter, HttpModule, always};
 use daemun_http::request::Request;
@@ -58,7 +57,7 @@ fn filter(request: &mut Request, body: Body) -> Result<Body, Status> {
 fn is_unmodified_since(request: &Request, since: &[u8]) -> bool {
     match &request.response.last_modified {
         None => false,
-        Some(modified) => date::parse(since).is_some_and(|since| since >= modified.seconds),
+        Some(modified) => modified.read(since).is_some_and(|since| since >= modified.seconds),
     }
 }
 
@@ -70,7 +69,7 @@ fn is_modified_since(request: &Request, since: &[u8]) -> bool {
     if mode == IfModifiedSince::Off {
         return true;
     }
-    match date::parse(since) {
+    match modified.read(since) {
         Some(since) if since == modified.seconds => false,
         Some(since) => mode == IfModifiedSince::Exact || since < modified.seconds,
         None => true,

@@ -149,13 +149,12 @@ async fn handle(request: &mut Request) -> Step {
     let Some(pass) = settings.pass.value() else {
         return Step::Status(Status::INTERNAL_SERVER_ERROR);
     };
-    let protocol = Box::new(Http1::new(settings, pass));
-    let call = Call {
-        settings: &settings.common,
-        scheme: "http://",
-        group: std::sync::Arc::clone(&pass.group),
-        protocol,
+    let way = match pass.way(request) {
+        Ok(way) => way,
+        Err(status) => return Step::Status(status),
     };
+    let protocol = Box::new(Http1::new(settings, way.place, way.location));
+    let call = Call { settings: &settings.common, scheme: "http://", target: way.target, protocol };
     upstream::pass(request, call).await
 }
 

@@ -12,7 +12,6 @@ use bytes::Bytes;
 use daemun_core::module::Module;
 use daemun_http::body::{Body, BodyStream, Chunk, NextChunk};
 use daemun_http::core::sending;
-use daemun_http::date;
 use daemun_http::head::Known;
 use daemun_http::module::{Apply, Filter, HttpModule, always};
 use daemun_http::request::Request;
@@ -81,7 +80,7 @@ fn if_range_holds(request: &Request) -> bool {
         return request.response.etag.as_ref().is_some_and(|etag| condition == etag);
     }
     match &request.response.last_modified {
-        Some(modified) => date::parse(condition) == Some(modified.seconds),
+        Some(modified) => modified.read(condition) == Some(modified.seconds),
         None => false,
     }
 }

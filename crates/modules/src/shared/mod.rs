@@ -7,6 +7,7 @@ pub mod geoip2;
 pub mod hostnames;
 pub mod map;
 pub mod split_clients;
+pub mod upstream;
 
 use daemun_conf as conf;
 use daemun_core::cidr::Cidr;

@@ -48,14 +48,6 @@ static NAME: [u8; 256] = {
     class
 };
 
-static ENDS_VALUE: [bool; 256] = {
-    let mut ends = [false; 256];
-    ends[b'\r' as usize] = true;
-    ends[b'\n' as usize] = true;
-    ends[0] = true;
-    ends
-};
-
 /// Reads the header line, or the section's end, that begins at `start`.
 ///
 /// As in nginx a line without a colon is a header with an empty value, and a name that begins or goes on with
@@ -105,7 +97,7 @@ pub fn parse_header_line(
 /// The value without the spaces around it, and where its CR or LF stands.
 fn read_value(buffer: &[u8], start: usize) -> Result<Option<(Range, usize)>, Invalid> {
     let rest = &buffer[start..];
-    let Some(length) = rest.iter().position(|byte| ENDS_VALUE[usize::from(*byte)]) else {
+    let Some(length) = memchr::memchr3(b'\r', b'\n', 0, rest) else {
         return Ok(None);
     };
     let end = start + length;

@@ -1,27 +1,104 @@
 //! `proxy_pass`: where requests go, and what becomes of their URIs.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use daemun_conf as conf;
 use daemun_core::load::{Fault, Loader};
+use daemun_core::log;
 use daemun_core::module::Contexts;
+use daemun_core::script::Script;
 use daemun_core::setting::Inherit;
 use daemun_http::core::routing::{self, Match};
-use daemun_http::upstream::registry;
-use daemun_upstream::Group;
+use daemun_http::request::{Request, Text};
+use daemun_http::status::Status;
+use daemun_http::upstream::Target;
+use daemun_upstream::{GroupId, Url};
 
 /// `proxy_pass` of a block.
-pub struct Pass {
-    pub group: Arc<Group>,
+pub enum Pass {
+    Fixed(Fixed),
+    /// It has variables.
+    Computed(Script),
+}
+
+/// An address that stands in the configuration.
+pub struct Fixed {
+    group: GroupId,
     /// `http://backend:8080`, with the URI behind it: what `proxy_redirect default` replaces.
     pub url: Vec<u8>,
+    place: Place,
+    /// The location's name, which the URI replaces.
+    pub location: Vec<u8>,
+}
+
+/// Where a request goes.
+#[derive(Clone)]
+pub struct Place {
     /// `$proxy_host`: with the port unless that is the scheme's own.
     pub host: Vec<u8>,
     pub port: Vec<u8>,
-    /// The URI in the directive; empty where there is none.
+    /// The URI; empty where there is none.
     pub uri: Vec<u8>,
-    /// The location's name, which the URI replaces.
-    pub location: Vec<u8>,
+}
+
+/// A request's way: whom it goes to, and as what.
+pub struct Way {
+    pub target: Target,
+    pub place: Cow<'static, Place>,
+    /// The part of the request's URI that the place's replaces; `None`: the place's is used as it is.
+    pub location: Option<&'static [u8]>,
+}
+
+impl Pass {
+    /// The way for this request. The error is the client's answer.
+    pub fn way(&'static self, request: &mut Request) -> Result<Way, Status> {
+        match self {
+            Pass::Fixed(fixed) => Ok(Way {
+                target: Target::Group(fixed.group),
+                place: Cow::Borrowed(&fixed.place),
+                location: Some(&fixed.location),
+            }),
+            Pass::Computed(script) => {
+                let url = script.value(request);
+                computed(&url).map_err(|reason| {
+                    log!(request.log(), Error, *request, "{}", reason);
+                    Status::INTERNAL_SERVER_ERROR
+                })
+            }
+        }
+    }
+}
+
+impl Fixed {
+    pub fn has_uri(&self) -> bool {
+        !self.place.uri.is_empty()
+    }
+}
+
+fn computed(text: &[u8]) -> Result<Way, String> {
+    let Some(rest) = strip_scheme(text) else {
+        return Err(format!("invalid URL prefix in \"{}\"", Text(text)));
+    };
+    let mut url = Url::parse(rest, Some(80))
+        .map_err(|reason| format!("{reason} in upstream \"{}\"", Text(rest)))?;
+    if url.uri.first() == Some(&b'?') {
+        url.uri.insert(0, b'/');
+    }
+    let location = if url.uri.is_empty() { Some(&b""[..]) } else { None };
+    let place = Cow::Owned(Place::of(&url));
+    Ok(Way { target: Target::Address(url), place, location })
+}
+
+impl Place {
+    fn of(url: &Url) -> Place {
+        let (host, port) = match url.port {
+            None => (b"localhost".to_vec(), Vec::new()),
+            Some(80) => (url.host.clone().into_bytes(), b"80".to_vec()),
+            Some(port) => (format!("{}:{port}", url.host).into(), port.to_string().into()),
+        };
+        Place { host, port, uri: url.uri.clone() }
+    }
 }
 
 /// A block's own `proxy_pass`, or that of the blocks around it. An `if` goes on with that of its location.
@@ -36,12 +113,21 @@ impl PassSetting {
         self.own.is_some()
     }
 
+    /// The `proxy_pass` that counts here.
     pub fn value(&self) -> Option<&Pass> {
         self.own.as_deref().or(self.outer.as_deref())
     }
 
-    pub fn own(&self) -> Option<&Pass> {
-        self.own.as_deref()
+    /// The block's own, where it has one without variables.
+    pub fn fixed(&self) -> Option<&Fixed> {
+        match self.own.as_deref() {
+            Some(Pass::Fixed(fixed)) => Some(fixed),
+            _ => None,
+        }
+    }
+
+    pub fn is_computed(&self) -> bool {
+        matches!(self.own.as_deref(), Some(Pass::Computed(_)))
     }
 }
 
@@ -56,16 +142,26 @@ pub fn proxy_pass(loader: &mut Loader<'_>, directive: &conf::Directive) -> Resul
         return Err("is duplicate".into());
     }
     let word = &directive.args[0];
-    let url = word.text.to_vec();
-    let Some(rest) = strip_scheme(&url) else {
+    let script = loader.script(word)?;
+    let pass = match script.as_literal() {
+        None => Pass::Computed(script),
+        Some(_) => Pass::Fixed(fixed(loader, word)?),
+    };
+    loader.settings(&super::SETTINGS).pass.own = Some(Arc::new(pass));
+    Ok(())
+}
+
+fn fixed(loader: &mut Loader<'_>, word: &conf::Word) -> Result<Fixed, Fault> {
+    let Some(rest) = strip_scheme(&word.text) else {
         return Err(Fault::from("invalid URL prefix".to_owned()).at(word.span));
     };
-    let (authority, uri) = split_uri(rest);
-    let authority = String::from_utf8_lossy(authority).into_owned();
-    let group = registry::request_group(&authority, 80).map_err(|fault| fault.at(word.span))?;
+    let url = Url::parse(rest, Some(80)).map_err(|reason| {
+        Fault::from(format!("{reason} in upstream \"{}\"", Text(rest))).at(word.span)
+    })?;
+    let group = daemun_upstream::request_group(loader, &url, word.span)?;
     let location = match location_name(loader) {
         Some(name) => name,
-        None if uri.is_empty() => Vec::new(),
+        None if url.uri.is_empty() => Vec::new(),
         None => {
             let sentence = "\"proxy_pass\" cannot have URI part in location given by regular expression, \
                             or inside named location, or inside \"if\" statement, or inside \
@@ -73,40 +169,12 @@ pub fn proxy_pass(loader: &mut Loader<'_>, directive: &conf::Directive) -> Resul
             return Err(Fault::from(sentence.to_owned()).at(word.span));
         }
     };
-    let (host, port) = host_and_port(&authority);
-    let pass = Pass { group, host, port, uri: uri.to_vec(), location, url: url.clone() };
-    loader.settings(&super::SETTINGS).pass.own = Some(Arc::new(pass));
-    Ok(())
+    Ok(Fixed { group, url: word.text.to_vec(), place: Place::of(&url), location })
 }
 
 fn strip_scheme(url: &[u8]) -> Option<&[u8]> {
     let (scheme, rest) = url.split_at_checked(7)?;
     scheme.eq_ignore_ascii_case(b"http://").then_some(rest)
-}
-
-/// Splits host and port from the URI behind them. A path of a UNIX socket ends at a colon.
-fn split_uri(rest: &[u8]) -> (&[u8], &[u8]) {
-    if let Some(path) = rest.strip_prefix(b"unix:") {
-        return match memchr::memchr(b':', path) {
-            Some(colon) => (&rest[..5 + colon], &path[colon + 1..]),
-            None => (rest, b""),
-        };
-    }
-    let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#'));
-    rest.split_at(end.unwrap_or(rest.len()))
-}
-
-/// `Host` as the servers get it, and the port.
-fn host_and_port(authority: &str) -> (Vec<u8>, Vec<u8>) {
-    if authority.starts_with("unix:") {
-        return (b"localhost".to_vec(), Vec::new());
-    }
-    let colon = authority.rfind(':').filter(|colon| !authority[*colon..].contains(']'));
-    match colon.map(|colon| (&authority[..colon], &authority[colon + 1..])) {
-        None => (authority.into(), b"80".to_vec()),
-        Some((host, "80")) => (host.into(), b"80".to_vec()),
-        Some((_, port)) => (authority.into(), port.into()),
-    }
 }
 
 /// The name that a URI in the directive replaces; `None` where the block has none.
@@ -125,24 +193,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_told_from_uris() {
-        let split = |text: &'static str| {
-            let (authority, uri) = split_uri(text.as_bytes());
-            (str::from_utf8(authority).unwrap(), str::from_utf8(uri).unwrap())
-        };
-        assert_eq!(split("a:80/b?c"), ("a:80", "/b?c"));
-        assert_eq!(split("a"), ("a", ""));
-        assert_eq!(split("unix:/run/a.sock:/b"), ("unix:/run/a.sock", "/b"));
-        assert_eq!(split("unix:/run/a.sock"), ("unix:/run/a.sock", ""));
-    }
-
-    #[test]
     fn the_usual_port_is_not_named() {
         let of = |text: &str| {
-            let (host, port) = host_and_port(text);
-            (String::from_utf8(host).unwrap(), String::from_utf8(port).unwrap())
+            let place = Place::of(&Url::parse(text.as_bytes(), Some(80)).unwrap());
+            (String::from_utf8(place.host).unwrap(), String::from_utf8(place.port).unwrap())
         };
-        assert_eq!(of("a"), ("a".into(), "80".into()));
+        assert_eq!(of("a/b"), ("a".into(), "80".into()));
         assert_eq!(of("a:80"), ("a".into(), "80".into()));
         assert_eq!(of("a:8080"), ("a:8080".into(), "8080".into()));
         assert_eq!(of("[::1]"), ("[::1]".into(), "80".into()));

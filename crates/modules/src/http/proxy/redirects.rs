@@ -7,7 +7,7 @@ use daemun_core::script::Script;
 use daemun_core::setting::Inherit;
 use daemun_http::request::Request;
 
-use super::pass::Pass;
+use super::pass::Fixed;
 use super::rewrites::{Kind, Pattern, Rewrite};
 use super::{SETTINGS, Settings};
 
@@ -42,23 +42,23 @@ pub fn rewrite(
             rules.iter().find_map(|rule| rule.apply(request, value, prefix)).map(Bytes::from)
         }
         Redirects::Unset => {
-            let pass = settings.pass.own()?;
+            let pass = settings.pass.fixed()?;
             rewrite_default(pass, value, prefix)
         }
     }
 }
 
-fn rewrite_default(pass: &Pass, value: &[u8], prefix: usize) -> Option<Bytes> {
+fn rewrite_default(pass: &Fixed, value: &[u8], prefix: usize) -> Option<Bytes> {
     let (url, name) = default_rule(pass);
     let rest = value[prefix..].strip_prefix(&*url)?;
     Some([&value[..prefix], &name, rest].concat().into())
 }
 
 /// What `default` replaces, and by what.
-fn default_rule(pass: &Pass) -> (Vec<u8>, Vec<u8>) {
-    match pass.uri.is_empty() {
-        true => ([&pass.url[..], b"/"].concat(), b"/".to_vec()),
-        false => (pass.url.clone(), pass.location.clone()),
+fn default_rule(pass: &Fixed) -> (Vec<u8>, Vec<u8>) {
+    match pass.has_uri() {
+        false => ([&pass.url[..], b"/"].concat(), b"/".to_vec()),
+        true => (pass.url.clone(), pass.location.clone()),
     }
 }
 
@@ -76,7 +76,7 @@ pub fn proxy_redirect(loader: &mut Loader<'_>, directive: &conf::Directive) -> R
             return Ok(());
         }
         [word] if word == "default" => {
-            let Some(pass) = settings.pass.own() else {
+            let Some(pass) = settings.pass.fixed() else {
                 let sentence = "\"proxy_redirect default\" should be placed after the \"proxy_pass\" directive";
                 return Err(Fault::from(sentence.to_owned()).at(word.span));
             };

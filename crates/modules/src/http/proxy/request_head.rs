@@ -7,7 +7,7 @@ use daemun_http::upstream::record::Record;
 use daemun_proto::http1::{Method, Version};
 
 use super::Settings;
-use super::pass::Pass;
+use super::pass::Place;
 
 /// Fields of the client's that are the connection's own matter, or written anew.
 const OWN: [&[u8]; 9] = [
@@ -22,41 +22,94 @@ const OWN: [&[u8]; 9] = [
     b"transfer-encoding",
 ];
 
-/// Appends request line and fields, and the body of `proxy_set_body`. Whether the method is HEAD.
-pub fn write(
-    request: &mut Request,
-    settings: &'static Settings,
-    pass: &Pass,
-    out: &mut Vec<u8>,
-) -> bool {
-    let start = out.len();
-    match &*settings.method {
-        Some(method) => method.append(request, out),
-        // The server may have made a GET of it since.
-        None if request.head.method() == Method::Get => out.extend_from_slice(b"GET"),
-        None => out.extend_from_slice(request.head.method_name()),
-    }
-    let is_head = out[start..].eq_ignore_ascii_case(b"HEAD");
-    out.push(b' ');
-    let uri = out.len();
-    append_uri(request, pass, out);
-    let is_11 = *settings.http_version == Version::HTTP_11;
-    let body = settings.set_body.as_ref().map(|body| body.value(request));
-    note(request, pass, &out[uri..], body.as_deref());
-    out.extend_from_slice(if is_11 { b" HTTP/1.1\r\n" } else { b" HTTP/1.0\r\n" });
-    write_host(request, settings, pass, out);
-    write_set(request, settings, out);
-    write_framing(request, settings, out);
-    if *settings.common.pass_request_headers {
-        for (name, value) in request.head.fields() {
-            if !is_replaced(settings, name) {
-                field(out, name, value);
+/// What a request's head is made of.
+pub struct Writer<'w> {
+    pub settings: &'static Settings,
+    pub place: &'w Place,
+    /// The part of the request's URI that the place's replaces; `None`: the place's is used as it is.
+    pub location: Option<&'static [u8]>,
+}
+
+impl Writer<'_> {
+    /// Appends request line and fields, and the body of `proxy_set_body`. Whether the method is HEAD.
+    pub fn write(&self, request: &mut Request, out: &mut Vec<u8>) -> bool {
+        let settings = self.settings;
+        let start = out.len();
+        match &*settings.method {
+            Some(method) => method.append(request, out),
+            // The server may have made a GET of it since.
+            None if request.head.method() == Method::Get => out.extend_from_slice(b"GET"),
+            None => out.extend_from_slice(request.head.method_name()),
+        }
+        let is_head = out[start..].eq_ignore_ascii_case(b"HEAD");
+        out.push(b' ');
+        let uri = out.len();
+        self.append_uri(request, out);
+        let body = settings.set_body.as_ref().map(|body| body.value(request));
+        note(request, self.place, &out[uri..], body.as_deref());
+        let is_11 = *settings.http_version == Version::HTTP_11;
+        out.extend_from_slice(if is_11 { b" HTTP/1.1\r\n" } else { b" HTTP/1.0\r\n" });
+        self.write_host(request, out);
+        write_set(request, settings, out);
+        write_framing(request, settings, out);
+        if *settings.common.pass_request_headers {
+            for (name, value) in request.head.fields() {
+                if !is_replaced(settings, name) {
+                    field(out, name, value);
+                }
             }
         }
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(body.as_deref().unwrap_or_default());
+        is_head
     }
-    out.extend_from_slice(b"\r\n");
-    out.extend_from_slice(body.as_deref().unwrap_or_default());
-    is_head
+
+    /// The URI as it came, or with the location's name replaced.
+    fn append_uri(&self, request: &Request, out: &mut Vec<u8>) {
+        let new = &self.place.uri;
+        let Some(location) = self.location else {
+            return out.extend_from_slice(new);
+        };
+        if new.is_empty() && request.has_clients_uri {
+            return out.extend_from_slice(request.head.target());
+        }
+        let mut skipped = 0;
+        if !request.has_left_location {
+            out.extend_from_slice(new);
+            if !new.is_empty() {
+                skipped = location.len().min(request.uri.len());
+            }
+        }
+        let rest = &request.uri[skipped..];
+        // What came plain stays plain.
+        match request.internal || memchr::memchr(b'%', request.head.target()).is_some() {
+            true => escape::path(rest, out),
+            false => out.extend_from_slice(rest),
+        }
+        if !request.args.is_empty() {
+            out.push(b'?');
+            out.extend_from_slice(&request.args);
+        }
+    }
+
+    fn write_host(&self, request: &mut Request, out: &mut Vec<u8>) {
+        let fields = &self.settings.set_headers;
+        let set = fields.iter().rfind(|(name, _)| name.eq_ignore_ascii_case(b"host"));
+        let start = out.len();
+        out.extend_from_slice(b"Host: ");
+        let value = out.len();
+        if let Some((_, script)) = set {
+            script.append(request, out);
+        }
+        if out.len() == value {
+            if set.is_some() && *self.settings.http_version != Version::HTTP_11 {
+                out.truncate(start);
+                return;
+            }
+            out.extend_from_slice(&self.place.host);
+        }
+        out.extend_from_slice(b"\r\n");
+    }
 }
 
 /// The client's addresses as far as they are known, for the next server.
@@ -72,33 +125,8 @@ pub fn append_forwarded_for(request: &mut Request, out: &mut Vec<u8>) -> bool {
     true
 }
 
-/// The URI as it came, or with the location's name replaced.
-fn append_uri(request: &Request, pass: &Pass, out: &mut Vec<u8>) {
-    if pass.uri.is_empty() && request.has_clients_uri {
-        out.extend_from_slice(request.head.target());
-        return;
-    }
-    let mut skipped = 0;
-    if !request.has_left_location {
-        out.extend_from_slice(&pass.uri);
-        if !pass.uri.is_empty() {
-            skipped = pass.location.len().min(request.uri.len());
-        }
-    }
-    let rest = &request.uri[skipped..];
-    // What came plain stays plain.
-    match request.internal || memchr::memchr(b'%', request.head.target()).is_some() {
-        true => escape::path(rest, out),
-        false => out.extend_from_slice(rest),
-    }
-    if !request.args.is_empty() {
-        out.push(b'?');
-        out.extend_from_slice(&request.args);
-    }
-}
-
 /// Remembers what the log and the variables tell.
-fn note(request: &mut Request, pass: &Pass, uri: &[u8], set_body: Option<&[u8]>) {
+fn note(request: &mut Request, place: &Place, uri: &[u8], set_body: Option<&[u8]>) {
     let length = match set_body {
         Some(body) => Some(body.len() as u64),
         None => body_length(request),
@@ -106,8 +134,8 @@ fn note(request: &mut Request, pass: &Pass, uri: &[u8], set_body: Option<&[u8]>)
     let record: &mut Record = request.upstream_record();
     record.uri.clear();
     record.uri.extend_from_slice(uri);
-    record.host.clone_from(&pass.host);
-    record.port.clone_from(&pass.port);
+    record.host.clone_from(&place.host);
+    record.port.clone_from(&place.port);
     record.body_length = length;
     record.is_chunked = false;
 }
@@ -116,24 +144,6 @@ fn note(request: &mut Request, pass: &Pass, uri: &[u8], set_body: Option<&[u8]>)
 fn body_length(request: &Request) -> Option<u64> {
     let length = request.body.content_length();
     length.or_else(|| request.body.is_chunked().then(|| request.body.received()))
-}
-
-fn write_host(request: &mut Request, settings: &Settings, pass: &Pass, out: &mut Vec<u8>) {
-    let set = settings.set_headers.iter().rfind(|(name, _)| name.eq_ignore_ascii_case(b"host"));
-    let start = out.len();
-    out.extend_from_slice(b"Host: ");
-    let value = out.len();
-    if let Some((_, script)) = set {
-        script.append(request, out);
-    }
-    if out.len() == value {
-        if set.is_some() && *settings.http_version != Version::HTTP_11 {
-            out.truncate(start);
-            return;
-        }
-        out.extend_from_slice(&pass.host);
-    }
-    out.extend_from_slice(b"\r\n");
 }
 
 /// The fields of `proxy_set_header`; those without a value are left out.

@@ -1,5 +1,7 @@
 //! Responses of HTTP/1 servers: head, framing, trailers.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use daemun_core::log;
 use daemun_http::head::Known;
@@ -14,13 +16,14 @@ use daemun_proto::http1::header::{Invalid, Line};
 use daemun_proto::http1::{Method, Parsed, Version, parse_header_line, parse_status_line};
 
 use super::Settings;
-use super::pass::Pass;
+use super::pass::Place;
 use super::{cookies, redirects, request_head};
 
 /// A request to an HTTP/1 server.
 pub struct Http1 {
     settings: &'static Settings,
-    pass: &'static Pass,
+    place: Cow<'static, Place>,
+    location: Option<&'static [u8]>,
     /// How much of what came of the head has been read.
     at: usize,
     /// The status line has been read.
@@ -50,10 +53,15 @@ struct Trailers {
 }
 
 impl Http1 {
-    pub fn new(settings: &'static Settings, pass: &'static Pass) -> Http1 {
+    pub fn new(
+        settings: &'static Settings,
+        place: Cow<'static, Place>,
+        location: Option<&'static [u8]>,
+    ) -> Http1 {
         Http1 {
             settings,
-            pass,
+            place,
+            location,
             at: 0,
             has_status: false,
             is_head: false,
@@ -149,7 +157,12 @@ const EARLY_HINTS: u16 = 103;
 
 impl Protocol for Http1 {
     fn write_request(&mut self, request: &mut Request, out: &mut Vec<u8>) -> Result<(), Status> {
-        self.is_head = request_head::write(request, self.settings, self.pass, out);
+        let head = request_head::Writer {
+            settings: self.settings,
+            place: &self.place,
+            location: self.location,
+        };
+        self.is_head = head.write(request, out);
         if request.upstream_record().uri.is_empty() {
             log!(request.log(), Error, *request, "zero length URI to proxy");
             return Err(Status::INTERNAL_SERVER_ERROR);
@@ -162,7 +175,12 @@ impl Protocol for Http1 {
     }
 
     fn begin_again(&mut self) {
-        *self = Http1::new(self.settings, self.pass);
+        self.at = 0;
+        self.has_status = false;
+        self.framing = Framing::Open;
+        self.keeps = false;
+        self.upgrades = false;
+        self.trailers = Trailers::default();
     }
 
     fn read_head(

@@ -1,0 +1,55 @@
+//! `upstream`: groups of servers, whatever protocol they speak.
+
+pub mod keepalive;
+pub mod methods;
+mod server;
+
+use daemun_conf as conf;
+use daemun_core::load::{Fault, Loader};
+use daemun_core::module::{Contexts, SettingsKey};
+use daemun_core::setting::Own;
+use daemun_core::settings;
+use daemun_upstream::{Definition, define_group, describe_group};
+
+pub use server::server;
+
+settings! {
+    /// The block `upstream` that is being read.
+    pub struct Settings {
+        draft: Own<Draft>,
+    }
+}
+
+pub static SETTINGS: SettingsKey<Settings> = SettingsKey::new();
+
+/// A group as far as it has been read.
+#[derive(Clone, Default)]
+pub struct Draft {
+    pub definition: Definition,
+    /// The method that stands above allows no `backup`.
+    refuses_backups: bool,
+}
+
+/// `upstream NAME { … }`.
+pub fn upstream(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {
+    let word = &directive.args[0];
+    let id = define_group(loader, &word.to_str_lossy(), word.span)?;
+    loader.enter(Contexts::UPSTREAM, directive);
+    let draft = &mut loader.entered().settings.of_mut(&SETTINGS).draft.0;
+    let definition = std::mem::take(&mut draft.definition);
+    describe_group(loader, id, definition);
+    // a server that could not be read has been complained about
+    let mut block = directive.block.iter();
+    match block.find(|block| !block.directives.iter().any(|line| line.name == "server")) {
+        Some(block) => {
+            let sentence = "no servers are inside upstream".to_owned();
+            Err(Fault::from(sentence).at(block.close))
+        }
+        None => Ok(()),
+    }
+}
+
+/// What has been read of the group.
+fn draft<'l>(loader: &'l mut Loader<'_>) -> &'l mut Draft {
+    &mut loader.settings(&SETTINGS).draft.0
+}

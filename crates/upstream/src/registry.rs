@@ -1,0 +1,159 @@
+//! From the names in directives to groups. An `upstream` block may stand behind its use, so directives get a number,
+//! and what it stands for is settled once the whole `http` block is read.
+
+use daemun_conf::Span;
+use daemun_core::load::{Fault, Loader};
+
+use crate::definition::{Definition, ServerSpec};
+use crate::group::{Group, GroupId, Groups};
+use crate::url::{Url, look_up};
+
+/// The group that a directive's address means: `proxy_pass http://ADDRESS` and its like. `span` is where it stands.
+pub fn request_group(loader: &mut Loader<'_>, url: &Url, span: Span) -> Result<GroupId, Fault> {
+    loader.notes::<Registry>().request(url, span).map_err(|sentence| Fault::from(sentence).at(span))
+}
+
+/// Makes room for the group of an `upstream` block, before the block is read.
+pub fn define_group(loader: &mut Loader<'_>, name: &str, span: Span) -> Result<GroupId, Fault> {
+    let (id, complaint) = loader.notes::<Registry>().define(name, span)?;
+    if let Some((sentence, span)) = complaint {
+        loader.diagnostics.emerg(sentence, Some(span));
+    }
+    Ok(id)
+}
+
+/// Records what the block says.
+pub fn describe_group(loader: &mut Loader<'_>, id: GroupId, definition: Definition) {
+    loader.notes::<Registry>().0[id.0 as usize].definition = Some(definition);
+}
+
+/// Makes the groups of all that was requested and defined: addresses are looked up, which may block.
+pub fn settle(loader: &mut Loader<'_>) -> Groups {
+    let entries = std::mem::take(&mut loader.notes::<Registry>().0);
+    let mut groups = Groups::default();
+    for entry in entries {
+        let span = entry.span;
+        let (name, group) = (entry.host.clone(), entry.settle());
+        let group = group.unwrap_or_else(|sentence| {
+            loader.diagnostics.emerg(sentence, Some(span));
+            Group::implicit(name, Vec::new())
+        });
+        groups.add(group);
+    }
+    groups
+}
+
+#[derive(Default)]
+struct Registry(Vec<Entry>);
+
+/// What nginx keeps of a group while it reads.
+struct Entry {
+    host: String,
+    port: Option<u16>,
+    has_port: bool,
+    /// Where it is first mentioned.
+    span: Span,
+    is_defined: bool,
+    definition: Option<Definition>,
+    /// An address that needs no look-up.
+    server: Option<ServerSpec>,
+}
+
+impl Registry {
+    fn request(&mut self, url: &Url, span: Span) -> Result<GroupId, String> {
+        for (place, entry) in self.0.iter().enumerate() {
+            if !entry.host.eq_ignore_ascii_case(&url.host) {
+                continue;
+            }
+            if entry.is_defined && url.has_port {
+                return Err(entry.may_not_have_port(url.port));
+            }
+            if entry.agrees_on_port(url.port) {
+                return Ok(id(place));
+            }
+        }
+        let is_whole = url.port.is_some() || !url.is_ip();
+        let address = url.address.clone().filter(|_| is_whole);
+        self.0.push(Entry {
+            host: url.host.clone(),
+            port: url.port,
+            has_port: url.has_port,
+            span,
+            is_defined: false,
+            definition: None,
+            server: address.map(|address| ServerSpec::new(String::new(), vec![address])),
+        });
+        Ok(id(self.0.len() - 1))
+    }
+
+    /// With what is wrong about an earlier mention, and where that stands.
+    #[allow(clippy::type_complexity)]
+    fn define(
+        &mut self,
+        name: &str,
+        span: Span,
+    ) -> Result<(GroupId, Option<(String, Span)>), Fault> {
+        let known = self.0.iter().position(|entry| entry.host.eq_ignore_ascii_case(name));
+        let Some(place) = known else {
+            self.0.push(Entry {
+                host: name.to_owned(),
+                port: None,
+                has_port: false,
+                span,
+                is_defined: true,
+                definition: None,
+                server: None,
+            });
+            return Ok((id(self.0.len() - 1), None));
+        };
+        let entry = &mut self.0[place];
+        if entry.is_defined {
+            return Err(format!("duplicate upstream \"{name}\"").into());
+        }
+        let complaint = entry.has_port.then(|| (entry.may_not_have_port(entry.port), entry.span));
+        entry.is_defined = true;
+        entry.port = None;
+        entry.server = None;
+        Ok((id(place), complaint))
+    }
+}
+
+impl Entry {
+    fn may_not_have_port(&self, port: Option<u16>) -> String {
+        format!("upstream \"{}\" may not have port {}", self.host, port.unwrap_or(0))
+    }
+
+    /// Where one of them names no port, they agree.
+    fn agrees_on_port(&self, port: Option<u16>) -> bool {
+        self.port.is_none() || port.is_none() || self.port == port
+    }
+
+    fn settle(self) -> Result<Group, String> {
+        let host = &self.host;
+        if self.is_defined {
+            // a block that could not be read has been complained about
+            let definition = self.definition.unwrap_or_default();
+            let is_primary = |server: &ServerSpec| !server.backup;
+            if !definition.servers.is_empty() && !definition.servers.iter().any(is_primary) {
+                return Err(format!("no servers in upstream \"{host}\""));
+            }
+            return Ok(Group::explicit(self.host, definition));
+        }
+        let server = match self.server {
+            Some(server) => server,
+            None => {
+                let port = self.port.ok_or_else(|| format!("no port in upstream \"{host}\""))?;
+                let found = look_up(host, port);
+                let found = found.map_err(|reason| format!("{reason} in upstream \"{host}\""))?;
+                ServerSpec::new(String::new(), found)
+            }
+        };
+        let mut group = Group::implicit(self.host, vec![server]);
+        group.port = self.port;
+        Ok(group)
+    }
+}
+
+fn id(place: usize) -> GroupId {
+    GroupId(u32::try_from(place).expect("a configuration has fewer groups"))
+}
