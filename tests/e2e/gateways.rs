@@ -32,10 +32,11 @@ fn php(extra: &str) -> (Server, Backend) {
 /// The files that configurations include by custom.
 fn with_conf(setup: Setup) -> Setup {
     setup
-        .file("conf/fastcgi.conf", include_str!("../../conf/fastcgi.conf").replace(
-            "fastcgi_params;",
-            "conf/fastcgi_params;",
-        ))
+        .file(
+            "conf/fastcgi.conf",
+            include_str!("../../conf/fastcgi.conf")
+                .replace("fastcgi_params;", "conf/fastcgi_params;"),
+        )
         .file("conf/fastcgi_params", include_str!("../../conf/fastcgi_params"))
         .file("conf/scgi_params", include_str!("../../conf/scgi_params"))
         .file("conf/uwsgi_params", include_str!("../../conf/uwsgi_params"))
@@ -81,10 +82,8 @@ fn php_keeps_sessions_and_knows_its_request() {
     for visit in 2..5 {
         assert_eq!(server.get_with("/app.php/session", &[&cookie]).text(), visit.to_string());
     }
-    let told = server.get_with(
-        "/app.php/x/y?a=b",
-        &["X-Several: 1", "Cookie: a", "x-several: 2", "Cookie: b"],
-    );
+    let told = server
+        .get_with("/app.php/x/y?a=b", &["X-Several: 1", "Cookie: a", "x-several: 2", "Cookie: b"]);
     assert_eq!(
         told.text(),
         "SCRIPT_NAME=/app.php\nPATH_INFO=/x/y\nQUERY_STRING=a=b\nHTTP_HOST=localhost\n\
@@ -96,7 +95,8 @@ fn php_keeps_sessions_and_knows_its_request() {
 fn php_takes_and_gives_fifty_megabytes() {
     let (server, _php) = php("");
     let file = noise(50 << 20);
-    let mut body = b"--x\r\nContent-Disposition: form-data; name=\"file\"; filename=\"f\"\r\n\r\n".to_vec();
+    let mut body =
+        b"--x\r\nContent-Disposition: form-data; name=\"file\"; filename=\"f\"\r\n\r\n".to_vec();
     body.extend_from_slice(&file);
     body.extend_from_slice(b"\r\n--x--\r\n");
     let kind = "Content-Type: multipart/form-data; boundary=x\r\n";

@@ -16,7 +16,6 @@ use daemun_core::load::{Fault, Loader};
 use daemun_core::log;
 use daemun_core::module::{Module, SettingsKey};
 use daemun_core::script::{Session, VariableId};
-use daemun_core::setting::Own;
 use daemun_core::{directives, set, settings, values};
 use daemun_http::core::mime;
 use daemun_http::module::{Handler, HttpModule, Phase, PhaseHandler, Step};
@@ -93,14 +92,15 @@ fn memcached_pass(loader: &mut Loader<'_>, directive: &conf::Directive) -> Resul
 async fn handle(request: &mut Request) -> Step {
     let settings = request.settings(&SETTINGS);
     let (Some(pass), true) = (settings.pass.value(), super::reads_only(request)) else {
-        return Step::Status(Status::METHOD_NOT_ALLOWED);
+        return Step::Status(Status::NOT_ALLOWED);
     };
     if let Err(status) = request.discard_available() {
         return Step::Status(status);
     }
     let kind = request.settings(&mime::SETTINGS).type_of(&request.uri);
     request.response.content_type = Some(kind);
-    let protocol = Box::new(Memcached { settings, key: Vec::new(), is_gzip: false, body: Body::none() });
+    let protocol =
+        Box::new(Memcached { settings, key: Vec::new(), is_gzip: false, body: Body::none() });
     pass::call(request, pass, &settings.common, "memcached://", protocol).await
 }
 
@@ -124,7 +124,13 @@ impl Memcached {
             Flaw::Flags => "flags",
             Flaw::Length => "length",
             Flaw::Response => {
-                log!(request.log(), Error, *request, "memcached sent invalid response: \"{}\"", line);
+                log!(
+                    request.log(),
+                    Error,
+                    *request,
+                    "memcached sent invalid response: \"{}\"",
+                    line
+                );
                 return;
             }
         };

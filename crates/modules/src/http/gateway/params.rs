@@ -73,7 +73,8 @@ fn each_field(request: &Request, params: &[Param], mut put: impl FnMut(&[u8], &[
     let (mut parameter, mut joined) = (Vec::new(), Vec::new());
     for (index, (name, value)) in fields.iter().enumerate() {
         let same = |other: &&(&[u8], &[u8])| other.0.eq_ignore_ascii_case(name);
-        let is_replaced = is_field(HOST, name) || params.iter().any(|param| is_field(&param.name, name));
+        let is_replaced =
+            is_field(HOST, name) || params.iter().any(|param| is_field(&param.name, name));
         if is_replaced || fields[..index].iter().any(|other| same(&other)) {
             continue;
         }
