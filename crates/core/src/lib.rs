@@ -18,3 +18,4 @@ pub mod settings;
 pub mod tables;
 pub mod thread_pool;
 pub mod values;
+pub mod zones;

@@ -182,6 +182,11 @@ impl<'a> Loader<'a> {
         self.open.last_mut().expect("a block is open").settings.of_mut(key)
     }
 
+    /// A module's settings in the outermost block, whichever block is being read.
+    pub fn main_settings<T: 'static>(&mut self, key: &SettingsKey<T>) -> &mut T {
+        self.open[0].settings.of_mut(key)
+    }
+
     /// The block that is being read.
     pub fn block(&self) -> &Block {
         self.open.last().expect("a block is open")

@@ -13,11 +13,17 @@ use crate::load::{Block, Paths};
 use crate::module::{Module, SettingsKey};
 use crate::setting::Own;
 use crate::settings::{CpuAffinity, Identity, ProcessSettings};
-use crate::{directives, error_log, events, mpm, set, settings, thread_pool, values};
+use crate::{directives, error_log, events, mpm, set, settings, thread_pool, values, zones};
 
 /// The modules of the main and `events` contexts.
-pub static MODULES: &[&Module] =
-    &[&MODULE, &error_log::MODULE, &events::MODULE, &mpm::MODULE, &thread_pool::MODULE];
+pub static MODULES: &[&Module] = &[
+    &MODULE,
+    &error_log::MODULE,
+    &events::MODULE,
+    &mpm::MODULE,
+    &thread_pool::MODULE,
+    &zones::MODULE,
+];
 
 settings! {
     pub struct Settings {

@@ -34,7 +34,7 @@ pub fn explain(
     fields: &[String],
 ) -> Result<String, String> {
     let asked = Asked::read(request, fields)?;
-    let Configuration { http, files, directives } = cycle.configuration;
+    let Configuration { http, files, directives, .. } = cycle.configuration;
     let places = Places::new(&files, &directives);
     let memory = Arc::new(Memory::new(ERROR_LINES));
     let mut http = Arc::into_inner(http).ok_or("the configuration is in use")?;

@@ -31,6 +31,12 @@ pub fn open_reactor(named: Option<&str>, log: &Log) -> Result<Reactor, OpenError
     }
 }
 
+/// Logs why a configuration can't be in force, and hands the sentence on.
+pub fn fatal(sentence: String, log: &Log) -> String {
+    log!(log, Emerg, (), "{}", sentence);
+    sentence
+}
+
 fn log_fallback(named: &str, reason: &str, log: &Log) {
     let method = backends::NAMES[0];
     log!(log, Notice, (), "\"{}\" is not available here ({}), using \"{}\"", named, reason, method);

@@ -15,6 +15,7 @@ use daemun_core::main_context::{self, Defaults};
 use daemun_core::module::{Action, Contexts, Directive, Module, SettingsSet};
 use daemun_core::settings::{Mpm, ProcessSettings};
 use daemun_core::thread_pool::{self, PoolSpec};
+use daemun_core::zones::{self, Zones};
 use daemun_http::config::{self as http_config, HttpConfig, ServerHeader, Surroundings};
 use daemun_http::core::client::TempPath;
 use daemun_http::core::connection;
@@ -36,10 +37,19 @@ pub struct Server {
 /// A generation's configuration.
 pub struct Configuration {
     pub http: Arc<HttpConfig>,
+    pub zones: Zones,
     /// The files that were read, for `-T`.
     pub files: Files,
     /// What stands in them, for whoever tests a configuration; a server keeps none of it.
     pub directives: Vec<conf::Directive>,
+}
+
+impl Configuration {
+    /// Makes the shared memory, with what is kept of the configuration before.
+    fn take_over(&self, former: Option<&Configuration>) -> Result<(), String> {
+        self.zones.make(former.map(|former| &former.zones))?;
+        self.http.upstreams.take_over(former.map(|former| &former.http.upstreams))
+    }
 }
 
 impl Program for Server {
@@ -58,6 +68,11 @@ impl Program for Server {
         if previous.is_none() {
             notices::log_start(self.identity.server, &cycle.log);
         }
+        let former = previous.map(|previous| &previous.configuration);
+        cycle
+            .configuration
+            .take_over(former)
+            .map_err(|sentence| notices::fatal(sentence, &cycle.log))?;
         if self.places.configuration.is_some() {
             return folders::make(&cycle.configuration.http, &cycle.settings);
         }
@@ -76,6 +91,7 @@ impl Program for Server {
 struct Read {
     directives: Vec<conf::Directive>,
     http: Arc<HttpConfig>,
+    zones: Zones,
     settings: ProcessSettings,
     listen: Vec<daemun_core::listen::ListenSpec>,
     log: Log,
@@ -94,6 +110,7 @@ impl Server {
             None => Ok(Cycle {
                 configuration: Configuration {
                     http: cycle.http,
+                    zones: cycle.zones,
                     files,
                     directives: cycle.directives,
                 },
@@ -134,6 +151,8 @@ impl Server {
         };
         let settings = main_context::process_settings(&main, &paths, &defaults, diagnostics);
         let log = main.settings.of(&error_log::SETTINGS).log.clone();
+        let zones = main.settings.of(&zones::SETTINGS).zones.0.clone();
+        zones::check(&zones, diagnostics);
         shorten_keepalive(&mut main, settings.mpm.mpm);
         let http = self.build_http(
             &mut main,
@@ -148,7 +167,7 @@ impl Server {
         if !self.options.test {
             directives.clear();
         }
-        Read { directives, http: Arc::new(http), settings, listen, log: Log::clone(&log) }
+        Read { directives, http: Arc::new(http), zones, settings, listen, log: Log::clone(&log) }
     }
 
     /// `-g` stands before the file.

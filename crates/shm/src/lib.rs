@@ -1,9 +1,11 @@
 //! Memory that a master and its workers share: mapped once, inherited over fork.
 
+mod allocator;
 mod lock;
 mod number;
 mod region;
 mod scoreboard;
+mod zone;
 
 pub use lock::{Acquired, Guard, SharedMutex};
 pub use number::Number;
@@ -12,3 +14,4 @@ pub use scoreboard::{
     CurrentRequest, Mpm, ProcessView, Scoreboard, Stage, Totals, WorkerSlot, WorkerState,
     WorkerView,
 };
+pub use zone::{Handle, Locked, Text, Zone};

@@ -5,6 +5,9 @@ use std::time::Duration;
 use daemun_conf::Span;
 use daemun_core::listen::Address;
 use daemun_core::script::Script;
+use daemun_core::zones::ZoneRef;
+
+use crate::sticky::Sticky;
 
 /// What an `upstream` block says.
 #[derive(Clone, Debug, Default)]
@@ -13,6 +16,18 @@ pub struct Definition {
     /// `None`: weighted round robin.
     pub method: Option<Method>,
     pub keepalive: KeepaliveSpec,
+    /// `zone`: the peers' numbers are shared by all workers.
+    pub zone: Option<ZoneRef>,
+    pub sticky: Option<Sticky>,
+    pub queue: Option<Queue>,
+}
+
+/// `queue`: requests wait for a peer where none can be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Queue {
+    /// The most that wait, in each thread.
+    pub length: usize,
+    pub timeout: Duration,
 }
 
 /// A line `server` of a group.
@@ -103,6 +118,14 @@ pub struct Keepalive {
     pub timeout: Duration,
     /// Not shared between locations.
     pub local: bool,
+}
+
+impl Definition {
+    /// What a weight of 1 counts: more where weights grow bit by bit.
+    pub(crate) fn unit(&self) -> i64 {
+        let grows = self.servers.iter().any(|server| !server.slow_start.is_zero());
+        if grows { 100 } else { 1 }
+    }
 }
 
 impl KeepaliveSpec {

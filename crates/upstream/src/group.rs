@@ -2,12 +2,16 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use crate::definition::{Definition, Keepalive, Method, ServerSpec};
+use crate::definition::{Better, Definition, Keepalive, LeastTime, Method, ServerSpec};
 use crate::members::Members;
+use crate::queue::Line;
 use crate::selection::Selection;
+use crate::sessions::Sessions;
+use crate::shared::{Full, SharedGroup};
+use crate::sticky::Sticky;
 
 /// A group's place among all of a configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -43,6 +47,18 @@ impl Groups {
         self.0.iter().find(|group| group.name.eq_ignore_ascii_case(name))
     }
 
+    /// Makes use of the zones, which are there now, and of what the former configuration's groups knew. The error is a
+    /// sentence for the log. In the master, before its workers.
+    pub fn take_over(&self, former: Option<&Groups>) -> Result<(), String> {
+        for group in &self.0 {
+            let same = former.and_then(|former| {
+                former.0.iter().find(|former| former.is_named && former.name == group.name)
+            });
+            group.take_over(same)?;
+        }
+        Ok(())
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Group>> {
         self.0.iter()
     }
@@ -61,6 +77,8 @@ pub struct Group {
     /// `None`: its connections are not kept, as nginx keeps none for groups without a block.
     pub keepalive: Option<Keepalive>,
     pub(crate) definition: Definition,
+    /// Its place in its zone, once the configuration is in force.
+    pub(crate) shared: OnceLock<SharedGroup>,
     /// Tells it from the groups of other configurations.
     serial: u64,
 }
@@ -82,22 +100,46 @@ impl Group {
     fn new(name: String, definition: Definition, keepalive: Option<Keepalive>) -> Group {
         static SERIAL: AtomicU64 = AtomicU64::new(0);
         let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
-        Group { id: None, name, port: None, is_named: false, keepalive, definition, serial }
+        Group {
+            id: None,
+            name,
+            port: None,
+            is_named: false,
+            keepalive,
+            definition,
+            shared: OnceLock::new(),
+            serial,
+        }
     }
 
-    pub fn method(&self) -> Option<&Method> {
+    pub(crate) fn method(&self) -> Option<&Method> {
         self.definition.method.as_ref()
+    }
+
+    pub(crate) fn least_time(&self) -> Option<LeastTime> {
+        match self.definition.method {
+            Some(Method::LeastTime(how)) => Some(how),
+            // two random ones are compared by their times
+            Some(Method::Random { two: Some(Better::LeastTime(until)) }) => {
+                Some(LeastTime { until, inflight: false })
+            }
+            _ => None,
+        }
+    }
+
+    pub(crate) fn sticky(&self) -> Option<&Sticky> {
+        self.definition.sticky.as_ref()
     }
 
     /// Begins a request's way through the group.
     pub fn select(self: &Arc<Self>) -> Selection {
-        Selection::new(Arc::clone(self), self.members())
+        Selection::new(Arc::clone(self), self.local())
     }
 
-    /// Who is in it, as this thread sees it.
-    pub(crate) fn members(&self) -> Rc<Members> {
+    /// What this thread has of it.
+    pub(crate) fn local(self: &Arc<Self>) -> Rc<Local> {
         let Some(GroupId(place)) = self.id else {
-            return Rc::new(Members::of(&self.definition));
+            return Rc::new(Local::new(self));
         };
         OF_THREAD.with_borrow_mut(|groups| {
             let place = place as usize;
@@ -105,21 +147,76 @@ impl Group {
                 groups.resize_with(place + 1, || None);
             }
             match &groups[place] {
-                Some((serial, members)) if *serial == self.serial => Rc::clone(members),
-                _ => {
-                    let members = Rc::new(Members::of(&self.definition));
-                    groups[place] = Some((self.serial, Rc::clone(&members)));
-                    members
-                }
+                Some(local) if local.group.serial == self.serial => Rc::clone(local),
+                _ => Rc::clone(groups[place].insert(Rc::new(Local::new(self)))),
             }
         })
     }
+
+    /// Puts the group into its zone, and takes over what the former configuration knew. The error is a sentence.
+    fn take_over(&self, former: Option<&Arc<Group>>) -> Result<(), String> {
+        if let Some(Sticky::Learned(learn)) = self.sticky()
+            && let Some(zone) = learn.zone.zone()
+        {
+            Sessions::new(zone, learn.timeout).take_over(&self.name)?;
+        }
+        let Some(zone) = self.definition.zone.as_ref().and_then(|zone| zone.zone()) else {
+            return Ok(());
+        };
+        let former = former.and_then(|former| {
+            former.shared.get().map(|shared| shared.members(&former.definition))
+        });
+        let shared =
+            SharedGroup::make(zone, &self.definition, former.as_ref()).map_err(|Full| {
+                format!("ngx_slab_alloc() failed: no memory in upstream zone \"{}\"", zone.name())
+            })?;
+        let _ = self.shared.set(shared);
+        Ok(())
+    }
 }
 
-/// What a thread keeps of the group at a place, with the group's serial number.
-type Own = (u64, Rc<Members>);
+/// What a thread has of a group.
+#[derive(Debug)]
+pub(crate) struct Local {
+    group: Arc<Group>,
+    members: RefCell<Rc<Members>>,
+    /// Who waits for a peer.
+    pub line: Rc<Line>,
+}
+
+impl Local {
+    fn new(group: &Arc<Group>) -> Local {
+        let members = match group.shared.get() {
+            Some(shared) => shared.members(&group.definition),
+            None => Members::of(&group.definition),
+        };
+        Local {
+            group: Arc::clone(group),
+            members: RefCell::new(Rc::new(members)),
+            line: Rc::default(),
+        }
+    }
+
+    /// Who is in the group now.
+    pub fn members(&self) -> Rc<Members> {
+        let mut members = self.members.borrow_mut();
+        if !self.is_current(&members)
+            && let Some(shared) = self.group.shared.get()
+        {
+            *members = Rc::new(shared.members(&self.group.definition));
+        }
+        Rc::clone(&members)
+    }
+
+    pub fn is_current(&self, members: &Members) -> bool {
+        match (self.group.shared.get(), &members.shared) {
+            (Some(shared), Some((_, version))) => shared.version() == *version,
+            _ => true,
+        }
+    }
+}
 
 thread_local! {
-    /// A thread serves one configuration.
-    static OF_THREAD: RefCell<Vec<Option<Own>>> = const { RefCell::new(Vec::new()) };
+    /// By the group's place. A thread serves one configuration.
+    static OF_THREAD: RefCell<Vec<Option<Rc<Local>>>> = const { RefCell::new(Vec::new()) };
 }

@@ -1,21 +1,24 @@
 //! Groups of servers behind this one: who is in them, and who is asked next. Knows no protocol.
 
-#![allow(dead_code)]
-
 mod balance;
 mod definition;
 mod group;
 mod members;
+mod queue;
 mod registry;
 mod selection;
+mod sessions;
+mod shared;
 mod state;
+mod sticky;
 mod url;
 
 pub use definition::{
-    Availability, Better, Definition, Keepalive, KeepaliveSpec, LeastTime, Method, ServerSpec,
-    Until,
+    Availability, Better, Definition, Keepalive, KeepaliveSpec, LeastTime, Method, Queue,
+    ServerSpec, Until,
 };
 pub use group::{Group, GroupId, Groups};
 pub use registry::{define_group, describe_group, request_group, settle};
 pub use selection::{Attempt, NoPeer, Peer, Selection};
+pub use sticky::{Learn, Sticky, Tell};
 pub use url::Url;

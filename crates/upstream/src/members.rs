@@ -1,12 +1,16 @@
 //! Who is in a group right now, as one thread sees it.
 
+use std::cell::OnceCell;
 use std::fmt::Write;
 use std::sync::Arc;
 
 use daemun_core::listen::Address;
+use daemun_shm::{Handle, Locked, Zone};
 use md5::{Digest, Md5};
 
-use crate::definition::{Availability, Definition, ServerSpec};
+use crate::balance::ring::Ring;
+use crate::definition::{Definition, ServerSpec};
+use crate::shared::PeerRecord;
 use crate::state::{Down, Now, PeerState};
 
 /// The peers of a group: those that are asked, and those that are asked once none of them can be.
@@ -16,6 +20,10 @@ pub(crate) struct Members {
     pub backup: Tier,
     /// One peer alone: failures do not count against it.
     pub is_single: bool,
+    /// The points of `hash … consistent`, once they are asked for.
+    pub ring: OnceCell<Ring>,
+    /// Where the peers' numbers are shared, and as of which version of the group this is.
+    pub shared: Option<(Arc<Zone>, i64)>,
 }
 
 /// Peers of one rank.
@@ -44,25 +52,40 @@ pub(crate) struct Member {
     pub fail_timeout: i64,
     /// Milliseconds.
     pub slow_start: i64,
-    state: PeerState,
+    /// What a weight of 1 counts: more where weights grow bit by bit.
+    unit: i64,
+    state: State,
+}
+
+/// Where a peer's numbers are.
+#[derive(Debug)]
+enum State {
+    Own(PeerState),
+    Shared { zone: Arc<Zone>, record: Handle<PeerRecord>, serial: i64 },
 }
 
 impl Members {
+    /// Peers whose numbers are this thread's own.
     pub fn of(definition: &Definition) -> Members {
         let tier = |is_backup: bool| {
             let servers = definition.servers.iter().filter(|server| server.backup == is_backup);
-            Tier::new(servers.flat_map(members_of).collect())
+            Tier::new(servers.flat_map(|server| members_of(server, definition.unit())).collect())
         };
-        Members::new(tier(false), tier(true))
+        Members::new(tier(false), tier(true), None)
     }
 
-    pub fn new(primary: Tier, backup: Tier) -> Members {
+    pub fn new(primary: Tier, backup: Tier, shared: Option<(Arc<Zone>, i64)>) -> Members {
         let is_single = primary.members.len() == 1 && backup.members.is_empty();
-        Members { primary, backup, is_single }
+        Members { primary, backup, is_single, ring: OnceCell::new(), shared }
     }
 
     pub fn tries(&self) -> usize {
         self.primary.tries + self.backup.tries
+    }
+
+    /// Keeps others from changing the numbers, where they are shared.
+    pub fn lock(&self) -> Option<Locked<'_>> {
+        self.shared.as_ref().map(|(zone, _)| zone.lock())
     }
 }
 
@@ -74,37 +97,82 @@ impl Tier {
     }
 }
 
-fn members_of(server: &ServerSpec) -> impl Iterator<Item = Member> {
+fn members_of(server: &ServerSpec, unit: i64) -> impl Iterator<Item = Member> {
     let written: Arc<str> = server.name.as_str().into();
-    server.addresses.iter().map(move |address| Member::new(server, Arc::clone(&written), address))
+    server.addresses.iter().map(move |address| {
+        let state = PeerState::default();
+        state.begin(server, unit);
+        Member::new(server, unit, Arc::clone(&written), address.clone(), State::Own(state))
+    })
 }
 
 impl Member {
-    fn new(server: &ServerSpec, written: Arc<str>, address: &Address) -> Member {
+    fn new(
+        server: &ServerSpec,
+        unit: i64,
+        written: Arc<str>,
+        address: Address,
+        state: State,
+    ) -> Member {
         let name: Arc<str> = address.to_string().into();
-        let state = PeerState::default();
-        state.effective_weight.set(server.weight.into());
-        state.down.set(match server.availability {
-            Availability::Up => 0,
-            Availability::Down => Down::CONFIGURED,
-            Availability::Draining => Down::DRAINING,
-        });
         Member {
-            address: address.clone(),
+            address,
             id: server.route.as_deref().map_or_else(|| id_of(&name), Box::from),
             name,
             server: written,
-            weight: server.weight.into(),
+            weight: i64::from(server.weight) * unit,
             max_conns: server.max_conns.into(),
             max_fails: server.max_fails.into(),
             fail_timeout: i64::try_from(server.fail_timeout).unwrap_or(i64::MAX),
             slow_start: i64::try_from(server.slow_start.as_millis()).unwrap_or(i64::MAX),
+            unit,
             state,
         }
     }
 
+    /// A peer whose numbers stand in a zone.
+    pub fn shared(
+        server: &ServerSpec,
+        unit: i64,
+        address: Address,
+        zone: &Arc<Zone>,
+        record: Handle<PeerRecord>,
+    ) -> Member {
+        let peer = zone.at(record);
+        let written = match Handle::of(&peer.name) {
+            Some(name) => String::from_utf8_lossy(&zone.text(name)).as_ref().into(),
+            None => server.name.as_str().into(),
+        };
+        let serial = peer.serial.get();
+        let state = State::Shared { zone: Arc::clone(zone), record, serial };
+        let weight = peer.weight.get();
+        Member { weight, ..Member::new(server, unit, written, address, state) }
+    }
+
     pub fn state(&self) -> &PeerState {
-        &self.state
+        match &self.state {
+            State::Own(state) => state,
+            State::Shared { zone, record, .. } => &zone.at(*record).state,
+        }
+    }
+
+    /// Whether the numbers are still this peer's: it may have left the group, and another come to its place.
+    pub fn is_there(&self) -> bool {
+        match &self.state {
+            State::Own(_) => true,
+            State::Shared { zone, record, serial } => zone.at(*record).serial.get() == *serial,
+        }
+    }
+
+    /// Whether both are the same peer of a group at different times.
+    pub fn is(&self, other: &Member) -> bool {
+        match (&self.state, &other.state) {
+            (
+                State::Shared { record, serial, .. },
+                State::Shared { record: other_record, serial: other_serial, .. },
+            ) => record == other_record && serial == other_serial,
+            _ => self.name == other.name,
+        }
     }
 
     /// Whether it takes requests of anybody.
@@ -139,13 +207,34 @@ impl Member {
         state.conns.add(1);
     }
 
+    /// Its weight: less than what is configured for as long as `slow_start` has it recover.
+    pub fn weight_at(&self, now: Now) -> i64 {
+        if self.slow_start == 0 {
+            return self.weight;
+        }
+        let since = self.state().recovering.get();
+        let passed = now.millis - since;
+        if since == 0 || passed >= self.slow_start {
+            return self.weight;
+        }
+        (self.weight * passed.max(0) / self.slow_start).max(1)
+    }
+
+    /// From now on it recovers its weight.
+    pub fn recover(&self, now: Now) {
+        if self.slow_start > 0 {
+            self.state().recovering.set(now.millis);
+        }
+    }
+
     /// Its turn comes nearer; returns by how much.
-    pub fn advance(&self) -> i64 {
+    pub fn advance(&self, now: Now) -> i64 {
         let state = self.state();
-        let weight = state.effective_weight.get();
+        let most = self.weight_at(now);
+        let weight = state.effective_weight.get().min(most);
         state.current_weight.add(weight);
-        if weight < self.weight {
-            state.effective_weight.set(weight + 1);
+        if weight < most {
+            state.effective_weight.set((weight + self.unit).min(most));
         }
         weight
     }

@@ -2,25 +2,38 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use daemun_core::listen::Address;
 use daemun_core::script::Session;
+use daemun_event::Deadline;
 
-use crate::balance::{Tried, round_robin};
-use crate::group::Group;
+use crate::balance::{Tried, Walk, least_time};
+use crate::group::{Group, Local};
 use crate::members::{Member, Members, Tier};
-use crate::state::Now;
+use crate::queue::{GLANCE, Ticket};
+use crate::sessions::Sessions;
+use crate::state::{Down, Now};
+use crate::sticky::{Sticky, first};
 
 /// What one request has tried of a group. Dropped in the middle of a request, it takes the peer back as one that did
 /// well.
 pub struct Selection {
     group: Arc<Group>,
+    local: Rc<Local>,
     members: Rc<Members>,
+    walk: Walk,
     rank: Rank,
     /// Of the tier that is being asked.
     tried: Tried,
     tries: usize,
-    current: Option<(Rank, usize)>,
+    current: Option<Current>,
+    has_begun: bool,
+    /// What the request says about its session or peer, for `sticky`.
+    looked_up: Option<Vec<u8>>,
+    /// The session that the answer begins or goes on with, and whether it begins.
+    learned: Option<(Vec<u8>, bool)>,
+    queued: Duration,
 }
 
 /// Whom to ask; goes back with [`Selection::done`].
@@ -52,16 +65,35 @@ enum Rank {
     Backup,
 }
 
+/// The peer that is being asked.
+struct Current {
+    rank: Rank,
+    place: usize,
+    /// When it was chosen.
+    since: Now,
+    /// Milliseconds until the head of its answer was there.
+    head: Option<i64>,
+    /// It counts among those that have not answered.
+    is_inflight: bool,
+}
+
 impl Selection {
-    pub(crate) fn new(group: Arc<Group>, members: Rc<Members>) -> Selection {
+    pub(crate) fn new(group: Arc<Group>, local: Rc<Local>) -> Selection {
+        let members = local.members();
         let tries = members.tries();
         Selection {
             group,
+            local,
             members,
+            walk: Walk::Turns,
             rank: Rank::Primary,
             tried: Tried::default(),
             tries,
             current: None,
+            has_begun: false,
+            looked_up: None,
+            learned: None,
+            queued: Duration::ZERO,
         }
     }
 
@@ -70,13 +102,48 @@ impl Selection {
     }
 
     /// Chooses the next peer; waits where the group has a `queue`.
-    pub async fn next(&mut self, _session: &mut dyn Session) -> Result<Peer, NoPeer> {
-        self.choose(Now::of_turn()).ok_or(NoPeer)
+    pub async fn next(&mut self, session: &mut dyn Session) -> Result<Peer, NoPeer> {
+        self.begin(session);
+        match self.choose(Now::of_turn()) {
+            Some(peer) => Ok(peer),
+            None => self.wait_for_peer().await.ok_or(NoPeer),
+        }
     }
 
     /// How many peers may still be asked: all at first, one less with each that was done with.
     pub fn tries(&self) -> usize {
         self.tries
+    }
+
+    /// `$upstream_queue_time`: how long the request has waited for a peer, altogether.
+    pub fn queued(&self) -> Duration {
+        self.queued
+    }
+
+    /// Appends what tells the client who its peer is, for `sticky cookie`: the value of a `Set-Cookie`, which takes the
+    /// place of one for an earlier peer. `false` where there is nothing to tell.
+    pub fn cookie(&self, session: &mut dyn Session, out: &mut Vec<u8>) -> bool {
+        let Some(Sticky::Told { tell: Some(tell), .. }) = self.group.sticky() else {
+            return false;
+        };
+        let Some(current) = &self.current else {
+            return false;
+        };
+        (tell.0)(session, &self.member(current).id, out);
+        true
+    }
+
+    /// The head of the peer's answer is there, and the session's variables tell of it.
+    pub fn head_came(&mut self, session: &mut dyn Session) {
+        self.note_head(Now::of_turn());
+        if let Some(Sticky::Learned(learn)) = self.group.sticky() {
+            let created = first(&learn.create, session).map(|name| (name, true));
+            let known = || self.looked_up.clone().map(|name| (name, false));
+            self.learned = created.or_else(known);
+            if learn.at_head {
+                self.learn(Now::of_turn());
+            }
+        }
     }
 
     /// Takes a peer back. `true`: it has failed so often that it is not asked for a while ("upstream server temporarily
@@ -85,81 +152,241 @@ impl Selection {
         self.release(attempt, Now::of_turn())
     }
 
+    /// What the method and `sticky` want to know of the request.
+    pub(crate) fn begin(&mut self, session: &mut dyn Session) {
+        if self.has_begun {
+            return;
+        }
+        self.has_begun = true;
+        self.walk = Walk::new(self.group.method(), &self.members, session);
+        self.looked_up = self.group.sticky().and_then(|sticky| sticky.looked_up(session));
+    }
+
+    async fn wait_for_peer(&mut self) -> Option<Peer> {
+        let queue = self.group.definition.queue?;
+        let ticket: Ticket = self.local.line.join(queue.length)?;
+        let (began, deadline) = (daemun_event::now(), Deadline::after(queue.timeout));
+        let peer = loop {
+            let glance = Deadline::after(GLANCE).min(deadline);
+            daemun_event::timeout(glance, ticket.wait()).await;
+            if ticket.is_first() {
+                self.rank = Rank::Primary;
+                self.tried.clear();
+                if let Some(peer) = self.choose(Now::of_turn()) {
+                    break Some(peer);
+                }
+            }
+            if deadline.has_passed() {
+                break None;
+            }
+        };
+        self.queued += Duration::from_millis(daemun_event::now() - began);
+        peer
+    }
+
     pub(crate) fn choose(&mut self, now: Now) -> Option<Peer> {
         self.release(Attempt::Good, now);
-        let place = self.choose_ranked(now)?;
-        let member = &self.tier().members[place];
+        let bound = self.bound_id(now);
+        let members = loop {
+            self.catch_up();
+            let members = Rc::clone(&self.members);
+            let locked = members.lock();
+            if self.local.is_current(&members) {
+                let chosen = self.choose_locked(&members, bound.as_deref(), now);
+                drop(locked);
+                chosen?;
+                break members;
+            }
+        };
+        let current = self.current.as_ref()?;
+        let member = &members.tier(current.rank).members[current.place];
+        Some(Peer { address: member.address.clone(), name: Arc::clone(&member.name) })
+    }
+
+    /// Takes note of peers that have come and gone.
+    fn catch_up(&mut self) {
+        let members = self.local.members();
+        if Rc::ptr_eq(&members, &self.members) {
+            return;
+        }
+        let (old, new) = (self.members.tier(self.rank), members.tier(self.rank));
+        let mut tried = Tried::default();
+        for (place, member) in new.members.iter().enumerate() {
+            let mut known = old.members.iter().enumerate();
+            if known.any(|(old, known)| self.tried.has(old) && known.is(member)) {
+                tried.insert(place);
+            }
+        }
+        self.tries = self.tries.max(members.tries().saturating_sub(self.members.tries()));
+        self.tried = tried;
+        self.members = members;
+    }
+
+    fn choose_locked(&mut self, members: &Members, bound: Option<&str>, now: Now) -> Option<()> {
+        let place = self.choose_ranked(members, bound, now)?;
+        let member = &members.tier(self.rank).members[place];
         member.take(now);
-        let peer = Peer { address: member.address.clone(), name: Arc::clone(&member.name) };
+        let is_inflight = self.group.least_time().is_some_and(|how| how.inflight);
+        if is_inflight && !members.is_single {
+            least_time::begin(member.state(), now);
+        }
         self.tried.insert(place);
-        self.current = Some((self.rank, place));
-        Some(peer)
+        self.current = Some(Current {
+            rank: self.rank,
+            place,
+            since: now,
+            head: None,
+            is_inflight: is_inflight && !members.is_single,
+        });
+        Some(())
     }
 
     /// Peers of the first rank as long as one can be asked, backups from then on.
-    fn choose_ranked(&mut self, now: Now) -> Option<usize> {
+    fn choose_ranked(&mut self, members: &Members, bound: Option<&str>, now: Now) -> Option<usize> {
         if self.rank == Rank::Primary {
-            let chosen = match self.members.is_single {
-                true => self.single(),
-                false => self.choose_in_tier(now),
+            let chosen = match members.is_single {
+                true => single(&members.primary, bound),
+                false => self.choose_in_tier(members, bound, now),
             };
-            if chosen.is_some() || self.members.backup.members.is_empty() {
+            if chosen.is_some() || members.backup.members.is_empty() {
                 return chosen;
             }
             self.rank = Rank::Backup;
             self.tried.clear();
         }
-        self.choose_in_tier(now)
+        self.choose_in_tier(members, bound, now)
     }
 
-    /// One peer alone is asked whether or not it has failed.
-    fn single(&self) -> Option<usize> {
-        let member = &self.members.primary.members[0];
-        (member.state().down.get() == 0 && member.has_room()).then_some(0)
+    fn choose_in_tier(
+        &mut self,
+        members: &Members,
+        bound: Option<&str>,
+        now: Now,
+    ) -> Option<usize> {
+        let tier = members.tier(self.rank);
+        let bound = bound.and_then(|id| tier.members.iter().position(|member| *member.id == *id));
+        let bound = bound.filter(|place| {
+            !self.tried.has(*place) && tier.members[*place].is_open_to_its_own(now)
+        });
+        self.walk.choose(members, tier, &self.tried, bound, now)
     }
 
-    fn choose_in_tier(&mut self, now: Now) -> Option<usize> {
-        round_robin::choose(self.tier(), &self.tried, None, now)
+    /// The id of the peer that the request belongs to.
+    fn bound_id(&self, now: Now) -> Option<String> {
+        let looked_up = self.looked_up.as_ref()?;
+        match self.group.sticky()? {
+            Sticky::Told { .. } => Some(String::from_utf8_lossy(looked_up).into_owned()),
+            Sticky::Learned(learn) => {
+                Sessions::new(learn.zone.zone()?, learn.timeout).peer_of(looked_up, now)
+            }
+        }
     }
 
-    fn tier(&self) -> &Tier {
-        self.members.tier(self.rank)
+    fn learn(&mut self, now: Now) {
+        let Some(Sticky::Learned(learn)) = self.group.sticky() else { return };
+        let (Some(zone), Some(current)) = (learn.zone.zone(), &self.current) else { return };
+        let Some((session, begins)) = self.learned.take() else { return };
+        let id = &self.member(current).id;
+        Sessions::new(zone, learn.timeout).learn(&session, id, begins, now);
+    }
+
+    pub(crate) fn note_head(&mut self, now: Now) {
+        let how = self.group.least_time();
+        let Some(current) = &mut self.current else { return };
+        let took = (now.millis - current.since.millis).max(0);
+        current.head = Some(took);
+        let Some(how) = how.filter(|how| how.inflight && how.until == crate::Until::Header) else {
+            return;
+        };
+        let members = Rc::clone(&self.members);
+        let _locked = members.lock();
+        let member = &members.tier(current.rank).members[current.place];
+        if member.is_there() {
+            least_time::note_head(member.state(), how, took);
+            if std::mem::take(&mut current.is_inflight) {
+                least_time::end(member.state(), took, now);
+            }
+        }
+    }
+
+    fn member(&self, current: &Current) -> &Member {
+        &self.members.tier(current.rank).members[current.place]
     }
 
     /// Counts the end of an attempt as nginx does. `true`: the peer is disabled for a while.
     pub(crate) fn release(&mut self, attempt: Attempt, now: Now) -> bool {
-        let Some((rank, place)) = self.current.take() else {
-            return false;
-        };
-        let members = Rc::clone(&self.members);
-        let member = &members.tier(rank).members[place];
-        member.state().conns.add(-1);
-        if attempt == Attempt::Stale {
-            self.tried.remove(place);
+        if self.current.is_none() {
             return false;
         }
-        self.tries = match members.is_single {
-            true => 0,
-            false => self.tries.saturating_sub(1),
-        };
-        if members.is_single {
-            member.state().fails.set(0);
+        if attempt == Attempt::Good {
+            self.learn(now);
+        }
+        let Some(current) = self.current.take() else { return false };
+        let members = Rc::clone(&self.members);
+        let locked = members.lock();
+        let disabled = self.release_locked(&members, &current, attempt, now);
+        drop(locked);
+        if self.group.definition.queue.is_some() {
+            self.local.line.tell();
+        }
+        disabled
+    }
+
+    fn release_locked(
+        &mut self,
+        members: &Members,
+        current: &Current,
+        attempt: Attempt,
+        now: Now,
+    ) -> bool {
+        if attempt == Attempt::Stale {
+            self.tried.remove(current.place);
+        } else {
+            self.tries = if members.is_single { 0 } else { self.tries.saturating_sub(1) };
+        }
+        let member = &members.tier(current.rank).members[current.place];
+        if !member.is_there() {
             return false;
+        }
+        let state = member.state();
+        state.conns.add(-1);
+        if let Some(how) = self.group.least_time().filter(|_| !members.is_single) {
+            let took = (now.millis - current.since.millis).max(0);
+            if current.is_inflight {
+                least_time::end(state, took, now);
+            }
+            if let (Attempt::Good, Some(head)) = (attempt, current.head) {
+                least_time::note_response(state, how, head, took);
+            }
         }
         match attempt {
+            Attempt::Stale => false,
+            _ if members.is_single => {
+                state.fails.set(0);
+                false
+            }
             Attempt::Failed => member.fail(now),
-            _ => {
-                member.do_well();
+            Attempt::Good | Attempt::Next => {
+                member.do_well(now);
                 false
             }
         }
     }
 }
 
+/// One peer alone is asked whether or not it has failed.
+fn single(tier: &Tier, bound: Option<&str>) -> Option<usize> {
+    let member = &tier.members[0];
+    let is_bound = bound == Some(&*member.id);
+    let reasons = member.state().down.get() & if is_bound { !Down::DRAINING } else { !0 };
+    (reasons == 0 && member.has_room()).then_some(0)
+}
+
 impl Drop for Selection {
     fn drop(&mut self) {
         if self.current.is_some() {
-            self.release(Attempt::Good, Now::default());
+            // the thread's reactor may be gone
+            self.release(Attempt::Good, Now::from(SystemTime::now()));
         }
     }
 }
@@ -189,11 +416,15 @@ impl Member {
     }
 
     /// A time of `fail_timeout` with a good end: earlier failures are forgotten.
-    fn do_well(&self) {
+    fn do_well(&self, now: Now) {
         let state = self.state();
-        if state.accessed.get() < state.checked.get() {
-            state.fails.set(0);
+        if state.accessed.get() >= state.checked.get() {
+            return;
         }
+        if self.max_fails > 0 && state.fails.get() >= self.max_fails {
+            self.recover(now);
+        }
+        state.fails.set(0);
     }
 }
 
@@ -329,7 +560,8 @@ mod tests {
         selection.choose(at(1)).unwrap();
         assert!(!selection.release(Attempt::Stale, at(1)));
         assert_eq!(selection.tries(), 2);
-        let state = |place: usize| group.members().primary.members[place].state().fails.get();
+        let state =
+            |place: usize| group.local().members().primary.members[place].state().fails.get();
         assert_eq!((state(0), state(1)), (0, 0));
     }
 }

@@ -4,6 +4,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use daemun_shm::{Number, plain};
 
+use crate::definition::{Availability, ServerSpec};
+
 plain! {
     /// A peer's numbers. Where they are shared, whoever changes them holds the zone's lock.
     #[derive(Debug, Default)]
@@ -34,6 +36,31 @@ plain! {
     }
 }
 
+impl PeerState {
+    /// A peer that nobody has asked yet.
+    pub fn begin(&self, server: &ServerSpec, unit: i64) {
+        self.effective_weight.set(i64::from(server.weight) * unit);
+        self.down.set(match server.availability {
+            Availability::Up => 0,
+            Availability::Down => Down::CONFIGURED,
+            Availability::Draining => Down::DRAINING,
+        });
+    }
+
+    /// Takes over what was known of the peer under the configuration before.
+    pub fn take_over(&self, former: &PeerState) {
+        for (mine, its) in [
+            (&self.fails, &former.fails),
+            (&self.accessed, &former.accessed),
+            (&self.checked, &former.checked),
+            (&self.header_time, &former.header_time),
+            (&self.response_time, &former.response_time),
+        ] {
+            mine.set(its.get());
+        }
+    }
+}
+
 /// Why a peer takes no requests.
 pub(crate) struct Down;
 
@@ -42,10 +69,6 @@ impl Down {
     pub const CONFIGURED: i64 = 1;
     /// `drain`: requests that are bound to it still come.
     pub const DRAINING: i64 = 1 << 1;
-    /// Health checks failed.
-    pub const UNHEALTHY: i64 = 1 << 2;
-    /// `mandatory`: no health check has been passed yet.
-    pub const CHECKING: i64 = 1 << 3;
 }
 
 /// The time of day that balancers count in.

@@ -42,6 +42,7 @@ pub mod split_clients;
 pub mod ssi;
 pub mod ssl;
 pub mod static_files;
+pub mod sticky;
 pub mod stub_status;
 pub mod sub_filter;
 pub mod try_files;
@@ -65,6 +66,8 @@ pub static MODULES: &[&HttpModule] = &[
     &upstream::LEAST_TIME,
     &upstream::RANDOM,
     &upstream::KEEPALIVE,
+    &upstream::ZONE,
+    &sticky::MODULE,
     // Whoever looks at the client's address comes after what finds it.
     &realip::MODULE,
     &map::MODULE,

@@ -61,7 +61,7 @@ pub static MODULE: HttpModule = HttpModule {
             "proxy_pass" in LOCATION | LOCATION_IF | LIMIT_EXCEPT, Exactly(1), "",
                 Action::Set(pass::proxy_pass),
                 "The server, or group of servers, that answers requests here, and the URI that replaces the location's name.";
-            "proxy_redirect" in HTTP_SERVER_LOCATION, Between(1, 2), "default",
+            "proxy_redirect" in HTTP_SERVER_LOCATION, Between(1, 2), "",
                 Action::Set(redirects::proxy_redirect),
                 "How Location and Refresh of responses are rewritten: pattern and replacement.";
             "proxy_cookie_domain" in HTTP_SERVER_LOCATION, Between(1, 2), "off",

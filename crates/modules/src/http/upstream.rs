@@ -16,7 +16,7 @@ use daemun_core::directives;
 use daemun_core::module::{Directive, Module};
 use daemun_http::module::HttpModule;
 
-use crate::shared::upstream::{self, SETTINGS, keepalive, methods};
+use crate::shared::upstream::{self, SETTINGS, keepalive, methods, zone};
 
 pub static MODULE: HttpModule = HttpModule {
     base: Module {
@@ -86,18 +86,29 @@ pub static KEEPALIVE: HttpModule = part(
     },
 );
 
+pub static ZONE: HttpModule = part(
+    "http_upstream_zone_module",
+    directives! {
+        "zone" in UPSTREAM, Between(1, 2), "", Action::Set(zone::zone),
+            "Shares what is known of the group's servers among all workers.";
+        "queue" in UPSTREAM, Between(1, 2), "", Action::Set(zone::queue),
+            "How many requests may wait for a server where none can be asked.";
+    },
+);
+
 /// nginx has a module for each of these; here they share the block's settings.
 const fn part(name: &'static str, directives: &'static [Directive]) -> HttpModule {
     HttpModule { base: Module { name, directives, settings: None }, ..HttpModule::EMPTY }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use daemun_core::tables;
     use daemun_core::{main_context, module::Module};
     use daemun_http::core;
 
-    fn load(text: &str) -> Vec<String> {
+    /// What is wrong with a configuration.
+    pub fn load(text: &str) -> Vec<String> {
         let http = core::PARTS.iter().chain(crate::http::MODULES).map(|module| &module.base);
         let all: Vec<&'static Module> = main_context::MODULES.iter().copied().chain(http).collect();
         tables::load(&all, &format!("http {{ {text} }}")).err().unwrap_or_default()
@@ -112,6 +123,8 @@ mod tests {
             "upstream u { server 127.0.0.1 route=a slow_start=30s; least_conn; keepalive 4 local; }",
             "upstream u { hash $uri consistent; server 127.0.0.1; } upstream v { server 127.0.0.1; }",
             "upstream u { random two least_time=header; server 127.0.0.1; keepalive 0; }",
+            "upstream u { zone z 64k; server 127.0.0.1; } upstream v { server 127.0.0.1; zone z; }",
+            "upstream u { server 127.0.0.1; queue 10 timeout=1s; }",
             "upstream u { least_time last_byte inflight; server 127.0.0.1; keepalive_time 1m; }",
         ] {
             assert_eq!(load(text), Vec::<String>::new(), "{text}");
@@ -141,6 +154,12 @@ mod tests {
                 "balancing method does not support parameter \"backup\"",
             ),
             ("ip_hash; least_conn; server 127.0.0.1;", "load balancing method redefined"),
+            ("zone \"\" 64k; server 127.0.0.1;", "invalid zone name \"\""),
+            ("zone z 4k; server 127.0.0.1;", "zone \"z\" is too small"),
+            ("zone z x; server 127.0.0.1;", "invalid zone size \"x\""),
+            ("queue 0; server 127.0.0.1;", "invalid value \"0\" in \"queue\" directive"),
+            ("queue 1 x; server 127.0.0.1;", "invalid parameter \"x\""),
+            ("queue 1; queue 1; server 127.0.0.1;", "\"queue\" directive is duplicate"),
             ("hash a b; server 127.0.0.1;", "invalid parameter \"b\""),
             ("random one; server 127.0.0.1;", "invalid parameter \"one\""),
             ("least_time header x; server 127.0.0.1;", "invalid parameter \"x\""),
@@ -158,5 +177,11 @@ mod tests {
         }
         let twice = "upstream u { server 127.0.0.1; } upstream U { server 127.0.0.1; }";
         assert_eq!(load(twice), ["duplicate upstream \"U\""]);
+        let sizes = "upstream u { server 127.0.0.1; zone z 64k; } upstream v { server 127.0.0.1; zone z 1m; }";
+        let sentence = "the size 1048576 of shared memory zone \"z\" conflicts with already declared size 65536";
+        assert_eq!(load(sizes), [sentence]);
+        let uses = "upstream u { server 127.0.0.1; zone z 64k; sticky learn create=$a lookup=$a zone=z:64k; }";
+        let sentence = "the shared memory zone \"z\" is already declared for a different use";
+        assert_eq!(load(uses), [sentence]);
     }
 }

@@ -1,9 +1,90 @@
 //! Who goes next: a file for each method. They see peers and their numbers, and never a protocol.
 
-pub(crate) mod round_robin;
+mod hash;
+mod ip_hash;
+mod least_conn;
+pub(crate) mod least_time;
+mod random;
+pub(crate) mod ring;
+mod round_robin;
+#[cfg(test)]
+mod tests;
 
-use crate::members::Tier;
+use daemun_core::script::Session;
+
+use crate::definition::{Method, Until};
+use crate::members::{Members, Tier};
 use crate::state::Now;
+
+/// A request's way through its group, as the method has it.
+#[derive(Debug)]
+pub(crate) enum Walk {
+    Turns,
+    LeastConn,
+    LeastTime(Until),
+    Hash(hash::Walk),
+    Ring(ring::Walk),
+    IpHash(ip_hash::Walk),
+    Random(random::Walk),
+}
+
+impl Walk {
+    pub fn new(method: Option<&Method>, members: &Members, session: &mut dyn Session) -> Walk {
+        match method {
+            None => Walk::Turns,
+            Some(Method::LeastConn) => Walk::LeastConn,
+            Some(Method::LeastTime(how)) => Walk::LeastTime(how.until),
+            Some(Method::IpHash) => Walk::IpHash(ip_hash::Walk::new(session.client().ip())),
+            Some(Method::Random { two }) => Walk::Random(random::Walk::new(*two)),
+            Some(Method::Hash { key, consistent: false }) => {
+                Walk::Hash(hash::Walk::new(key.value(session)))
+            }
+            Some(Method::Hash { key, consistent: true }) => {
+                Walk::Ring(ring::Walk::new(members, &key.value(session)))
+            }
+        }
+    }
+
+    /// The place of the next peer. `bound` is the peer that the session belongs to, which comes first.
+    pub fn choose(
+        &mut self,
+        members: &Members,
+        tier: &Tier,
+        tried: &Tried,
+        bound: Option<usize>,
+        now: Now,
+    ) -> Option<usize> {
+        let chosen = match self {
+            Walk::Turns => Err(TakeTurns),
+            Walk::LeastConn => return least_conn::choose(tier, tried, bound, now),
+            Walk::LeastTime(until) => return least_time::choose(tier, tried, bound, *until, now),
+            Walk::Hash(walk) => walk.choose(tier, tried, bound, now),
+            Walk::Ring(walk) => walk.choose(members, tier, tried, bound, now),
+            Walk::IpHash(walk) => walk.choose(tier, tried, bound, now),
+            Walk::Random(walk) => walk.choose(tier, tried, bound, now, random::draw),
+        };
+        chosen
+            .or_else(|TakeTurns| round_robin::choose(tier, tried, bound, now).ok_or(TakeTurns))
+            .ok()
+    }
+}
+
+/// The method has come to its end: peers take turns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct TakeTurns;
+
+/// After so many peers in vain, they take turns.
+const ATTEMPTS: u32 = 20;
+
+/// The peer that a number falls to.
+fn by_weight(tier: &Tier, number: u64) -> usize {
+    let mut left = (number % tier.total_weight.cast_unsigned().max(1)).cast_signed();
+    let falls = tier.members.iter().position(|member| {
+        left -= member.weight;
+        left < 0
+    });
+    falls.unwrap_or(0)
+}
 
 /// The peers of a tier that a request has asked.
 #[derive(Debug, Default)]
@@ -52,25 +133,5 @@ impl Tried {
         let places = tier.members.iter().enumerate();
         let open = places.filter(move |(place, member)| !self.has(*place) && member.is_open(now));
         open.map(|(place, _)| place)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_was_tried_is_remembered_for_any_number_of_peers() {
-        let mut tried = Tried::default();
-        for place in [0, 63, 64, 200] {
-            assert!(!tried.has(place));
-            tried.insert(place);
-            assert!(tried.has(place) && !tried.has(place + 1));
-        }
-        tried.remove(64);
-        tried.remove(1000);
-        assert!(tried.has(0) && tried.has(200) && !tried.has(64));
-        tried.clear();
-        assert!(!tried.has(0) && !tried.has(200));
     }
 }

@@ -14,7 +14,7 @@ pub(crate) fn choose(tier: &Tier, tried: &Tried, bound: Option<usize>, now: Now)
         }
     }
     let open = tried.open(tier, now);
-    turn(tier, open, bound)
+    turn(tier, open, bound, now)
 }
 
 /// Lets the turns of `places` come nearer, and takes the nearest, or `bound`.
@@ -22,11 +22,12 @@ pub(super) fn turn(
     tier: &Tier,
     places: impl Iterator<Item = usize>,
     bound: Option<usize>,
+    now: Now,
 ) -> Option<usize> {
     let (mut best, mut best_weight, mut total) = (None, 0, 0);
     for place in places {
         let member = &tier.members[place];
-        total += member.advance();
+        total += member.advance(now);
         let weight = member.state().current_weight.get();
         if best.is_none() || weight > best_weight {
             (best, best_weight) = (Some(place), weight);

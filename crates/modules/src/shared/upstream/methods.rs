@@ -62,7 +62,10 @@ fn better(word: &conf::Word) -> Option<Better> {
 }
 
 fn choose(loader: &mut Loader<'_>, directive: &conf::Directive, method: Method) {
-    if draft(loader).definition.method.is_some() {
+    let definition = &mut draft(loader).definition;
+    // a method takes the place of whatever stands above it
+    let is_second = definition.method.is_some() | definition.sticky.take().is_some();
+    if is_second {
         loader.warn(directive.name.span, "load balancing method redefined".to_owned());
     }
     let draft = draft(loader);

@@ -3,13 +3,14 @@
 pub mod keepalive;
 pub mod methods;
 mod server;
+pub mod zone;
 
 use daemun_conf as conf;
 use daemun_core::load::{Fault, Loader};
 use daemun_core::module::{Contexts, SettingsKey};
 use daemun_core::setting::Own;
 use daemun_core::settings;
-use daemun_upstream::{Definition, define_group, describe_group};
+use daemun_upstream::{Definition, Sticky, define_group, describe_group};
 
 pub use server::server;
 
@@ -48,6 +49,30 @@ pub fn upstream(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<
         None => Ok(()),
     }
 }
+
+/// Records `sticky`, which a zone of sessions can serve in one group only.
+pub fn set_sticky(loader: &mut Loader<'_>, sticky: Sticky) -> Result<(), Fault> {
+    if draft(loader).definition.sticky.is_some() {
+        return Err("is duplicate".into());
+    }
+    if let Sticky::Learned(learn) = &sticky {
+        let name = loader.block().header.as_ref().map(|header| header.args[0].to_string());
+        let name = name.unwrap_or_default();
+        let users = &mut loader.notes::<SessionZones>().0;
+        let zone = learn.zone.name();
+        if let Some((_, user)) = users.iter().find(|(known, _)| known == zone) {
+            let sentence = format!("sticky zone \"{zone}\" is already used in upstream \"{user}\"");
+            return Err(sentence.into());
+        }
+        users.push((zone.to_owned(), name));
+    }
+    draft(loader).definition.sticky = Some(sticky);
+    Ok(())
+}
+
+/// The zones of `sticky learn`, with the groups that use them.
+#[derive(Default)]
+struct SessionZones(Vec<(String, String)>);
 
 /// What has been read of the group.
 fn draft<'l>(loader: &'l mut Loader<'_>) -> &'l mut Draft {
