@@ -45,7 +45,7 @@ impl Backend {
         folder.write("wsgi.py", include_str!("applications/wsgi.py"));
         let mut command = Command::new("uwsgi_python3");
         command.arg("--socket").arg(&socket).arg("--wsgi-file").arg(folder.path("wsgi.py"));
-        command.args(["--master", "--processes", "2", "--need-app", "--die-on-term"]);
+        command.args(["--master", "--processes", "2", "--need-app", "--chmod-socket=666"]);
         Backend::start(folder, &mut command, &socket)
     }
 
@@ -61,7 +61,7 @@ impl Backend {
     pub fn memcached(folder: &Folder) -> Backend {
         let socket = folder.path("memcached.sock");
         let mut command = Command::new("memcached");
-        command.args(["-u", "root", "-s"]).arg(&socket);
+        command.args(["-u", "root", "-a", "0666", "-s"]).arg(&socket);
         Backend::start(folder, &mut command, &socket)
     }
 }

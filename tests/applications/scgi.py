@@ -1,6 +1,7 @@
 """A SCGI server: says what it was told. The first argument is the path of its socket."""
 
 import hashlib
+import os
 import socketserver
 import sys
 
@@ -34,4 +35,5 @@ class Handler(socketserver.StreamRequestHandler):
 
 
 with socketserver.ThreadingUnixStreamServer(sys.argv[1], Handler) as server:
+    os.chmod(sys.argv[1], 0o666)
     server.serve_forever()

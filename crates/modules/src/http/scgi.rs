@@ -88,6 +88,8 @@ async fn handle(request: &mut Request) -> Step {
 struct Netstring;
 
 impl Form for Netstring {
+    const HIDES_STATUS: bool = true;
+
     fn param(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
         scgi::param(name, value, out);
     }

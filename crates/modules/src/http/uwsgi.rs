@@ -105,6 +105,8 @@ async fn handle(request: &mut Request) -> Step {
 struct Uwsgi(&'static Settings);
 
 impl Form for Uwsgi {
+    const HIDES_STATUS: bool = false;
+
     fn param(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
         uwsgi::param(name, value, out);
     }

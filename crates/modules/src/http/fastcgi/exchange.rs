@@ -4,6 +4,7 @@ use bytes::Bytes;
 use daemun_core::log;
 use daemun_http::request::{Request, Text};
 use daemun_http::status::Status;
+use daemun_http::upstream::field::Field;
 use daemun_http::upstream::head::{Head, InvalidHead};
 use daemun_http::upstream::protocol::{HeadStep, InvalidBody, Piece, Protocol};
 use daemun_proto::fastcgi::{self, Flaw, Kind, Reader, Step};
@@ -169,6 +170,11 @@ impl Protocol for FastCgi {
         }
     }
 
+    /// Complaints do not count: an application may have many.
+    fn head_length(&self) -> Option<usize> {
+        Some(self.stdout.len())
+    }
+
     fn take_head_bytes(&mut self) -> Option<Bytes> {
         Some(std::mem::take(&mut self.stdout).into())
     }
@@ -215,6 +221,11 @@ impl Protocol for FastCgi {
             }
         }
         Ok(Piece::End)
+    }
+
+    /// The application is the origin server: its `Date` and `Server` count.
+    fn hides(&self, field: Field) -> bool {
+        field.is_order() || field == Field::Status
     }
 
     /// An application that is to leave the connection open ends requests itself.

@@ -4,6 +4,7 @@ use daemun_core::log;
 use daemun_http::head::Known;
 use daemun_http::request::Request;
 use daemun_http::status::Status;
+use daemun_http::upstream::field::Field;
 use daemun_http::upstream::head::{Head, InvalidHead};
 use daemun_http::upstream::protocol::{HeadStep, InvalidBody, Piece, Protocol};
 use daemun_http::upstream::settings::Settings as Common;
@@ -14,6 +15,9 @@ use super::params::{self, Param};
 
 /// How a protocol writes its packet.
 pub trait Form {
+    /// `Status` is not passed to clients.
+    const HIDES_STATUS: bool;
+
     /// Appends a parameter.
     fn param(name: &[u8], value: &[u8], out: &mut Vec<u8>);
 
@@ -110,6 +114,11 @@ impl<F: Form> Protocol for Packet<F> {
 
     fn keeps_connection(&self) -> bool {
         false
+    }
+
+    /// The application is the origin server: its `Date` and `Server` count.
+    fn hides(&self, field: Field) -> bool {
+        field.is_order() || F::HIDES_STATUS && field == Field::Status
     }
 
     fn upgrades(&self) -> bool {
