@@ -2,11 +2,14 @@
 //!
 //! ```nginx
 //! location ~ \.php$ {
-//!     include       fastcgi_params;
 //!     fastcgi_param SCRIPT_FILENAME $document_root$fastcgi_script_name;
+//!     fastcgi_param REQUEST_METHOD  $request_method;
+//!     fastcgi_param QUERY_STRING    $query_string;
 //!     fastcgi_pass  unix:/run/php/php-fpm.sock;
 //! }
 //! ```
+//!
+//! The usual parameters stand in the file `fastcgi_params`, for `include`.
 
 mod exchange;
 mod script;

@@ -2,10 +2,13 @@
 //!
 //! ```nginx
 //! location / {
-//!     include   scgi_params;
-//!     scgi_pass 127.0.0.1:4000;
+//!     scgi_param SCGI        1;
+//!     scgi_param REQUEST_URI $request_uri;
+//!     scgi_pass  127.0.0.1:4000;
 //! }
 //! ```
+//!
+//! The usual parameters stand in the file `scgi_params`, for `include`.
 
 use daemun_core::module::{Module, SettingsKey, SettingsSet};
 use daemun_core::{directives, settings};

@@ -2,10 +2,13 @@
 //!
 //! ```nginx
 //! location / {
-//!     include    uwsgi_params;
-//!     uwsgi_pass unix:/run/app.sock;
+//!     uwsgi_param REQUEST_METHOD $request_method;
+//!     uwsgi_param PATH_INFO      $document_uri;
+//!     uwsgi_pass  unix:/run/app.sock;
 //! }
 //! ```
+//!
+//! The usual parameters stand in the file `uwsgi_params`, for `include`.
 
 use daemun_core::log;
 use daemun_core::module::{Module, SettingsKey, SettingsSet};
