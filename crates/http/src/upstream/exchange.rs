@@ -307,8 +307,7 @@ impl Exchange {
             match self.protocol.read_head(request, &buffer, &mut reading.head) {
                 Err(_) => return Err(Failure::InvalidHeader.into()),
                 Ok(HeadStep::Incomplete { consumed }) => {
-                    reading.consumed += consumed;
-                    let length = reading.consumed + buffer.len() - consumed;
+                    let length = self.protocol.head_length().unwrap_or(buffer.len());
                     if length >= *self.settings.buffer_size {
                         log!(request.log(), Error, *request, "upstream sent too big header");
                         return Err(Failure::InvalidHeader.into());
@@ -329,10 +328,10 @@ impl Exchange {
                     )
                     .await;
                     buffer.consume(consumed);
-                    reading.consumed = 0;
                 }
                 Ok(HeadStep::Done { consumed }) => {
-                    if reading.consumed + consumed > *self.settings.buffer_size {
+                    let length = self.protocol.head_length().unwrap_or(consumed);
+                    if length > *self.settings.buffer_size {
                         log!(request.log(), Error, *request, "upstream sent too big header");
                         return Err(Failure::InvalidHeader.into());
                     }
@@ -396,8 +395,6 @@ impl Drop for Exchange {
 struct Reading {
     buffer: Option<Buffer>,
     head: Head,
-    /// Bytes of the head that the protocol has taken already.
-    consumed: usize,
     /// Bytes of early hints.
     hints: usize,
     /// The request is sent, and the response awaited.
