@@ -52,6 +52,8 @@ pub struct Surroundings {
     pub server_header: ServerHeader,
     /// Where request bodies go that have no `client_body_temp_path`.
     pub body_temp_path: TempPath,
+    /// Where responses wait that have no `proxy_temp_path` or its like.
+    pub upstream_temp_path: TempPath,
     /// `debug_connection`: the clients whose debug lines are written.
     pub debugged: Vec<Cidr>,
     /// Those that `aio` may name.
