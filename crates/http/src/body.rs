@@ -70,6 +70,11 @@ pub fn told() -> io::Error {
     io::ErrorKind::ResourceBusy.into()
 }
 
+/// A body can't be made, which has been logged: what there is of the response is not sent.
+pub fn refused() -> io::Error {
+    io::ErrorKind::InvalidData.into()
+}
+
 /// A body that is produced while it is sent: by a handler, or by a filter from the body that it wraps.
 ///
 /// It stays on its thread, and it is given the request that it answers each time, so that it may evaluate variables

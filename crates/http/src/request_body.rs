@@ -261,6 +261,26 @@ impl Request {
         }
     }
 
+    /// Whether all of the body has come, so that reading it does not wait.
+    pub fn has_body_arrived(&self) -> bool {
+        let input = &self.head.bytes[self.consumed..];
+        match &self.body.framing {
+            Framing::None => true,
+            Framing::Length { left, .. } => input.len() as u64 >= *left,
+            Framing::Chunked(decoder) => {
+                let (mut decoder, mut at) = (decoder.clone(), 0);
+                loop {
+                    match decoder.next(input, &mut at) {
+                        Ok(Chunk::Data(_)) => {}
+                        Ok(Chunk::Incomplete) => return false,
+                        // What is wrong is found when it is read.
+                        Ok(Chunk::End) | Err(_) => return true,
+                    }
+                }
+            }
+        }
+    }
+
     /// Takes what has come of a body that is passed on as it comes: where it stands in the head's bytes. Nothing where
     /// more has to be waited for, or the body is complete.
     pub fn take_arrived(&mut self) -> Result<Range<usize>, Status> {

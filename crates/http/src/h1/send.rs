@@ -311,7 +311,9 @@ async fn send_rest(
             Some(Ok(chunk)) => chunk,
             Some(Err(error)) => {
                 // What came before it broke off is the client's.
-                flush(request, &mut body, &mut pace, &mut gathered, false).await?;
+                if error.kind() != ErrorKind::InvalidData {
+                    flush(request, &mut body, &mut pace, &mut gathered, false).await?;
+                }
                 return Err(error);
             }
         };

@@ -47,8 +47,8 @@ pub struct Call {
 
 /// Passes a request on, and answers with what comes back.
 pub async fn pass(request: &mut Request, call: Call) -> Step {
-    let streams = !request.body.is_complete()
-        && !*call.settings.request_buffering
+    let streams = !*call.settings.request_buffering
+        && !request.has_body_arrived()
         && call.protocol.streams_body(request);
     if let Err(status) = prepare_body(request, streams).await {
         return Step::Status(status);

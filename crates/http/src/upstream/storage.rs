@@ -39,7 +39,8 @@ impl Storage {
         settings: &Settings,
         bytes: Bytes,
     ) -> io::Result<()> {
-        if self.in_memory + bytes.len() <= settings.most_in_memory() {
+        let fits_file = self.written + bytes.len() as u64 <= settings.most_in_file();
+        if self.in_memory + bytes.len() <= settings.most_in_memory() || !fits_file {
             self.push(bytes);
             return Ok(());
         }
