@@ -11,6 +11,7 @@
 //! log tells of an `[alert]`, an `[emerg]` or a panic that the test did not expect.
 
 mod answer;
+mod backend;
 mod binary;
 mod client;
 mod command;
@@ -23,6 +24,7 @@ mod server;
 mod wait;
 
 pub use answer::Answer;
+pub use backend::Backend;
 pub use binary::{binary, named};
 pub use client::Client;
 pub use command::Output;

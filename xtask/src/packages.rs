@@ -7,6 +7,10 @@ const NEEDED: &[(&str, &str)] = &[
     ("nginx-light", "the judge of the differential tests"),
     ("libpcre2-dev", "the judge of patterns"),
     ("pkg-config", "finds libpcre2"),
+    ("php-fpm", "applications behind FastCGI"),
+    ("uwsgi-core", "applications behind uwsgi"),
+    ("uwsgi-plugin-python3", "the applications themselves, and those behind SCGI"),
+    ("memcached", "values that are responses"),
 ];
 
 /// Installs what is missing, and says so.

@@ -1,7 +1,11 @@
 //! Protocols as pure machines: bytes and offsets in, verdicts out. Nothing here does I/O or knows a clock.
 
 pub mod dns;
+pub mod fastcgi;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod http1;
+pub mod memcached;
 pub mod proxy_protocol;
+pub mod scgi;
+pub mod uwsgi;

@@ -59,6 +59,41 @@ proptest! {
     }
 
     #[test]
+    fn records_are_the_same_however_they_arrive(
+        records in prop::collection::vec(
+            (
+                prop::sample::select(vec![3u8, 6, 7, 7, 9]),
+                prop::collection::vec(any::<u8>(), 0..12),
+                0..9u8,
+            ),
+            0..6,
+        ),
+        garbage in prop::collection::vec(any::<u8>(), 0..4),
+    ) {
+        let mut data = Vec::new();
+        for (kind, content, padding) in records {
+            data.extend([1, kind, 0, 1, 0, content.len() as u8, padding, 0]);
+            data.extend(content);
+            data.resize(data.len() + usize::from(padding), 0);
+        }
+        data.extend(garbage);
+        fuzz::fastcgi_records(&data);
+    }
+
+    #[test]
+    fn packets_tell_their_length(data in prop::collection::vec(any::<u8>(), 0..200)) {
+        fuzz::scgi_request(&data);
+        fuzz::uwsgi_request(&data);
+    }
+
+    #[test]
+    fn values_are_the_same_however_they_arrive(
+        text in "VALUE /a [0-9]{1,2} [0-9]{1,2}\r?\n[a-z]{0,12}(\r\n)?(END)?(\r\n)?.{0,3}",
+    ) {
+        fuzz::memcached_reply(text.as_bytes());
+    }
+
+    #[test]
     fn proxy_headers_are_the_same_however_they_arrive(
         text in "PROXY (TCP4|TCP6|UNKNOWN) [0-9a-f.:]{0,12} [0-9a-f.:]{0,12} [0-9]{0,6} [0-9]{0,6}\r?\n?.{0,5}",
         kind in 0x10..0x40u8,

@@ -56,6 +56,7 @@ pub(crate) async fn run(
         asked,
         name,
         parts: parts.ok_or(LookupError::HOST_NOT_FOUND)?,
+        last: 0,
         server: first,
         sockets: asked.servers.iter().map(|_| None).collect(),
         calls: Vec::new(),
@@ -88,6 +89,8 @@ struct Exchange<'a> {
     asked: &'a Asked,
     name: &'a [u8],
     parts: Vec<Part>,
+    /// The part that was answered last.
+    last: usize,
     /// The number of the one that is being asked.
     server: usize,
     /// By the name server's number; an early one may still answer.
@@ -211,9 +214,10 @@ impl Exchange<'_> {
     fn read(&mut self, message: &[u8], over_tcp: bool) -> Result<Progress, String> {
         let response = dns::parse(message, over_tcp).map_err(|flaw| self.complaint(flaw))?;
         let told = Shown(&response.name);
-        let wanted = |part: &&mut Part| part.kind as u16 == response.kind && part.outcome.is_none();
-        let part = self.parts.iter_mut().find(wanted).filter(|_| *response.name == *self.name);
-        let part = part.ok_or_else(|| format!("unexpected DNS response for {told}"))?;
+        let wanted = |part: &Part| part.kind as u16 == response.kind && part.outcome.is_none();
+        let index = self.parts.iter().position(wanted).filter(|_| *response.name == *self.name);
+        let index = index.ok_or_else(|| format!("unexpected DNS response for {told}"))?;
+        let part = &mut self.parts[index];
         if response.id != part.id {
             let (given, expected) = (response.id, part.id);
             return Err(format!(
@@ -234,6 +238,7 @@ impl Exchange<'_> {
             0 => Ok(response.answers().map_err(|flaw| flaw.to_string())?),
             code => Err(code),
         });
+        self.last = index;
         Ok(self.conclude().map_or(Progress::Waiting, Progress::Settled))
     }
 
@@ -247,14 +252,15 @@ impl Exchange<'_> {
         }
     }
 
-    /// What all parts say together; nothing until they do. One error is the whole's.
+    /// What all parts say together; nothing until they do. One error is the whole's. Of aliases the one that came
+    /// last counts, as with nginx.
     fn conclude(&mut self) -> Option<Result<Found, LookupError>> {
         if self.parts.iter().any(|part| part.outcome.is_none()) {
             return None;
         }
         let mut all = Answers { ttl: u32::MAX, ..Answers::default() };
-        for outcome in self.parts.iter_mut().filter_map(|part| part.outcome.take()) {
-            let answers = match outcome {
+        for (index, part) in self.parts.iter_mut().enumerate() {
+            let answers = match part.outcome.take()? {
                 Ok(answers) => answers,
                 Err(code) => return Some(Err(LookupError::Code(code))),
             };
@@ -264,7 +270,9 @@ impl Exchange<'_> {
             all.v4.extend(answers.v4);
             all.v6.extend(answers.v6);
             all.services.extend(answers.services);
-            all.alias = all.alias.or(answers.alias);
+            if index == self.last {
+                all.alias = answers.alias;
+            }
             all.ttl = all.ttl.min(answers.ttl);
         }
         let until = self.valid_until(all.ttl);

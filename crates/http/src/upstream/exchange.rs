@@ -25,6 +25,7 @@ use super::record;
 use super::settings::{Failures, Settings};
 use crate::core::client;
 use crate::request::Request;
+use crate::response::Header;
 use crate::status::Status;
 
 /// A request to a group of servers, until the head of a response is there.
@@ -32,6 +33,8 @@ pub struct Exchange {
     pub settings: &'static Settings,
     pub protocol: Box<dyn Protocol>,
     selection: Selection,
+    /// The `Set-Cookie` that binds the client to its peer.
+    cookie: Bytes,
     group: Arc<Group>,
     peer: Option<Peer>,
     pub upstream: Option<Upstream>,
@@ -67,6 +70,8 @@ impl From<Status> for Fault {
     }
 }
 
+const SET_COOKIE: Bytes = Bytes::from_static(b"Set-Cookie");
+
 impl From<Failure> for Fault {
     fn from(failure: Failure) -> Fault {
         Fault::Failed(failure)
@@ -91,6 +96,7 @@ impl Exchange {
             protocol,
             tries: selection.tries().min(most),
             selection,
+            cookie: Bytes::new(),
             group: Arc::clone(group),
             peer: None,
             upstream: None,
@@ -195,6 +201,7 @@ impl Exchange {
             log!(request.log(), Error, *request, "no live upstreams");
             return Err(Failure::NoLive.into());
         };
+        self.bind_client(request);
         let is_unix = matches!(peer.address, Address::Unix(_));
         self.name_peer(request, Arc::clone(&peer.name), is_unix);
         let peer = self.peer.insert(peer);
@@ -221,6 +228,18 @@ impl Exchange {
         let last = request.upstream_record().last_try();
         last.connect_time = Some(last.age());
         self.ask(request).await
+    }
+
+    /// `sticky cookie`: the client is told of its peer, and not of one that was asked before.
+    fn bind_client(&mut self, request: &mut Request) {
+        let mut cookie = Vec::new();
+        if !self.selection.cookie(request, &mut cookie) {
+            return;
+        }
+        let headers = &mut request.response.headers;
+        headers.retain(|header| !(header.name == SET_COOKIE && header.value == self.cookie));
+        self.cookie = cookie.into();
+        headers.push(Header { name: SET_COOKIE, value: self.cookie.clone() });
     }
 
     fn name_peer(&self, request: &mut Request, name: Arc<str>, is_unix: bool) {
@@ -346,8 +365,7 @@ impl Exchange {
             match self.protocol.read_head(request, &buffer, &mut reading.head) {
                 Err(_) => return Err(Failure::InvalidHeader.into()),
                 Ok(HeadStep::Incomplete { consumed }) => {
-                    reading.consumed += consumed;
-                    let length = reading.consumed + buffer.len() - consumed;
+                    let length = self.protocol.head_length().unwrap_or(buffer.len());
                     if length >= *self.settings.buffer_size {
                         log!(request.log(), Error, *request, "upstream sent too big header");
                         return Err(Failure::InvalidHeader.into());
@@ -368,10 +386,10 @@ impl Exchange {
                     )
                     .await;
                     buffer.consume(consumed);
-                    reading.consumed = 0;
                 }
                 Ok(HeadStep::Done { consumed }) => {
-                    if reading.consumed + consumed > *self.settings.buffer_size {
+                    let length = self.protocol.head_length().unwrap_or(consumed);
+                    if length > *self.settings.buffer_size {
                         log!(request.log(), Error, *request, "upstream sent too big header");
                         return Err(Failure::InvalidHeader.into());
                     }
@@ -401,6 +419,7 @@ impl Exchange {
         if last.status == 0 {
             last.status = status;
         }
+        self.selection.head_came(request);
     }
 
     /// Ends the exchange: the connection is closed, or kept for another request.
@@ -435,8 +454,6 @@ impl Drop for Exchange {
 struct Reading {
     buffer: Option<Buffer>,
     head: Head,
-    /// Bytes of the head that the protocol has taken already.
-    consumed: usize,
     /// Bytes of early hints.
     hints: usize,
     /// The request is sent, and the response awaited.

@@ -82,19 +82,18 @@ impl Field {
         found.map_or(Field::Other, |(_, field)| *field)
     }
 
-    /// Not passed to clients unless the configuration says so.
-    pub fn is_hidden(self) -> bool {
+    /// Tells the server itself what to do.
+    pub fn is_order(self) -> bool {
         use Field::*;
         matches!(
             self,
-            Date | Server
-                | Pad
-                | AccelExpires
-                | AccelRedirect
-                | AccelLimitRate
-                | AccelBuffering
-                | AccelCharset
+            AccelExpires | AccelRedirect | AccelLimitRate | AccelBuffering | AccelCharset
         )
+    }
+
+    /// Not passed to clients unless the configuration says so.
+    pub fn is_hidden(self) -> bool {
+        self.is_order() || matches!(self, Field::Date | Field::Server | Field::Pad)
     }
 
     /// Goes with the response that `X-Accel-Redirect` leads to.

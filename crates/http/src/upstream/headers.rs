@@ -67,15 +67,16 @@ pub fn passed<'h>(
     head: &'h Head,
 ) -> impl Iterator<Item = (&'h [u8], &'h [u8])> {
     let lines = head.fields.iter().filter(|(field, line)| {
-        *field != Field::Ignored && !is_hidden(settings, *field, line.name.of(&head.bytes))
+        *field != Field::Ignored
+            && !is_hidden(settings, field.is_hidden(), line.name.of(&head.bytes))
     });
     lines.map(|(_, line)| (line.name.of(&head.bytes), line.value.of(&head.bytes)))
 }
 
-/// Whether a field stays with the server.
-pub fn is_hidden(settings: &Settings, field: Field, name: &[u8]) -> bool {
+/// Whether a field stays with the server; `usually` says so where the configuration does not.
+pub fn is_hidden(settings: &Settings, usually: bool, name: &[u8]) -> bool {
     let names = |list: &[Bytes]| list.iter().any(|one| one.eq_ignore_ascii_case(name));
-    (field.is_hidden() || names(&settings.hide_headers)) && !names(&settings.pass_headers)
+    (usually || names(&settings.hide_headers)) && !names(&settings.pass_headers)
 }
 
 /// What the upstream tells the server itself.
@@ -102,7 +103,8 @@ fn lead(request: &mut Request, target: &Bytes) -> Step {
 
 fn pass(request: &mut Request, settings: &Settings, protocol: &dyn Protocol, head: &Head) {
     for (field, line) in &head.fields {
-        if *field == Field::Ignored || is_hidden(settings, *field, line.name.of(&head.bytes)) {
+        let name = line.name.of(&head.bytes);
+        if *field == Field::Ignored || is_hidden(settings, protocol.hides(*field), name) {
             continue;
         }
         copy(request, settings, protocol, head, *field, *line);

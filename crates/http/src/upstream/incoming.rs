@@ -268,8 +268,9 @@ impl Incoming {
         }
         let trailers = self.exchange.protocol.take_trailers();
         if *self.exchange.settings.pass_trailers {
-            let passes =
-                |name: &[u8]| !headers::is_hidden(self.exchange.settings, Field::of(name), name);
+            let passes = |name: &[u8]| {
+                !headers::is_hidden(self.exchange.settings, Field::of(name).is_hidden(), name)
+            };
             let passed = trailers.iter().filter(|trailer| passes(&trailer.name));
             request.response.late_trailers.extend(passed.cloned());
         }

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::field::Field;
 use super::head::{Head, InvalidHead};
 use crate::request::Request;
 use crate::response::Header;
@@ -49,6 +50,11 @@ pub trait Protocol {
         head: &mut Head,
     ) -> Result<HeadStep, InvalidHead>;
 
+    /// How long the head is as far as it has come, where that is not all that came.
+    fn head_length(&self) -> Option<usize> {
+        None
+    }
+
     /// The bytes that the head's offsets mean, where they are not those that came.
     fn take_head_bytes(&mut self) -> Option<Bytes> {
         None
@@ -87,6 +93,11 @@ pub trait Protocol {
     /// The upstream speaks another protocol from now on, and so does the client.
     fn upgrades(&self) -> bool {
         false
+    }
+
+    /// A field that is not passed to clients unless the configuration says so.
+    fn hides(&self, field: Field) -> bool {
+        field.is_hidden()
     }
 
     /// A response of 404 gives way to the server's own.

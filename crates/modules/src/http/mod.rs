@@ -11,7 +11,9 @@ pub mod charset;
 mod compress;
 pub mod dav;
 pub mod empty_gif;
+pub mod fastcgi;
 pub mod flv;
+mod gateway;
 pub mod geo;
 pub mod geoip;
 pub mod geoip2;
@@ -23,6 +25,7 @@ pub mod image_filter;
 pub mod index;
 pub mod log;
 pub mod map;
+pub mod memcached;
 pub mod mirror;
 pub mod mp4;
 pub mod not_modified;
@@ -32,6 +35,7 @@ pub mod range;
 pub mod realip;
 pub mod referer;
 pub mod rewrite;
+pub mod scgi;
 pub mod secure_link;
 pub mod server_status;
 pub mod split_clients;
@@ -44,6 +48,7 @@ pub mod sub_filter;
 pub mod try_files;
 pub mod upstream;
 pub mod userid;
+pub mod uwsgi;
 pub mod zstd;
 
 use daemun_http::module::HttpModule;
@@ -86,6 +91,14 @@ pub static MODULES: &[&HttpModule] = &[
     &server_status::MODULE,
     &proxy::MODULE,
     &proxy::COMMON,
+    &fastcgi::MODULE,
+    &fastcgi::COMMON,
+    &scgi::MODULE,
+    &scgi::COMMON,
+    &uwsgi::MODULE,
+    &uwsgi::COMMON,
+    &memcached::MODULE,
+    &memcached::COMMON,
     &empty_gif::MODULE,
     &flv::MODULE,
     &mp4::MODULE,

@@ -1,0 +1,132 @@
+//! `fastcgi_param` and its like: the parameters of a request, and the client's fields as `HTTP_*`.
+
+use bytes::Bytes;
+use daemun_conf as conf;
+use daemun_core::load::{Fault, Loader};
+use daemun_core::script::Script;
+use daemun_http::request::Request;
+
+/// The parameter that stands for `Host`, where the configuration does not name it.
+const HOST: &[u8] = b"HTTP_HOST";
+const HOST_VALUE: &[u8] = b"$host$is_request_port$request_port";
+
+/// The prefix of parameters that are fields of the request.
+const FIELD: &[u8] = b"HTTP_";
+
+/// A parameter as it is configured.
+#[derive(Clone)]
+pub struct Param {
+    name: Bytes,
+    value: Script,
+    if_not_empty: bool,
+}
+
+/// Reads `NAME VALUE [if_not_empty]`.
+pub fn param(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<Param, Fault> {
+    let if_not_empty = match directive.args.get(2) {
+        None => false,
+        Some(word) if word == "if_not_empty" => true,
+        Some(word) => {
+            return Err(Fault::from(format!("invalid parameter \"{word}\"")).at(word.span));
+        }
+    };
+    let name = Bytes::copy_from_slice(&directive.args[0].text);
+    let value = loader.script(&directive.args[1])?;
+    Ok(Param { name, value, if_not_empty })
+}
+
+/// `HTTP_HOST` as it is where no parameter of that name is configured.
+pub fn host(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<Param, Fault> {
+    let text = conf::Word { text: HOST_VALUE.into(), ..directive.args[0].clone() };
+    let value = loader.script(&text)?;
+    Ok(Param { name: Bytes::from_static(HOST), value, if_not_empty: true })
+}
+
+/// Gives each parameter of a request, and each of its fields where those are passed, to `put`.
+pub fn each(
+    request: &mut Request,
+    params: &[Param],
+    host: &Param,
+    passes_fields: bool,
+    mut put: impl FnMut(&[u8], &[u8]),
+) {
+    let has_host = params.iter().any(|param| param.name.eq_ignore_ascii_case(HOST));
+    let mut value = Vec::new();
+    for param in params.iter().chain((!has_host).then_some(host)) {
+        if param.is_left_out() {
+            continue;
+        }
+        value.clear();
+        param.value.append(request, &mut value);
+        if !value.is_empty() || !param.if_not_empty {
+            put(&param.name, &value);
+        }
+    }
+    if passes_fields {
+        each_field(request, params, put);
+    }
+}
+
+/// Fields of one name are one parameter.
+fn each_field(request: &Request, params: &[Param], mut put: impl FnMut(&[u8], &[u8])) {
+    let fields: Vec<(&[u8], &[u8])> = request.head.fields().collect();
+    let (mut parameter, mut joined) = (Vec::new(), Vec::new());
+    for (index, (name, value)) in fields.iter().enumerate() {
+        let same = |other: &&(&[u8], &[u8])| other.0.eq_ignore_ascii_case(name);
+        let is_replaced =
+            is_field(HOST, name) || params.iter().any(|param| is_field(&param.name, name));
+        if is_replaced || fields[..index].iter().any(|other| same(&other)) {
+            continue;
+        }
+        parameter.clear();
+        parameter.extend_from_slice(FIELD);
+        parameter.extend(name.iter().map(|byte| parameter_byte(*byte)));
+        let mut others = fields[index + 1..].iter().filter(same).peekable();
+        if others.peek().is_none() {
+            put(&parameter, value);
+            continue;
+        }
+        let separator = if name.eq_ignore_ascii_case(b"cookie") { b"; " } else { b", " };
+        joined.clear();
+        joined.extend_from_slice(value);
+        for (_, value) in others {
+            joined.extend_from_slice(separator);
+            joined.extend_from_slice(value);
+        }
+        put(&parameter, &joined);
+    }
+}
+
+/// Whether the parameter of that name takes the field's place.
+fn is_field(parameter: &[u8], field: &[u8]) -> bool {
+    parameter.strip_prefix(FIELD).is_some_and(|name| {
+        let same = |(one, other): (&u8, &u8)| one.to_ascii_uppercase() == parameter_byte(*other);
+        name.len() == field.len() && name.iter().zip(field).all(same)
+    })
+}
+
+fn parameter_byte(byte: u8) -> u8 {
+    if byte == b'-' { b'_' } else { byte.to_ascii_uppercase() }
+}
+
+impl Param {
+    /// An empty value keeps a field from being passed, and is not passed itself.
+    fn is_left_out(&self) -> bool {
+        self.name.len() > FIELD.len()
+            && self.name.starts_with(FIELD)
+            && self.value.as_literal() == Some(b"")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parameter_takes_the_place_of_the_field_it_names() {
+        assert!(is_field(b"HTTP_X_FORWARDED_FOR", b"X-Forwarded-For"));
+        assert!(is_field(b"HTTP_X_Blah", b"x_blah"));
+        assert!(!is_field(b"HTTP_X", b"X-Y"));
+        assert!(!is_field(b"X_FORWARDED_FOR", b"X-Forwarded-For"));
+    }
+}

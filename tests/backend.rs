@@ -1,0 +1,88 @@
+//! Programs that serve beside the server: applications and caches.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use crate::{Folder, children, eventually, signals};
+
+/// A program that runs as long as its test.
+pub struct Backend(Child);
+
+impl Backend {
+    /// Starts it, and waits until it listens on the UNIX socket. What it says goes to the file `backend`.
+    pub fn start(folder: &Folder, command: &mut Command, socket: &Path) -> Backend {
+        let output = File::create(folder.path("backend")).unwrap();
+        command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output);
+        let mut backend = Backend(command.spawn().unwrap());
+        eventually("a program listens", || {
+            if let Some(status) = backend.0.try_wait().unwrap() {
+                panic!("{command:?} ended with {status}:\n{}", folder.read("backend"));
+            }
+            std::os::unix::net::UnixStream::connect(socket).is_ok()
+        });
+        backend
+    }
+
+    /// php-fpm with so many processes, with sessions and uploads in the folder.
+    pub fn php(folder: &Folder, processes: usize) -> Backend {
+        let socket = folder.path("php.sock");
+        let user = String::from_utf8(Command::new("id").arg("-un").output().unwrap().stdout);
+        let configuration = include_str!("applications/php-fpm.conf")
+            .replace("{dir}", folder.path("").to_str().unwrap().trim_end_matches('/'))
+            .replace("{user}", user.unwrap().trim())
+            .replace("{processes}", &processes.to_string());
+        folder.write("php-fpm.conf", configuration);
+        folder.write("app.php", include_str!("applications/app.php"));
+        let mut command = Command::new(php_fpm());
+        command.args(["-n", "-F", "-R", "-y"]).arg(folder.path("php-fpm.conf"));
+        Backend::start(folder, &mut command, &socket)
+    }
+
+    /// uWSGI with a Python application.
+    pub fn uwsgi(folder: &Folder) -> Backend {
+        let socket = folder.path("uwsgi.sock");
+        folder.write("wsgi.py", include_str!("applications/wsgi.py"));
+        let mut command = Command::new("uwsgi_python3");
+        command.arg("--socket").arg(&socket).arg("--wsgi-file").arg(folder.path("wsgi.py"));
+        command.args(["--master", "--processes", "2", "--need-app", "--chmod-socket=666"]);
+        Backend::start(folder, &mut command, &socket)
+    }
+
+    /// A SCGI server in Python.
+    pub fn scgi(folder: &Folder) -> Backend {
+        let socket = folder.path("scgi.sock");
+        folder.write("scgi.py", include_str!("applications/scgi.py"));
+        let mut command = Command::new("python3");
+        command.arg(folder.path("scgi.py")).arg(&socket);
+        Backend::start(folder, &mut command, &socket)
+    }
+
+    pub fn memcached(folder: &Folder) -> Backend {
+        let socket = folder.path("memcached.sock");
+        let mut command = Command::new("memcached");
+        command.args(["-u", "root", "-a", "0666", "-s"]).arg(&socket);
+        Backend::start(folder, &mut command, &socket)
+    }
+}
+
+impl Drop for Backend {
+    fn drop(&mut self) {
+        let pid = self.0.id() as i32;
+        for process in children(pid).into_iter().chain([pid]) {
+            // It may have ended with the one before it.
+            let _ = signals::send(process, signals::SIGKILL);
+        }
+        let _ = self.0.wait();
+    }
+}
+
+/// Debian has the version in the name.
+fn php_fpm() -> PathBuf {
+    let programs = std::fs::read_dir("/usr/sbin").unwrap();
+    let mut programs = programs.map(|program| program.unwrap().path());
+    let is_it = |path: &PathBuf| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("php-fpm"))
+    };
+    programs.find(is_it).expect("php-fpm is installed")
+}
