@@ -139,7 +139,8 @@ fn every_method_reaches_every_server() {
 #[test]
 fn a_cookie_binds_a_client_to_its_server() {
     let lines =
-        "server unix:{dir}/a route=a; server unix:{dir}/b; server unix:{dir}/c drain route=c;
+        "zone z 64k;
+        server unix:{dir}/a route=a; server unix:{dir}/b; server unix:{dir}/c drain route=c;
         sticky cookie srv expires=1h domain=$host path=/p httponly secure samesite=lax;";
     let server = Server::http(&group(lines));
     let cookie = |uri: &str, fields: &[&str]| {
