@@ -131,8 +131,8 @@ impl Locations {
 impl Name {
     fn folder(&self) -> Option<&Location> {
         let ends_so = self.name.ends_with(b"/");
-        let both = self.exact.iter().chain(&self.prefix);
-        both.filter(|location| ends_so && location.passes()).next()
+        let mut both = self.exact.iter().chain(&self.prefix);
+        both.find(|location| ends_so && location.passes())
     }
 }
 
