@@ -212,13 +212,14 @@ impl Exchange {
             request.upstream_record().last_try().connect_time = Some(0);
             return self.ask(request).await;
         }
-        let connected = connect::connect(
+        // What is rare waits in a place of its own: every request has room for the future of the usual way.
+        let connected = Box::pin(connect::connect(
             request,
             self.settings,
             &peer.address,
             &peer.name,
             self.watches_client,
-        );
+        ));
         self.upstream = Some(connected.await.map_err(|why| match why {
             NotConnected::Failed => Fault::from(Failure::Error),
             NotConnected::TimedOut => Failure::Timeout.into(),
@@ -277,7 +278,7 @@ impl Exchange {
             let Some(upstream) = &self.upstream else { return Err(Failure::Error.into()) };
             let stream = &upstream.stream;
             if sending.waits_for_client {
-                wait_for_body(request, stream).await?;
+                Box::pin(wait_for_body(request, stream)).await?;
                 continue;
             }
             let ready = Either { stream, deadline, sends: !is_sent };
@@ -382,13 +383,13 @@ impl Exchange {
                 Ok(HeadStep::EarlyHints { consumed }) => {
                     reading.hints += consumed;
                     let hints = Bytes::copy_from_slice(&buffer[..consumed]);
-                    early_hints::pass(
+                    Box::pin(early_hints::pass(
                         request,
                         self.settings,
                         &mut reading.head,
                         hints,
                         reading.hints,
-                    )
+                    ))
                     .await;
                     buffer.consume(consumed);
                 }
@@ -412,7 +413,9 @@ impl Exchange {
         buffer: Buffer,
         consumed: usize,
     ) {
-        let bytes = share(buffer);
+        let is_whole = reading.head.content_length == Some((buffer.len() - consumed) as u64);
+        // A buffer that a response fits into is free again as soon as that is sent.
+        let bytes = if is_whole { lend(buffer) } else { share(buffer) };
         self.input = bytes.slice(consumed..);
         reading.head.bytes =
             self.protocol.take_head_bytes().unwrap_or_else(|| bytes.slice(..consumed));
@@ -514,18 +517,23 @@ fn client_left(request: &Request) -> Fault {
 
 /// Received bytes that several may hold. The buffer itself where it is well filled, else a copy.
 pub fn share(buffer: Buffer) -> Bytes {
-    struct Shared(Buffer);
+    match buffer.len() * 4 < buffer.capacity() {
+        true => Bytes::copy_from_slice(&buffer),
+        false => lend(buffer),
+    }
+}
 
-    impl AsRef<[u8]> for Shared {
+/// The buffer's bytes; it goes back to its pool with the last of them.
+fn lend(buffer: Buffer) -> Bytes {
+    struct Lent(Buffer);
+
+    impl AsRef<[u8]> for Lent {
         fn as_ref(&self) -> &[u8] {
             &self.0
         }
     }
 
-    match buffer.len() * 4 < buffer.capacity() {
-        true => Bytes::copy_from_slice(&buffer),
-        false => Bytes::from_owner(Shared(buffer)),
-    }
+    Bytes::from_owner(Lent(buffer))
 }
 
 /// Waits until a stream may be read from, or sent to where something is left to send.
