@@ -326,3 +326,55 @@ fn values_of_memcached_are_responses() {
     assert_eq!(server.get("/unset").status, 500);
     server.logs("the \"$memcached_key\" variable is not set");
 }
+
+#[test]
+fn a_folder_behind_an_application_has_a_slash_at_its_end() {
+    let server = Server::http(
+        "server {
+            listen 127.0.0.1:{port};
+            location /php/ { fastcgi_pass unix:{dir}/nobody.sock; }
+            location /python/ { uwsgi_pass unix:{dir}/nobody.sock; }
+            location /scgi/ { scgi_pass unix:{dir}/nobody.sock; }
+            location /cache/ { set $memcached_key a; memcached_pass unix:{dir}/nobody.sock; }
+        }",
+    );
+    for name in ["php", "python", "scgi", "cache"] {
+        let answer = server.get(&format!("/{name}?a=b"));
+        assert_eq!(answer.status, 301, "{name}");
+        assert!(answer.header("Location").unwrap().ends_with(&format!("/{name}/?a=b")));
+    }
+}
+
+#[test]
+fn mistakes_are_told_in_nginx_words() {
+    let setup = Setup::new();
+    let output = setup.run(
+        "events { }
+http {
+    server {
+        location /a { fastcgi_pass 127.0.0.1; }
+        location /b { fastcgi_pass unix:/a; fastcgi_pass unix:/b; }
+        location /c { scgi_pass 127.0.0.1:99999; scgi_param A b c; }
+        location /d { fastcgi_split_path_info ^(.+)$; uwsgi_modifier1 256; }
+        location /e { fastcgi_buffers 1 4k; uwsgi_next_upstream never; }
+        location /f { memcached_pass unix:/a; }
+    }
+}
+",
+        &["-t"],
+    );
+    assert_eq!(output.code, Some(1));
+    for part in [
+        "no port in upstream \"127.0.0.1\" in ",
+        "\"fastcgi_pass\" directive is duplicate in ",
+        "invalid port in upstream \"127.0.0.1:99999\" in ",
+        "invalid parameter \"c\" in ",
+        "pattern \"^(.+)$\" must have 2 captures in ",
+        "value must be between 0 and 255 in ",
+        "there must be at least 2 \"fastcgi_buffers\" in ",
+        "invalid value \"never\" in ",
+        "unknown \"memcached_key\" variable in ",
+    ] {
+        assert!(output.stderr.contains(part), "{part:?} in:\n{}", output.stderr);
+    }
+}
