@@ -6,7 +6,7 @@ use daemun_core::debug;
 use daemun_pattern::StepLimit;
 
 use crate::config::Location;
-use crate::core::routing::Match;
+use crate::core::routing::{self, Match};
 use crate::prefix_tree::PrefixTree;
 use crate::request::{Request, Text};
 use crate::trace::Event;
@@ -17,6 +17,8 @@ pub struct Locations {
     /// Sorted by name.
     names: Vec<Name>,
     tree: PrefixTree,
+    /// Some of the names redirect who leaves their slash out.
+    adds_slashes: bool,
     patterns: Vec<Location>,
     named: HashMap<Vec<u8>, Location>,
 }
@@ -32,7 +34,16 @@ struct Name {
 enum Found {
     Exact(&'static Location),
     Prefix(&'static Location),
+    /// Its name is the URI and a slash.
+    LacksSlash(&'static Location),
     None,
+}
+
+/// Where a request goes.
+pub struct Place {
+    pub location: &'static Location,
+    /// The location's name has a slash at its end that the URI lacks: the client is sent there.
+    pub lacks_slash: bool,
 }
 
 impl Locations {
@@ -80,6 +91,7 @@ impl Locations {
     pub fn link(&mut self) {
         let names: Vec<&[u8]> = self.names.iter().map(|entry| entry.name.as_slice()).collect();
         self.tree = PrefixTree::of(&names);
+        self.adds_slashes = self.names.iter().any(|name| name.that_adds_slash().is_some());
     }
 
     pub fn named(&self, name: &[u8]) -> Option<&Location> {
@@ -107,7 +119,30 @@ impl Locations {
                 _ => {}
             }
         });
-        found
+        if self.adds_slashes { self.find_with_slash(uri, found) } else { found }
+    }
+
+    /// A location whose name is the URI and a slash goes before those of shorter names.
+    fn find_with_slash(&'static self, uri: &[u8], found: Found) -> Found {
+        let is_whole = match &found {
+            Found::Prefix(location) => location.matching().is_some_and(|name| name.name() == uri),
+            Found::Exact(_) => true,
+            Found::LacksSlash(_) | Found::None => false,
+        };
+        if is_whole {
+            return found;
+        }
+        let wanted = uri.iter().chain(b"/");
+        let at = self.names.binary_search_by(|entry| entry.name.iter().cmp(wanted.clone()));
+        let location = at.ok().and_then(|at| self.names[at].that_adds_slash());
+        location.map_or(found, Found::LacksSlash)
+    }
+}
+
+impl Name {
+    fn that_adds_slash(&self) -> Option<&Location> {
+        let mut locations = self.exact.iter().chain(&self.prefix);
+        locations.find(|location| location.settings.of(&routing::SETTINGS).adds_slash.0)
     }
 }
 
@@ -115,15 +150,13 @@ impl Locations {
 ///
 /// As in nginx the patterns of the innermost matching prefix are tried first, then those around it, unless an
 /// exact match or a `^~` prefix settles it. An error is a pattern that ran into its step limit.
-pub fn find(
-    request: &mut Request,
-    outer: &'static Location,
-) -> Result<&'static Location, StepLimit> {
-    Ok(search(request, outer)?.map_or(outer, |found| found.location))
+pub fn find(request: &mut Request, outer: &'static Location) -> Result<Place, StepLimit> {
+    let found = search(request, outer)?.map(|found| found.place);
+    Ok(found.unwrap_or(Place { location: outer, lacks_slash: false }))
 }
 
 struct Settled {
-    location: &'static Location,
+    place: Place,
     /// No pattern further out may take over.
     is_final: bool,
 }
@@ -134,7 +167,13 @@ fn search(request: &mut Request, outer: &'static Location) -> Result<Option<Sett
     match outer.nested.find_name(&request.uri) {
         Found::Exact(location) => {
             request.trace(|_| Event::Named(location));
-            return Ok(Some(Settled { location, is_final: true }));
+            let place = Place { location, lacks_slash: false };
+            return Ok(Some(Settled { place, is_final: true }));
+        }
+        Found::LacksSlash(location) => {
+            request.trace(|_| Event::Named(location));
+            let place = Place { location, lacks_slash: true };
+            return Ok(Some(Settled { place, is_final: true }));
         }
         Found::Prefix(location) => {
             request.trace(|_| Event::Named(location));
@@ -144,7 +183,7 @@ fn search(request: &mut Request, outer: &'static Location) -> Result<Option<Sett
                 if inner.is_final {
                     return Ok(Some(inner));
                 }
-                best = Some(inner.location);
+                best = Some(inner.place.location);
             } else {
                 best = Some(location);
             }
@@ -152,10 +191,11 @@ fn search(request: &mut Request, outer: &'static Location) -> Result<Option<Sett
         Found::None => {}
     }
     if try_patterns && let Some(location) = match_pattern(request, &outer.nested)? {
-        let location = find(request, location)?;
-        return Ok(Some(Settled { location, is_final: true }));
+        let place = find(request, location)?;
+        return Ok(Some(Settled { place, is_final: true }));
     }
-    Ok(best.map(|location| Settled { location, is_final: false }))
+    let place = |location| Place { location, lacks_slash: false };
+    Ok(best.map(|location| Settled { place: place(location), is_final: false }))
 }
 
 fn match_pattern(

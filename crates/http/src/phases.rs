@@ -9,6 +9,7 @@ use crate::core::client;
 use crate::core::error_page::{self, ErrorPage, Overwrite};
 use crate::core::post_action;
 use crate::core::routing::{self, Match, Satisfy};
+use crate::escape;
 use crate::locations;
 use crate::module::{Apply, Filter, Handler, Phase, Step};
 use crate::request::{Request, Text};
@@ -154,9 +155,10 @@ async fn from_new_location(request: &mut Request) -> Step {
 async fn from_location(request: &mut Request) -> Step {
     let server = request.server;
     request.location = &server.location;
-    let Ok(found) = locations::find(request, &server.location) else {
+    let Ok(place) = locations::find(request, &server.location) else {
         return Step::Status(Status::INTERNAL_SERVER_ERROR);
     };
+    let found = place.location;
     request.location = found.limited(request.head.method()).unwrap_or(found);
     request.trace(|_| Event::Located(found));
     let name = found.matching().map_or(&b""[..], Match::name);
@@ -167,7 +169,22 @@ async fn from_location(request: &mut Request) -> Step {
     if let Some(status) = check_body_size(request) {
         return Step::Status(status);
     }
+    if place.lacks_slash {
+        return add_slash(request, name);
+    }
     in_location(request).await
+}
+
+/// Sends the client to the location whose name lacks nothing but its slash.
+fn add_slash(request: &mut Request, name: &[u8]) -> Step {
+    let mut location = Vec::with_capacity(name.len());
+    escape::path(name, &mut location);
+    if !request.args.is_empty() {
+        location.push(b'?');
+        location.extend_from_slice(&request.args);
+    }
+    request.response.location = Some(location.into());
+    Step::Status(Status::MOVED_PERMANENTLY)
 }
 
 fn check_body_size(request: &mut Request) -> Option<Status> {
