@@ -26,8 +26,15 @@ pub const ENGINES: &[Engine] = &[
 ];
 
 /// The end-to-end tests, by module, that every engine runs: what they try depends on how connections are run.
-pub const MARKED: &[&str] =
-    &["bodies::", "connections::", "limits::", "processes::", "requests::", "sending::"];
+pub const MARKED: &[&str] = &[
+    "bodies::",
+    "connections::",
+    "limits::",
+    "processes::",
+    "requests::",
+    "sending::",
+    "upstreams::",
+];
 
 const fn whole(name: &'static str, mpm: &'static str, events: &'static str) -> Engine {
     Engine { name, mpm, events, runs_all: true }

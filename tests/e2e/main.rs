@@ -40,4 +40,5 @@ mod ssi;
 mod static_files;
 mod status;
 mod thread_pools;
+mod upstreams;
 mod visitors;

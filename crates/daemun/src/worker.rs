@@ -35,6 +35,7 @@ pub fn run(cycle: &Cycle<Configuration>, context: WorkerContext) -> i32 {
     };
     // A worker serves one generation for its whole life, so that requests may borrow from it freely.
     let config: &'static HttpConfig = Box::leak(Box::new(Arc::clone(&cycle.configuration.http)));
+    config.upstreams.maintain();
     let worker = Worker {
         cycle,
         context,

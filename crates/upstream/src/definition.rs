@@ -1,16 +1,18 @@
 //! A group as its `upstream` block describes it.
 
+use std::fmt;
 use std::time::Duration;
 
 use daemun_conf::Span;
 use daemun_core::listen::Address;
 use daemun_core::script::Script;
 use daemun_core::zones::ZoneRef;
+use daemun_resolver::Resolver;
 
 use crate::sticky::Sticky;
 
 /// What an `upstream` block says.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Definition {
     pub servers: Vec<ServerSpec>,
     /// `None`: weighted round robin.
@@ -20,6 +22,8 @@ pub struct Definition {
     pub zone: Option<ZoneRef>,
     pub sticky: Option<Sticky>,
     pub queue: Option<Queue>,
+    /// Who looks up the servers that have `resolve`, and how long that may take.
+    pub resolver: Option<(Resolver, Duration)>,
 }
 
 /// `queue`: requests wait for a peer where none can be asked.
@@ -49,7 +53,18 @@ pub struct ServerSpec {
     pub availability: Availability,
     /// `route=`.
     pub route: Option<String>,
+    /// `resolve`: its addresses are looked up while the server runs.
+    pub resolve: Option<Resolve>,
     pub span: Option<Span>,
+}
+
+/// What is looked up for a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolve {
+    pub host: String,
+    /// `service=`: the addresses have ports of their own, and priorities.
+    pub service: Option<String>,
+    pub port: u16,
 }
 
 /// What the configuration says about a server's state.
@@ -120,7 +135,18 @@ pub struct Keepalive {
     pub local: bool,
 }
 
+impl fmt::Debug for Definition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Definition");
+        shown.field("servers", &self.servers).field("method", &self.method).finish_non_exhaustive()
+    }
+}
+
 impl Definition {
+    pub(crate) fn resolves(&self) -> bool {
+        self.servers.iter().any(|server| server.resolve.is_some())
+    }
+
     /// What a weight of 1 counts: more where weights grow bit by bit.
     pub(crate) fn unit(&self) -> i64 {
         let grows = self.servers.iter().any(|server| !server.slow_start.is_zero());
@@ -156,6 +182,7 @@ impl ServerSpec {
             backup: false,
             availability: Availability::Up,
             route: None,
+            resolve: None,
             span: None,
         }
     }

@@ -2,15 +2,17 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crate::definition::{Better, Definition, Keepalive, LeastTime, Method, ServerSpec};
 use crate::members::Members;
 use crate::queue::Line;
+use crate::resolve;
 use crate::selection::Selection;
 use crate::sessions::Sessions;
-use crate::shared::{Full, SharedGroup};
+use crate::shared::{Former, Full, SharedGroup};
+use crate::state::Now;
 use crate::sticky::Sticky;
 
 /// A group's place among all of a configuration.
@@ -57,6 +59,18 @@ impl Groups {
             group.take_over(same)?;
         }
         Ok(())
+    }
+
+    /// Begins what has to be done for the groups besides requests. In each worker, on the thread that lives as long as it.
+    pub fn maintain(&self) {
+        let me = i64::from(std::process::id()) << 32 | own_number();
+        for group in self.0.iter().filter(|group| group.shared.get().is_some()) {
+            for (line, server) in group.definition.servers.iter().enumerate() {
+                if server.resolve.is_some() {
+                    daemun_event::spawn(resolve::keep_resolved(Arc::clone(group), line, me));
+                }
+            }
+        }
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Group>> {
@@ -153,6 +167,20 @@ impl Group {
         })
     }
 
+    /// Whether this process looks after the group, from now on or still.
+    pub(crate) fn holds_lease(&self, me: i64) -> bool {
+        self.shared.get().is_some_and(|shared| {
+            let _locked = shared.zone.lock();
+            shared.lease().hold(me, Now::of_turn())
+        })
+    }
+
+    /// Some server's addresses are being looked up for the first time.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.definition.resolves()
+            && self.shared.get().is_some_and(|shared| shared.is_pending(&self.definition))
+    }
+
     /// Puts the group into its zone, and takes over what the former configuration knew. The error is a sentence.
     fn take_over(&self, former: Option<&Arc<Group>>) -> Result<(), String> {
         if let Some(Sticky::Learned(learn)) = self.sticky()
@@ -164,7 +192,8 @@ impl Group {
             return Ok(());
         };
         let former = former.and_then(|former| {
-            former.shared.get().map(|shared| shared.members(&former.definition))
+            let (group, definition) = (former.shared.get()?, &former.definition);
+            Some(Former { group, definition, members: group.members(definition) })
         });
         let shared =
             SharedGroup::make(zone, &self.definition, former.as_ref()).map_err(|Full| {
@@ -173,6 +202,12 @@ impl Group {
         let _ = self.shared.set(shared);
         Ok(())
     }
+}
+
+/// A number that each caller in the process gets once.
+fn own_number() -> i64 {
+    static NUMBERS: AtomicI64 = AtomicI64::new(0);
+    NUMBERS.fetch_add(1, Ordering::Relaxed) & 0xffff_ffff
 }
 
 /// What a thread has of a group.

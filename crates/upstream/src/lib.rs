@@ -3,9 +3,11 @@
 mod balance;
 mod definition;
 mod group;
+mod lease;
 mod members;
 mod queue;
 mod registry;
+mod resolve;
 mod selection;
 mod sessions;
 mod shared;
@@ -14,11 +16,11 @@ mod sticky;
 mod url;
 
 pub use definition::{
-    Availability, Better, Definition, Keepalive, KeepaliveSpec, LeastTime, Method, Queue,
+    Availability, Better, Definition, Keepalive, KeepaliveSpec, LeastTime, Method, Queue, Resolve,
     ServerSpec, Until,
 };
 pub use group::{Group, GroupId, Groups};
-pub use registry::{define_group, describe_group, request_group, settle};
+pub use registry::{LookUp, define_group, describe_group, request_group, settle};
 pub use selection::{Attempt, NoPeer, Peer, Selection};
 pub use sticky::{Learn, Sticky, Tell};
 pub use url::Url;

@@ -54,6 +54,8 @@ pub(crate) struct Member {
     pub slow_start: i64,
     /// What a weight of 1 counts: more where weights grow bit by bit.
     unit: i64,
+    /// The place of its line in the block.
+    pub line: usize,
     state: State,
 }
 
@@ -68,8 +70,10 @@ impl Members {
     /// Peers whose numbers are this thread's own.
     pub fn of(definition: &Definition) -> Members {
         let tier = |is_backup: bool| {
-            let servers = definition.servers.iter().filter(|server| server.backup == is_backup);
-            Tier::new(servers.flat_map(|server| members_of(server, definition.unit())).collect())
+            let lines = definition.servers.iter().enumerate();
+            let lines = lines.filter(|(_, server)| server.backup == is_backup);
+            let unit = definition.unit();
+            Tier::new(lines.flat_map(|(line, server)| members_of(line, server, unit)).collect())
         };
         Members::new(tier(false), tier(true), None)
     }
@@ -97,12 +101,14 @@ impl Tier {
     }
 }
 
-fn members_of(server: &ServerSpec, unit: i64) -> impl Iterator<Item = Member> {
+fn members_of(line: usize, server: &ServerSpec, unit: i64) -> impl Iterator<Item = Member> {
     let written: Arc<str> = server.name.as_str().into();
     server.addresses.iter().map(move |address| {
         let state = PeerState::default();
         state.begin(server, unit);
-        Member::new(server, unit, Arc::clone(&written), address.clone(), State::Own(state))
+        let member =
+            Member::new(server, unit, Arc::clone(&written), address.clone(), State::Own(state));
+        Member { line, ..member }
     })
 }
 
@@ -126,12 +132,14 @@ impl Member {
             fail_timeout: i64::try_from(server.fail_timeout).unwrap_or(i64::MAX),
             slow_start: i64::try_from(server.slow_start.as_millis()).unwrap_or(i64::MAX),
             unit,
+            line: 0,
             state,
         }
     }
 
     /// A peer whose numbers stand in a zone.
     pub fn shared(
+        line: usize,
         server: &ServerSpec,
         unit: i64,
         address: Address,
@@ -146,7 +154,7 @@ impl Member {
         let serial = peer.serial.get();
         let state = State::Shared { zone: Arc::clone(zone), record, serial };
         let weight = peer.weight.get();
-        Member { weight, ..Member::new(server, unit, written, address, state) }
+        Member { line, weight, ..Member::new(server, unit, written, address, state) }
     }
 
     pub fn state(&self) -> &PeerState {

@@ -1,8 +1,11 @@
 //! From the names in directives to groups. An `upstream` block may stand behind its use, so directives get a number,
 //! and what it stands for is settled once the whole `http` block is read.
 
+use std::time::Duration;
+
 use daemun_conf::Span;
 use daemun_core::load::{Fault, Loader};
+use daemun_resolver::Resolver;
 
 use crate::definition::{Definition, ServerSpec};
 use crate::group::{Group, GroupId, Groups};
@@ -27,11 +30,19 @@ pub fn describe_group(loader: &mut Loader<'_>, id: GroupId, definition: Definiti
     loader.notes::<Registry>().0[id.0 as usize].definition = Some(definition);
 }
 
-/// Makes the groups of all that was requested and defined: addresses are looked up, which may block.
-pub fn settle(loader: &mut Loader<'_>) -> Groups {
+/// Who looks up the names of a group's servers while the server runs, and how long that may take.
+pub type LookUp = (Resolver, Duration);
+
+/// Makes the groups of all that was requested and defined: addresses are looked up, which may block. `look_ups` has an
+/// entry for each block, in the file's order.
+pub fn settle(loader: &mut Loader<'_>, look_ups: Vec<(String, Option<LookUp>)>) -> Groups {
     let entries = std::mem::take(&mut loader.notes::<Registry>().0);
     let mut groups = Groups::default();
-    for entry in entries {
+    for mut entry in entries {
+        if let Some(definition) = &mut entry.definition {
+            let its = look_ups.iter().find(|(name, _)| name.eq_ignore_ascii_case(&entry.host));
+            definition.resolver = its.and_then(|(_, look_up)| look_up.clone());
+        }
         let span = entry.span;
         let (name, group) = (entry.host.clone(), entry.settle());
         let group = group.unwrap_or_else(|sentence| {
@@ -133,6 +144,17 @@ impl Entry {
         if self.is_defined {
             // a block that could not be read has been complained about
             let definition = self.definition.unwrap_or_default();
+            if definition.resolves() && definition.zone.is_none() {
+                let sentence = "to be in shared memory";
+                return Err(format!(
+                    "resolving names at run time requires upstream \"{host}\" {sentence}"
+                ));
+            }
+            if definition.resolves() && definition.resolver.is_none() {
+                return Err(format!(
+                    "no resolver defined to resolve names at run time in upstream \"{host}\""
+                ));
+            }
             let is_primary = |server: &ServerSpec| !server.backup;
             if !definition.servers.is_empty() && !definition.servers.iter().any(is_primary) {
                 return Err(format!("no servers in upstream \"{host}\""));

@@ -77,6 +77,9 @@ struct Current {
     is_inflight: bool,
 }
 
+/// How often a request looks whether the group's first addresses are there.
+const FIRST_GLANCE: Duration = Duration::from_millis(10);
+
 impl Selection {
     pub(crate) fn new(group: Arc<Group>, local: Rc<Local>) -> Selection {
         let members = local.members();
@@ -106,6 +109,7 @@ impl Selection {
         self.begin(session);
         match self.choose(Now::of_turn()) {
             Some(peer) => Ok(peer),
+            None if self.group.is_pending() => self.wait_for_addresses().await.ok_or(NoPeer),
             None => self.wait_for_peer().await.ok_or(NoPeer),
         }
     }
@@ -162,6 +166,23 @@ impl Selection {
         self.looked_up = self.group.sticky().and_then(|sticky| sticky.looked_up(session));
     }
 
+    /// The server has just started: its first answer is on the way.
+    async fn wait_for_addresses(&mut self) -> Option<Peer> {
+        let (_, patience) = self.group.definition.resolver.as_ref()?;
+        let deadline = Deadline::after(*patience);
+        while self.group.is_pending() && !deadline.has_passed() {
+            daemun_event::sleep(FIRST_GLANCE).await;
+        }
+        self.start_over();
+        self.choose(Now::of_turn())
+    }
+
+    /// As if no peer had been asked.
+    fn start_over(&mut self) {
+        self.rank = Rank::Primary;
+        self.tried.clear();
+    }
+
     async fn wait_for_peer(&mut self) -> Option<Peer> {
         let queue = self.group.definition.queue?;
         let ticket: Ticket = self.local.line.join(queue.length)?;
@@ -170,8 +191,7 @@ impl Selection {
             let glance = Deadline::after(GLANCE).min(deadline);
             daemun_event::timeout(glance, ticket.wait()).await;
             if ticket.is_first() {
-                self.rank = Rank::Primary;
-                self.tried.clear();
+                self.start_over();
                 if let Some(peer) = self.choose(Now::of_turn()) {
                     break Some(peer);
                 }

@@ -12,6 +12,7 @@ use crate::module::HttpModule;
 
 settings! {
     /// An `upstream` has those of the `http` block, unless it has its own.
+    #[derive(Clone)]
     pub struct Settings {
         /// `None`: "no resolver defined to resolve NAME".
         resolver: Option<Resolver> = None,

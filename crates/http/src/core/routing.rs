@@ -103,7 +103,8 @@ fn http(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Faul
         return Err("is duplicate".into());
     }
     loader.enter(Contexts::HTTP, directive);
-    let groups = daemun_upstream::settle(loader);
+    let look_ups = upstreams::look_ups(loader.entered());
+    let groups = daemun_upstream::settle(loader, look_ups);
     loader.entered().settings.of_mut(&upstreams::SETTINGS).groups.0 = groups;
     Ok(())
 }

@@ -22,6 +22,7 @@ use super::protocol::{HeadStep, Protocol};
 use super::record;
 use super::settings::{Failures, Settings};
 use crate::request::Request;
+use crate::response::Header;
 use crate::status::Status;
 
 /// A request to a group of servers, until the head of a response is there.
@@ -29,6 +30,8 @@ pub struct Exchange {
     pub settings: &'static Settings,
     pub protocol: Box<dyn Protocol>,
     selection: Selection,
+    /// The `Set-Cookie` that binds the client to its peer.
+    cookie: Bytes,
     group: Arc<Group>,
     peer: Option<Peer>,
     pub upstream: Option<Upstream>,
@@ -60,6 +63,8 @@ impl From<Status> for Fault {
     }
 }
 
+const SET_COOKIE: Bytes = Bytes::from_static(b"Set-Cookie");
+
 impl From<Failure> for Fault {
     fn from(failure: Failure) -> Fault {
         Fault::Failed(failure)
@@ -83,6 +88,7 @@ impl Exchange {
             protocol,
             tries: selection.tries().min(most),
             selection,
+            cookie: Bytes::new(),
             group: Arc::clone(group),
             peer: None,
             upstream: None,
@@ -161,6 +167,7 @@ impl Exchange {
             log!(request.log(), Error, *request, "no live upstreams");
             return Err(Failure::NoLive.into());
         };
+        self.bind_client(request);
         let is_unix = matches!(peer.address, Address::Unix(_));
         self.name_peer(request, Arc::clone(&peer.name), is_unix);
         let peer = self.peer.insert(peer);
@@ -180,6 +187,18 @@ impl Exchange {
         let last = request.upstream_record().last_try();
         last.connect_time = Some(last.age());
         self.ask(request).await
+    }
+
+    /// `sticky cookie`: the client is told of its peer, and not of one that was asked before.
+    fn bind_client(&mut self, request: &mut Request) {
+        let mut cookie = Vec::new();
+        if !self.selection.cookie(request, &mut cookie) {
+            return;
+        }
+        let headers = &mut request.response.headers;
+        headers.retain(|header| !(header.name == SET_COOKIE && header.value == self.cookie));
+        self.cookie = cookie.into();
+        headers.push(Header { name: SET_COOKIE, value: self.cookie.clone() });
     }
 
     fn name_peer(&self, request: &mut Request, name: Arc<str>, is_unix: bool) {
@@ -342,6 +361,7 @@ impl Exchange {
         if last.status == 0 {
             last.status = status;
         }
+        self.selection.head_came(request);
     }
 
     /// Ends the exchange: the connection is closed, or kept for another request.

@@ -124,6 +124,8 @@ pub(super) mod tests {
             "upstream u { hash $uri consistent; server 127.0.0.1; } upstream v { server 127.0.0.1; }",
             "upstream u { random two least_time=header; server 127.0.0.1; keepalive 0; }",
             "upstream u { zone z 64k; server 127.0.0.1; } upstream v { server 127.0.0.1; zone z; }",
+            "upstream u { zone z 64k; resolver 127.0.0.1; server a.example:81 resolve; }",
+            "resolver 127.0.0.1; upstream u { zone z 64k; server a.example service=http resolve; }",
             "upstream u { server 127.0.0.1; queue 10 timeout=1s; }",
             "upstream u { least_time last_byte inflight; server 127.0.0.1; keepalive_time 1m; }",
         ] {
@@ -154,6 +156,27 @@ pub(super) mod tests {
                 "balancing method does not support parameter \"backup\"",
             ),
             ("ip_hash; least_conn; server 127.0.0.1;", "load balancing method redefined"),
+            (
+                "server a.example resolve;",
+                "resolving names at run time requires upstream \"u\" to be in shared memory",
+            ),
+            (
+                "zone z 64k; server a.example resolve;",
+                "no resolver defined to resolve names at run time in upstream \"u\"",
+            ),
+            (
+                "server a.example service=http;",
+                "service upstream \"a.example\" requires \"resolve\" parameter",
+            ),
+            (
+                "server a.example:80 service=http resolve;",
+                "service upstream \"a.example:80\" may not have port",
+            ),
+            (
+                "server 127.0.0.1 service=http resolve;",
+                "service upstream \"127.0.0.1\" requires domain name",
+            ),
+            ("server a.example service= resolve;", "service is empty"),
             ("zone \"\" 64k; server 127.0.0.1;", "invalid zone name \"\""),
             ("zone z 4k; server 127.0.0.1;", "zone \"z\" is too small"),
             ("zone z x; server 127.0.0.1;", "invalid zone size \"x\""),
