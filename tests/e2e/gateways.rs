@@ -92,6 +92,25 @@ fn php_keeps_sessions_and_knows_its_request() {
 }
 
 #[test]
+fn the_quick_start_of_readme_works() {
+    let configuration = include_str!("../../conf/php.conf");
+    assert!(include_str!("../../README.md").contains(configuration));
+    let setup = with_conf(Setup::new());
+    let _php = Backend::php(&setup.folder, 1);
+    setup.folder.write("index.php", "<?php echo 'from PHP';");
+    let configuration = configuration
+        .replace("8080", "127.0.0.1:{port}")
+        .replace("/srv/www", "{dir}")
+        .replace("/run/php/php-fpm.sock", "{dir}/php.sock")
+        .replace("fastcgi.conf", "conf/fastcgi.conf");
+    let server = setup.start(&format!(
+        "daemon off; pid {{dir}}/server.pid; error_log {{dir}}/error.log;\n{configuration}"
+    ));
+    assert_eq!(server.get("/").text(), "from PHP");
+    assert_eq!(server.get("/missing.php").status, 404);
+}
+
+#[test]
 fn php_takes_and_gives_fifty_megabytes() {
     let (server, _php) = php("");
     let file = noise(50 << 20);
