@@ -20,7 +20,7 @@ const CASES: &[Case] = &[
     },
     Case {
         code: "alias-slash",
-        http: "server { listen 127.0.0.1:{port}; root {dir}/html; location /i { alias {dir}/i; } }",
+        http: "server { listen 127.0.0.1:{port}; root {dir}/html; location /i { alias {dir}/icons; } }",
         shows: |answer, _| answer.text() == "neighbour",
     },
     Case {
@@ -151,6 +151,65 @@ const CASES: &[Case] = &[
         http: "server { listen {port}; location = /status { stub_status; } }",
         shows: |answer, _| answer.text().starts_with("Active connections"),
     },
+    Case {
+        code: "proxy-slash",
+        http: "server { listen unix:{dir}/b.sock; return 200 $request_uri; }
+               server { listen 127.0.0.1:{port}; location /api { proxy_pass http://unix:{dir}/b.sock:/; } }",
+        shows: |answer, _| answer.text() == "//users",
+    },
+    Case {
+        code: "proxy-decoded-path",
+        http: "server { listen unix:{dir}/b.sock; return 200 $request_uri; }
+               server { listen 127.0.0.1:{port}; location / { proxy_pass http://unix:{dir}/b.sock:$uri; } }",
+        shows: |answer, _| answer.status == 400,
+    },
+    Case {
+        code: "proxy-header-dropped",
+        http: "server { listen unix:{dir}/b.sock; return 200 $http_x_a|$http_x_b; }
+               server { listen 127.0.0.1:{port}; proxy_set_header X-A a;
+                   location / { proxy_set_header X-B b; proxy_pass http://unix:{dir}/b.sock; } }",
+        shows: |answer, _| answer.text() == "|b",
+    },
+    Case {
+        code: "resolver-missing",
+        http: "server { listen 127.0.0.1:{port}; set $app app.example; location / { proxy_pass http://$app; } }",
+        shows: |answer, server| {
+            server.logs("no resolver defined to resolve app.example");
+            answer.status == 502
+        },
+    },
+    Case {
+        code: "address-from-request",
+        http: "server { listen 127.0.0.1:{port}; resolver 127.0.0.1;
+                   location / { proxy_pass http://$arg_to; } }",
+        shows: |_, server| {
+            server.logs("upstream: \"http://127.0.0.1:22");
+            true
+        },
+    },
+    Case {
+        code: "http-host-passed",
+        http: "server { listen unix:{dir}/b.sock; return 200 $host; }
+               server { listen 127.0.0.1:{port};
+                   location / { proxy_set_header Host $http_host; proxy_pass http://unix:{dir}/b.sock; } }",
+        shows: |answer, _| answer.text() == "other.example",
+    },
+    Case {
+        code: "php-file-unchecked",
+        http: r"server { listen 127.0.0.1:{port}; root {dir}/html;
+                    location ~ \.php$ { fastcgi_pass unix:{dir}/nobody.sock; } }",
+        shows: |answer, server| {
+            server.logs("upstream: \"fastcgi://unix:");
+            answer.status == 502
+        },
+    },
+    Case {
+        code: "upgrade-headers",
+        http: "server { listen unix:{dir}/b.sock; return 200 upgrade:$http_upgrade; }
+               server { listen 127.0.0.1:{port};
+                   location /ws/ { proxy_pass http://unix:{dir}/b.sock; } }",
+        shows: |answer, _| answer.text() == "upgrade:",
+    },
 ];
 
 #[test]
@@ -261,7 +320,7 @@ fn setup() -> Setup {
         .file("html/x", "x")
         .file("secret.txt", "above")
         .file("i/file.txt", "file")
-        .file("i-old/secret.txt", "neighbour")
+        .file("icons-old/secret.txt", "neighbour")
 }
 
 /// The example of the rule's first finding, which has to be the only rule with one.

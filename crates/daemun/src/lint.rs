@@ -13,6 +13,7 @@ mod allowances;
 mod guards;
 mod header;
 mod outline;
+mod passes;
 mod patterns;
 mod report;
 mod rules;
@@ -42,6 +43,7 @@ struct Rule {
 /// What rules look at.
 struct Site<'s> {
     outline: &'s Outline<'s>,
+    files: &'s Files,
     http: &'s HttpConfig,
     settings: &'s ProcessSettings,
     /// How many descriptors a process may have before `worker_rlimit_nofile`.
@@ -98,6 +100,7 @@ pub fn lint(cycle: &Cycle<Configuration>) -> Verdict<'_> {
     let outline = Outline::of(&configuration.directives);
     let site = Site {
         outline: &outline,
+        files: &configuration.files,
         http: &configuration.http,
         settings: &cycle.settings,
         descriptors: limits::limit(Resource::Descriptors).map_or(u64::MAX, |(soft, _)| soft),

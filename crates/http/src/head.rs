@@ -35,35 +35,44 @@ const KNOWN: usize = Known::Cookie as usize + 1;
 
 impl Known {
     fn of(name: &[u8]) -> Option<Known> {
-        let candidates: &[(&[u8], Known)] = match name.len() {
-            2 => &[(b"te", Known::Te)],
-            3 => &[(b"via", Known::Via)],
-            4 => &[(b"host", Known::Host)],
-            5 => &[(b"range", Known::Range)],
-            6 => &[(b"cookie", Known::Cookie), (b"expect", Known::Expect)],
-            7 => &[(b"referer", Known::Referer), (b"upgrade", Known::Upgrade)],
-            8 => &[(b"if-range", Known::IfRange), (b"if-match", Known::IfMatch)],
-            10 => &[(b"user-agent", Known::UserAgent), (b"connection", Known::Connection)],
-            12 => &[(b"content-type", Known::ContentType)],
-            13 => &[
-                (b"authorization", Known::Authorization),
-                (b"if-none-match", Known::IfNoneMatch),
-                (b"content-range", Known::ContentRange),
-            ],
-            14 => &[(b"content-length", Known::ContentLength)],
-            15 => &[
-                (b"accept-encoding", Known::AcceptEncoding),
-                (b"x-forwarded-for", Known::XForwardedFor),
-            ],
-            17 => &[
-                (b"if-modified-since", Known::IfModifiedSince),
-                (b"transfer-encoding", Known::TransferEncoding),
-            ],
-            19 => &[(b"if-unmodified-since", Known::IfUnmodifiedSince)],
-            _ => return None,
-        };
-        let found = candidates.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
-        found.map(|(_, known)| *known)
+        match name.len() {
+            2 => among(name, [(b"te", Known::Te)]),
+            3 => among(name, [(b"via", Known::Via)]),
+            4 => among(name, [(b"host", Known::Host)]),
+            5 => among(name, [(b"range", Known::Range)]),
+            6 => among(name, [(b"cookie", Known::Cookie), (b"expect", Known::Expect)]),
+            7 => among(name, [(b"referer", Known::Referer), (b"upgrade", Known::Upgrade)]),
+            8 => among(name, [(b"if-range", Known::IfRange), (b"if-match", Known::IfMatch)]),
+            10 => {
+                among(name, [(b"user-agent", Known::UserAgent), (b"connection", Known::Connection)])
+            }
+            12 => among(name, [(b"content-type", Known::ContentType)]),
+            13 => among(
+                name,
+                [
+                    (b"authorization", Known::Authorization),
+                    (b"if-none-match", Known::IfNoneMatch),
+                    (b"content-range", Known::ContentRange),
+                ],
+            ),
+            14 => among(name, [(b"content-length", Known::ContentLength)]),
+            15 => among(
+                name,
+                [
+                    (b"accept-encoding", Known::AcceptEncoding),
+                    (b"x-forwarded-for", Known::XForwardedFor),
+                ],
+            ),
+            17 => among(
+                name,
+                [
+                    (b"if-modified-since", Known::IfModifiedSince),
+                    (b"transfer-encoding", Known::TransferEncoding),
+                ],
+            ),
+            19 => among(name, [(b"if-unmodified-since", Known::IfUnmodifiedSince)]),
+            _ => None,
+        }
     }
 
     /// A second field of this name makes the request ambiguous.
@@ -85,7 +94,17 @@ impl Known {
     }
 }
 
-/// Whether the request line names a version, and so a head follows.
+/// Finds a name of `N` letters and dashes among some, in any case. At a length that is known, all bytes are compared at
+/// once.
+fn among<const N: usize, const COUNT: usize>(
+    name: &[u8],
+    known: [(&[u8; N], Known); COUNT],
+) -> Option<Known> {
+    // No other byte of a name becomes a letter or a dash by this.
+    let lower = <&[u8; N]>::try_from(name).ok()?.map(|byte| byte | 0x20);
+    known.into_iter().find(|(name, _)| **name == lower).map(|(_, known)| known)
+}
+
 #[derive(Default)]
 pub struct RequestHead {
     /// Everything from the request line to the blank line, and what was received behind it.
@@ -171,6 +190,21 @@ impl RequestHead {
         match self.line.target.of(&self.bytes) {
             [] => b"/",
             target => target,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_names_are_found_in_any_case() {
+        assert_eq!(Known::of(b"HOST"), Some(Known::Host));
+        assert_eq!(Known::of(b"If-None-Match"), Some(Known::IfNoneMatch));
+        assert_eq!(Known::of(b"x-forwarded-For"), Some(Known::XForwardedFor));
+        for other in [&b"Hosts"[..], b"Hos_", b"If_None_Match", b"Accept-Encodin!", b"", b"Via2"] {
+            assert_eq!(Known::of(other), None, "{other:?}");
         }
     }
 }

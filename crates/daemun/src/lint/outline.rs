@@ -102,6 +102,11 @@ impl<'o> Scope<'o> {
         self.outline.scopes().filter(is_here)
     }
 
+    /// All blocks of the configuration.
+    pub fn everywhere(self) -> impl Iterator<Item = Scope<'o>> {
+        self.outline.scopes()
+    }
+
     /// The server that it is, or is in.
     pub fn server(self) -> Option<Scope<'o>> {
         self.outwards().find(|scope| scope.name() == "server")

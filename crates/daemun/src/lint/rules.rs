@@ -1,24 +1,34 @@
 //! The rules, a line each. Those about the security of what is served come first.
 
 mod add_header_dropped;
+mod address_from_request;
 mod alias_slash;
 mod allow_without_deny;
+mod buffering_off;
 mod decoded_in_header;
 mod descriptor_limit;
 mod error_log_off;
 mod header_not_always;
+mod http_host_passed;
 mod if_in_location;
 mod location_shadowed;
 mod location_unreachable;
+mod name_resolved_once;
 mod no_default_server;
+mod php_file_unchecked;
+mod proxy_decoded_path;
+mod proxy_header_dropped;
+mod proxy_slash;
 mod real_ip_from_everyone;
 mod referers_none;
+mod resolver_missing;
 mod return_before_access;
 mod root_missing;
 mod runaway_pattern;
 mod server_name_conflict;
 mod status_exposed;
 mod unanchored_pattern;
+mod upgrade_headers;
 
 use super::Rule;
 
@@ -31,8 +41,13 @@ pub(super) static ALL: &[&Rule] = &[
     &unanchored_pattern::RULE,
     &referers_none::RULE,
     &status_exposed::RULE,
+    &address_from_request::RULE,
+    &php_file_unchecked::RULE,
+    &proxy_decoded_path::RULE,
+    &http_host_passed::RULE,
     &add_header_dropped::RULE,
     &header_not_always::RULE,
+    &proxy_header_dropped::RULE,
     // What does not do what it seems to.
     &if_in_location::RULE,
     &location_shadowed::RULE,
@@ -40,9 +55,14 @@ pub(super) static ALL: &[&Rule] = &[
     &no_default_server::RULE,
     &server_name_conflict::RULE,
     &root_missing::RULE,
+    &proxy_slash::RULE,
+    &upgrade_headers::RULE,
+    &name_resolved_once::RULE,
+    &resolver_missing::RULE,
     // What fails under load, or fills a disk.
     &runaway_pattern::RULE,
     &descriptor_limit::RULE,
+    &buffering_off::RULE,
     &error_log_off::RULE,
 ];
 
@@ -97,6 +117,50 @@ mod tests {
                     .replacen("listen 80;", "listen 80 default_server;", 1)
                     .replacen("listen [::]:80;", "listen [::]:80 default_server;", 1)
                     .leak(),
+            ),
+            (
+                "WordPress",
+                r"upstream php { server unix:/tmp/php-cgi.socket; server 127.0.0.1:9000; }
+                 server {
+                     server_name domain.tld; root /var/www/wordpress; index index.php;
+                     location = /favicon.ico { log_not_found off; access_log off; }
+                     location = /robots.txt { allow all; log_not_found off; access_log off; }
+                     location / { try_files $uri $uri/ /index.php?$args; }
+                     location ~ \.php$ {
+                         #NOTE: You should have 'cgi.fix_pathinfo = 0;' in php.ini
+                         fastcgi_intercept_errors on;
+                         fastcgi_pass php;
+                         fastcgi_param SCRIPT_FILENAME $document_root$fastcgi_script_name;
+                     }
+                     location ~* \.(js|css|png|jpg|jpeg|gif|ico)$ { expires max; log_not_found off; }
+                 }",
+            ),
+            (
+                "Django",
+                "upstream django { server unix:///path/to/mysite/mysite.sock; }
+                 server {
+                     listen 8000; server_name example.com; charset utf-8; client_max_body_size 75M;
+                     location /media { alias /path/to/mysite/media; }
+                     location /static { alias /path/to/mysite/static; }
+                     location / { uwsgi_pass django; uwsgi_param REQUEST_URI $request_uri; }
+                 }",
+            ),
+            (
+                "single-page application with an API",
+                "server {
+                     listen 80; server_name app.example; root /usr/share/nginx/html; index index.html;
+                     location / { try_files $uri $uri/ /index.html; }
+                     location /api/ {
+                         proxy_pass http://localhost:3000/;
+                         proxy_http_version 1.1;
+                         proxy_set_header Upgrade $http_upgrade;
+                         proxy_set_header Connection 'upgrade';
+                         proxy_set_header Host $host;
+                         proxy_set_header X-Real-IP $remote_addr;
+                         proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+                         proxy_set_header X-Forwarded-Proto $scheme;
+                     }
+                 }",
             ),
             (
                 "beginner's guide",

@@ -30,6 +30,8 @@ fn look_at(location: Scope<'_>) -> Option<Finding> {
         (false, false) if has_extension(&name) && has_extension(&alias.to_str_lossy()) => {
             return None;
         }
+        // What root would do, too.
+        (false, false) if folder.ends_with(name.as_bytes()) => return None,
         (false, true) => (
             format!("location \"{name}\" has no slash at its end, and its alias has one"),
             format!("{name}../secret.txt"),
@@ -69,6 +71,7 @@ mod tests {
         let good = server(
             "location /i/ { alias /data/images/; }
              location = /x { alias /data/x; }
+             location /media { alias /srv/site/media; }
              location /robots.txt { alias /data/robots.txt; }
              location ~ ^/u/(.*)$ { alias /data/$1; }",
         );
