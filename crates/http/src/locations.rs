@@ -6,7 +6,7 @@ use daemun_core::debug;
 use daemun_pattern::StepLimit;
 
 use crate::config::Location;
-use crate::core::routing::{self, Match};
+use crate::core::routing::Match;
 use crate::prefix_tree::PrefixTree;
 use crate::request::{Request, Text};
 use crate::trace::Event;
@@ -17,8 +17,8 @@ pub struct Locations {
     /// Sorted by name.
     names: Vec<Name>,
     tree: PrefixTree,
-    /// Some of the names redirect who leaves their slash out.
-    adds_slashes: bool,
+    /// Some location redirects to its name where that lacks its last slash.
+    has_folders: bool,
     patterns: Vec<Location>,
     named: HashMap<Vec<u8>, Location>,
 }
@@ -34,16 +34,7 @@ struct Name {
 enum Found {
     Exact(&'static Location),
     Prefix(&'static Location),
-    /// Its name is the URI and a slash.
-    LacksSlash(&'static Location),
     None,
-}
-
-/// Where a request goes.
-pub struct Place {
-    pub location: &'static Location,
-    /// The location's name has a slash at its end that the URI lacks: the client is sent there.
-    pub lacks_slash: bool,
 }
 
 impl Locations {
@@ -91,7 +82,7 @@ impl Locations {
     pub fn link(&mut self) {
         let names: Vec<&[u8]> = self.names.iter().map(|entry| entry.name.as_slice()).collect();
         self.tree = PrefixTree::of(&names);
-        self.adds_slashes = self.names.iter().any(|name| name.that_adds_slash().is_some());
+        self.has_folders = self.names.iter().any(|entry| entry.folder().is_some());
     }
 
     pub fn named(&self, name: &[u8]) -> Option<&Location> {
@@ -119,30 +110,29 @@ impl Locations {
                 _ => {}
             }
         });
-        if self.adds_slashes { self.find_with_slash(uri, found) } else { found }
+        match found {
+            Found::Exact(_) => found,
+            _ if self.has_folders => self.find_folder(uri).unwrap_or(found),
+            _ => found,
+        }
     }
 
-    /// A location whose name is the URI and a slash goes before those of shorter names.
-    fn find_with_slash(&'static self, uri: &[u8], found: Found) -> Found {
-        let is_whole = match &found {
-            Found::Prefix(location) => location.matching().is_some_and(|name| name.name() == uri),
-            Found::Exact(_) => true,
-            Found::LacksSlash(_) | Found::None => false,
-        };
-        if is_whole {
-            return found;
+    /// The location whose name is the URI and a slash, where it redirects there, and no other is named so exactly.
+    fn find_folder(&'static self, uri: &[u8]) -> Option<Found> {
+        if self.names.binary_search_by(|entry| entry.name.as_slice().cmp(uri)).is_ok() {
+            return None;
         }
-        let wanted = uri.iter().chain(b"/");
-        let at = self.names.binary_search_by(|entry| entry.name.iter().cmp(wanted.clone()));
-        let location = at.ok().and_then(|at| self.names[at].that_adds_slash());
-        location.map_or(found, Found::LacksSlash)
+        let folder = || uri.iter().chain(b"/");
+        let at = self.names.binary_search_by(|entry| entry.name.iter().cmp(folder())).ok()?;
+        self.names[at].folder().map(Found::Exact)
     }
 }
 
 impl Name {
-    fn that_adds_slash(&self) -> Option<&Location> {
-        let mut locations = self.exact.iter().chain(&self.prefix);
-        locations.find(|location| location.settings.of(&routing::SETTINGS).adds_slash.0)
+    fn folder(&self) -> Option<&Location> {
+        let ends_so = self.name.ends_with(b"/");
+        let mut both = self.exact.iter().chain(&self.prefix);
+        both.find(|location| ends_so && location.passes())
     }
 }
 
@@ -150,13 +140,15 @@ impl Name {
 ///
 /// As in nginx the patterns of the innermost matching prefix are tried first, then those around it, unless an
 /// exact match or a `^~` prefix settles it. An error is a pattern that ran into its step limit.
-pub fn find(request: &mut Request, outer: &'static Location) -> Result<Place, StepLimit> {
-    let found = search(request, outer)?.map(|found| found.place);
-    Ok(found.unwrap_or(Place { location: outer, lacks_slash: false }))
+pub fn find(
+    request: &mut Request,
+    outer: &'static Location,
+) -> Result<&'static Location, StepLimit> {
+    Ok(search(request, outer)?.map_or(outer, |found| found.location))
 }
 
 struct Settled {
-    place: Place,
+    location: &'static Location,
     /// No pattern further out may take over.
     is_final: bool,
 }
@@ -167,13 +159,7 @@ fn search(request: &mut Request, outer: &'static Location) -> Result<Option<Sett
     match outer.nested.find_name(&request.uri) {
         Found::Exact(location) => {
             request.trace(|_| Event::Named(location));
-            let place = Place { location, lacks_slash: false };
-            return Ok(Some(Settled { place, is_final: true }));
-        }
-        Found::LacksSlash(location) => {
-            request.trace(|_| Event::Named(location));
-            let place = Place { location, lacks_slash: true };
-            return Ok(Some(Settled { place, is_final: true }));
+            return Ok(Some(Settled { location, is_final: true }));
         }
         Found::Prefix(location) => {
             request.trace(|_| Event::Named(location));
@@ -183,7 +169,7 @@ fn search(request: &mut Request, outer: &'static Location) -> Result<Option<Sett
                 if inner.is_final {
                     return Ok(Some(inner));
                 }
-                best = Some(inner.place.location);
+                best = Some(inner.location);
             } else {
                 best = Some(location);
             }
@@ -191,11 +177,10 @@ fn search(request: &mut Request, outer: &'static Location) -> Result<Option<Sett
         Found::None => {}
     }
     if try_patterns && let Some(location) = match_pattern(request, &outer.nested)? {
-        let place = find(request, location)?;
-        return Ok(Some(Settled { place, is_final: true }));
+        let location = find(request, location)?;
+        return Ok(Some(Settled { location, is_final: true }));
     }
-    let place = |location| Place { location, lacks_slash: false };
-    Ok(best.map(|location| Settled { place: place(location), is_final: false }))
+    Ok(best.map(|location| Settled { location, is_final: false }))
 }
 
 fn match_pattern(

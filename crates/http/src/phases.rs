@@ -5,6 +5,7 @@ use daemun_core::{debug, log};
 use daemun_event::Deadline;
 
 use crate::body::Body;
+use crate::config::Location;
 use crate::core::client;
 use crate::core::error_page::{self, ErrorPage, Overwrite};
 use crate::core::post_action;
@@ -155,35 +156,34 @@ async fn from_new_location(request: &mut Request) -> Step {
 async fn from_location(request: &mut Request) -> Step {
     let server = request.server;
     request.location = &server.location;
-    let Ok(place) = locations::find(request, &server.location) else {
+    let Ok(found) = locations::find(request, &server.location) else {
         return Step::Status(Status::INTERNAL_SERVER_ERROR);
     };
-    let found = place.location;
     request.location = found.limited(request.head.method()).unwrap_or(found);
     request.trace(|_| Event::Located(found));
     let name = found.matching().map_or(&b""[..], Match::name);
     debug!(request.log(), Http, *request, "using configuration \"{}\"", Text(name));
+    if found.is_folder_at(&request.uri) {
+        return to_folder(request, found);
+    }
     if found.is_internal() && !request.internal {
         return Step::Status(Status::NOT_FOUND);
     }
     if let Some(status) = check_body_size(request) {
         return Step::Status(status);
     }
-    if place.lacks_slash {
-        return add_slash(request, name);
-    }
     in_location(request).await
 }
 
-/// Sends the client to the location whose name lacks nothing but its slash.
-fn add_slash(request: &mut Request, name: &[u8]) -> Step {
-    let mut location = Vec::with_capacity(name.len());
-    escape::path(name, &mut location);
+/// The location's name lacks its last slash: the whole name is redirected to.
+fn to_folder(request: &mut Request, found: &Location) -> Step {
+    let mut target = Vec::new();
+    escape::path(found.matching().map_or(b"/", Match::name), &mut target);
     if !request.args.is_empty() {
-        location.push(b'?');
-        location.extend_from_slice(&request.args);
+        target.push(b'?');
+        target.extend_from_slice(&request.args);
     }
-    request.response.location = Some(location.into());
+    request.response.location = Some(target.into());
     Step::Status(Status::MOVED_PERMANENTLY)
 }
 

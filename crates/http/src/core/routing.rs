@@ -50,8 +50,6 @@ settings! {
         /// The header of this location, or of the one around an `if`; `None` in other blocks.
         location: Own<Option<Arc<Match>>>,
         internal: Own<bool>,
-        /// Who leaves the slash at the end of the location's name out is redirected.
-        adds_slash: Own<bool>,
         satisfy: Satisfy = Satisfy::All,
         auth_delay: Duration = Duration::ZERO,
         merge_slashes: bool = true,
@@ -112,15 +110,6 @@ fn http(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Faul
 fn server(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {
     loader.enter(Contexts::SERVER, directive);
     Ok(())
-}
-
-/// Has clients that leave the slash at the end of the location's name out redirected, as whoever passes requests on
-/// wants it.
-pub fn add_slash(loader: &mut Loader<'_>) {
-    let is_location = loader.context() == Contexts::LOCATION;
-    let settings = loader.settings(&SETTINGS);
-    let name = settings.location.0.as_deref().map_or(&b""[..], Match::name);
-    settings.adds_slash = Own(is_location && name.ends_with(b"/"));
 }
 
 fn internal(loader: &mut Loader<'_>, _: &conf::Directive) -> Result<(), Fault> {

@@ -17,7 +17,7 @@ use daemun_core::log;
 use daemun_core::module::{Module, SettingsKey};
 use daemun_core::script::{Session, VariableId};
 use daemun_core::{directives, set, settings, values};
-use daemun_http::core::{mime, routing};
+use daemun_http::core::mime;
 use daemun_http::module::{Handler, HttpModule, Phase, PhaseHandler, Step};
 use daemun_http::request::{Request, Text};
 use daemun_http::status::Status;
@@ -61,6 +61,7 @@ pub static MODULE: HttpModule = HttpModule {
         applies: |settings| settings.of(&SETTINGS).pass.is_here(),
         handler: Handler::Later(|request| Box::pin(handle(request))),
     }],
+    passes: |settings| settings.of(&SETTINGS).pass.is_here(),
     ..HttpModule::EMPTY
 };
 
@@ -76,7 +77,6 @@ pub static COMMON: HttpModule = HttpModule {
 
 fn memcached_pass(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {
     let word = &directive.args[0];
-    routing::add_slash(loader);
     let pass = pass::read_group(loader, directive, "")?;
     let key = loader.variables.refer("memcached_key", word.span);
     let settings = loader.settings(&SETTINGS);

@@ -107,6 +107,10 @@ impl Protocol for FastCgi {
         *self.settings.common.pass_request_body
     }
 
+    fn streams_body(&self, _request: &Request) -> bool {
+        self.passes_body()
+    }
+
     fn longest_piece(&self) -> usize {
         fastcgi::MOST
     }

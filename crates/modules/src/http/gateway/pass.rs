@@ -7,7 +7,6 @@ use daemun_core::load::{Fault, Loader};
 use daemun_core::log;
 use daemun_core::script::Script;
 use daemun_core::setting::Inherit;
-use daemun_http::core::routing;
 use daemun_http::module::Step;
 use daemun_http::request::{Request, Text};
 use daemun_http::status::Status;
@@ -39,7 +38,6 @@ pub fn read(
     directive: &conf::Directive,
     scheme: &'static str,
 ) -> Result<Pass, Fault> {
-    routing::add_slash(loader);
     let script = loader.script(&directive.args[0])?;
     if script.as_literal().is_some() {
         return read_group(loader, directive, scheme);

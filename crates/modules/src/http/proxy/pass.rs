@@ -141,7 +141,6 @@ pub fn proxy_pass(loader: &mut Loader<'_>, directive: &conf::Directive) -> Resul
     if loader.settings(&super::SETTINGS).pass.is_here() {
         return Err("is duplicate".into());
     }
-    routing::add_slash(loader);
     let word = &directive.args[0];
     let script = loader.script(word)?;
     let pass = match script.as_literal() {
