@@ -69,7 +69,9 @@ pub async fn pass(request: &mut Request, call: Call) -> Step {
         };
     }
     if let Some(status) = intercepted(request, &exchange) {
-        exchange.finish(request, false);
+        // A response may be over with its head, as memcached's is that has no value.
+        let keeps = exchange.protocol.keeps_connection() && exchange.input.is_empty();
+        exchange.finish(request, keeps);
         return Step::Status(status);
     }
     if let Err(step) = headers::apply(request, exchange.settings, &*exchange.protocol) {
