@@ -138,8 +138,8 @@ fn every_method_reaches_every_server() {
 
 #[test]
 fn a_cookie_binds_a_client_to_its_server() {
-    let lines =
-        "server unix:{dir}/a route=a; server unix:{dir}/b; server unix:{dir}/c drain route=c;
+    let lines = "zone z 64k;
+        server unix:{dir}/a route=a; server unix:{dir}/b; server unix:{dir}/c drain route=c;
         sticky cookie srv expires=1h domain=$host path=/p httponly secure samesite=lax;";
     let server = Server::http(&group(lines));
     let cookie = |uri: &str, fields: &[&str]| {
@@ -223,6 +223,139 @@ fn requests_wait_in_the_queue_for_a_server() {
     assert_eq!(first.answer().text(), "1");
     answer(&mut Client::over(behind.accept().unwrap().0), "2");
     assert_eq!(waits.answer().text(), "2");
+}
+
+/// Two servers that are sick as long as a file of their name with `.sick` stands.
+fn checked(check: &str, blocks: &str) -> String {
+    let behind = |name: &str| {
+        format!(
+            "server {{
+                listen unix:{{dir}}/{name};
+                access_log {{dir}}/{name}.log;
+                default_type text/plain;
+                location / {{ access_log off; return 200 {name}; }}
+                location /health {{
+                    if (-f {{dir}}/{name}.sick) {{ return 500 sick; }}
+                    return 204;
+                }}
+                location /words {{
+                    if (-f {{dir}}/{name}.sick) {{ return 200 sick; }}
+                    return 200 well;
+                }}
+            }}\n"
+        )
+    };
+    format!(
+        "upstream u {{ zone z 64k; server unix:{{dir}}/a slow_start=1ms; server unix:{{dir}}/b; }}
+         {blocks} {}{}
+         server {{ listen 127.0.0.1:{{port}}; location / {{ proxy_pass http://u; {check} }} }}",
+        behind("a"),
+        behind("b")
+    )
+}
+
+fn seen(server: &Server) -> HashSet<String> {
+    (0..8).map(|_| text(server, "/")).collect()
+}
+
+fn set_of(names: &[&str]) -> HashSet<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+#[test]
+fn servers_that_are_unwell_get_no_requests() {
+    for (check, blocks) in [
+        ("health_check interval=20ms jitter=1ms uri=/health;", ""),
+        (
+            "health_check interval=20ms uri=/health keepalive_time=1m match=good;",
+            "match good { status 204; }",
+        ),
+        (
+            "health_check interval=20ms uri=/words match=good;",
+            "match good { status 200-299; header Content-Type = text/plain; body ~ well; }",
+        ),
+        (
+            "health_check interval=20ms uri=/health match=good;",
+            "map $upstream_status $good { 204 1; } match good { require $good; }",
+        ),
+    ] {
+        let server = Server::http(&checked(check, blocks));
+        assert_eq!(seen(&server), set_of(&["a", "b"]), "{check}");
+        server.folder().write("a.sick", "");
+        eventually("a is found out", || seen(&server) == set_of(&["b"]));
+        server.logs("peer is unhealthy while checking ");
+        std::fs::remove_file(server.folder().path("a.sick")).unwrap();
+        eventually("a is well again", || seen(&server) == set_of(&["a", "b"]));
+        server.logs("peer is healthy, health check ");
+    }
+}
+
+#[test]
+fn a_mandatory_check_comes_before_all_requests() {
+    let check = "health_check interval=20ms uri=/health mandatory fails=3 passes=2;";
+    let setup = Setup::new().file("a.sick", "").file("b.sick", "");
+    let server = setup.http(&checked(check, ""));
+    assert_eq!(server.get("/").status, 502);
+    std::fs::remove_file(server.folder().path("b.sick")).unwrap();
+    eventually("b is well", || text(&server, "/") == "b");
+    assert_eq!(seen(&server), set_of(&["b"]));
+}
+
+#[test]
+fn a_server_without_a_listener_fails_every_kind_of_check() {
+    for check in ["type=tcp", "mandatory persistent"] {
+        let configuration = format!(
+            "upstream u {{ zone z 64k; server unix:{{dir}}/none; server unix:{{dir}}/b; }}
+             server {{ listen unix:{{dir}}/b; location / {{ return 200 b; }} }}
+             server {{
+                 listen 127.0.0.1:{{port}};
+                 location / {{ proxy_pass http://u; health_check interval=20ms {check}; }}
+             }}"
+        );
+        let server = Server::http(&configuration);
+        server.logs(
+            "peer is unhealthy while connecting to upstream, health check \"\" of peer unix:",
+        );
+        let first = server.error_log().matches("upstream server temporarily disabled").count();
+        eventually("b answers", || server.get("/").status == 200);
+        assert_eq!(answers(&server, "/", 4), "bbbb");
+        assert!(first <= 1);
+    }
+}
+
+#[test]
+fn one_process_checks_for_all() {
+    let main =
+        "daemon off; worker_processes 4; pid {dir}/server.pid; error_log {dir}/error.log info;
+        events { {events} }
+        http { access_log off; client_body_temp_path {dir}/body; %% }";
+    let check = "health_check interval=1h uri=/health mandatory;";
+    let server = Server::start(&main.replace("%%", &checked(check, "")));
+    eventually("both are well", || seen(&server) == set_of(&["a", "b"]));
+    assert_eq!(server.folder().read("a.log").lines().count(), 1);
+    assert_eq!(server.folder().read("b.log").lines().count(), 1);
+}
+
+#[test]
+fn checks_need_a_group_in_shared_memory() {
+    let output = Setup::new().run(
+        "events { }
+http {
+    upstream u { server 127.0.0.1; }
+    match m { status 200; }
+    server { location / { proxy_pass http://u; health_check match=n; } }
+    server { location / { health_check; } }
+}
+",
+        &["-t"],
+    );
+    for part in [
+        "\"health_check\" requires upstream \"u\" to be in shared memory in ",
+        "unknown match \"n\" in ",
+        "\"health_check\" has no group of servers in this location in ",
+    ] {
+        assert!(output.stderr.contains(part), "{part:?} in:\n{}", output.stderr);
+    }
 }
 
 /// A name server that knows one name's addresses, which may change.

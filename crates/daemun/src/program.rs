@@ -20,7 +20,7 @@ use daemun_http::config::{self as http_config, HttpConfig, ServerHeader, Surroun
 use daemun_http::core::client::TempPath;
 use daemun_http::core::connection;
 use daemun_http::module::HttpModule;
-use daemun_modules::http::{MODULES as HTTP_MODULES, log as access_log};
+use daemun_modules::http::{MODULES as HTTP_MODULES, health_check, log as access_log};
 use daemun_process::{Cycle, Program, WorkerContext};
 
 use crate::cli::{Options, Places};
@@ -47,6 +47,7 @@ pub struct Configuration {
 impl Configuration {
     /// Makes the shared memory, with what is kept of the configuration before.
     fn take_over(&self, former: Option<&Configuration>) -> Result<(), String> {
+        health_check::announce(&self.http);
         self.zones.make(former.map(|former| &former.zones))?;
         self.http.upstreams.take_over(former.map(|former| &former.http.upstreams))
     }
@@ -162,6 +163,7 @@ impl Server {
             settings.events.debug_connections.clone(),
             diagnostics,
         );
+        health_check::verify(&http, diagnostics);
         let listen: Vec<_> = http.sockets.iter().map(|socket| socket.spec.clone()).collect();
         main_context::check_connections(&settings, listen.len(), diagnostics);
         if !self.options.test {

@@ -14,7 +14,7 @@ use daemun_http::config::HttpConfig;
 use daemun_http::core::{client, connection};
 use daemun_http::file_cache;
 use daemun_http::h1::Http;
-use daemun_modules::http::log as access_log;
+use daemun_modules::http::{health_check, log as access_log};
 use daemun_process::engines::{Crew, Engine, Limits, Local, Parts, Report, Runner, Threads};
 use daemun_process::serve::{Life, serve};
 use daemun_process::{Cycle, WorkerContext};
@@ -35,7 +35,9 @@ pub fn run(cycle: &Cycle<Configuration>, context: WorkerContext) -> i32 {
     };
     // A worker serves one generation for its whole life, so that requests may borrow from it freely.
     let config: &'static HttpConfig = Box::leak(Box::new(Arc::clone(&cycle.configuration.http)));
-    config.upstreams.maintain();
+    let me = daemun_upstream::identify();
+    config.upstreams.maintain(me);
+    health_check::maintain(config, me);
     let worker = Worker {
         cycle,
         context,

@@ -82,6 +82,11 @@ pub fn refused() -> io::Error {
 pub trait BodyStream {
     fn poll_next(&mut self, request: &mut Request, cx: &mut Context<'_>) -> NextChunk;
 
+    /// Whether the response may still come to nothing, so that its head waits for the first bytes.
+    fn may_be_refused(&self) -> bool {
+        false
+    }
+
     /// The client takes nothing at present: whoever can store what comes goes on, and is polled again for it.
     fn poll_ahead(&mut self, _request: &mut Request, _cx: &mut Context<'_>) {}
 }
@@ -124,6 +129,11 @@ impl Body {
     /// Takes the next piece, or waits for it.
     pub async fn next(&mut self, request: &mut Request) -> Option<io::Result<Chunk>> {
         std::future::poll_fn(|cx| self.poll_next(request, cx)).await
+    }
+
+    /// Whether the head has to wait for the first bytes.
+    pub fn may_be_refused(&self) -> bool {
+        matches!(self, Body::Stream(stream) if stream.may_be_refused())
     }
 
     /// Lets a body that is produced go on while the client takes nothing.

@@ -429,7 +429,7 @@ impl HttpConfig {
     }
 
     /// Every server as a location, and every location inside.
-    fn locations(&self) -> impl Iterator<Item = &Location> {
+    pub fn locations(&self) -> impl Iterator<Item = &Location> {
         let mut left: Vec<&Location> = self.servers.iter().map(|server| &server.location).collect();
         std::iter::from_fn(move || {
             let location = left.pop()?;

@@ -83,6 +83,18 @@ impl Definitions {
     }
 }
 
+impl Definitions {
+    /// What a name stands for, for a session that is no request: the name, and the function of one that the
+    /// configuration computes.
+    pub fn apart(&self, id: VariableId) -> (&str, Option<&Compute>) {
+        let (name, resolved) = &self.list[usize::from(id.0)];
+        match resolved {
+            Resolved::Computed { compute, .. } => (name, Some(compute)),
+            _ => (name, None),
+        }
+    }
+}
+
 /// One of the core's variables, with the member's name where it is one of a family.
 pub fn core_variable(name: &str) -> Option<(&'static Variable, &str)> {
     built_in(name, &[])

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crate::definition::{Better, Definition, Keepalive, LeastTime, Method, ServerSpec};
+use crate::health::CheckStart;
 use crate::members::Members;
 use crate::queue::Line;
 use crate::resolve;
@@ -61,9 +62,9 @@ impl Groups {
         Ok(())
     }
 
-    /// Begins what has to be done for the groups besides requests. In each worker, on the thread that lives as long as it.
-    pub fn maintain(&self) {
-        let me = i64::from(std::process::id()) << 32 | own_number();
+    /// Begins what has to be done for the groups besides requests. In each worker, on the thread that lives as long as
+    /// it, which is `me`.
+    pub fn maintain(&self, me: i64) {
         for group in self.0.iter().filter(|group| group.shared.get().is_some()) {
             for (line, server) in group.definition.servers.iter().enumerate() {
                 if server.resolve.is_some() {
@@ -91,6 +92,8 @@ pub struct Group {
     /// `None`: its connections are not kept, as nginx keeps none for groups without a block.
     pub keepalive: Option<Keepalive>,
     pub(crate) definition: Definition,
+    /// The checks of its peers' health.
+    pub(crate) checks: OnceLock<Vec<CheckStart>>,
     /// Its place in its zone, once the configuration is in force.
     pub(crate) shared: OnceLock<SharedGroup>,
     /// Tells it from the groups of other configurations.
@@ -121,6 +124,7 @@ impl Group {
             is_named: false,
             keepalive,
             definition,
+            checks: OnceLock::new(),
             shared: OnceLock::new(),
             serial,
         }
@@ -195,19 +199,21 @@ impl Group {
             let (group, definition) = (former.shared.get()?, &former.definition);
             Some(Former { group, definition, members: group.members(definition) })
         });
-        let shared =
-            SharedGroup::make(zone, &self.definition, former.as_ref()).map_err(|Full| {
-                format!("ngx_slab_alloc() failed: no memory in upstream zone \"{}\"", zone.name())
-            })?;
+        let checks = self.checks.get().map(Vec::as_slice).unwrap_or_default();
+        let shared = SharedGroup::make(zone, &self.definition, former.as_ref(), checks);
+        let shared = shared.map_err(|Full| {
+            format!("ngx_slab_alloc() failed: no memory in upstream zone \"{}\"", zone.name())
+        })?;
         let _ = self.shared.set(shared);
         Ok(())
     }
 }
 
-/// A number that each caller in the process gets once.
-fn own_number() -> i64 {
+/// A number that each process has for itself, and each caller in a process.
+pub fn identify() -> i64 {
     static NUMBERS: AtomicI64 = AtomicI64::new(0);
-    NUMBERS.fetch_add(1, Ordering::Relaxed) & 0xffff_ffff
+    let own = NUMBERS.fetch_add(1, Ordering::Relaxed) & 0xffff_ffff;
+    i64::from(std::process::id()) << 32 | own
 }
 
 /// What a thread has of a group.

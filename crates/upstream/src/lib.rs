@@ -3,6 +3,7 @@
 mod balance;
 mod definition;
 mod group;
+mod health;
 mod lease;
 mod members;
 mod queue;
@@ -19,7 +20,8 @@ pub use definition::{
     Availability, Better, Definition, Keepalive, KeepaliveSpec, LeastTime, Method, Queue, Resolve,
     ServerSpec, Until,
 };
-pub use group::{Group, GroupId, Groups};
+pub use group::{Group, GroupId, Groups, identify};
+pub use health::{CheckStart, Checked, MOST_CHECKS};
 pub use registry::{LookUp, define_group, describe_group, request_group, settle};
 pub use selection::{Attempt, NoPeer, Peer, Selection};
 pub use sticky::{Learn, Sticky, Tell};

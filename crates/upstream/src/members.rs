@@ -96,7 +96,9 @@ impl Members {
 impl Tier {
     pub fn new(members: Vec<Member>) -> Tier {
         let total_weight = members.iter().map(|member| member.weight).sum();
-        let tries = members.iter().filter(|member| member.state().down.get() == 0).count();
+        let is_up =
+            |member: &&Member| member.state().down.get() & (Down::CONFIGURED | Down::DRAINING) == 0;
+        let tries = members.iter().filter(is_up).count();
         Tier { members, total_weight, tries }
     }
 }
@@ -169,6 +171,14 @@ impl Member {
         match &self.state {
             State::Own(_) => true,
             State::Shared { zone, record, serial } => zone.at(*record).serial.get() == *serial,
+        }
+    }
+
+    /// Tells it from other peers of its zone; 0 where it is in none.
+    pub fn serial(&self) -> i64 {
+        match &self.state {
+            State::Own(_) => 0,
+            State::Shared { serial, .. } => *serial,
         }
     }
 

@@ -7,6 +7,7 @@ use daemun_core::listen::Address;
 use daemun_shm::{Handle, Locked, Number, Text, Zone, plain};
 
 use crate::definition::{Definition, Resolve, ServerSpec};
+use crate::health::{Beginning, CheckStart};
 use crate::lease::Lease;
 use crate::members::{Member, Members, Tier};
 use crate::state::PeerState;
@@ -65,6 +66,8 @@ plain! {
 pub(crate) struct SharedGroup {
     pub zone: Arc<Zone>,
     record: Handle<GroupRecord>,
+    /// How peers begin where their health is checked.
+    beginning: Beginning,
 }
 
 /// The zone has no room left.
@@ -77,20 +80,22 @@ impl SharedGroup {
         zone: &Arc<Zone>,
         definition: &Definition,
         former: Option<&Former<'_>>,
+        checks: &[CheckStart],
     ) -> Result<SharedGroup, Full> {
         let locked = zone.lock();
         let record: Handle<GroupRecord> = locked.allocate().ok_or(Full)?;
         let lines: Handle<LineRecord> =
             locked.allocate_slice(definition.servers.len()).ok_or(Full)?;
         zone.at(record).lines.set(lines.number());
-        let group = SharedGroup { zone: Arc::clone(zone), record };
+        let beginning = Beginning::of(checks);
+        let group = SharedGroup { zone: Arc::clone(zone), record, beginning };
         for (line, server) in definition.servers.iter().enumerate() {
             for (place, address) in server.addresses.iter().enumerate() {
                 let peer = group.prepare(&locked, line, server, definition.unit())?;
                 zone.at(peer).place.set(place as i64);
                 let known = former.and_then(|former| former.peer(&server.name, address));
                 if let Some(known) = known {
-                    zone.at(peer).state.take_over(known.state());
+                    group.take_over_peer(peer, known);
                 }
                 group.append(server.backup.into(), peer);
             }
@@ -100,6 +105,12 @@ impl SharedGroup {
         }
         drop(locked);
         Ok(group)
+    }
+
+    fn take_over_peer(&self, peer: Handle<PeerRecord>, known: &Member) {
+        let state = &self.zone.at(peer).state;
+        state.take_over(known.state());
+        self.beginning.go_on(state, known.state());
     }
 
     /// What the former configuration had looked up.
@@ -125,7 +136,7 @@ impl SharedGroup {
             };
             if rank < 2 {
                 let peer = self.prepare_found(locked, definition, line, &found)?;
-                self.zone.at(peer).state.take_over(member.state());
+                self.take_over_peer(peer, member);
                 self.append(rank, peer);
             }
         }
@@ -310,6 +321,7 @@ impl SharedGroup {
         peer.line.set(line as i64);
         peer.weight.set(i64::from(server.weight) * unit);
         peer.state.begin(server, unit);
+        self.beginning.begin(&peer.state);
         Ok(handle)
     }
 
@@ -433,7 +445,7 @@ mod tests {
             let (group, definition) = (former.shared.get().unwrap(), &former.definition);
             Former { group, definition, members: group.members(definition) }
         });
-        let shared = SharedGroup::make(zone, &definition, former.as_ref()).unwrap();
+        let shared = SharedGroup::make(zone, &definition, former.as_ref(), &[]).unwrap();
         let mut groups = Groups::default();
         let group = Group::explicit("test".to_owned(), definition);
         group.shared.set(shared).unwrap();

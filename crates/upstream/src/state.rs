@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use daemun_shm::{Number, plain};
 
 use crate::definition::{Availability, ServerSpec};
+use crate::health::MOST_CHECKS;
 
 plain! {
     /// A peer's numbers. Where they are shared, whoever changes them holds the zone's lock.
@@ -69,6 +70,16 @@ impl Down {
     pub const CONFIGURED: i64 = 1;
     /// `drain`: requests that are bound to it still come.
     pub const DRAINING: i64 = 1 << 1;
+
+    /// A health check failed.
+    pub fn unhealthy(check: usize) -> i64 {
+        1 << (2 + 2 * check.min(MOST_CHECKS))
+    }
+
+    /// A mandatory health check has not been passed yet.
+    pub fn checking(check: usize) -> i64 {
+        1 << (3 + 2 * check.min(MOST_CHECKS))
+    }
 }
 
 /// The time of day that balancers count in.

@@ -302,7 +302,9 @@ async fn send_rest(
         let chunk = match poll_fn(|cx| Poll::Ready(body.poll_next(request, cx))).await {
             Poll::Ready(chunk) => chunk,
             Poll::Pending => {
-                flush(request, &mut body, &mut pace, &mut gathered, false).await?;
+                if request.sent > 0 || !body.may_be_refused() {
+                    flush(request, &mut body, &mut pace, &mut gathered, false).await?;
+                }
                 body.next(request).await
             }
         };

@@ -144,10 +144,17 @@ impl Outgoing {
         request: &mut Request,
         protocol: &mut dyn Protocol,
     ) -> Result<(), Status> {
-        let data = request.take_arrived()?;
-        let Request { head, body, upstream, .. } = request;
+        let mut arrived = Vec::new();
+        while arrived.len() < PIECE {
+            let data = request.take_arrived()?;
+            if data.is_empty() {
+                break;
+            }
+            arrived.extend_from_slice(&request.head.bytes[data]);
+        }
+        let Request { body, upstream, .. } = request;
         let Some(record) = upstream else { return Ok(()) };
-        for piece in head.bytes[data].chunks(protocol.longest_piece().min(PIECE)) {
+        for piece in arrived.chunks(protocol.longest_piece().min(PIECE)) {
             protocol.open_piece(piece.len(), &mut record.request);
             record.request.extend_from_slice(piece);
             protocol.close_piece(piece.len(), &mut record.request);

@@ -23,6 +23,8 @@ pub struct Storage {
     file: Option<Arc<File>>,
     /// Bytes that were written to the file.
     written: u64,
+    /// There can be no file, which has been told.
+    has_no_file: bool,
 }
 
 impl Storage {
@@ -44,9 +46,9 @@ impl Storage {
             self.push(bytes);
             return Ok(());
         }
-        let file = match &self.file {
-            Some(file) => Arc::clone(file),
-            None => self.open(request, settings)?,
+        let Some(file) = self.open(request, settings) else {
+            self.push(bytes);
+            return Ok(());
         };
         file.write_all_at(&bytes, self.written)?;
         let (offset, length) = (self.written, bytes.len() as u64);
@@ -68,7 +70,8 @@ impl Storage {
 
     /// Whether more may be read ahead.
     pub fn has_room(&self, settings: &Settings) -> bool {
-        self.in_memory < settings.most_in_memory() || self.written < settings.most_in_file()
+        let has_file = !self.has_no_file && self.written < settings.most_in_file();
+        self.in_memory < settings.most_in_memory() || has_file
     }
 
     /// Everything that waits, for a body that is whole.
@@ -76,19 +79,28 @@ impl Storage {
         self.queue
     }
 
-    /// The file has no name any more: it is gone with its last user.
-    fn open(&mut self, request: &Request, settings: &Settings) -> io::Result<Arc<File>> {
+    /// The file, made for the first piece that goes there. It has no name any more: it is gone with its last user.
+    fn open(&mut self, request: &Request, settings: &Settings) -> Option<Arc<File>> {
+        if self.has_no_file || self.file.is_some() {
+            return self.file.clone();
+        }
         let built_in = &request.config.surroundings.upstream_temp_path;
         let folder = settings.temp_path.as_ref().unwrap_or(built_in);
-        let made = create_temporary(folder, false)?;
-        log!(
-            request.log(),
-            Warn,
-            *request,
-            "an upstream response is buffered to a temporary file {}",
-            made.path.display()
-        );
-        self.file = Some(Arc::clone(&made.file));
-        Ok(Arc::clone(&made.file))
+        let made = create_temporary(folder, false);
+        match made {
+            Ok(made) => {
+                let path = made.path.display();
+                let what = "an upstream response is buffered to a temporary file";
+                log!(request.log(), Warn, *request, "{} {}", what, path);
+                self.file = Some(Arc::clone(&made.file));
+            }
+            // The response is read no further ahead than memory allows.
+            Err(error) => {
+                self.has_no_file = true;
+                let folder = folder.folder.display();
+                log!(request.log(), Crit, *request, "open() in \"{}\" failed", folder; error);
+            }
+        }
+        self.file.clone()
     }
 }

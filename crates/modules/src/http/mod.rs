@@ -21,6 +21,7 @@ pub mod gunzip;
 pub mod gzip;
 pub mod gzip_static;
 pub mod headers;
+pub mod health_check;
 pub mod image_filter;
 pub mod index;
 pub mod log;
@@ -68,6 +69,7 @@ pub static MODULES: &[&HttpModule] = &[
     &upstream::KEEPALIVE,
     &upstream::ZONE,
     &sticky::MODULE,
+    &health_check::MODULE,
     // Whoever looks at the client's address comes after what finds it.
     &realip::MODULE,
     &map::MODULE,

@@ -222,6 +222,11 @@ impl Ssi {
 }
 
 impl BodyStream for Ssi {
+    /// What an included response says may end this one.
+    fn may_be_refused(&self) -> bool {
+        true
+    }
+
     fn poll_next(&mut self, request: &mut Request, cx: &mut Context<'_>) -> NextChunk {
         loop {
             if let Err(error) = self.read_ahead(request, cx) {

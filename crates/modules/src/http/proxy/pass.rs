@@ -70,6 +70,16 @@ impl Pass {
     }
 }
 
+impl Pass {
+    /// The group that all requests go to.
+    pub fn group(&self) -> Option<GroupId> {
+        match self {
+            Pass::Fixed(fixed) => Some(fixed.group),
+            Pass::Computed(_) => None,
+        }
+    }
+}
+
 impl Fixed {
     pub fn has_uri(&self) -> bool {
         !self.place.uri.is_empty()

@@ -1,0 +1,278 @@
+//! `health_check`: the servers of a group are asked from time to time how they are, and those that are unwell get no
+//! requests. One process does it for all.
+//!
+//! ```nginx
+//! upstream checked {
+//!     zone checked 64k;
+//!     server 127.0.0.1:8081 slow_start=30s;
+//!     server 127.0.0.1:8082;
+//! }
+//! match welcome {
+//!     status 200-399;
+//!     header Content-Type = text/html;
+//!     body !~ "maintenance mode";
+//! }
+//! server {
+//!     location / {
+//!         proxy_pass http://checked;
+//!         health_check interval=10s jitter=1s fails=3 passes=2 uri=/health match=welcome;
+//!     }
+//! }
+//! ```
+
+mod probe;
+mod tests_of_match;
+mod watch;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use daemun_conf as conf;
+use daemun_conf::{Diagnostics, Span, units};
+use daemun_core::load::{Fault, Loader};
+use daemun_core::module::{Module, SettingsKey};
+use daemun_core::setting::Own;
+use daemun_core::{directives, settings};
+use daemun_http::config::{HttpConfig, Location};
+use daemun_http::module::HttpModule;
+use daemun_upstream::{CheckStart, Group, MOST_CHECKS};
+
+use super::proxy;
+use tests_of_match::Tests;
+
+settings! {
+    pub struct Settings {
+        /// Of a location.
+        checks: Own<Vec<Arc<Spec>>>,
+        /// Of the `http` block.
+        tests: Own<Vec<Arc<Tests>>>,
+    }
+}
+
+pub static SETTINGS: SettingsKey<Settings> = SettingsKey::new();
+
+pub static MODULE: HttpModule = HttpModule {
+    base: Module {
+        name: "http_upstream_hc_module",
+        settings: Some(&SETTINGS),
+        directives: directives! {
+            "health_check" in LOCATION, Between(0, 12), "", Action::Set(health_check),
+                "Asks the servers of the location's group from time to time how they are.";
+            "match" in HTTP, Block(1, 1), "", Action::Set(match_block),
+                "Names what a response has to be like for a health check to be passed.";
+        },
+    },
+    ..HttpModule::EMPTY
+};
+
+/// A `health_check` directive.
+pub struct Spec {
+    interval: Duration,
+    jitter: Duration,
+    fails: u32,
+    passes: u32,
+    uri: Vec<u8>,
+    start: CheckStart,
+    /// `match=`.
+    tests: Option<String>,
+    port: Option<u16>,
+    /// `type=tcp`: a connection is all that is asked for.
+    is_tcp: bool,
+    keepalive_time: Option<Duration>,
+    span: Span,
+}
+
+/// Complains about checks whose group or tests are not there.
+pub fn verify(config: &HttpConfig, diagnostics: &mut Diagnostics) {
+    let tests = &config.settings.of(&SETTINGS).tests.0;
+    for (location, spec) in all(config) {
+        let group = group_of(config, location);
+        let complaint = match group {
+            None => Some("\"health_check\" has no group of servers in this location".to_owned()),
+            Some(group) if !group.has_zone() => Some(format!(
+                "\"health_check\" requires upstream \"{}\" to be in shared memory",
+                group.name
+            )),
+            Some(_) => None,
+        };
+        if let Some(complaint) = complaint {
+            diagnostics.emerg(complaint, spec.span);
+        }
+        if let Some(name) = &spec.tests
+            && !tests.iter().any(|tests| tests.name == *name)
+        {
+            diagnostics.emerg(format!("unknown match \"{name}\""), spec.span);
+        }
+    }
+}
+
+/// Tells each group about its checks, before its peers are put into shared memory.
+pub fn announce(config: &HttpConfig) {
+    for group in config.upstreams.iter() {
+        let checks = of_group(config, group).map(|(_, spec)| spec.start);
+        group.announce_checks(checks.take(MOST_CHECKS).collect());
+    }
+}
+
+/// Begins all checks. In each worker, on the thread that lives as long as it, which is `me`.
+pub fn maintain(config: &'static HttpConfig, me: i64) {
+    let tests = &config.settings.of(&SETTINGS).tests.0;
+    for group in config.upstreams.iter() {
+        for (index, (location, spec)) in of_group(config, group).take(MOST_CHECKS).enumerate() {
+            let named = |name: &String| tests.iter().find(|tests| tests.name == *name).cloned();
+            let common = &location.settings.of(&proxy::SETTINGS).common;
+            let check = watch::Check {
+                index,
+                group: Arc::clone(group),
+                spec: Arc::clone(spec),
+                tests: spec.tests.as_ref().and_then(named),
+                config,
+                log: location.log(false).clone(),
+                connect_timeout: *common.connect_timeout,
+                read_timeout: *common.read_timeout,
+            };
+            daemun_event::spawn(watch::run(check, me));
+        }
+    }
+}
+
+fn all(config: &HttpConfig) -> impl Iterator<Item = (&Location, &Arc<Spec>)> {
+    config.locations().flat_map(|location| {
+        let checks = location.settings.of(&SETTINGS).checks.0.iter();
+        checks.map(move |spec| (location, spec))
+    })
+}
+
+fn of_group<'c>(
+    config: &'c HttpConfig,
+    group: &'c Arc<Group>,
+) -> impl Iterator<Item = (&'c Location, &'c Arc<Spec>)> {
+    all(config).filter(move |(location, _)| {
+        group_of(config, location).is_some_and(|its| Arc::ptr_eq(its, group))
+    })
+}
+
+/// Whom the location passes its requests to.
+fn group_of<'c>(config: &'c HttpConfig, location: &Location) -> Option<&'c Arc<Group>> {
+    let id = location.settings.of(&proxy::SETTINGS).group()?;
+    Some(config.upstreams.of(id))
+}
+
+fn health_check(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {
+    let mut spec = Spec {
+        interval: Duration::from_secs(5),
+        jitter: Duration::ZERO,
+        fails: 1,
+        passes: 1,
+        uri: b"/".to_vec(),
+        start: CheckStart::default(),
+        tests: None,
+        port: None,
+        is_tcp: false,
+        keepalive_time: None,
+        span: directive.name.span,
+    };
+    for word in &directive.args {
+        let invalid = || Fault::from(format!("invalid parameter \"{word}\"")).at(word.span);
+        read(&mut spec, word).ok_or_else(invalid)?;
+    }
+    if spec.is_tcp && (spec.tests.is_some() || spec.uri != b"/") {
+        return Err("\"type=tcp\" allows neither \"uri\" nor \"match\"".into());
+    }
+    loader.settings(&SETTINGS).checks.0.push(Arc::new(spec));
+    Ok(())
+}
+
+/// `None`: it is no parameter.
+fn read(spec: &mut Spec, word: &conf::Word) -> Option<()> {
+    let text = &*word.text;
+    let Some(equals) = text.iter().position(|byte| *byte == b'=') else {
+        match text {
+            b"mandatory" => spec.start.mandatory = true,
+            b"persistent" if spec.start.mandatory => spec.start.persistent = true,
+            _ => return None,
+        }
+        return Some(());
+    };
+    let value = &text[equals + 1..];
+    let time = || units::milliseconds(value).map(Duration::from_millis);
+    let number = || {
+        let number = units::integer(value).and_then(|number| u32::try_from(number).ok());
+        number.filter(|number| *number > 0)
+    };
+    match &text[..equals] {
+        b"interval" => spec.interval = time().filter(|time| !time.is_zero())?,
+        b"jitter" => spec.jitter = time()?,
+        b"fails" => spec.fails = number()?,
+        b"passes" => spec.passes = number()?,
+        b"uri" if value.starts_with(b"/") => spec.uri = value.to_vec(),
+        b"match" if !value.is_empty() => {
+            spec.tests = Some(String::from_utf8_lossy(value).into_owned());
+        }
+        b"port" => spec.port = Some(u16::try_from(number()?).ok()?),
+        b"type" => match value {
+            b"tcp" => spec.is_tcp = true,
+            b"http" => spec.is_tcp = false,
+            _ => return None,
+        },
+        b"keepalive_time" => spec.keepalive_time = Some(time()?),
+        _ => return None,
+    }
+    Some(())
+}
+
+fn match_block(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {
+    let tests = Tests::read(loader, directive)?;
+    let all = &mut loader.settings(&SETTINGS).tests.0;
+    if all.iter().any(|other| other.name == tests.name) {
+        return Err(format!("duplicate match \"{}\"", tests.name).into());
+    }
+    all.push(Arc::new(tests));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::http::upstream::tests::load;
+
+    #[test]
+    fn checks_and_tests_are_read() {
+        for text in [
+            "server { location / { health_check; } }",
+            "server { location / { health_check interval=1s jitter=10ms fails=2 passes=3 port=81; } }",
+            "server { location / { health_check mandatory persistent uri=/a match=m; } }",
+            "server { location / { health_check type=tcp keepalive_time=1m; } }",
+            "match m { status 200 301-303; header A; header ! B; header C = d; header E !~ f; body ~ g; }",
+            "map $upstream_status $ok { 204 1; } match m { require $ok; status ! 500; }",
+        ] {
+            assert_eq!(load(text), Vec::<String>::new(), "{text}");
+        }
+    }
+
+    #[test]
+    fn mistakes_are_told() {
+        for (text, sentence) in [
+            ("health_check interval=0;", "invalid parameter \"interval=0\""),
+            ("health_check fails=0;", "invalid parameter \"fails=0\""),
+            ("health_check persistent;", "invalid parameter \"persistent\""),
+            ("health_check port=65536;", "invalid parameter \"port=65536\""),
+            ("health_check uri=a;", "invalid parameter \"uri=a\""),
+            ("health_check type=smtp;", "invalid parameter \"type=smtp\""),
+        ] {
+            let text = format!("server {{ location / {{ {text} }} }}");
+            assert_eq!(load(&text), [sentence], "{text}");
+        }
+        for (text, sentence) in [
+            ("status;", "invalid number of arguments in \"status\""),
+            ("status 2000;", "invalid status \"2000\""),
+            ("status 300-200;", "invalid status \"300-200\""),
+            ("header A ? b;", "invalid operator \"?\""),
+            ("body = a;", "invalid operator \"=\""),
+            ("require a;", "invalid variable name \"a\""),
+            ("nonsense a;", "unknown directive \"nonsense\""),
+        ] {
+            assert_eq!(load(&format!("match m {{ {text} }}")), [sentence], "{text}");
+        }
+        assert_eq!(load("match m { } match m { }"), ["duplicate match \"m\""]);
+    }
+}
