@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use daemun_tests::{PATIENCE, Server, Setup};
 
@@ -185,7 +185,9 @@ fn check(server: &Server) {
     assert_eq!(server.get("/short/long").status, 502);
     server.logs("upstream sent too big header while reading response header from upstream");
 
+    let before = Instant::now();
     assert_eq!(server.get("/much").body.len(), 1 << 20);
+    assert!(before.elapsed() > Duration::from_millis(500), "{:?}", before.elapsed());
 
     // what comes late is not waited for, and what came before it is there at once
     assert_eq!(server.get("/patient/trickle").text(), "first second");

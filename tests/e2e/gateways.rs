@@ -166,15 +166,15 @@ fn php_is_kept_connected() {
     let setup = with_conf(Setup::new());
     let _php = Backend::php(&setup.folder, 1);
     let server = setup.http(
-        r"log_format connects $upstream_connect_time;
-        upstream php { server unix:{dir}/php.sock; keepalive 4; }
+        r"upstream php { server unix:{dir}/php.sock; keepalive 4; }
         server {
             listen 127.0.0.1:{port};
             root {dir};
-            access_log {dir}/access.log connects;
             location / {
                 include conf/fastcgi.conf;
                 fastcgi_index app.php;
+                fastcgi_split_path_info ^(.+[.]php)(/.*)$;
+                fastcgi_param PATH_INFO $fastcgi_path_info;
                 fastcgi_keep_conn on;
                 fastcgi_pass php;
             }
@@ -186,6 +186,9 @@ fn php_is_kept_connected() {
     }
     let answer = post(&server, "/app.php", "", &noise(100_000));
     assert_eq!(answer.status, 200);
+    let sockets = || server.get("/app.php/sockets").text().to_owned();
+    assert!(sockets().contains("socket:["), "{}", sockets());
+    assert_eq!(sockets(), sockets());
 }
 
 #[test]
