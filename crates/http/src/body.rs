@@ -82,8 +82,8 @@ pub fn refused() -> io::Error {
 pub trait BodyStream {
     fn poll_next(&mut self, request: &mut Request, cx: &mut Context<'_>) -> NextChunk;
 
-    /// Whether the response may still come to nothing, so that its head waits for the first bytes.
-    fn may_be_refused(&self) -> bool {
+    /// Whether the head waits for the first bytes, since they are short of coming, or may not come at all.
+    fn holds_head(&self) -> bool {
         false
     }
 
@@ -132,8 +132,8 @@ impl Body {
     }
 
     /// Whether the head has to wait for the first bytes.
-    pub fn may_be_refused(&self) -> bool {
-        matches!(self, Body::Stream(stream) if stream.may_be_refused())
+    pub fn holds_head(&self) -> bool {
+        matches!(self, Body::Stream(stream) if stream.holds_head())
     }
 
     /// Lets a body that is produced go on while the client takes nothing.

@@ -95,6 +95,7 @@ pub struct Server {
     pub location: Location,
     server_rewrite: Vec<Handler>,
     post_read: Vec<Handler>,
+    takes_connect: bool,
 }
 
 /// A location, with the handlers that its settings call for.
@@ -184,7 +185,8 @@ impl Builder<'_> {
         let location = self.location(block, None);
         let server_rewrite = self.handlers(&location.settings, Phase::ServerRewrite);
         let post_read = self.handlers(&location.settings, Phase::PostRead);
-        Server { location, server_rewrite, post_read }
+        let takes_connect = location.takes_connect();
+        Server { location, server_rewrite, post_read, takes_connect }
     }
 
     /// `dedicated` is the handler that the location around an `if` is dedicated to.
@@ -512,6 +514,11 @@ impl Server {
         self.location.log(false)
     }
 
+    /// Some location takes requests to connect to other servers.
+    pub fn takes_connect(&self) -> bool {
+        self.takes_connect
+    }
+
     pub fn post_read(&self) -> &[Handler] {
         &self.post_read
     }
@@ -563,6 +570,11 @@ impl Location {
             _ => return false,
         };
         name.strip_suffix(b"/") == Some(uri)
+    }
+
+    fn takes_connect(&self) -> bool {
+        let mut inner = self.nested.iter().chain(&self.conditional);
+        self.settings.of(&routing::SETTINGS).takes_connect.0 || inner.any(Location::takes_connect)
     }
 
     /// Requests are passed to another server.

@@ -302,7 +302,7 @@ async fn send_rest(
         let chunk = match poll_fn(|cx| Poll::Ready(body.poll_next(request, cx))).await {
             Poll::Ready(chunk) => chunk,
             Poll::Pending => {
-                if request.sent > 0 || !body.may_be_refused() {
+                if request.sent > 0 || !body.holds_head() {
                     flush(request, &mut body, &mut pace, &mut gathered, false).await?;
                 }
                 body.next(request).await

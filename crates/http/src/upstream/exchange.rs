@@ -264,6 +264,11 @@ impl Exchange {
                 request.doing = "reading response header from upstream";
                 deadline = Deadline::after(*self.settings.read_timeout);
             }
+            if is_sent && self.protocol.answers_at_once() {
+                reading.buffer = Some(Buffer::with_capacity(0));
+                self.parse_head(request, &mut reading).await?;
+                return Ok(());
+            }
             match self.read_head(request, &mut reading).await? {
                 Progress::Done => return Ok(()),
                 Progress::Some => deadline = Deadline::after(*self.settings.read_timeout),

@@ -113,6 +113,10 @@ impl BodyStream for Incoming {
             return Poll::Pending;
         }
         loop {
+            if self.gathers() && self.storage.in_memory() < self.exchange.settings.buffers.1 {
+                ready!(self.poll_receive(request, cx));
+                continue;
+            }
             if let Some(chunk) = self.storage.pop() {
                 self.in_a_row += chunk.len() as usize;
                 return Poll::Ready(Some(Ok(chunk)));
@@ -123,6 +127,10 @@ impl BodyStream for Incoming {
                 State::Broken => return Poll::Ready(Some(Err(body::told()))),
             }
         }
+    }
+
+    fn holds_head(&self) -> bool {
+        self.gathers()
     }
 
     fn poll_ahead(&mut self, request: &mut Request, cx: &mut Context<'_>) {
@@ -137,6 +145,11 @@ impl BodyStream for Incoming {
 }
 
 impl Incoming {
+    /// Whether a buffer has to be full, or the response whole, before anything is sent (`proxy_flush_idle off`).
+    fn gathers(&self) -> bool {
+        self.is_buffered && self.state == State::Open && !*self.exchange.settings.flush_idle
+    }
+
     /// Receives once, and decodes it. Whatever goes wrong is told, and shows in the state.
     fn poll_receive(&mut self, request: &mut Request, cx: &mut Context<'_>) -> Poll<()> {
         request.doing = "reading upstream";

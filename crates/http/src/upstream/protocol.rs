@@ -42,6 +42,11 @@ pub trait Protocol {
     /// Forgets what was read: another peer is asked.
     fn begin_again(&mut self);
 
+    /// The response is there once the request is sent: nothing is waited for.
+    fn answers_at_once(&self) -> bool {
+        false
+    }
+
     /// Reads the response's head from all that has come of it; what was `consumed` does not come again.
     fn read_head(
         &mut self,

@@ -60,6 +60,11 @@ impl Storage {
         Ok(())
     }
 
+    /// Bytes that wait in memory.
+    pub fn in_memory(&self) -> usize {
+        self.in_memory
+    }
+
     pub fn pop(&mut self) -> Option<Chunk> {
         let chunk = self.queue.pop_front()?;
         if let Chunk::Bytes(bytes) = &chunk {

@@ -223,7 +223,7 @@ impl Ssi {
 
 impl BodyStream for Ssi {
     /// What an included response says may end this one.
-    fn may_be_refused(&self) -> bool {
+    fn holds_head(&self) -> bool {
         true
     }
 
