@@ -7,6 +7,7 @@ use daemun_core::listen::Address;
 use daemun_core::log;
 use daemun_upstream::{Group, GroupId, ServerSpec, Url};
 
+use crate::config::HttpConfig;
 use crate::core::resolving;
 use crate::request::Request;
 use crate::status::Status;
@@ -15,6 +16,19 @@ use crate::status::Status;
 pub enum Target {
     Group(GroupId),
     Address(Url),
+}
+
+impl Target {
+    /// As the configuration, or the request, says it.
+    pub fn name(&self, config: &HttpConfig) -> String {
+        match self {
+            Target::Group(id) => config.upstreams.of(*id).name.clone(),
+            Target::Address(url) => match url.port {
+                Some(port) => format!("{}:{port}", url.host),
+                None => url.host.clone(),
+            },
+        }
+    }
 }
 
 /// The group; names are looked up by the location's resolver.
