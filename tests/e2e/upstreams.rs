@@ -358,6 +358,23 @@ http {
     }
 }
 
+#[test]
+fn servers_may_stand_in_a_file_of_their_own() {
+    let setup = Setup::new().file("broken.conf", "server 127.0.0.1 weight=0;");
+    let mut server = setup.http(&group("zone z 64k; state {dir}/servers.conf;"));
+    server.expect("in state file");
+    assert_eq!(server.get("/").status, 502, "there is no file yet");
+    let lines = "server unix:{dir}/a weight=2;\nserver unix:{dir}/b;\n";
+    server.folder().write("servers.conf", server.filled(lines));
+    assert_eq!(server.run(&["-s", "reload"]).code, Some(0));
+    assert_eq!(answers(&server, "/", 6), "abaaba");
+
+    server.configure_http(&group("zone z 64k; state {dir}/broken.conf;"));
+    let output = server.run(&["-t"]);
+    let sentence = "invalid server \"127.0.0.1\" in state file ";
+    assert!(output.stderr.contains(sentence), "{}", output.stderr);
+}
+
 /// A name server that knows one name's addresses, which may change.
 struct NameServer {
     port: u16,
