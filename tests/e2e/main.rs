@@ -2,6 +2,7 @@
 
 mod access;
 mod auth;
+mod backend;
 mod bodies;
 mod compression;
 mod configuration;
@@ -26,6 +27,8 @@ mod parity;
 mod processes;
 mod proxy;
 mod proxy_protocol;
+mod proxy_requests;
+mod proxy_responses;
 mod ranges;
 mod real_ip;
 mod redirects;

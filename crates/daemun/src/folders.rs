@@ -13,9 +13,12 @@ use daemun_http::config::HttpConfig;
 /// Makes every folder that is missing. The error is nginx's sentence. Where the built-in folder can't be made, which
 /// is so for a user without rights to the system's, large request bodies will find none.
 pub fn make(http: &HttpConfig, settings: &ProcessSettings) -> Result<(), String> {
-    let built_in = &http.surroundings.body_temp_path.folder;
-    if let Err(error) = make_one(built_in, settings) {
-        log!(Log::current(), Info, (), "mkdir() \"{}\" failed", built_in.display(); error);
+    let surroundings = &http.surroundings;
+    for built_in in [&surroundings.body_temp_path, &surroundings.upstream_temp_path] {
+        let folder = &built_in.folder;
+        if let Err(error) = make_one(folder, settings) {
+            log!(Log::current(), Info, (), "mkdir() \"{}\" failed", folder.display(); error);
+        }
     }
     for folder in http.temporary_folders() {
         make_one(folder, settings)

@@ -240,6 +240,10 @@ impl Server {
                 folder: paths.in_prefix(self.identity.temporary).join("body"),
                 levels: Vec::new(),
             },
+            upstream_temp_path: TempPath {
+                folder: paths.in_prefix(self.identity.temporary).join("upstream"),
+                levels: Vec::new(),
+            },
             debugged,
             thread_pools,
         }

@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 
 use crate::request::Request;
+use crate::upstream::Relay;
 
 /// Part of an open file.
 #[derive(Clone, Debug)]
@@ -69,12 +70,25 @@ pub fn told() -> io::Error {
     io::ErrorKind::ResourceBusy.into()
 }
 
+/// A body can't be made, which has been logged: what there is of the response is not sent.
+pub fn refused() -> io::Error {
+    io::ErrorKind::InvalidData.into()
+}
+
 /// A body that is produced while it is sent: by a handler, or by a filter from the body that it wraps.
 ///
 /// It stays on its thread, and it is given the request that it answers each time, so that it may evaluate variables
 /// and begin subrequests.
 pub trait BodyStream {
     fn poll_next(&mut self, request: &mut Request, cx: &mut Context<'_>) -> NextChunk;
+
+    /// Whether the head waits for the first bytes, since they are short of coming, or may not come at all.
+    fn holds_head(&self) -> bool {
+        false
+    }
+
+    /// The client takes nothing at present: whoever can store what comes goes on, and is polled again for it.
+    fn poll_ahead(&mut self, _request: &mut Request, _cx: &mut Context<'_>) {}
 }
 
 /// The body of a response.
@@ -85,6 +99,8 @@ pub enum Body {
     One(Chunk),
     Many(VecDeque<Chunk>),
     Stream(Box<dyn BodyStream>),
+    /// Behind the head the client speaks to an upstream, in a protocol of theirs.
+    Relay(Box<Relay>),
 }
 
 impl Body {
@@ -102,7 +118,7 @@ impl Body {
             Body::Empty => Some(0),
             Body::One(chunk) => Some(chunk.len()),
             Body::Many(chunks) => Some(chunks.iter().map(Chunk::len).sum()),
-            Body::Stream(_) => None,
+            Body::Stream(_) | Body::Relay(_) => None,
         }
     }
 
@@ -115,10 +131,23 @@ impl Body {
         std::future::poll_fn(|cx| self.poll_next(request, cx)).await
     }
 
+    /// Whether the head has to wait for the first bytes.
+    pub fn holds_head(&self) -> bool {
+        matches!(self, Body::Stream(stream) if stream.holds_head())
+    }
+
+    /// Lets a body that is produced go on while the client takes nothing.
+    pub fn poll_ahead(&mut self, request: &mut Request, cx: &mut Context<'_>) {
+        if let Body::Stream(stream) = self {
+            stream.poll_ahead(request, cx);
+        }
+    }
+
     pub fn poll_next(&mut self, request: &mut Request, cx: &mut Context<'_>) -> NextChunk {
         match self {
             Body::Stream(stream) => stream.poll_next(request, cx),
             Body::Many(chunks) => Poll::Ready(chunks.pop_front().map(Ok)),
+            Body::Relay(_) => Poll::Ready(None),
             Body::One(_) | Body::Empty => Poll::Ready(match std::mem::take(self) {
                 Body::One(chunk) => Some(Ok(chunk)),
                 _ => None,

@@ -18,7 +18,7 @@ use daemun_proto::http1::Method;
 use daemun_upstream::Groups;
 
 use crate::core::aio;
-use crate::core::client::{self, TempPath};
+use crate::core::client::TempPath;
 use crate::core::files::{self, Root};
 use crate::core::limit_except;
 use crate::core::listen::{self, Listen};
@@ -52,6 +52,8 @@ pub struct Surroundings {
     pub server_header: ServerHeader,
     /// Where request bodies go that have no `client_body_temp_path`.
     pub body_temp_path: TempPath,
+    /// Where responses wait that have no `proxy_temp_path` or its like.
+    pub upstream_temp_path: TempPath,
     /// `debug_connection`: the clients whose debug lines are written.
     pub debugged: Vec<Cidr>,
     /// Those that `aio` may name.
@@ -93,6 +95,7 @@ pub struct Server {
     pub location: Location,
     server_rewrite: Vec<Handler>,
     post_read: Vec<Handler>,
+    takes_connect: bool,
 }
 
 /// A location, with the handlers that its settings call for.
@@ -106,6 +109,7 @@ pub struct Location {
     /// The `if` blocks inside, in the file's order.
     pub conditional: Vec<Location>,
     limit_except: Option<Box<(Vec<Method>, Location)>>,
+    passes: bool,
     log: Log,
     /// The log of debugged connections, where there may be any.
     debug_log: Option<Log>,
@@ -181,7 +185,8 @@ impl Builder<'_> {
         let location = self.location(block, None);
         let server_rewrite = self.handlers(&location.settings, Phase::ServerRewrite);
         let post_read = self.handlers(&location.settings, Phase::PostRead);
-        Server { location, server_rewrite, post_read }
+        let takes_connect = location.takes_connect();
+        Server { location, server_rewrite, post_read, takes_connect }
     }
 
     /// `dedicated` is the handler that the location around an `if` is dedicated to.
@@ -192,6 +197,7 @@ impl Builder<'_> {
         aio::settle(&mut settings);
         let dedicated = self.handlers(&settings, Phase::Dedicated).last().copied().or(dedicated);
         let log = Log::clone(&settings.of(&error_log::SETTINGS).log);
+        let passes = self.modules.iter().any(|module| (module.passes)(&settings));
         let mut location = Location {
             span,
             handlers: Handlers {
@@ -212,6 +218,7 @@ impl Builder<'_> {
             nested: Locations::default(),
             conditional: Vec::new(),
             limit_except: None,
+            passes,
         };
         for child in block.children {
             self.inner_block(&mut location, child, dedicated);
@@ -409,14 +416,15 @@ impl HttpConfig {
         }
     }
 
-    /// The folders that `client_body_temp_path` names, in any block.
+    /// The folders that `client_body_temp_path`, `proxy_temp_path` and their like name, in any block.
     pub fn temporary_folders(&self) -> Vec<&Path> {
         let mut folders = Vec::new();
         for location in self.locations() {
-            if let Some(path) = &*location.settings.of(&client::SETTINGS).body_temp_path
-                && !folders.contains(&path.folder.as_path())
-            {
-                folders.push(&path.folder);
+            let modules = self.variables.modules().iter();
+            for folder in modules.filter_map(|module| (module.temporary)(&location.settings)) {
+                if !folders.contains(&folder) {
+                    folders.push(folder);
+                }
             }
         }
         folders
@@ -506,6 +514,11 @@ impl Server {
         self.location.log(false)
     }
 
+    /// Some location takes requests to connect to other servers.
+    pub fn takes_connect(&self) -> bool {
+        self.takes_connect
+    }
+
     pub fn post_read(&self) -> &[Handler] {
         &self.post_read
     }
@@ -548,6 +561,25 @@ impl Location {
 
     pub fn outranks_patterns(&self) -> bool {
         matches!(self.matching(), Some(Match::Prefix { rank: true, .. }))
+    }
+
+    /// Whether `uri` is the location's name without its last slash, and is to be redirected to it.
+    pub fn is_folder_at(&self, uri: &[u8]) -> bool {
+        let name = match self.matching() {
+            Some(Match::Exact(name) | Match::Prefix { name, .. }) if self.passes => name,
+            _ => return false,
+        };
+        name.strip_suffix(b"/") == Some(uri)
+    }
+
+    fn takes_connect(&self) -> bool {
+        let mut inner = self.nested.iter().chain(&self.conditional);
+        self.settings.of(&routing::SETTINGS).takes_connect.0 || inner.any(Location::takes_connect)
+    }
+
+    /// Requests are passed to another server.
+    pub(crate) fn passes(&self) -> bool {
+        self.passes
     }
 
     pub fn is_internal(&self) -> bool {

@@ -17,6 +17,8 @@ pub struct Locations {
     /// Sorted by name.
     names: Vec<Name>,
     tree: PrefixTree,
+    /// Some location redirects to its name where that lacks its last slash.
+    has_folders: bool,
     patterns: Vec<Location>,
     named: HashMap<Vec<u8>, Location>,
 }
@@ -80,6 +82,7 @@ impl Locations {
     pub fn link(&mut self) {
         let names: Vec<&[u8]> = self.names.iter().map(|entry| entry.name.as_slice()).collect();
         self.tree = PrefixTree::of(&names);
+        self.has_folders = self.names.iter().any(|entry| entry.folder().is_some());
     }
 
     pub fn named(&self, name: &[u8]) -> Option<&Location> {
@@ -107,7 +110,29 @@ impl Locations {
                 _ => {}
             }
         });
-        found
+        match found {
+            Found::Exact(_) => found,
+            _ if self.has_folders => self.find_folder(uri).unwrap_or(found),
+            _ => found,
+        }
+    }
+
+    /// The location whose name is the URI and a slash, where it redirects there, and no other is named so exactly.
+    fn find_folder(&'static self, uri: &[u8]) -> Option<Found> {
+        if self.names.binary_search_by(|entry| entry.name.as_slice().cmp(uri)).is_ok() {
+            return None;
+        }
+        let folder = || uri.iter().chain(b"/");
+        let at = self.names.binary_search_by(|entry| entry.name.iter().cmp(folder())).ok()?;
+        self.names[at].folder().map(Found::Exact)
+    }
+}
+
+impl Name {
+    fn folder(&self) -> Option<&Location> {
+        let ends_so = self.name.ends_with(b"/");
+        let mut both = self.exact.iter().chain(&self.prefix);
+        both.find(|location| ends_so && location.passes())
     }
 }
 

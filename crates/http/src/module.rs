@@ -1,5 +1,6 @@
 //! What an HTTP module declares: its tables, and the places where it acts on a request.
 
+use std::path::Path;
 use std::pin::Pin;
 
 use daemun_core::module::{Module, SettingsSet};
@@ -16,6 +17,10 @@ pub struct HttpModule {
     pub filters: &'static [Filter],
     /// What is wrong with a block's settings as a whole, in nginx's words.
     pub check: fn(&SettingsSet) -> Result<(), String>,
+    /// Requests are passed to another server. Without its last slash the name of such a location redirects to it.
+    pub passes: fn(&SettingsSet) -> bool,
+    /// A folder for temporary files that a block's settings name, made at the start.
+    pub temporary: for<'s> fn(&'s SettingsSet) -> Option<&'s Path>,
 }
 
 impl HttpModule {
@@ -25,6 +30,8 @@ impl HttpModule {
         handlers: &[],
         filters: &[],
         check: |_| Ok(()),
+        passes: |_| false,
+        temporary: |_| None,
     };
 }
 

@@ -5,10 +5,12 @@ use daemun_core::{debug, log};
 use daemun_event::Deadline;
 
 use crate::body::Body;
+use crate::config::Location;
 use crate::core::client;
 use crate::core::error_page::{self, ErrorPage, Overwrite};
 use crate::core::post_action;
 use crate::core::routing::{self, Match, Satisfy};
+use crate::escape;
 use crate::locations;
 use crate::module::{Apply, Filter, Handler, Phase, Step};
 use crate::request::{Request, Text};
@@ -161,6 +163,9 @@ async fn from_location(request: &mut Request) -> Step {
     request.trace(|_| Event::Located(found));
     let name = found.matching().map_or(&b""[..], Match::name);
     debug!(request.log(), Http, *request, "using configuration \"{}\"", Text(name));
+    if found.is_folder_at(&request.uri) {
+        return to_folder(request, found);
+    }
     if found.is_internal() && !request.internal {
         return Step::Status(Status::NOT_FOUND);
     }
@@ -168,6 +173,18 @@ async fn from_location(request: &mut Request) -> Step {
         return Step::Status(status);
     }
     in_location(request).await
+}
+
+/// The location's name lacks its last slash: the whole name is redirected to.
+fn to_folder(request: &mut Request, found: &Location) -> Step {
+    let mut target = Vec::new();
+    escape::path(found.matching().map_or(b"/", Match::name), &mut target);
+    if !request.args.is_empty() {
+        target.push(b'?');
+        target.extend_from_slice(&request.args);
+    }
+    request.response.location = Some(target.into());
+    Step::Status(Status::MOVED_PERMANENTLY)
 }
 
 fn check_body_size(request: &mut Request) -> Option<Status> {

@@ -234,13 +234,7 @@ impl Request {
             let data = self.consumed + taken.data.0..self.consumed + taken.data.1;
             self.body.received += data.len() as u64;
             if most > 0 && self.body.received > most {
-                log!(
-                    self.log(),
-                    Error,
-                    *self,
-                    "client intended to send too large chunked body: {} bytes",
-                    self.body.received
-                );
+                self.tell_too_large();
                 return Err(Status::CONTENT_TOO_LARGE);
             }
             self.keep_data(data).await?;
@@ -267,9 +261,72 @@ impl Request {
         }
     }
 
+    /// Whether all of the body has come, so that reading it does not wait.
+    pub fn has_body_arrived(&self) -> bool {
+        let input = &self.head.bytes[self.consumed..];
+        match &self.body.framing {
+            Framing::None => true,
+            Framing::Length { left, .. } => input.len() as u64 >= *left,
+            Framing::Chunked(decoder) => {
+                let (mut decoder, mut at) = (decoder.clone(), 0);
+                loop {
+                    match decoder.next(input, &mut at) {
+                        Ok(Chunk::Data(_)) => {}
+                        Ok(Chunk::Incomplete) => return false,
+                        // What is wrong is found when it is read.
+                        Ok(Chunk::End) | Err(_) => return true,
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes what has come of a body that is passed on as it comes: where it stands in the head's bytes. Nothing where
+    /// more has to be waited for, or the body is complete.
+    pub fn take_arrived(&mut self) -> Result<Range<usize>, Status> {
+        let most = *self.settings(&client::SETTINGS).max_body_size;
+        loop {
+            let Ok(taken) = self.body.take(&self.head.bytes[self.consumed..]) else {
+                log!(self.log(), Info, *self, "client sent invalid chunked body");
+                return Err(Status::BAD_REQUEST);
+            };
+            let data = self.consumed + taken.data.0..self.consumed + taken.data.1;
+            self.consumed += taken.consumed;
+            self.body.taken += taken.consumed as u64;
+            self.body.received += data.len() as u64;
+            if most > 0 && self.body.received > most {
+                self.tell_too_large();
+                return Err(Status::CONTENT_TOO_LARGE);
+            }
+            if !data.is_empty() || self.body.is_complete() {
+                return Ok(data);
+            }
+            self.forget_consumed();
+            match self.receive_available() {
+                Ok(0) => {
+                    log!(self.log(), Info, *self, "client prematurely closed connection");
+                    return Err(Status::BAD_REQUEST);
+                }
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0..0),
+                Err(_) => return Err(Status::BAD_REQUEST),
+            }
+        }
+    }
+
+    fn tell_too_large(&self) {
+        log!(
+            self.log(),
+            Error,
+            *self,
+            "client intended to send too large chunked body: {} bytes",
+            self.body.received
+        );
+    }
+
     /// Tells a client that waits for it to send the body.
     pub async fn send_continue(&mut self) -> Result<(), Status> {
-        if self.body.is_continued || self.body.is_complete() || !self.is_http11() {
+        if self.body.is_continued || !self.is_http11() {
             return Ok(());
         }
         self.body.is_continued = true;

@@ -64,6 +64,11 @@ impl Source {
         }
     }
 
+    /// Lets the body go on while the client takes nothing.
+    pub fn poll_ahead(&mut self, request: &mut Request, cx: &mut Context<'_>) {
+        self.body.poll_ahead(request, cx);
+    }
+
     /// Takes the next bytes, or waits for them.
     pub async fn next(&mut self, request: &mut Request) -> Option<io::Result<Bytes>> {
         std::future::poll_fn(|cx| self.poll_bytes(request, cx)).await
@@ -156,5 +161,11 @@ impl<T: Transform> BodyStream for Transformed<T> {
             }
         }
         Poll::Ready(None)
+    }
+
+    fn poll_ahead(&mut self, request: &mut Request, cx: &mut Context<'_>) {
+        if let Some(source) = &mut self.source {
+            source.poll_ahead(request, cx);
+        }
     }
 }

@@ -17,6 +17,7 @@ use crate::files;
 use crate::head::Known;
 use crate::module::{HttpModule, Variable, VariableValue};
 use crate::request::Request;
+use crate::status::Status;
 
 /// What each name of a configuration stands for, by id.
 #[derive(Default)]
@@ -74,6 +75,11 @@ impl Definitions {
         let names = variables.list().iter();
         let list = names.map(|named| (named.name.as_str().into(), resolve(named))).collect();
         Definitions { list, modules: modules.to_vec() }
+    }
+
+    /// All modules of the configuration.
+    pub(crate) fn modules(&self) -> &[&'static HttpModule] {
+        &self.modules
     }
 }
 
@@ -413,6 +419,7 @@ fn sent_header(request: &mut Request, name: &str, out: &mut Vec<u8>) -> bool {
             append_option(response.location.as_deref(), out)
         }
         "etag" => append_option(response.etag.as_deref(), out),
+        "connection" if response.status == Status::SWITCHING_PROTOCOLS => append(b"upgrade", out),
         "connection" => append(if request.keepalive { b"keep-alive" } else { b"close" }, out),
         "keep_alive" => {
             use crate::core::connection;
@@ -450,7 +457,8 @@ fn append_request_uri(request: &Request, out: &mut Vec<u8>) -> bool {
 }
 
 fn uri(request: &Request, out: &mut Vec<u8>) -> bool {
-    !request.uri.is_empty() && append(&request.uri, out)
+    // One that could not be made sense of is empty.
+    !request.head.request_line().is_empty() && append(&request.uri, out)
 }
 
 fn server_protocol(request: &mut Request, _: &str, out: &mut Vec<u8>) -> bool {

@@ -109,8 +109,10 @@ impl Selection {
         self.begin(session);
         match self.choose(Now::of_turn()) {
             Some(peer) => Ok(peer),
-            None if self.group.is_pending() => self.wait_for_addresses().await.ok_or(NoPeer),
-            None => self.wait_for_peer().await.ok_or(NoPeer),
+            None if self.group.is_pending() => {
+                Box::pin(self.wait_for_addresses()).await.ok_or(NoPeer)
+            }
+            None => Box::pin(self.wait_for_peer()).await.ok_or(NoPeer),
         }
     }
 

@@ -107,6 +107,9 @@ pub static MODULE: HttpModule = HttpModule {
                 "Accepted: memory is not taken from such pools.";
         },
     },
+    temporary: |settings| {
+        settings.of(&SETTINGS).body_temp_path.as_ref().map(|path| path.folder.as_path())
+    },
     ..HttpModule::EMPTY
 };
 

@@ -50,6 +50,8 @@ settings! {
         /// The header of this location, or of the one around an `if`; `None` in other blocks.
         location: Own<Option<Arc<Match>>>,
         internal: Own<bool>,
+        /// CONNECT is no mistake here (`tunnel_pass`).
+        takes_connect: Own<bool>,
         satisfy: Satisfy = Satisfy::All,
         auth_delay: Duration = Duration::ZERO,
         merge_slashes: bool = true,

@@ -26,6 +26,7 @@ use crate::file_reader::{self, Reader};
 use crate::request::Request;
 use crate::response::Header;
 use crate::status::Status;
+use crate::upstream::Relay;
 
 thread_local! {
     /// The head, and a short body behind it, of the response that is being sent.
@@ -67,6 +68,9 @@ pub async fn response(request: &mut Request, mut body: Body, drains: bool) -> io
         let _ = request.connection().stream.set_nodelay(false);
     }
     let ticket = pooled::admit(request, &mut body);
+    if let Body::Relay(relay) = body {
+        return Box::pin(relay_behind_head(request, *relay)).await.map(|()| Sent::Whole);
+    }
     let sent = match send_at_once(request, body)? {
         None => Ok(Sent::Whole),
         Some(rest) if drains => match settle(rest) {
@@ -79,6 +83,15 @@ pub async fn response(request: &mut Request, mut body: Body, drains: bool) -> io
         let _ = request.connection().stream.set_nodelay(true);
     }
     sent
+}
+
+/// Sends the head alone; what follows is passed both ways.
+async fn relay_behind_head(request: &mut Request, relay: Relay) -> io::Result<()> {
+    if let Some(rest) = send_at_once(request, Body::Empty)? {
+        send_rest(request, rest, None).await?;
+    }
+    relay.run(request).await;
+    Ok(())
 }
 
 /// Sends what [`response`] left.
@@ -96,7 +109,7 @@ pub async fn rest(request: &mut Request, settled: Settled) -> io::Result<()> {
 fn settle(rest: Rest) -> Result<Settled, Rest> {
     let Rest { bytes, body, framing } = rest;
     let chunks = match body {
-        Body::Stream(_) => return Err(Rest { bytes, body, framing }),
+        Body::Stream(_) | Body::Relay(_) => return Err(Rest { bytes, body, framing }),
         Body::Empty => VecDeque::new(),
         Body::One(chunk) => VecDeque::from([chunk]),
         Body::Many(chunks) => chunks,
@@ -136,7 +149,9 @@ fn send_at_once(request: &mut Request, body: Body) -> io::Result<Option<Rest>> {
 /// Settles length, framing and keep-alive, and writes the head.
 fn prepare(request: &mut Request, body: Body, out: &mut Vec<u8>) -> (Body, Framing) {
     let status = request.response.status;
-    let has_no_body = matches!(status, Status::NO_CONTENT | Status::NOT_MODIFIED) || status.0 < 200;
+    let has_no_body = matches!(status, Status::NO_CONTENT | Status::NOT_MODIFIED)
+        || status.0 < 200
+        || request.head.method() == Method::Connect && status.0 < 300;
     if has_no_body && !request.response.is_foreign {
         request.response.content_type = None;
         request.response.content_length = None;
@@ -287,7 +302,9 @@ async fn send_rest(
         let chunk = match poll_fn(|cx| Poll::Ready(body.poll_next(request, cx))).await {
             Poll::Ready(chunk) => chunk,
             Poll::Pending => {
-                flush(request, &mut pace, &mut gathered, false).await?;
+                if request.sent > 0 || !body.holds_head() {
+                    flush(request, &mut body, &mut pace, &mut gathered, false).await?;
+                }
                 body.next(request).await
             }
         };
@@ -296,7 +313,9 @@ async fn send_rest(
             Some(Ok(chunk)) => chunk,
             Some(Err(error)) => {
                 // What came before it broke off is the client's.
-                flush(request, &mut pace, &mut gathered, false).await?;
+                if error.kind() != ErrorKind::InvalidData {
+                    flush(request, &mut body, &mut pace, &mut gathered, false).await?;
+                }
                 return Err(error);
             }
         };
@@ -311,14 +330,17 @@ async fn send_rest(
                 gathered.extend_from_slice(&bytes);
             }
             Chunk::Bytes(bytes) => {
-                flush(request, &mut pace, &mut gathered, true).await?;
-                send_bytes(request, &mut pace, &bytes, false).await?;
+                flush(request, &mut body, &mut pace, &mut gathered, true).await?;
+                send_bytes(request, &mut body, &mut pace, &bytes, false).await?;
             }
             Chunk::File(range) => {
-                flush(request, &mut pace, &mut gathered, true).await?;
+                flush(request, &mut body, &mut pace, &mut gathered, true).await?;
                 match pooled::uses_threads(request) {
-                    true => pooled::send_file(request, &mut pace, range, ticket.take()).await?,
-                    false => send_file(request, &mut pace, range).await?,
+                    true => {
+                        pooled::send_file(request, &mut body, &mut pace, range, ticket.take())
+                            .await?
+                    }
+                    false => send_file(request, &mut body, &mut pace, range).await?,
                 }
             }
         }
@@ -326,22 +348,23 @@ async fn send_rest(
             gathered.extend_from_slice(b"\r\n");
         }
         if gathered.len() >= enough {
-            flush(request, &mut pace, &mut gathered, false).await?;
+            flush(request, &mut body, &mut pace, &mut gathered, false).await?;
         }
     }
     if framing.is_chunked {
         gathered.extend_from_slice(&last_chunk(request));
     }
-    flush(request, &mut pace, &mut gathered, false).await
+    flush(request, &mut body, &mut pace, &mut gathered, false).await
 }
 
 async fn flush(
     request: &mut Request,
+    body: &mut Body,
     pace: &mut Pace,
     gathered: &mut Vec<u8>,
     more: bool,
 ) -> io::Result<()> {
-    send_bytes(request, pace, gathered, more).await?;
+    send_bytes(request, body, pace, gathered, more).await?;
     gathered.clear();
     Ok(())
 }
@@ -367,34 +390,42 @@ fn last_chunk(request: &mut Request) -> Vec<u8> {
 
 async fn send_bytes(
     request: &mut Request,
+    body: &mut Body,
     pace: &mut Pace,
     mut bytes: &[u8],
     more: bool,
 ) -> io::Result<()> {
     while !bytes.is_empty() {
-        let allowed = pace.allow(request).await?.min(bytes.len());
+        let allowed = pace.allow(request, body).await?.min(bytes.len());
         let sent = try_send(request, &bytes[..allowed], more)?;
         if sent == 0 {
-            wait_for_client(request).await?;
+            wait_for_client(request, body).await?;
         }
         bytes = &bytes[sent..];
     }
     Ok(())
 }
 
-async fn send_file(request: &mut Request, pace: &mut Pace, mut range: FileRange) -> io::Result<()> {
+async fn send_file(
+    request: &mut Request,
+    body: &mut Body,
+    pace: &mut Pace,
+    mut range: FileRange,
+) -> io::Result<()> {
     let settings = request.settings(&sending::SETTINGS);
     if !*settings.sendfile || file_reader::is_direct(request, &range) {
-        return copy_file(request, pace, range).await;
+        return copy_file(request, body, pace, range).await;
     }
     let most = chunk_size(*settings.sendfile_max_chunk);
     while range.length > 0 {
-        let allowed = pace.allow(request).await?.min(most);
+        let allowed = pace.allow(request, body).await?.min(most);
         match try_send_file(request, &mut range, allowed) {
             // A client as fast as we are: others first.
             Ok(sent) if sent == allowed => next_turn().await,
             Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock => wait_for_client(request).await?,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                wait_for_client(request, body).await?
+            }
             Err(error) => return Err(error),
         }
     }
@@ -402,25 +433,36 @@ async fn send_file(request: &mut Request, pace: &mut Pace, mut range: FileRange)
 }
 
 /// Sends a file through memory, `output_buffers`' size at a time.
-async fn copy_file(request: &mut Request, pace: &mut Pace, mut range: FileRange) -> io::Result<()> {
+async fn copy_file(
+    request: &mut Request,
+    body: &mut Body,
+    pace: &mut Pace,
+    mut range: FileRange,
+) -> io::Result<()> {
     let mut reader = Reader::new(request, &range);
     while range.length > 0 {
         let read = reader.read(&range)?;
         range.skip(read.len() as u64);
-        send_bytes(request, pace, reader.bytes(read), range.length > 0).await?;
+        send_bytes(request, body, pace, reader.bytes(read), range.length > 0).await?;
     }
     Ok(())
 }
 
-/// Waits until the client takes more; one that has closed its side will not.
-async fn wait_for_client(request: &mut Request) -> io::Result<()> {
+/// Waits until the client takes more; one that has closed its side will not. The body may go on meanwhile.
+async fn wait_for_client(request: &mut Request, body: &mut Body) -> io::Result<()> {
     let timeout = *request.settings(&sending::SETTINGS).send_timeout;
-    let stream = &request.connection().stream;
     let deadline = Deadline::after(timeout);
-    let (mut writable, mut closed) = (stream.writable(deadline), stream.closed(deadline));
-    poll_fn(|cx| match Pin::new(&mut writable).poll(cx) {
-        Poll::Pending => Pin::new(&mut closed).poll(cx).map(|_| Err(left())),
-        ready => ready,
+    poll_fn(|cx| {
+        let stream = &request.connection().stream;
+        let ready = Pin::new(&mut stream.writable(deadline)).poll(cx);
+        if ready.is_ready() {
+            return ready;
+        }
+        if Pin::new(&mut stream.closed(deadline)).poll(cx).is_ready() {
+            return Poll::Ready(Err(left()));
+        }
+        body.poll_ahead(request, cx);
+        Poll::Pending
     })
     .await
 }
@@ -451,7 +493,7 @@ impl Pace {
     }
 
     /// Waits until something may be sent; how much that is.
-    async fn allow(&mut self, request: &Request) -> io::Result<usize> {
+    async fn allow(&mut self, request: &mut Request, body: &mut Body) -> io::Result<usize> {
         if self.rate == 0 {
             return Ok(usize::MAX);
         }
@@ -462,7 +504,16 @@ impl Pace {
                 return Ok(usize::try_from(due - request.sent).unwrap_or(usize::MAX));
             }
             let pause = Duration::from_millis((request.sent - due) * 1000 / self.rate + 1);
-            if request.connection().stream.closed(Deadline::after(pause)).await.is_ok() {
+            let deadline = Deadline::after(pause);
+            let closed = poll_fn(|cx| {
+                let stream = &request.connection().stream;
+                let closed = Pin::new(&mut stream.closed(deadline)).poll(cx);
+                if closed.is_pending() {
+                    body.poll_ahead(request, cx);
+                }
+                closed
+            });
+            if closed.await.is_ok() {
                 return Err(left());
             }
         }

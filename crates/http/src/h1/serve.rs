@@ -529,8 +529,9 @@ fn log_send_error(request: &Request, error: &io::Error) {
         io::ErrorKind::ConnectionAborted if error.raw_os_error().is_none() => {
             log!(request.log(), Info, *request, "{}", error);
         }
-        // The pool of threads has told, or an upstream's engine.
-        io::ErrorKind::ResourceBusy if error.raw_os_error().is_none() => {}
+        // The pool of threads has told, or whoever made the body.
+        io::ErrorKind::ResourceBusy | io::ErrorKind::InvalidData
+            if error.raw_os_error().is_none() => {}
         io::ErrorKind::UnexpectedEof => log!(request.log(), Alert, *request, "{}", error),
         _ => log!(request.log(), Info, *request, "send() failed"; error),
     }

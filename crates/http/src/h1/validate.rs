@@ -135,13 +135,24 @@ pub fn head(request: &mut Request) -> Result<(), Status> {
     }
     request.body = framing(request)?;
     match request.head.method() {
-        Method::Connect => refuse(request, "client sent CONNECT method", Status::NOT_ALLOWED),
+        Method::Connect => check_connect(request),
         Method::Trace => refuse(request, "client sent TRACE method", Status::NOT_ALLOWED),
         _ => {
             request.keepalive = wants_keepalive(request);
             Ok(())
         }
     }
+}
+
+/// Asks for a tunnel, which some servers make.
+fn check_connect(request: &Request) -> Result<(), Status> {
+    if request.head.version() != Version::HTTP_11 || !request.server.takes_connect() {
+        return refuse(request, "client sent CONNECT method", Status::NOT_ALLOWED);
+    }
+    if !request.body.is_complete() {
+        return refuse(request, "client sent CONNECT request with body", Status::BAD_REQUEST);
+    }
+    Ok(())
 }
 
 fn refuse<T>(request: &Request, reason: &str, status: Status) -> Result<T, Status> {

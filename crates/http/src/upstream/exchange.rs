@@ -1,6 +1,7 @@
 //! Asking an upstream: choosing a peer, connecting, sending the request and reading the response's head, again with
 //! another peer where that fails.
 
+use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,11 +17,13 @@ use daemun_upstream::{Attempt, Group, Peer, Selection};
 use super::connect::{self, Interruption, NotConnected, Upstream};
 use super::early_hints;
 use super::head::Head;
+use super::kept;
 use super::next::{self, Failure};
-use super::outgoing::Outgoing;
+use super::outgoing::{self, Advance, Outgoing};
 use super::protocol::{HeadStep, Protocol};
 use super::record;
 use super::settings::{Failures, Settings};
+use crate::core::client;
 use crate::request::Request;
 use crate::response::Header;
 use crate::status::Status;
@@ -39,6 +42,10 @@ pub struct Exchange {
     tries: usize,
     started: Millis,
     watches_client: bool,
+    /// The client's body is passed on as it comes: it can't be sent twice.
+    streams: bool,
+    /// A kept connection turned out to be closed: no other is tried.
+    wants_fresh: bool,
     outgoing: Outgoing,
     /// What came behind the response's head.
     pub input: Bytes,
@@ -77,6 +84,7 @@ impl Exchange {
         settings: &'static Settings,
         protocol: Box<dyn Protocol>,
         group: &Arc<Group>,
+        streams: bool,
     ) -> Exchange {
         let selection = group.select();
         let most = match *settings.next_upstream_tries {
@@ -94,6 +102,8 @@ impl Exchange {
             upstream: None,
             started: daemun_event::now(),
             watches_client: watches_client(request, settings),
+            streams,
+            wants_fresh: false,
             outgoing: Outgoing::default(),
             input: Bytes::new(),
         }
@@ -108,6 +118,10 @@ impl Exchange {
                     Some(failure) => failure,
                 },
                 Err(Fault::Ended(ended)) => return Err(ended),
+                Err(Fault::Failed(Failure::Error)) if self.is_stale(request) => {
+                    self.give_up_stale(request);
+                    continue;
+                }
                 Err(Fault::Failed(failure)) => failure,
             };
             self.next(request, failure)?;
@@ -147,11 +161,31 @@ impl Exchange {
         Ok(())
     }
 
+    /// Whether the connection was kept, its server had closed it before the request came, and the request may be sent
+    /// once more.
+    fn is_stale(&self, request: &mut Request) -> bool {
+        let is_kept = self.upstream.as_ref().is_some_and(|upstream| upstream.is_kept);
+        is_kept
+            && request.upstream_record().last_try().bytes_received == 0
+            && self.may_go_on(request, Failures::ERROR)
+    }
+
+    /// Nobody is to blame: the same request is sent on a new connection.
+    fn give_up_stale(&mut self, request: &mut Request) {
+        request.upstream_record().last_try().status = Status::BAD_GATEWAY.0;
+        if let Some(peer) = self.peer.take() {
+            self.selection.done(peer, Attempt::Stale);
+        }
+        self.upstream = None;
+        self.wants_fresh = true;
+    }
+
     fn may_go_on(&self, request: &Request, kind: Failures) -> bool {
         let timeout = *self.settings.next_upstream_timeout;
         let age = Duration::from_millis(daemun_event::now().saturating_sub(self.started));
         let was_sent = self.upstream.is_some();
         next::allows(request, *self.settings.next_upstream, kind, was_sent)
+            && !(was_sent && self.streams)
             && (timeout.is_zero() || age < timeout)
     }
 
@@ -161,7 +195,7 @@ impl Exchange {
         record.begin_try();
         record.forget_response();
         self.protocol.begin_again();
-        self.outgoing = Outgoing::begin(request, &mut *self.protocol)?;
+        self.outgoing = Outgoing::begin(request, &mut *self.protocol, self.streams)?;
         let Ok(peer) = self.selection.next(request).await else {
             self.name_peer(request, self.group.name.as_str().into(), false);
             log!(request.log(), Error, *request, "no live upstreams");
@@ -171,13 +205,21 @@ impl Exchange {
         let is_unix = matches!(peer.address, Address::Unix(_));
         self.name_peer(request, Arc::clone(&peer.name), is_unix);
         let peer = self.peer.insert(peer);
-        let connected = connect::connect(
+        if !self.wants_fresh
+            && let Some(upstream) = kept::take(&self.group, &peer.address, owner(self.settings))
+        {
+            self.upstream = Some(upstream);
+            request.upstream_record().last_try().connect_time = Some(0);
+            return self.ask(request).await;
+        }
+        // What is rare waits in a place of its own: every request has room for the future of the usual way.
+        let connected = Box::pin(connect::connect(
             request,
             self.settings,
             &peer.address,
             &peer.name,
             self.watches_client,
-        );
+        ));
         self.upstream = Some(connected.await.map_err(|why| match why {
             NotConnected::Failed => Fault::from(Failure::Error),
             NotConnected::TimedOut => Failure::Timeout.into(),
@@ -213,7 +255,8 @@ impl Exchange {
         let mut reading = Reading::default();
         let mut deadline = Deadline::after(*self.settings.send_timeout);
         loop {
-            if !self.outgoing.is_sent(request) && self.send(request)? {
+            let sending = self.send(request)?;
+            if sending.has_moved {
                 deadline = Deadline::after(*self.settings.send_timeout);
             }
             let is_sent = self.outgoing.is_sent(request);
@@ -222,13 +265,23 @@ impl Exchange {
                 request.doing = "reading response header from upstream";
                 deadline = Deadline::after(*self.settings.read_timeout);
             }
+            if is_sent && self.protocol.answers_at_once() {
+                reading.buffer = Some(Buffer::with_capacity(0));
+                self.parse_head(request, &mut reading).await?;
+                return Ok(());
+            }
             match self.read_head(request, &mut reading).await? {
                 Progress::Done => return Ok(()),
                 Progress::Some => deadline = Deadline::after(*self.settings.read_timeout),
                 Progress::None => {}
             }
             let Some(upstream) = &self.upstream else { return Err(Failure::Error.into()) };
-            let ready = Either { stream: &upstream.stream, deadline, sends: !is_sent };
+            let stream = &upstream.stream;
+            if sending.waits_for_client {
+                Box::pin(wait_for_body(request, stream)).await?;
+                continue;
+            }
+            let ready = Either { stream, deadline, sends: !is_sent };
             match connect::wait(request, ready, self.watches_client).await {
                 Ok(()) => {}
                 Err(Interruption::TimedOut) => return Err(Failure::Timeout.into()),
@@ -241,21 +294,28 @@ impl Exchange {
         }
     }
 
-    /// Sends what can be sent at once: whether that was something.
-    fn send(&mut self, request: &mut Request) -> Result<bool, Fault> {
-        let Some(upstream) = &mut self.upstream else { return Ok(false) };
-        let mut has_moved = false;
+    /// Sends what can be sent at once.
+    fn send(&mut self, request: &mut Request) -> Result<Sending, Fault> {
+        let mut sending = Sending::default();
+        let Some(upstream) = &mut self.upstream else { return Ok(sending) };
         while !self.outgoing.is_sent(request) {
             match self.outgoing.advance(request, &mut *self.protocol, upstream) {
-                Ok(()) => has_moved = true,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) => {
+                Ok(Advance::Sent) => sending.has_moved = true,
+                Ok(Advance::WaitsForClient) => {
+                    sending.waits_for_client = true;
+                    break;
+                }
+                Err(outgoing::Fault::Failed(error)) if error.kind() == ErrorKind::WouldBlock => {
+                    break;
+                }
+                Err(outgoing::Fault::Failed(error)) => {
                     connect::tell(request, "writev() failed", error);
                     return Err(Failure::Error.into());
                 }
+                Err(outgoing::Fault::Refused(status)) => return Err(status.into()),
             }
         }
-        Ok(has_moved)
+        Ok(sending)
     }
 
     /// Reads what is there.
@@ -275,7 +335,11 @@ impl Exchange {
             match upstream.stream.try_recv_into(buffer) {
                 Ok(0) => {
                     request.doing = "reading response header from upstream";
-                    log!(request.log(), Error, *request, "upstream prematurely closed connection");
+                    let what = "upstream prematurely closed connection";
+                    match self.is_stale(request) {
+                        true => log!(request.log(), Info, *request, "{}", what),
+                        false => log!(request.log(), Error, *request, "{}", what),
+                    }
                     return Err(Failure::Error.into());
                 }
                 Ok(received) => {
@@ -319,13 +383,13 @@ impl Exchange {
                 Ok(HeadStep::EarlyHints { consumed }) => {
                     reading.hints += consumed;
                     let hints = Bytes::copy_from_slice(&buffer[..consumed]);
-                    early_hints::pass(
+                    Box::pin(early_hints::pass(
                         request,
                         self.settings,
                         &mut reading.head,
                         hints,
                         reading.hints,
-                    )
+                    ))
                     .await;
                     buffer.consume(consumed);
                 }
@@ -349,7 +413,9 @@ impl Exchange {
         buffer: Buffer,
         consumed: usize,
     ) {
-        let bytes = share(buffer);
+        let is_whole = reading.head.content_length == Some((buffer.len() - consumed) as u64);
+        // A buffer that a response fits into is free again as soon as that is sent.
+        let bytes = if is_whole { lend(buffer) } else { share(buffer) };
         self.input = bytes.slice(consumed..);
         reading.head.bytes =
             self.protocol.take_head_bytes().unwrap_or_else(|| bytes.slice(..consumed));
@@ -368,10 +434,11 @@ impl Exchange {
     pub fn finish(&mut self, request: &mut Request, keeps: bool) {
         request.upstream_record().settle_time();
         let Some(peer) = self.peer.take() else { return };
-        let upstream = self.upstream.take();
-        if keeps && self.outgoing.is_sent(request) {
-            // Nobody keeps connections yet.
-            drop(upstream);
+        if let Some(upstream) = self.upstream.take()
+            && keeps
+            && self.outgoing.is_sent(request)
+        {
+            kept::keep(&self.group, peer.address.clone(), owner(self.settings), upstream);
         }
         self.selection.done(peer, Attempt::Good);
     }
@@ -401,10 +468,40 @@ struct Reading {
     has_begun: bool,
 }
 
+/// How far sending came.
+#[derive(Default)]
+struct Sending {
+    has_moved: bool,
+    /// Nothing is left to send until the client sends more of its body.
+    waits_for_client: bool,
+}
+
 enum Progress {
     None,
     Some,
     Done,
+}
+
+/// Waits for more of the client's body, or for an answer that comes before that.
+async fn wait_for_body(request: &Request, upstream: &Stream) -> Result<(), Fault> {
+    let timeout = *request.settings(&client::SETTINGS).body_timeout;
+    let deadline = Deadline::after(timeout);
+    let client = &request.connection().stream;
+    let ready = poll_fn(|cx| {
+        if let Poll::Ready(result) = Pin::new(&mut upstream.readable(Deadline::NEVER)).poll(cx) {
+            return Poll::Ready(result);
+        }
+        Pin::new(&mut client.readable(deadline)).poll(cx)
+    });
+    ready.await.map_err(|error| match error.kind() {
+        ErrorKind::TimedOut => Status::REQUEST_TIMEOUT.into(),
+        _ => Status::BAD_REQUEST.into(),
+    })
+}
+
+/// Names a location to the connections that are kept for it alone.
+fn owner(settings: &'static Settings) -> usize {
+    std::ptr::from_ref(settings).addr()
 }
 
 /// A client is watched where its leaving ends the exchange. What is asked for the sake of another request is not its
@@ -420,18 +517,23 @@ fn client_left(request: &Request) -> Fault {
 
 /// Received bytes that several may hold. The buffer itself where it is well filled, else a copy.
 pub fn share(buffer: Buffer) -> Bytes {
-    struct Shared(Buffer);
+    match buffer.len() * 4 < buffer.capacity() {
+        true => Bytes::copy_from_slice(&buffer),
+        false => lend(buffer),
+    }
+}
 
-    impl AsRef<[u8]> for Shared {
+/// The buffer's bytes; it goes back to its pool with the last of them.
+fn lend(buffer: Buffer) -> Bytes {
+    struct Lent(Buffer);
+
+    impl AsRef<[u8]> for Lent {
         fn as_ref(&self) -> &[u8] {
             &self.0
         }
     }
 
-    match buffer.len() * 4 < buffer.capacity() {
-        true => Bytes::copy_from_slice(&buffer),
-        false => Bytes::from_owner(Shared(buffer)),
-    }
+    Bytes::from_owner(Lent(buffer))
 }
 
 /// Waits until a stream may be read from, or sent to where something is left to send.

@@ -44,6 +44,23 @@ pub fn apply(
     result
 }
 
+/// Whether the response is buffered, as `X-Accel-Buffering` has it where that counts.
+pub fn is_buffered(request: &mut Request, settings: &Settings) -> bool {
+    if settings.ignore_headers.contains(Ignored::ACCEL_BUFFERING) {
+        return *settings.buffering;
+    }
+    let head = &request.upstream_record().head;
+    let fields = head.fields.iter().filter(|(field, _)| *field == Field::AccelBuffering);
+    let told = fields.filter_map(|(_, line)| {
+        match line.value.of(&head.bytes).to_ascii_lowercase().as_slice() {
+            b"no" => Some(false),
+            b"yes" => Some(true),
+            _ => None,
+        }
+    });
+    told.last().unwrap_or(*settings.buffering)
+}
+
 /// Fields that are passed to the client, in their order.
 pub fn passed<'h>(
     settings: &'h Settings,

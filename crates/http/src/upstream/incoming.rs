@@ -1,6 +1,5 @@
 //! An upstream's response on its way to the client.
 
-use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -13,8 +12,11 @@ use super::connect;
 use super::exchange::{Exchange, share};
 use super::field::Field;
 use super::headers;
+use super::pace::Pace;
 use super::protocol::Piece;
-use crate::body::{self, Body, BodyStream, Chunk, NextChunk};
+use super::relay::Relay;
+use super::storage::Storage;
+use crate::body::{self, Body, BodyStream, NextChunk};
 use crate::request::Request;
 
 /// How much is passed on before others have their turn.
@@ -24,7 +26,12 @@ const IN_A_ROW: usize = 1 << 20;
 struct Incoming {
     exchange: Exchange,
     /// Decoded, and not yet taken.
-    queue: VecDeque<Chunk>,
+    storage: Storage,
+    /// It may be read ahead of the client.
+    is_buffered: bool,
+    pace: Option<Pace>,
+    /// What comes now is ahead of the client.
+    is_ahead: bool,
     state: State,
     /// When the upstream has to have sent more.
     deadline: Option<Deadline>,
@@ -45,25 +52,57 @@ pub fn begin(request: &mut Request, mut exchange: Exchange) -> Body {
     let head = std::mem::take(&mut request.upstream_record().head);
     exchange.protocol.begin_body(request, &head);
     request.upstream_record().head = head;
+    if exchange.protocol.upgrades() {
+        return upgrade(request, exchange);
+    }
+    let is_buffered = headers::is_buffered(request, exchange.settings);
+    if !is_buffered {
+        request.limit_rate = Some(0);
+    }
     let mut incoming = Incoming {
         exchange,
-        queue: VecDeque::new(),
+        storage: Storage::default(),
+        is_buffered,
+        pace: None,
+        is_ahead: false,
         state: State::Open,
         deadline: None,
         in_a_row: 0,
     };
+    let first = incoming.exchange.input.len() as u64;
     request.doing = "reading upstream";
     incoming.decode(request);
     request.doing = "";
     let length = request.response.content_length;
-    if incoming.state != State::Ended || length.is_none() {
-        return Body::stream(incoming);
+    if incoming.state == State::Ended
+        && length.is_some()
+        && !*incoming.exchange.settings.force_ranges
+    {
+        let mut chunks = std::mem::take(&mut incoming.storage).into_chunks();
+        return match chunks.len() {
+            0 => Body::Empty,
+            1 => chunks.pop_front().map_or(Body::Empty, Body::One),
+            _ => Body::Many(chunks),
+        };
     }
-    match incoming.queue.len() {
-        0 => Body::Empty,
-        1 => incoming.queue.pop_front().map_or(Body::Empty, Body::One),
-        _ => Body::Many(std::mem::take(&mut incoming.queue)),
+    if is_buffered && incoming.state == State::Open {
+        incoming.pace = Pace::new(incoming.exchange.settings.limit_rate.of(request));
     }
+    if let Some(pace) = &mut incoming.pace {
+        pace.count(first);
+    }
+    Body::stream(incoming)
+}
+
+/// From here on the client and the upstream speak to each other.
+fn upgrade(request: &mut Request, mut exchange: Exchange) -> Body {
+    request.keepalive = false;
+    if request.is_subrequest() {
+        log!(request.log(), Error, *request, "connection upgrade in subrequest");
+        exchange.finish(request, false);
+        return Body::Empty;
+    }
+    Body::Relay(Box::new(Relay::new(exchange)))
 }
 
 impl BodyStream for Incoming {
@@ -74,7 +113,11 @@ impl BodyStream for Incoming {
             return Poll::Pending;
         }
         loop {
-            if let Some(chunk) = self.queue.pop_front() {
+            if self.gathers() && self.storage.in_memory() < self.exchange.settings.buffers.1 {
+                ready!(self.poll_receive(request, cx));
+                continue;
+            }
+            if let Some(chunk) = self.storage.pop() {
                 self.in_a_row += chunk.len() as usize;
                 return Poll::Ready(Some(Ok(chunk)));
             }
@@ -85,9 +128,28 @@ impl BodyStream for Incoming {
             }
         }
     }
+
+    fn holds_head(&self) -> bool {
+        self.gathers()
+    }
+
+    fn poll_ahead(&mut self, request: &mut Request, cx: &mut Context<'_>) {
+        self.is_ahead = true;
+        while self.is_buffered
+            && self.state == State::Open
+            && self.storage.has_room(self.exchange.settings)
+            && self.poll_receive(request, cx).is_ready()
+        {}
+        self.is_ahead = false;
+    }
 }
 
 impl Incoming {
+    /// Whether a buffer has to be full, or the response whole, before anything is sent (`proxy_flush_idle off`).
+    fn gathers(&self) -> bool {
+        self.is_buffered && self.state == State::Open && !*self.exchange.settings.flush_idle
+    }
+
     /// Receives once, and decodes it. Whatever goes wrong is told, and shows in the state.
     fn poll_receive(&mut self, request: &mut Request, cx: &mut Context<'_>) -> Poll<()> {
         request.doing = "reading upstream";
@@ -116,14 +178,23 @@ impl Incoming {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<Bytes>> {
         loop {
+            let allowed = match &mut self.pace {
+                Some(pace) => ready!(pace.poll_allowance(cx)),
+                None => usize::MAX,
+            };
             let capacity = self.capacity();
             let Some(upstream) = &mut self.exchange.upstream else {
                 return Poll::Ready(Err(ErrorKind::NotConnected.into()));
             };
             if upstream.stream.may_be_readable() {
                 let mut buffer = Buffer::with_capacity(capacity);
-                match upstream.stream.try_recv_into(&mut buffer) {
+                let room = buffer.capacity().min(allowed);
+                match upstream.stream.try_recv(&mut buffer.spare()[..room]) {
                     Ok(received) => {
+                        buffer.advance(received);
+                        if let Some(pace) = &mut self.pace {
+                            pace.count(received as u64);
+                        }
                         request.upstream_record().last_try().bytes_received += received as u64;
                         return Poll::Ready(Ok(share(buffer)));
                     }
@@ -169,8 +240,11 @@ impl Incoming {
         loop {
             match self.exchange.protocol.read_body(request, &input, &mut at) {
                 Ok(Piece::Data(length)) => {
-                    self.queue.push_back(Chunk::Bytes(input.slice(at - length..at)));
                     decoded += length as u64;
+                    if !self.store(request, input.slice(at - length..at)) {
+                        self.break_off(request);
+                        break;
+                    }
                 }
                 Ok(Piece::Incomplete) => break,
                 Ok(Piece::End) => {
@@ -184,6 +258,19 @@ impl Incoming {
             }
         }
         request.upstream_record().last_try().response_length += decoded;
+    }
+
+    /// Has a piece wait for the client; `false` where it can't.
+    fn store(&mut self, request: &Request, piece: Bytes) -> bool {
+        if !self.is_ahead {
+            self.storage.push(piece);
+            return true;
+        }
+        let stored = self.storage.push_ahead(request, self.exchange.settings, piece);
+        if let Err(error) = &stored {
+            log!(request.log(), Crit, *request, "writing an upstream response to a file failed"; error);
+        }
+        stored.is_ok()
     }
 
     /// The response is whole.

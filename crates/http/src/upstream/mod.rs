@@ -8,15 +8,20 @@ pub mod field;
 pub mod head;
 mod headers;
 mod incoming;
+mod kept;
 pub mod next;
 mod outgoing;
+mod pace;
 pub mod protocol;
 pub mod record;
+mod relay;
 pub mod settings;
+mod storage;
 mod target;
 pub mod variables;
 
 use crate::core::error_page;
+use crate::head::Known;
 use crate::module::Step;
 use crate::request::Request;
 use crate::response::Header;
@@ -28,6 +33,7 @@ use record::Record;
 use settings::Settings;
 
 pub use headers::has_no_body;
+pub use relay::Relay;
 pub use target::Target;
 
 /// A request to be passed on: to whom, and how.
@@ -41,9 +47,10 @@ pub struct Call {
 
 /// Passes a request on, and answers with what comes back.
 pub async fn pass(request: &mut Request, call: Call) -> Step {
-    if !request.body.is_complete()
-        && let Err(status) = Box::pin(request.read_body()).await
-    {
+    let streams = !*call.settings.request_buffering
+        && !request.has_body_arrived()
+        && call.protocol.streams_body(request);
+    if let Err(status) = prepare_body(request, streams).await {
         return Step::Status(status);
     }
     begin_record(request, call.scheme);
@@ -51,7 +58,7 @@ pub async fn pass(request: &mut Request, call: Call) -> Step {
         Ok(group) => group,
         Err(status) => return Step::Status(status),
     };
-    let mut exchange = Exchange::new(request, call.settings, call.protocol, &group);
+    let mut exchange = Exchange::new(request, call.settings, call.protocol, &group, streams);
     let answered = exchange.run(request).await;
     request.doing = "";
     if let Err(ended) = answered {
@@ -70,6 +77,18 @@ pub async fn pass(request: &mut Request, call: Call) -> Step {
         return step;
     }
     Step::Respond(incoming::begin(request, exchange))
+}
+
+/// Has the client send its body, and reads it unless it is passed on as it comes.
+async fn prepare_body(request: &mut Request, streams: bool) -> Result<(), Status> {
+    if streams {
+        return Box::pin(request.send_continue()).await;
+    }
+    let expects = request.header(Known::Expect).is_some();
+    match request.body.is_complete() && !expects {
+        true => Ok(()),
+        false => Box::pin(request.read_body()).await,
+    }
 }
 
 fn begin_record(request: &mut Request, scheme: &'static str) {

@@ -21,18 +21,49 @@ pub struct Outgoing {
     body_at: u64,
     /// Nothing more follows.
     is_last: bool,
+    /// The body is passed on as it comes.
+    streams: bool,
+}
+
+/// How far sending came.
+pub enum Advance {
+    /// The kernel took something.
+    Sent,
+    /// There is nothing to send until the client sends more.
+    WaitsForClient,
+}
+
+/// Why sending ended.
+pub enum Fault {
+    /// The upstream takes nothing, or the file with the body can't be read.
+    Failed(io::Error),
+    /// The client's body is no good.
+    Refused(Status),
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Fault {
+        Fault::Failed(error)
+    }
 }
 
 impl Outgoing {
     /// Writes the request's head, and the first of its body.
-    pub fn begin(request: &mut Request, protocol: &mut dyn Protocol) -> Result<Outgoing, Status> {
+    pub fn begin(
+        request: &mut Request,
+        protocol: &mut dyn Protocol,
+        streams: bool,
+    ) -> Result<Outgoing, Status> {
         let mut out = std::mem::take(&mut record(request).request);
         out.clear();
         let written = protocol.write_request(request, &mut out);
         record(request).request = out;
         written?;
-        let mut outgoing = Outgoing::default();
-        outgoing.append(request, protocol).map_err(|_| Status::INTERNAL_SERVER_ERROR)?;
+        let mut outgoing = Outgoing { streams, ..Outgoing::default() };
+        outgoing.append(request, protocol).map_err(|fault| match fault {
+            Fault::Failed(_) => Status::INTERNAL_SERVER_ERROR,
+            Fault::Refused(status) => status,
+        })?;
         Ok(outgoing)
     }
 
@@ -47,11 +78,17 @@ impl Outgoing {
         request: &mut Request,
         protocol: &mut dyn Protocol,
         upstream: &mut Upstream,
-    ) -> io::Result<()> {
+    ) -> Result<Advance, Fault> {
         if self.sent == record(request).request.len() {
             record(request).request.clear();
             self.sent = 0;
             self.append(request, protocol)?;
+            if record(request).request.is_empty() {
+                return Ok(match self.is_last {
+                    true => Advance::Sent,
+                    false => Advance::WaitsForClient,
+                });
+            }
         }
         let record = record(request);
         let bytes = &record.request[self.sent..];
@@ -59,11 +96,14 @@ impl Outgoing {
         self.sent += sent;
         upstream.sent += sent as u64;
         record.last_try().bytes_sent = upstream.sent;
-        Ok(())
+        Ok(Advance::Sent)
     }
 
     /// Appends the next piece of the body, and the request's end behind the last.
-    fn append(&mut self, request: &mut Request, protocol: &mut dyn Protocol) -> io::Result<()> {
+    fn append(&mut self, request: &mut Request, protocol: &mut dyn Protocol) -> Result<(), Fault> {
+        if self.streams {
+            return self.append_arrived(request, protocol).map_err(Fault::Refused);
+        }
         let Request { body, upstream, .. } = request;
         let Some(record) = upstream else { return Ok(()) };
         let out = &mut record.request;
@@ -91,6 +131,36 @@ impl Outgoing {
         }
         if self.body_at == total {
             protocol.end_request(out);
+            self.is_last = true;
+        }
+        Ok(())
+    }
+}
+
+impl Outgoing {
+    /// Appends what has come of a body that is passed on as it comes.
+    fn append_arrived(
+        &mut self,
+        request: &mut Request,
+        protocol: &mut dyn Protocol,
+    ) -> Result<(), Status> {
+        let mut arrived = Vec::new();
+        while arrived.len() < PIECE {
+            let data = request.take_arrived()?;
+            if data.is_empty() {
+                break;
+            }
+            arrived.extend_from_slice(&request.head.bytes[data]);
+        }
+        let Request { body, upstream, .. } = request;
+        let Some(record) = upstream else { return Ok(()) };
+        for piece in arrived.chunks(protocol.longest_piece().min(PIECE)) {
+            protocol.open_piece(piece.len(), &mut record.request);
+            record.request.extend_from_slice(piece);
+            protocol.close_piece(piece.len(), &mut record.request);
+        }
+        if body.is_complete() {
+            protocol.end_request(&mut record.request);
             self.is_last = true;
         }
         Ok(())

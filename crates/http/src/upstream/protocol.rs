@@ -20,6 +20,11 @@ pub trait Protocol {
     /// Whether the client's body follows.
     fn passes_body(&self) -> bool;
 
+    /// Whether the client's body may follow as it comes, before all of it is there.
+    fn streams_body(&self, _request: &Request) -> bool {
+        false
+    }
+
     /// How much of the body may go between one [`open_piece`](Self::open_piece) and its end.
     fn longest_piece(&self) -> usize {
         usize::MAX
@@ -36,6 +41,11 @@ pub trait Protocol {
 
     /// Forgets what was read: another peer is asked.
     fn begin_again(&mut self);
+
+    /// The response is there once the request is sent: nothing is waited for.
+    fn answers_at_once(&self) -> bool {
+        false
+    }
 
     /// Reads the response's head from all that has come of it; what was `consumed` does not come again.
     fn read_head(

@@ -1,6 +1,7 @@
 //! What all protocols to upstream servers can be told; each has these directives under a prefix of its own.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -140,6 +141,11 @@ impl Settings {
             ));
         }
         Ok(())
+    }
+
+    /// The folder that `temp_path` names, for the module's table.
+    pub fn temporary(&self) -> Option<&Path> {
+        self.temp_path.as_ref().map(|path| path.folder.as_path())
     }
 
     /// Bytes of a response that may wait in memory.

@@ -43,7 +43,7 @@ pub async fn find(request: &mut Request, target: Target) -> Result<Arc<Group>, S
         log!(request.log(), Error, *request, "no resolver defined to resolve {}", url.host);
         return Err(Status::BAD_GATEWAY);
     };
-    match resolver.lookup(url.host.as_bytes(), *settings.timeout).await {
+    match Box::pin(resolver.lookup(url.host.as_bytes(), *settings.timeout)).await {
         Ok(found) => {
             let found = found.list.into_iter().map(|ip| Address::Ip(SocketAddr::new(ip, port)));
             Ok(implicit(&url, found.collect()))

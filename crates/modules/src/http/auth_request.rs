@@ -12,12 +12,14 @@
 //! }
 //! ```
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use daemun_conf as conf;
 use daemun_core::load::{Fault, Loader};
 use daemun_core::log;
 use daemun_core::module::{Module, SettingsKey};
-use daemun_core::script::{Definition, Script, VariableId};
+use daemun_core::script::Script;
 use daemun_core::{directives, set, settings};
 use daemun_http::module::{Handler, HttpModule, Phase, PhaseHandler, Step};
 use daemun_http::request::Request;
@@ -25,10 +27,12 @@ use daemun_http::response::Header;
 use daemun_http::status::Status;
 use daemun_http::subrequest::Subrequest;
 
+use super::rewrite::Target;
+
 /// A variable, and its value as the subrequest has it.
 #[derive(Clone)]
 struct Assignment {
-    variable: VariableId,
+    target: Target,
     value: Script,
 }
 
@@ -71,8 +75,8 @@ async fn check(request: &mut Request) -> Step {
         return Step::Status(Status::INTERNAL_SERVER_ERROR);
     };
     for assignment in settings.assignments.iter() {
-        let value = Bytes::from(assignment.value.value(answer));
-        request.store(assignment.variable, Some(value));
+        let value = assignment.value.value(answer);
+        assignment.target.set(request, Cow::Owned(value));
     }
     let status = answer.response.status;
     match status.0 {
@@ -107,8 +111,8 @@ fn auth_request_set(loader: &mut Loader<'_>, directive: &conf::Directive) -> Res
     let Some(text) = text.filter(|text| !text.is_empty()) else {
         return Err(Fault::from(format!("invalid variable name \"{name}\"")).at(name.span));
     };
-    let variable = loader.variables.define(text, Definition::Assigned, name.span);
+    let target = Target::of(loader, text, name.span);
     let value = loader.script(value)?;
-    loader.settings(&SETTINGS).assignments.modify().push(Assignment { variable, value });
+    loader.settings(&SETTINGS).assignments.modify().push(Assignment { target, value });
     Ok(())
 }

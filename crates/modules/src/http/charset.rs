@@ -108,9 +108,6 @@ fn check(settings: &SettingsSet) -> Result<(), String> {
 
 fn filter(request: &mut Request, body: Body) -> Result<Body, Status> {
     let settings = request.settings(&SETTINGS);
-    if !*settings.overrides && request.response.is_encoded() {
-        return Ok(body);
-    }
     let Some(target) = target(request, settings) else {
         return Ok(body);
     };

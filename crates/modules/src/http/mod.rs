@@ -47,6 +47,7 @@ pub mod sticky;
 pub mod stub_status;
 pub mod sub_filter;
 pub mod try_files;
+pub mod tunnel;
 pub mod upstream;
 pub mod userid;
 pub mod uwsgi;
@@ -93,6 +94,8 @@ pub static MODULES: &[&HttpModule] = &[
     &server_status::MODULE,
     &proxy::MODULE,
     &proxy::COMMON,
+    &tunnel::MODULE,
+    &tunnel::COMMON,
     &fastcgi::MODULE,
     &fastcgi::COMMON,
     &scgi::MODULE,

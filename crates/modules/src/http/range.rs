@@ -160,7 +160,7 @@ fn number(digits: &[u8]) -> Option<u64> {
 
 fn cut(request: &mut Request, body: Body, length: u64, parts: &[Part]) -> Body {
     let whole = match body {
-        Body::Empty => return body,
+        Body::Empty | Body::Relay(_) => return body,
         Body::One(chunk) => VecDeque::from([chunk]),
         Body::Many(chunks) => chunks,
         Body::Stream(_) => return cut_stream(request, body, length, parts),

@@ -72,7 +72,9 @@ struct If {
 }
 
 /// What `set` sets.
-enum Target {
+/// What `set` and its like assign to.
+#[derive(Clone, Copy)]
+pub(super) enum Target {
     Variable(VariableId),
     Args,
     LimitRate,
@@ -185,6 +187,7 @@ impl Run {
             }
             Operation::Break => {
                 note(request, span, |_| Outcome::Ends);
+                request.has_left_location |= self.is_uri_changed;
                 self.is_uri_changed = false;
                 Flow::Break(self.end())
             }
@@ -228,7 +231,15 @@ impl Run {
 }
 
 impl Target {
-    fn set(&self, request: &mut Request, value: Cow<'static, [u8]>) {
+    pub(super) fn of(loader: &mut Loader<'_>, name: &str, span: Span) -> Target {
+        match name.to_ascii_lowercase().as_str() {
+            "args" => Target::Args,
+            "limit_rate" => Target::LimitRate,
+            name => Target::Variable(loader.variables.define(name, Definition::Assigned, span)),
+        }
+    }
+
+    pub(super) fn set(&self, request: &mut Request, value: Cow<'static, [u8]>) {
         match self {
             Target::Variable(id) => request.store(*id, Some(into_bytes(value))),
             Target::Args => request.args = value.into_owned(),
@@ -329,11 +340,7 @@ fn set(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault
         return Err("invalid value".into());
     };
     let name = variable_name(word)?;
-    let target = match name.to_ascii_lowercase().as_str() {
-        "args" => Target::Args,
-        "limit_rate" => Target::LimitRate,
-        name => Target::Variable(loader.variables.define(name, Definition::Assigned, word.span)),
-    };
+    let target = Target::of(loader, name, word.span);
     let value = loader.script(value)?;
     add(loader, directive, Operation::Set { target, value });
     Ok(())

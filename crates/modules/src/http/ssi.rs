@@ -18,7 +18,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use daemun_core::module::{Module, SettingsKey};
 use daemun_core::{directives, set, settings, values};
-use daemun_http::body::{Body, BodyStream, Chunk, NextChunk};
+use daemun_http::body::{self, Body, BodyStream, Chunk, NextChunk};
 use daemun_http::date;
 use daemun_http::module::{Apply, Filter, HttpModule, Variable};
 use daemun_http::request::Request;
@@ -222,6 +222,11 @@ impl Ssi {
 }
 
 impl BodyStream for Ssi {
+    /// What an included response says may end this one.
+    fn holds_head(&self) -> bool {
+        true
+    }
+
     fn poll_next(&mut self, request: &mut Request, cx: &mut Context<'_>) -> NextChunk {
         loop {
             if let Err(error) = self.read_ahead(request, cx) {
@@ -287,7 +292,11 @@ impl Piece {
                 let collected = ready!(included.poll_collected(request, cx));
                 let went_well =
                     included.request().is_some_and(|included| included.response.status.0 < 300);
-                if let Some(value) = collected.filter(|_| went_well) {
+                // What is too long has been told, and ends the response.
+                let Some(value) = collected else {
+                    return Poll::Ready(Some(Err(body::refused())));
+                };
+                if went_well {
                     request.with_shared(&SETTINGS, |shared: &mut Shared| shared.set(name, value));
                 }
                 Poll::Ready(None)

@@ -22,7 +22,7 @@ pub(super) fn admit(request: &mut Request, body: &mut Body) -> Option<Ticket> {
     let reads_file = match body {
         Body::One(chunk) => is_file(chunk),
         Body::Many(chunks) => chunks.iter().any(is_file),
-        Body::Empty | Body::Stream(_) => false,
+        Body::Empty | Body::Stream(_) | Body::Relay(_) => false,
     };
     if reads_file && uses_threads(request) { admit_file(request, body) } else { None }
 }
@@ -50,19 +50,21 @@ fn is_file(chunk: &Chunk) -> bool {
 /// Sends a file; `ticket` is for the first task.
 pub(super) async fn send_file(
     request: &mut Request,
+    body: &mut Body,
     pace: &mut Pace,
     range: FileRange,
     ticket: Option<Ticket>,
 ) -> io::Result<()> {
     let sendfile = *request.settings(&sending::SETTINGS).sendfile;
     match sendfile && !file_reader::is_direct(request, &range) {
-        true => send_from_file(request, pace, range, ticket).await,
-        false => copy_file(request, pace, range, ticket).await,
+        true => send_from_file(request, body, pace, range, ticket).await,
+        false => copy_file(request, body, pace, range, ticket).await,
     }
 }
 
 async fn send_from_file(
     request: &mut Request,
+    body: &mut Body,
     pace: &mut Pace,
     mut range: FileRange,
     mut ticket: Option<Ticket>,
@@ -73,9 +75,9 @@ async fn send_from_file(
     while range.length > 0 {
         if !request.connection().stream.may_send() {
             ticket = None;
-            wait_for_client(request).await?;
+            wait_for_client(request, body).await?;
         }
-        let allowed = pace.allow(request).await?.min(most);
+        let allowed = pace.allow(request, body).await?.min(most);
         let count = usize::try_from(range.length).unwrap_or(usize::MAX).min(allowed);
         let (socket, file) = (Arc::clone(&socket), Arc::clone(&range.file));
         let mut offset = range.offset;
@@ -100,6 +102,7 @@ async fn send_from_file(
 /// Reads in the pool and sends from here.
 async fn copy_file(
     request: &mut Request,
+    body: &mut Body,
     pace: &mut Pace,
     mut range: FileRange,
     mut ticket: Option<Ticket>,
@@ -115,7 +118,7 @@ async fn copy_file(
         reader = filled;
         let read = read?;
         range.skip(read.len() as u64);
-        send_bytes(request, pace, reader.bytes(read), range.length > 0).await?;
+        send_bytes(request, body, pace, reader.bytes(read), range.length > 0).await?;
     }
     Ok(())
 }

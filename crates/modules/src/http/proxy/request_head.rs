@@ -127,8 +127,11 @@ pub fn append_forwarded_for(request: &mut Request, out: &mut Vec<u8>) -> bool {
 
 /// Remembers what the log and the variables tell.
 fn note(request: &mut Request, place: &Place, uri: &[u8], set_body: Option<&[u8]>) {
+    // What is still to come of a body in chunks has no length yet.
+    let is_chunked = set_body.is_none() && request.body.is_chunked() && !request.body.is_complete();
     let length = match set_body {
         Some(body) => Some(body.len() as u64),
+        None if is_chunked => None,
         None => body_length(request),
     };
     let record: &mut Record = request.upstream_record();
@@ -137,7 +140,7 @@ fn note(request: &mut Request, place: &Place, uri: &[u8], set_body: Option<&[u8]
     record.host.clone_from(&place.host);
     record.port.clone_from(&place.port);
     record.body_length = length;
-    record.is_chunked = false;
+    record.is_chunked = is_chunked;
 }
 
 /// The length of the client's body; `None` where it sends none.

@@ -29,6 +29,8 @@ pub struct Http1 {
     /// The status line has been read.
     has_status: bool,
     is_head: bool,
+    /// The client's body goes out in chunks.
+    sends_chunks: bool,
     framing: Framing,
     /// The connection can serve another request once the response has ended.
     keeps: bool,
@@ -65,6 +67,7 @@ impl Http1 {
             at: 0,
             has_status: false,
             is_head: false,
+            sends_chunks: false,
             framing: Framing::Open,
             keeps: false,
             upgrades: false,
@@ -163,6 +166,7 @@ impl Protocol for Http1 {
             location: self.location,
         };
         self.is_head = head.write(request, out);
+        self.sends_chunks = request.upstream_record().is_chunked;
         if request.upstream_record().uri.is_empty() {
             log!(request.log(), Error, *request, "zero length URI to proxy");
             return Err(Status::INTERNAL_SERVER_ERROR);
@@ -172,6 +176,29 @@ impl Protocol for Http1 {
 
     fn passes_body(&self) -> bool {
         *self.settings.common.pass_request_body && self.settings.set_body.is_none()
+    }
+
+    fn streams_body(&self, request: &Request) -> bool {
+        let is_11 = *self.settings.http_version == Version::HTTP_11;
+        self.passes_body() && (is_11 || !request.body.is_chunked())
+    }
+
+    fn open_piece(&mut self, length: usize, out: &mut Vec<u8>) {
+        if self.sends_chunks {
+            out.extend_from_slice(format!("{length:x}\r\n").as_bytes());
+        }
+    }
+
+    fn close_piece(&mut self, _: usize, out: &mut Vec<u8>) {
+        if self.sends_chunks {
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+
+    fn end_request(&mut self, out: &mut Vec<u8>) {
+        if self.sends_chunks {
+            out.extend_from_slice(b"0\r\n\r\n");
+        }
     }
 
     fn begin_again(&mut self) {

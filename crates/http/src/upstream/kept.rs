@@ -1,0 +1,122 @@
+//! Connections to upstream servers between two requests: each thread keeps its own.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use daemun_core::listen::Address;
+use daemun_event::Deadline;
+use daemun_upstream::{Group, GroupId};
+
+use super::connect::Upstream;
+
+/// A connection that waits for a request.
+struct Idle {
+    upstream: Upstream,
+    address: Address,
+    /// The location that it belongs to, where the group's connections are not shared.
+    owner: usize,
+    until: Deadline,
+}
+
+#[derive(Default)]
+struct Kept {
+    /// By group; the one that was used last stands first.
+    groups: Vec<VecDeque<Idle>>,
+    /// The task that closes connections whose time is up, or whose server has closed them.
+    keeper: Option<Waker>,
+    has_keeper: bool,
+}
+
+thread_local! {
+    /// A thread serves one configuration.
+    static KEPT: RefCell<Kept> = RefCell::default();
+}
+
+/// A connection to that address, if one is kept. `owner` names the location.
+pub fn take(group: &Group, address: &Address, owner: usize) -> Option<Upstream> {
+    let is_local = group.keepalive?.local;
+    let GroupId(place) = group.id?;
+    KEPT.with_borrow_mut(|kept| {
+        let idle = kept.groups.get_mut(place as usize)?;
+        loop {
+            let fits = |one: &Idle| one.address == *address && (!is_local || one.owner == owner);
+            let found = idle.remove(idle.iter().position(fits)?)?;
+            // What its server has closed meanwhile is of no use.
+            if found.is_usable() {
+                let mut upstream = found.upstream;
+                upstream.requests += 1;
+                upstream.is_kept = true;
+                upstream.sent = 0;
+                return Some(upstream);
+            }
+        }
+    })
+}
+
+/// Keeps a connection, unless it has served enough, or closes it.
+pub fn keep(group: &Group, address: Address, owner: usize, upstream: Upstream) {
+    let (Some(limits), Some(GroupId(place))) = (group.keepalive, group.id) else { return };
+    let age = Duration::from_millis(daemun_event::now().saturating_sub(upstream.started));
+    if u64::from(upstream.requests) >= limits.requests || age > limits.time {
+        return;
+    }
+    let until = Deadline::after(limits.timeout);
+    let mut idle = Idle { upstream, address, owner, until };
+    let surplus = KEPT.with_borrow_mut(|kept| {
+        if !idle.watch(kept.keeper.as_ref()) {
+            return Some(idle);
+        }
+        let place = place as usize;
+        if place >= kept.groups.len() {
+            kept.groups.resize_with(place + 1, VecDeque::new);
+        }
+        let group = &mut kept.groups[place];
+        group.push_front(idle);
+        let surplus = if group.len() > limits.connections { group.pop_back() } else { None };
+        if !std::mem::replace(&mut kept.has_keeper, true) {
+            daemun_event::spawn(poll_fn(poll_keeper));
+        }
+        surplus
+    });
+    drop(surplus);
+}
+
+/// Looks after all connections whenever something happens to one of them.
+fn poll_keeper(cx: &mut Context<'_>) -> Poll<()> {
+    let ended = KEPT.with_borrow_mut(|kept| {
+        kept.keeper = Some(cx.waker().clone());
+        let mut ended = Vec::new();
+        for group in &mut kept.groups {
+            for _ in 0..group.len() {
+                let Some(mut idle) = group.pop_front() else { break };
+                match idle.watch(Some(cx.waker())) {
+                    true => group.push_back(idle),
+                    false => ended.push(idle),
+                }
+            }
+        }
+        ended
+    });
+    drop(ended);
+    Poll::Pending
+}
+
+impl Idle {
+    /// Nothing came, so the server has not closed it, and its time is not up.
+    fn is_usable(&self) -> bool {
+        let stream = &self.upstream.stream;
+        !stream.peer_closed() && !stream.may_be_readable() && !self.until.has_passed()
+    }
+
+    /// Has the keeper woken for it; `false` where it has ended.
+    fn watch(&mut self, keeper: Option<&Waker>) -> bool {
+        let Some(keeper) = keeper else { return true };
+        let mut readable = self.upstream.stream.readable(self.until);
+        let polled = Pin::new(&mut readable).poll(&mut Context::from_waker(keeper));
+        polled.is_pending()
+    }
+}

@@ -1,0 +1,111 @@
+//! What has come of a response and waits for its client: in memory up to a bound, then in a file.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use daemun_core::log;
+
+use super::settings::Settings;
+use crate::body::{Chunk, FileRange};
+use crate::request::Request;
+use crate::request_body::create_temporary;
+
+/// A queue of pieces, the oldest first.
+#[derive(Default)]
+pub struct Storage {
+    queue: VecDeque<Chunk>,
+    /// Bytes that wait in memory.
+    in_memory: usize,
+    file: Option<Arc<File>>,
+    /// Bytes that were written to the file.
+    written: u64,
+    /// There can be no file, which has been told.
+    has_no_file: bool,
+}
+
+impl Storage {
+    /// Adds a piece to what waits in memory.
+    pub fn push(&mut self, bytes: Bytes) {
+        self.in_memory += bytes.len();
+        self.queue.push_back(Chunk::Bytes(bytes));
+    }
+
+    /// Adds a piece that was read ahead of the client: in memory as long as the buffers allow that, else in a file.
+    pub fn push_ahead(
+        &mut self,
+        request: &Request,
+        settings: &Settings,
+        bytes: Bytes,
+    ) -> io::Result<()> {
+        let fits_file = self.written + bytes.len() as u64 <= settings.most_in_file();
+        if self.in_memory + bytes.len() <= settings.most_in_memory() || !fits_file {
+            self.push(bytes);
+            return Ok(());
+        }
+        let Some(file) = self.open(request, settings) else {
+            self.push(bytes);
+            return Ok(());
+        };
+        file.write_all_at(&bytes, self.written)?;
+        let (offset, length) = (self.written, bytes.len() as u64);
+        self.written += length;
+        match self.queue.back_mut() {
+            Some(Chunk::File(last)) => last.length += length,
+            _ => self.queue.push_back(Chunk::File(FileRange { file, offset, length })),
+        }
+        Ok(())
+    }
+
+    /// Bytes that wait in memory.
+    pub fn in_memory(&self) -> usize {
+        self.in_memory
+    }
+
+    pub fn pop(&mut self) -> Option<Chunk> {
+        let chunk = self.queue.pop_front()?;
+        if let Chunk::Bytes(bytes) = &chunk {
+            self.in_memory -= bytes.len();
+        }
+        Some(chunk)
+    }
+
+    /// Whether more may be read ahead.
+    pub fn has_room(&self, settings: &Settings) -> bool {
+        let has_file = !self.has_no_file && self.written < settings.most_in_file();
+        self.in_memory < settings.most_in_memory() || has_file
+    }
+
+    /// Everything that waits, for a body that is whole.
+    pub fn into_chunks(self) -> VecDeque<Chunk> {
+        self.queue
+    }
+
+    /// The file, made for the first piece that goes there. It has no name any more: it is gone with its last user.
+    fn open(&mut self, request: &Request, settings: &Settings) -> Option<Arc<File>> {
+        if self.has_no_file || self.file.is_some() {
+            return self.file.clone();
+        }
+        let built_in = &request.config.surroundings.upstream_temp_path;
+        let folder = settings.temp_path.as_ref().unwrap_or(built_in);
+        let made = create_temporary(folder, false);
+        match made {
+            Ok(made) => {
+                let path = made.path.display();
+                let what = "an upstream response is buffered to a temporary file";
+                log!(request.log(), Warn, *request, "{} {}", what, path);
+                self.file = Some(Arc::clone(&made.file));
+            }
+            // The response is read no further ahead than memory allows.
+            Err(error) => {
+                self.has_no_file = true;
+                let folder = folder.folder.display();
+                log!(request.log(), Crit, *request, "open() in \"{}\" failed", folder; error);
+            }
+        }
+        self.file.clone()
+    }
+}

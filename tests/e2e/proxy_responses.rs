@@ -1,0 +1,221 @@
+//! `proxy_pass`: what becomes of responses, good and bad ones.
+
+use std::io::{Read, Write};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use daemun_tests::Server;
+
+use crate::backend::{backend, head, saying};
+
+fn front(port: u16, directives: &str) -> Server {
+    Server::http(&format!(
+        "server {{
+             listen 127.0.0.1:{{port}};
+             location / {{ proxy_pass http://127.0.0.1:{port}; {directives} }}
+             location = /page {{ return 200 \"own page\"; }}
+         }}"
+    ))
+}
+
+#[test]
+fn framing_of_all_kinds_is_understood() {
+    for answer in [
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+        "HTTP/1.0 200 OK\r\n\r\nhello",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\nContent-Length: 5\n\nhello and more",
+    ] {
+        let server = front(saying(answer), "");
+        let got = server.get("/");
+        assert_eq!((got.status, got.text()), (200, "hello"), "{answer}");
+    }
+    let server = front(saying("hello, this is no HTTP"), "");
+    assert_eq!(server.send("GET / HTTP/1.0\r\n\r\n"), "hello, this is no HTTP");
+    server.logs("upstream sent no valid HTTP/1.0 header");
+}
+
+#[test]
+fn bad_responses_are_answered_with_502() {
+    for (answer, sentence) in [
+        ("", "upstream prematurely closed connection while reading response header from upstream"),
+        (
+            "HTTP/1.1 200 OK\r\nbad header: x\r\n\r\n",
+            "upstream sent invalid header: \"bad\\x20...\"",
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "upstream sent \"Content-Length\" and \"Transfer-Encoding\" headers at the same time",
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
+            "upstream sent invalid \"Content-Length\" header: \"Content-Length: x\"",
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n",
+            "upstream sent unknown \"Transfer-Encoding\": \"gzip\"",
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nX-Long: 0123456789012345678901234567890",
+            "upstream prematurely closed",
+        ),
+    ] {
+        let server = front(saying(answer), "");
+        assert_eq!(server.get("/").status, 502, "{answer}");
+        server.logs(sentence);
+    }
+    let server = front(
+        saying("HTTP/1.1 200 OK\r\nX-Long: 012345678901234567890123456789\r\n\r\n"),
+        "proxy_buffer_size 40; proxy_buffers 4 40; proxy_busy_buffers_size 80;
+         proxy_temp_file_write_size 80; proxy_max_temp_file_size 0;",
+    );
+    assert_eq!(server.get("/").status, 502);
+    server.logs("upstream sent too big header while reading response header from upstream");
+}
+
+#[test]
+fn a_response_that_breaks_off_is_not_passed_off_as_whole() {
+    let server = front(saying("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf"), "");
+    let got = server.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(got.ends_with("\r\n\r\nhalf"), "{got}");
+    server.logs("upstream prematurely closed connection while reading upstream");
+    let chunks = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n!";
+    let server = front(saying(chunks), "");
+    let got = server.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(got.ends_with("half\r\n") || got.ends_with("half"), "{got}");
+    server.logs("upstream sent invalid chunked response");
+}
+
+#[test]
+fn fields_are_hidden_and_obeyed() {
+    let answer = "HTTP/1.1 200 Fine\r\nServer: s\r\nX-Pad: p\r\nX-Own: o\r\nX-Accel-Expires: 1\r\n\
+                  Content-Type: text/plain;charset=koi8-r\r\nContent-Length: 0\r\n\r\n";
+    let server = front(saying(answer), "proxy_hide_header X-Own; proxy_pass_header Server;");
+    let got = server.get("/");
+    assert_eq!(got.line, "HTTP/1.1 200 Fine");
+    assert_eq!((got.header("Server"), got.header("X-Pad")), (Some("s"), None));
+    assert_eq!((got.header("X-Own"), got.header("X-Accel-Expires")), (None, None));
+    assert_eq!(got.header("Content-Type"), Some("text/plain; charset=koi8-r"));
+    let redirect = "HTTP/1.1 200 OK\r\nX-Accel-Redirect: /page\r\nContent-Length: 0\r\n\r\n";
+    assert_eq!(front(saying(redirect), "").get("/").text(), "own page");
+    let server = front(saying(redirect), "proxy_ignore_headers X-Accel-Redirect;");
+    assert_eq!(server.get("/").text(), "");
+}
+
+#[test]
+fn errors_can_have_pages_of_the_servers_own() {
+    let missing = "HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\ngone";
+    assert_eq!(front(saying(missing), "error_page 404 /page;").get("/").text(), "gone");
+    let server = front(saying(missing), "error_page 404 /page; proxy_intercept_errors on;");
+    let got = server.get("/");
+    assert_eq!((got.status, got.text()), (404, "own page"));
+}
+
+#[test]
+fn cookies_are_rewritten() {
+    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\
+                  Set-Cookie: a=b; domain=behind.example; path=/old/x\r\n\r\n";
+    let server = front(
+        saying(answer),
+        "proxy_cookie_domain behind.example front.example;
+         proxy_cookie_path /old/ /new/;
+         proxy_cookie_flags a httponly samesite=lax;",
+    );
+    assert_eq!(
+        server.get("/").header("Set-Cookie"),
+        Some("a=b; domain=front.example; path=/new/x; HttpOnly; SameSite=Lax")
+    );
+}
+
+#[test]
+fn ranges_are_cut_from_what_knows_none() {
+    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n0123456789";
+    let server = front(saying(answer), "proxy_force_ranges on;");
+    let got = server.get_with("/", &["Range: bytes=2-4"]);
+    assert_eq!((got.status, got.text()), (206, "234"));
+}
+
+#[test]
+fn trailers_and_early_hints_pass_where_that_is_asked_for() {
+    let answer = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n\
+                  HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-T: t\r\n\r\n";
+    let request = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let plain = front(saying(answer), "").send(request);
+    assert!(plain.starts_with("HTTP/1.1 200 ") && plain.ends_with("0\r\n\r\n"), "{plain}");
+    let server = front(saying(answer), "early_hints $http_host; proxy_pass_trailers on;");
+    let both = server.send(request);
+    assert!(both.starts_with("HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n"), "{both}");
+    assert!(both.ends_with("0\r\nX-T: t\r\n\r\n"), "{both}");
+}
+
+#[test]
+fn events_reach_the_client_at_once() {
+    let (next, wait) = mpsc::channel::<()>();
+    let wait = std::sync::Mutex::new(wait);
+    let port = backend(move |stream| {
+        head(stream);
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
+        stream.write_all(head.as_bytes()).unwrap();
+        while wait.lock().unwrap().recv().is_ok() {
+            stream.write_all(b"data: x\n\n").unwrap();
+        }
+    });
+    let server = front(port, "proxy_flush_idle on;");
+    let mut client = server.client();
+    client.send("GET / HTTP/1.0\r\n\r\n");
+    assert_eq!(client.head().status, 200, "before the first event");
+    for _ in 0..3 {
+        next.send(()).unwrap();
+        assert_eq!(client.exactly(9), b"data: x\n\n");
+    }
+    drop(next);
+    assert!(client.is_closed());
+}
+
+#[test]
+fn nginxs_way_of_gathering_can_be_had() {
+    let (next, wait) = mpsc::channel::<()>();
+    let wait = std::sync::Mutex::new(wait);
+    let port = backend(move |stream| {
+        head(stream);
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nfirst ").unwrap();
+        wait.lock().unwrap().recv().unwrap();
+        stream.write_all(b"last").unwrap();
+    });
+    let server = front(port, "proxy_flush_idle off;");
+    let mut client = server.client();
+    client.send("GET / HTTP/1.0\r\n\r\n");
+    client.stream().set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    let nothing = client.stream().read(&mut [0; 100]);
+    assert!(nothing.is_err(), "not even the head: {nothing:?}");
+    client.stream().set_read_timeout(Some(daemun_tests::PATIENCE)).unwrap();
+    next.send(()).unwrap();
+    let got = String::from_utf8(client.rest()).unwrap();
+    assert!(got.ends_with("\r\n\r\nfirst last"), "{got}");
+}
+
+#[test]
+fn a_slow_client_does_not_hold_the_server_behind() {
+    let (done, ended) = mpsc::channel();
+    let done = std::sync::Mutex::new(done);
+    let port = backend(move |stream| {
+        head(stream);
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 20000000\r\n\r\n").unwrap();
+        stream.write_all(&vec![b'x'; 20_000_000]).unwrap();
+        let _ = done.lock().unwrap().send(());
+    });
+    let server = front(port, "proxy_temp_path {dir}/responses 1; proxy_buffering on;");
+    let mut client = server.client();
+    client.send("GET / HTTP/1.0\r\n\r\n");
+    ended.recv_timeout(daemun_tests::PATIENCE).expect("all of it was taken");
+    server.logs("an upstream response is buffered to a temporary file");
+    client.head();
+    assert_eq!(client.rest().len(), 20_000_000);
+}
+
+#[test]
+fn a_response_can_be_read_slowly() {
+    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n01234567890123456789";
+    let server = front(saying(answer), "proxy_limit_rate 1m; proxy_buffering off;");
+    assert_eq!(server.get("/").text(), "01234567890123456789");
+}
