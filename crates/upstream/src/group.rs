@@ -15,6 +15,7 @@ use crate::sessions::Sessions;
 use crate::shared::{Former, Full, SharedGroup};
 use crate::state::Now;
 use crate::sticky::Sticky;
+use crate::url::Url;
 
 /// A group's place among all of a configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,12 +37,12 @@ impl Groups {
         &self.0[id.0 as usize]
     }
 
-    /// The group of that name, for a name that is known only once a request is there: as in nginx, one with an
-    /// `upstream` block, or one that is asked for with its port.
-    pub fn find(&self, host: &str, port: Option<u16>) -> Option<&Arc<Group>> {
+    /// The group that an address means which is known only once a request is there: as in nginx one with an `upstream`
+    /// block where no port is written, or one that the configuration names with the same port.
+    pub fn find(&self, url: &Url) -> Option<&Arc<Group>> {
         self.0.iter().find(|group| {
-            group.name.eq_ignore_ascii_case(host)
-                && (group.is_named || group.port.is_none() || group.port == port)
+            group.name.eq_ignore_ascii_case(&url.host)
+                && (group.port == url.port || (group.port.is_none() && !url.has_port))
         })
     }
 
