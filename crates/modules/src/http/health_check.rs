@@ -36,7 +36,7 @@ use daemun_core::{directives, settings};
 use daemun_http::config::{HttpConfig, Location};
 use daemun_http::module::HttpModule;
 use daemun_http::upstream::settings::Settings as Common;
-use daemun_upstream::{CheckStart, Group, GroupId, MOST_CHECKS};
+use daemun_upstream::{Caretaker, CheckStart, Group, GroupId, MOST_CHECKS};
 
 use super::{fastcgi, memcached, proxy, scgi, uwsgi};
 use tests_of_match::Tests;
@@ -120,7 +120,7 @@ pub fn announce(config: &HttpConfig) {
 }
 
 /// Begins all checks. In each worker, on the thread that lives as long as it, which is `me`.
-pub fn maintain(config: &'static HttpConfig, me: i64) {
+pub fn maintain(config: &'static HttpConfig, me: &Caretaker) {
     let tests = &config.settings.of(&SETTINGS).tests.0;
     for group in config.upstreams.iter() {
         for (index, (location, spec)) in of_group(config, group).take(MOST_CHECKS).enumerate() {
@@ -136,7 +136,7 @@ pub fn maintain(config: &'static HttpConfig, me: i64) {
                 connect_timeout: *way.common.connect_timeout,
                 read_timeout: *way.common.read_timeout,
             };
-            daemun_event::spawn(watch::run(check, me));
+            daemun_event::spawn(watch::run(check, me.clone()));
         }
     }
 }
