@@ -7,6 +7,7 @@ use daemun_core::listen::Address;
 use daemun_core::log;
 use daemun_upstream::{Group, GroupId, ServerSpec, Url};
 
+use crate::config::HttpConfig;
 use crate::core::resolving;
 use crate::request::Request;
 use crate::status::Status;
@@ -17,6 +18,19 @@ pub enum Target {
     Address(Url),
 }
 
+impl Target {
+    /// As the configuration, or the request, says it.
+    pub fn name(&self, config: &HttpConfig) -> String {
+        match self {
+            Target::Group(id) => config.upstreams.of(*id).name.clone(),
+            Target::Address(url) => match url.port {
+                Some(port) => format!("{}:{port}", url.host),
+                None => url.host.clone(),
+            },
+        }
+    }
+}
+
 /// The group; names are looked up by the location's resolver.
 pub async fn find(request: &mut Request, target: Target) -> Result<Arc<Group>, Status> {
     let config = request.config;
@@ -24,8 +38,7 @@ pub async fn find(request: &mut Request, target: Target) -> Result<Arc<Group>, S
         Target::Group(id) => return Ok(Arc::clone(config.upstreams.of(id))),
         Target::Address(url) => url,
     };
-    let named_port = url.port.filter(|_| url.has_port);
-    if let Some(group) = config.upstreams.find(&url.host, named_port.or(url.port)) {
+    if let Some(group) = config.upstreams.find(&url) {
         return Ok(Arc::clone(group));
     }
     let no_port = |request: &Request| {
