@@ -212,13 +212,13 @@ impl Exchange {
             request.upstream_record().last_try().connect_time = Some(0);
             return self.ask(request).await;
         }
-        let connected = connect::connect(
+        let connected = Box::pin(connect::connect(
             request,
             self.settings,
             &peer.address,
             &peer.name,
             self.watches_client,
-        );
+        ));
         self.upstream = Some(connected.await.map_err(|why| match why {
             NotConnected::Failed => Fault::from(Failure::Error),
             NotConnected::TimedOut => Failure::Timeout.into(),
@@ -251,7 +251,9 @@ impl Exchange {
     /// Sends the request and reads the response's head, which may come before all of the request is sent.
     async fn ask(&mut self, request: &mut Request) -> Result<(), Fault> {
         request.doing = "sending request to upstream";
-        let mut reading = Reading::default();
+        // Its storage is the record's, and goes back there.
+        let head = std::mem::take(&mut request.upstream_record().head);
+        let mut reading = Reading { head, ..Reading::default() };
         let mut deadline = Deadline::after(*self.settings.send_timeout);
         loop {
             let sending = self.send(request)?;
@@ -382,13 +384,13 @@ impl Exchange {
                 Ok(HeadStep::EarlyHints { consumed }) => {
                     reading.hints += consumed;
                     let hints = Bytes::copy_from_slice(&buffer[..consumed]);
-                    early_hints::pass(
+                    Box::pin(early_hints::pass(
                         request,
                         self.settings,
                         &mut reading.head,
                         hints,
                         reading.hints,
-                    )
+                    ))
                     .await;
                     buffer.consume(consumed);
                 }
@@ -412,7 +414,7 @@ impl Exchange {
         buffer: Buffer,
         consumed: usize,
     ) {
-        let bytes = share(buffer);
+        let bytes = Bytes::from_owner(Shared(buffer));
         self.input = bytes.slice(consumed..);
         reading.head.bytes =
             self.protocol.take_head_bytes().unwrap_or_else(|| bytes.slice(..consumed));
@@ -425,6 +427,13 @@ impl Exchange {
             last.status = status;
         }
         self.selection.head_came(request);
+    }
+
+    /// The head has been taken over: what follows is a body.
+    pub fn begin_body(&mut self, request: &mut Request) {
+        let head = std::mem::take(&mut request.upstream_record().head);
+        self.protocol.begin_body(request, &head);
+        request.upstream_record().head = head;
     }
 
     /// Ends the exchange: the connection is closed, or kept for another request.
@@ -512,16 +521,17 @@ fn client_left(request: &Request) -> Fault {
     Fault::Ended(Ended::ClientLeft)
 }
 
+/// A buffer that several may hold slices of.
+struct Shared(Buffer);
+
+impl AsRef<[u8]> for Shared {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 /// Received bytes that several may hold. The buffer itself where it is well filled, else a copy.
 pub fn share(buffer: Buffer) -> Bytes {
-    struct Shared(Buffer);
-
-    impl AsRef<[u8]> for Shared {
-        fn as_ref(&self) -> &[u8] {
-            &self.0
-        }
-    }
-
     match buffer.len() * 4 < buffer.capacity() {
         true => Bytes::copy_from_slice(&buffer),
         false => Bytes::from_owner(Shared(buffer)),

@@ -20,10 +20,15 @@ pub enum Target {
 /// The group; names are looked up by the location's resolver.
 pub async fn find(request: &mut Request, target: Target) -> Result<Arc<Group>, Status> {
     let config = request.config;
-    let url = match target {
-        Target::Group(id) => return Ok(Arc::clone(config.upstreams.of(id))),
-        Target::Address(url) => url,
-    };
+    match target {
+        Target::Group(id) => Ok(Arc::clone(config.upstreams.of(id))),
+        // Rare enough that the usual request need not have room for it.
+        Target::Address(url) => Box::pin(find_address(request, url)).await,
+    }
+}
+
+async fn find_address(request: &mut Request, url: Url) -> Result<Arc<Group>, Status> {
+    let config = request.config;
     let named_port = url.port.filter(|_| url.has_port);
     if let Some(group) = config.upstreams.find(&url.host, named_port.or(url.port)) {
         return Ok(Arc::clone(group));
