@@ -68,12 +68,14 @@ impl Backend {
 
 impl Drop for Backend {
     fn drop(&mut self) {
-        let pid = self.0.id() as i32;
-        for process in children(pid).into_iter().chain([pid]) {
-            // It may have ended with the one before it.
-            let _ = signals::send(process, signals::SIGKILL);
-        }
+        // Its master would replace a child that ended.
+        let workers = children(self.0.id() as i32);
+        let _ = self.0.kill();
         let _ = self.0.wait();
+        for worker in workers {
+            // It may have ended with its master.
+            let _ = signals::send(worker, signals::SIGKILL);
+        }
     }
 }
 

@@ -32,6 +32,9 @@ case '/away':
 case '/teapot':
     header('HTTP/1.1 418 I am a teapot');
     break;
+case '/sockets':
+    echo implode(' ', preg_grep('/socket/', array_map('readlink', glob('/proc/self/fd/*'))));
+    break;
 case '/trickle':
     header('X-Accel-Buffering: no');
     echo 'first';

@@ -52,6 +52,33 @@ http {
 }
 
 #[test]
+fn another_server_is_named_and_not_asked() {
+    let setup = Setup::new();
+    let text = "events { }
+http {
+    access_log off;
+    upstream php { server 127.0.0.1:{port2}; }
+    server {
+        listen 127.0.0.1:{port};
+        location / { fastcgi_pass php; }
+        location /api/ { proxy_pass http://$arg_to:81; }
+        error_page 502 /502.html;
+    }
+}
+";
+    for (uri, part) in [
+        ("/a", "passed to    fastcgi://php, which is not asked\n"),
+        ("/api/?to=b.example", "passed to    http://b.example:81, which is not asked\n"),
+    ] {
+        let url = setup.filled(&format!("GET http://localhost:{{port}}{uri}"));
+        let output = setup.run(text, &["-t", "-q", "--explain", &url]);
+        assert!(output.stdout.contains(part), "{}", output.stdout);
+        assert!(output.stdout.ends_with("as the server answers that it is passed to\n"));
+        assert!(!output.stdout.contains("error log"), "{}", output.stdout);
+    }
+}
+
+#[test]
 fn a_request_that_cannot_be_explained_says_why() {
     let setup = Setup::new();
     let text = "events { } http { access_log off; server { listen 127.0.0.1:{port}; } }";

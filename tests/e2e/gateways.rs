@@ -92,6 +92,25 @@ fn php_keeps_sessions_and_knows_its_request() {
 }
 
 #[test]
+fn the_quick_start_of_readme_works() {
+    let configuration = include_str!("../../conf/php.conf");
+    assert!(include_str!("../../README.md").contains(configuration));
+    let setup = with_conf(Setup::new());
+    let _php = Backend::php(&setup.folder, 1);
+    setup.folder.write("index.php", "<?php echo 'from PHP';");
+    let configuration = configuration
+        .replace("8080", "127.0.0.1:{port}")
+        .replace("/srv/www", "{dir}")
+        .replace("/run/php/php-fpm.sock", "{dir}/php.sock")
+        .replace("fastcgi.conf", "conf/fastcgi.conf");
+    let server = setup.start(&format!(
+        "daemon off; pid {{dir}}/server.pid; error_log {{dir}}/error.log;\n{configuration}"
+    ));
+    assert_eq!(server.get("/").text(), "from PHP");
+    assert_eq!(server.get("/missing.php").status, 404);
+}
+
+#[test]
 fn php_takes_and_gives_fifty_megabytes() {
     let (server, _php) = php("");
     let file = noise(50 << 20);
@@ -147,15 +166,15 @@ fn php_is_kept_connected() {
     let setup = with_conf(Setup::new());
     let _php = Backend::php(&setup.folder, 1);
     let server = setup.http(
-        r"log_format connects $upstream_connect_time;
-        upstream php { server unix:{dir}/php.sock; keepalive 4; }
+        r"upstream php { server unix:{dir}/php.sock; keepalive 4; }
         server {
             listen 127.0.0.1:{port};
             root {dir};
-            access_log {dir}/access.log connects;
             location / {
                 include conf/fastcgi.conf;
                 fastcgi_index app.php;
+                fastcgi_split_path_info ^(.+[.]php)(/.*)$;
+                fastcgi_param PATH_INFO $fastcgi_path_info;
                 fastcgi_keep_conn on;
                 fastcgi_pass php;
             }
@@ -167,6 +186,9 @@ fn php_is_kept_connected() {
     }
     let answer = post(&server, "/app.php", "", &noise(100_000));
     assert_eq!(answer.status, 200);
+    let sockets = || server.get("/app.php/sockets").text().to_owned();
+    assert!(sockets().contains("socket:["), "{}", sockets());
+    assert_eq!(sockets(), sockets());
 }
 
 #[test]
@@ -325,4 +347,56 @@ fn values_of_memcached_are_responses() {
     assert_eq!(server.request("POST", "/a.css", &[]).status, 405);
     assert_eq!(server.get("/unset").status, 500);
     server.logs("the \"$memcached_key\" variable is not set");
+}
+
+#[test]
+fn a_folder_behind_an_application_has_a_slash_at_its_end() {
+    let server = Server::http(
+        "server {
+            listen 127.0.0.1:{port};
+            location /php/ { fastcgi_pass unix:{dir}/nobody.sock; }
+            location /python/ { uwsgi_pass unix:{dir}/nobody.sock; }
+            location /scgi/ { scgi_pass unix:{dir}/nobody.sock; }
+            location /cache/ { set $memcached_key a; memcached_pass unix:{dir}/nobody.sock; }
+        }",
+    );
+    for name in ["php", "python", "scgi", "cache"] {
+        let answer = server.get(&format!("/{name}?a=b"));
+        assert_eq!(answer.status, 301, "{name}");
+        assert!(answer.header("Location").unwrap().ends_with(&format!("/{name}/?a=b")));
+    }
+}
+
+#[test]
+fn mistakes_are_told_in_nginx_words() {
+    let setup = Setup::new();
+    let output = setup.run(
+        "events { }
+http {
+    server {
+        location /a { fastcgi_pass 127.0.0.1; }
+        location /b { fastcgi_pass unix:/a; fastcgi_pass unix:/b; }
+        location /c { scgi_pass 127.0.0.1:99999; scgi_param A b c; }
+        location /d { fastcgi_split_path_info ^(.+)$; uwsgi_modifier1 256; }
+        location /e { fastcgi_buffers 1 4k; uwsgi_next_upstream never; }
+        location /f { memcached_pass unix:/a; }
+    }
+}
+",
+        &["-t"],
+    );
+    assert_eq!(output.code, Some(1));
+    for part in [
+        "no port in upstream \"127.0.0.1\" in ",
+        "\"fastcgi_pass\" directive is duplicate in ",
+        "invalid port in upstream \"127.0.0.1:99999\" in ",
+        "invalid parameter \"c\" in ",
+        "pattern \"^(.+)$\" must have 2 captures in ",
+        "value must be between 0 and 255 in ",
+        "there must be at least 2 \"fastcgi_buffers\" in ",
+        "invalid value \"never\" in ",
+        "unknown \"memcached_key\" variable in ",
+    ] {
+        assert!(output.stderr.contains(part), "{part:?} in:\n{}", output.stderr);
+    }
 }

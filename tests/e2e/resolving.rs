@@ -1,5 +1,8 @@
 //! Names that are resolved while the server runs.
 
+use std::net::UdpSocket;
+use std::thread;
+
 use daemun_tests::Setup;
 
 #[test]
@@ -30,4 +33,62 @@ http {
     ] {
         assert!(output.stderr.contains(part), "{part:?} in:\n{}", output.stderr);
     }
+}
+
+/// A name server for one name, whose address is the nth of 127.0.0.x at the nth question.
+fn name_server(port: u16) {
+    let socket = UdpSocket::bind(("127.0.0.1", port)).unwrap();
+    thread::spawn(move || {
+        let mut query = [0; 512];
+        let mut asked = 0;
+        while let Ok((length, from)) = socket.recv_from(&mut query) {
+            let mut response = query[..length].to_vec();
+            let is_v4 = response[length - 3] == 1;
+            let is_known = response.windows(4).any(|label| label == b"\x03app");
+            response[2..4].copy_from_slice(if is_known { b"\x81\x80" } else { b"\x81\x83" });
+            if is_known && is_v4 {
+                asked += 1;
+                response[7] = 1;
+                // the name, A, IN, no second to live, four bytes
+                response.extend(b"\xc0\x0c\0\x01\0\x01\0\0\0\0\0\x04\x7f\0\0");
+                response.push(asked);
+            }
+            socket.send_to(&response, from).unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_host_that_a_request_names_is_looked_up_for_it() {
+    let setup = Setup::new();
+    name_server(setup.filled("{port2}").parse().unwrap());
+    let server = setup.http(
+        "server {
+            listen 127.0.0.1:{port};
+            resolver 127.0.0.1:{port2} ipv6=off status_zone=names;
+            resolver_timeout 5s;
+            location / { proxy_pass http://$arg_host:{port3}; }
+            location /kept/ {
+                resolver 127.0.0.1:{port2} valid=1h;
+                proxy_pass http://$arg_host:{port3}/;
+            }
+            location /silent/ {
+                resolver 127.0.0.1:{port3};
+                resolver_timeout 100ms;
+                proxy_pass http://$arg_host:{port3}/;
+            }
+        }
+        server { listen {port3}; return 200 $server_addr; }",
+    );
+    assert_eq!(server.get("/?host=app.test").text(), "127.0.0.1");
+    assert_eq!(server.get("/?host=APP.test").text(), "127.0.0.2");
+    for _ in 0..3 {
+        assert_eq!(server.get("/kept/?host=app.test").text(), "127.0.0.3");
+    }
+    assert_eq!(server.get("/?host=app.test").text(), "127.0.0.4");
+
+    assert_eq!(server.get("/?host=nobody.test").status, 502);
+    server.logs("nobody.test could not be resolved (3: Host not found), client: ");
+    assert_eq!(server.get("/silent/?host=app.test").status, 502);
+    server.logs("app.test could not be resolved (110: Operation timed out), client: ");
 }

@@ -64,6 +64,9 @@ pub fn cookie_date(seconds: u64) -> String {
 /// Seconds since 1970 of a date in any of HTTP's three spellings (RFC 9110, section 5.6.7). As in nginx, neither the
 /// day of the week nor the zone is looked at.
 pub fn parse(text: &[u8]) -> Option<i64> {
+    if let Some(date) = <&[u8; IMF_FIXDATE]>::try_from(text).ok().and_then(parse_imf_fixdate) {
+        return Some(date);
+    }
     let text = std::str::from_utf8(text).ok()?;
     let end_of_weekday = text.find([',', ' '])?;
     let rest = text[end_of_weekday + 1..].trim_start_matches(' ');
@@ -82,6 +85,26 @@ pub fn parse(text: &[u8]) -> Option<i64> {
     timestamp(year, month, day, time.get(..8)?)
 }
 
+const IMF_FIXDATE: usize = "Sun, 06 Nov 1994 08:49:37 GMT".len();
+
+/// The spelling that nearly all dates have: everything has its place.
+fn parse_imf_fixdate(text: &[u8; IMF_FIXDATE]) -> Option<i64> {
+    let [_, _, _, b',', b' ', d1, d2, b' ', m1, m2, m3, b' ', rest @ ..] = text else {
+        return None;
+    };
+    let [y1, y2, y3, y4, b' ', h1, h2, b':', i1, i2, b':', s1, s2, ..] = rest else {
+        return None;
+    };
+    let number = |tens: &u8, ones: &u8| {
+        let is_number = tens.is_ascii_digit() && ones.is_ascii_digit();
+        is_number.then(|| i64::from(tens - b'0') * 10 + i64::from(ones - b'0'))
+    };
+    let month = MONTHS.iter().position(|name| name.as_bytes() == [*m1, *m2, *m3])?;
+    let year = number(y1, y2)? * 100 + number(y3, y4)?;
+    let time = [number(h1, h2)?, number(i1, i2)?, number(s1, s2)?];
+    seconds_of(year, month as i64, number(d1, d2)?, time)
+}
+
 /// `Nov  6 08:49:37 1994`, the weekday taken off.
 fn parse_asctime(text: &str) -> Option<i64> {
     let (month, rest) = text.split_once(' ')?;
@@ -93,21 +116,30 @@ fn parse_asctime(text: &str) -> Option<i64> {
 fn timestamp(year: i64, month: &str, day: i64, time: &str) -> Option<i64> {
     let month = MONTHS.iter().position(|name| *name == month)? as i64;
     let mut parts = time.split(':').map(digits);
-    let (hour, minute, second) = (parts.next()??, parts.next()??, parts.next()??);
+    let time = [parts.next()??, parts.next()??, parts.next()??];
+    seconds_of(year, month, day, time)
+}
+
+/// Of the month counted from 0, and hour, minute and second.
+fn seconds_of(year: i64, month: i64, day: i64, [hour, minute, second]: [i64; 3]) -> Option<i64> {
     if hour > 23 || minute > 59 || second > 59 || day < 1 || day > days_of(year, month) {
         return None;
     }
-    let days_before = (0..month).map(|month| days_of(year, month)).sum::<i64>();
+    const DAYS_BEFORE: [i64; 12] = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334];
+    let days_before = DAYS_BEFORE[month as usize] + i64::from(month > 1 && is_leap(year));
     let last = year - 1;
     let days = 365 * last + last / 4 - last / 100 + last / 400 + days_before + day - 1;
     const DAYS_TO_1970: i64 = 719_162;
     Some((days - DAYS_TO_1970) * 86_400 + hour * 3600 + minute * 60 + second)
 }
 
+fn is_leap(year: i64) -> bool {
+    year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
+}
+
 fn days_of(year: i64, month: i64) -> i64 {
-    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     match month {
-        1 => 28 + i64::from(is_leap),
+        1 => 28 + i64::from(is_leap(year)),
         3 | 5 | 8 | 10 => 30,
         _ => 31,
     }

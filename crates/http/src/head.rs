@@ -1,6 +1,6 @@
 //! The head of a request: its line and header fields, as offsets into the bytes that arrived.
 
-use daemun_proto::http1::header::HeaderLine;
+use daemun_proto::http1::header::{HeaderLine, among};
 use daemun_proto::http1::{Method, RequestLine, Version};
 
 /// Fields that the server itself looks at, found while the head is read.
@@ -102,17 +102,7 @@ impl Known {
     }
 }
 
-/// Finds a name of `N` letters and dashes among some, in any case. At a length that is known, all bytes are compared at
-/// once.
-fn among<const N: usize, const COUNT: usize>(
-    name: &[u8],
-    known: [(&[u8; N], Known); COUNT],
-) -> Option<Known> {
-    // No other byte of a name becomes a letter or a dash by this.
-    let lower = <&[u8; N]>::try_from(name).ok()?.map(|byte| byte | 0x20);
-    known.into_iter().find(|(name, _)| **name == lower).map(|(_, known)| known)
-}
-
+/// The head of a request.
 #[derive(Default)]
 pub struct RequestHead {
     /// Everything from the request line to the blank line, and what was received behind it.

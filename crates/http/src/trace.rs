@@ -26,6 +26,8 @@ pub enum Event {
     Status(Status),
     /// The request was sent to another URI, or to a named location.
     SentTo(Vec<u8>),
+    /// The request would be passed to this server or group of servers, which is not asked.
+    Passed(String),
 }
 
 /// What a handler decided, without the body that may be part of it.

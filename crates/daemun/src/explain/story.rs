@@ -58,7 +58,12 @@ impl Story<'_> {
     }
 
     fn status(&self) -> String {
+        let events = self.request.trace.as_ref().map_or(&[][..], |trace| &trace.events);
+        let last = events.iter().rev().find(|event| is_end(event));
         match self.answer {
+            Answer::Body(_) if matches!(last, Some(Event::Passed(_))) => {
+                "as the server answers that it is passed to".to_owned()
+            }
             Answer::Body(_) => self.request.response.status.0.to_string(),
             Answer::Hangup => "none: the connection is closed".to_owned(),
         }
@@ -126,6 +131,9 @@ impl Story<'_> {
             }
             Event::Status(status) => line(out, "answer", &format!("status {}", status.0)),
             Event::SentTo(target) => line(out, "sent to", &Text(target).to_string()),
+            Event::Passed(server) => {
+                line(out, "passed to", &format!("{server}, which is not asked"))
+            }
         }
     }
 
@@ -150,6 +158,11 @@ fn is_silent(event: &Event) -> bool {
         }
         _ => false,
     }
+}
+
+/// What says how the answer came about.
+fn is_end(event: &Event) -> bool {
+    matches!(event, Event::Passed(_) | Event::Status(_) | Event::SentTo(_))
 }
 
 fn is_same_file(before: &Event, event: &Event) -> bool {

@@ -36,13 +36,12 @@ impl<'o> Pass<'o> {
 
     fn authority_length(self) -> usize {
         let rest = self.rest();
-        let start = if rest.starts_with("unix:") {
+        let end = match rest.strip_prefix("unix:") {
             // The path of the socket ends at the colon behind it.
-            rest[5..].find(':').map_or(rest.len(), |colon| 5 + colon)
-        } else {
-            rest.find('/').unwrap_or(rest.len())
+            Some(path) => path.find(':').map(|colon| rest.len() - path.len() + colon),
+            None => rest.find('/'),
         };
-        start.min(rest.len())
+        end.unwrap_or(rest.len())
     }
 
     /// Host and port, a socket's path, or the variables that stand for them.

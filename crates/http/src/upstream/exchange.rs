@@ -212,6 +212,7 @@ impl Exchange {
             request.upstream_record().last_try().connect_time = Some(0);
             return self.ask(request).await;
         }
+        // What is rare waits in a place of its own: every request has room for the future of the usual way.
         let connected = Box::pin(connect::connect(
             request,
             self.settings,
@@ -279,7 +280,7 @@ impl Exchange {
             let Some(upstream) = &self.upstream else { return Err(Failure::Error.into()) };
             let stream = &upstream.stream;
             if sending.waits_for_client {
-                wait_for_body(request, stream).await?;
+                Box::pin(wait_for_body(request, stream)).await?;
                 continue;
             }
             let ready = Either { stream, deadline, sends: !is_sent };
@@ -414,7 +415,9 @@ impl Exchange {
         buffer: Buffer,
         consumed: usize,
     ) {
-        let bytes = Bytes::from_owner(Shared(buffer));
+        let is_whole = reading.head.content_length == Some((buffer.len() - consumed) as u64);
+        // A buffer that a response fits into is free again as soon as that is sent.
+        let bytes = if is_whole { lend(buffer) } else { share(buffer) };
         self.input = bytes.slice(consumed..);
         reading.head.bytes =
             self.protocol.take_head_bytes().unwrap_or_else(|| bytes.slice(..consumed));
@@ -521,21 +524,25 @@ fn client_left(request: &Request) -> Fault {
     Fault::Ended(Ended::ClientLeft)
 }
 
-/// A buffer that several may hold slices of.
-struct Shared(Buffer);
-
-impl AsRef<[u8]> for Shared {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
-    }
-}
-
 /// Received bytes that several may hold. The buffer itself where it is well filled, else a copy.
 pub fn share(buffer: Buffer) -> Bytes {
     match buffer.len() * 4 < buffer.capacity() {
         true => Bytes::copy_from_slice(&buffer),
-        false => Bytes::from_owner(Shared(buffer)),
+        false => lend(buffer),
     }
+}
+
+/// The buffer's bytes; it goes back to its pool with the last of them.
+fn lend(buffer: Buffer) -> Bytes {
+    struct Lent(Buffer);
+
+    impl AsRef<[u8]> for Lent {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+
+    Bytes::from_owner(Lent(buffer))
 }
 
 /// Waits until a stream may be read from, or sent to where something is left to send.

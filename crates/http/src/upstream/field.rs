@@ -1,5 +1,7 @@
 //! The fields of an upstream's response that mean something to the server.
 
+use daemun_proto::http1::header::among;
+
 /// What a field is, by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -40,46 +42,66 @@ pub const SINGLE: usize = Field::AccelLimitRate as usize + 1;
 
 impl Field {
     pub fn of(name: &[u8]) -> Field {
-        let candidates: &[(&[u8], Field)] = match name.len() {
-            4 => &[(b"date", Field::Date), (b"etag", Field::Etag), (b"vary", Field::Vary)],
-            5 => &[(b"x-pad", Field::Pad)],
-            6 => &[(b"server", Field::Server), (b"status", Field::Status)],
-            7 => &[
-                (b"expires", Field::Expires),
-                (b"refresh", Field::Refresh),
-                (b"upgrade", Field::Upgrade),
-            ],
-            8 => &[(b"location", Field::Location)],
-            10 => &[
-                (b"connection", Field::Connection),
-                (b"keep-alive", Field::KeepAlive),
-                (b"set-cookie", Field::SetCookie),
-            ],
-            12 => &[(b"content-type", Field::ContentType)],
-            13 => &[
-                (b"last-modified", Field::LastModified),
-                (b"cache-control", Field::CacheControl),
-                (b"accept-ranges", Field::AcceptRanges),
-            ],
-            14 => &[(b"content-length", Field::ContentLength)],
-            15 => &[
-                (b"x-accel-expires", Field::AccelExpires),
-                (b"x-accel-charset", Field::AccelCharset),
-            ],
-            16 => &[
-                (b"x-accel-redirect", Field::AccelRedirect),
-                (b"www-authenticate", Field::WwwAuthenticate),
-            ],
-            17 => &[
-                (b"transfer-encoding", Field::TransferEncoding),
-                (b"x-accel-buffering", Field::AccelBuffering),
-            ],
-            18 => &[(b"x-accel-limit-rate", Field::AccelLimitRate)],
-            19 => &[(b"content-disposition", Field::ContentDisposition)],
-            _ => return Field::Other,
+        let known = match name.len() {
+            4 => among(
+                name,
+                [(b"date", Field::Date), (b"etag", Field::Etag), (b"vary", Field::Vary)],
+            ),
+            5 => among(name, [(b"x-pad", Field::Pad)]),
+            6 => among(name, [(b"server", Field::Server), (b"status", Field::Status)]),
+            7 => among(
+                name,
+                [
+                    (b"expires", Field::Expires),
+                    (b"refresh", Field::Refresh),
+                    (b"upgrade", Field::Upgrade),
+                ],
+            ),
+            8 => among(name, [(b"location", Field::Location)]),
+            10 => among(
+                name,
+                [
+                    (b"connection", Field::Connection),
+                    (b"keep-alive", Field::KeepAlive),
+                    (b"set-cookie", Field::SetCookie),
+                ],
+            ),
+            12 => among(name, [(b"content-type", Field::ContentType)]),
+            13 => among(
+                name,
+                [
+                    (b"last-modified", Field::LastModified),
+                    (b"cache-control", Field::CacheControl),
+                    (b"accept-ranges", Field::AcceptRanges),
+                ],
+            ),
+            14 => among(name, [(b"content-length", Field::ContentLength)]),
+            15 => among(
+                name,
+                [
+                    (b"x-accel-expires", Field::AccelExpires),
+                    (b"x-accel-charset", Field::AccelCharset),
+                ],
+            ),
+            16 => among(
+                name,
+                [
+                    (b"x-accel-redirect", Field::AccelRedirect),
+                    (b"www-authenticate", Field::WwwAuthenticate),
+                ],
+            ),
+            17 => among(
+                name,
+                [
+                    (b"transfer-encoding", Field::TransferEncoding),
+                    (b"x-accel-buffering", Field::AccelBuffering),
+                ],
+            ),
+            18 => among(name, [(b"x-accel-limit-rate", Field::AccelLimitRate)]),
+            19 => among(name, [(b"content-disposition", Field::ContentDisposition)]),
+            _ => None,
         };
-        let found = candidates.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
-        found.map_or(Field::Other, |(_, field)| *field)
+        known.unwrap_or(Field::Other)
     }
 
     /// Tells the server itself what to do.

@@ -20,12 +20,14 @@ mod storage;
 mod target;
 pub mod variables;
 
+use crate::body::Body;
 use crate::core::error_page;
 use crate::head::Known;
 use crate::module::Step;
 use crate::request::Request;
 use crate::response::Header;
 use crate::status::Status;
+use crate::trace::Event;
 use exchange::{Ended, Exchange};
 use field::Field;
 use protocol::Protocol;
@@ -47,6 +49,9 @@ pub struct Call {
 
 /// Passes a request on, and answers with what comes back.
 pub async fn pass(request: &mut Request, call: Call) -> Step {
+    if request.trace.is_some() {
+        return tell_only(request, &call);
+    }
     let streams = !*call.settings.request_buffering
         && !request.has_body_arrived()
         && call.protocol.streams_body(request);
@@ -69,7 +74,9 @@ pub async fn pass(request: &mut Request, call: Call) -> Step {
         };
     }
     if let Some(status) = intercepted(request, &exchange) {
-        exchange.finish(request, false);
+        // A response may be over with its head, as memcached's is that has no value.
+        let keeps = exchange.protocol.keeps_connection() && exchange.input.is_empty();
+        exchange.finish(request, keeps);
         return Step::Status(status);
     }
     if let Err(step) = headers::apply(request, exchange.settings, &*exchange.protocol) {
@@ -93,6 +100,14 @@ async fn prepare_body(request: &mut Request, streams: bool) -> Result<(), Status
         true => Ok(()),
         false => Box::pin(request.read_body()).await,
     }
+}
+
+/// Tells where the request would go. Nobody is asked for the sake of an explanation.
+fn tell_only(request: &mut Request, call: &Call) -> Step {
+    let name = call.target.name(request.config);
+    request.trace(|_| Event::Passed(format!("{}{name}", call.scheme)));
+    request.response.status = Status::OK;
+    Step::Respond(Body::Empty)
 }
 
 fn begin_record(request: &mut Request, scheme: &'static str) {

@@ -7,6 +7,7 @@ use daemun_core::listen::Address;
 use daemun_core::log;
 use daemun_upstream::{Group, GroupId, ServerSpec, Url};
 
+use crate::config::HttpConfig;
 use crate::core::resolving;
 use crate::request::Request;
 use crate::status::Status;
@@ -17,20 +18,27 @@ pub enum Target {
     Address(Url),
 }
 
-/// The group; names are looked up by the location's resolver.
-pub async fn find(request: &mut Request, target: Target) -> Result<Arc<Group>, Status> {
-    let config = request.config;
-    match target {
-        Target::Group(id) => Ok(Arc::clone(config.upstreams.of(id))),
-        // Rare enough that the usual request need not have room for it.
-        Target::Address(url) => Box::pin(find_address(request, url)).await,
+impl Target {
+    /// As the configuration, or the request, says it.
+    pub fn name(&self, config: &HttpConfig) -> String {
+        match self {
+            Target::Group(id) => config.upstreams.of(*id).name.clone(),
+            Target::Address(url) => match url.port {
+                Some(port) => format!("{}:{port}", url.host),
+                None => url.host.clone(),
+            },
+        }
     }
 }
 
-async fn find_address(request: &mut Request, url: Url) -> Result<Arc<Group>, Status> {
+/// The group; names are looked up by the location's resolver.
+pub async fn find(request: &mut Request, target: Target) -> Result<Arc<Group>, Status> {
     let config = request.config;
-    let named_port = url.port.filter(|_| url.has_port);
-    if let Some(group) = config.upstreams.find(&url.host, named_port.or(url.port)) {
+    let url = match target {
+        Target::Group(id) => return Ok(Arc::clone(config.upstreams.of(id))),
+        Target::Address(url) => url,
+    };
+    if let Some(group) = config.upstreams.find(&url) {
         return Ok(Arc::clone(group));
     }
     let no_port = |request: &Request| {
@@ -49,7 +57,7 @@ async fn find_address(request: &mut Request, url: Url) -> Result<Arc<Group>, Sta
         log!(request.log(), Error, *request, "no resolver defined to resolve {}", url.host);
         return Err(Status::BAD_GATEWAY);
     };
-    match resolver.lookup(url.host.as_bytes(), *settings.timeout).await {
+    match Box::pin(resolver.lookup(url.host.as_bytes(), *settings.timeout)).await {
         Ok(found) => {
             let found = found.list.into_iter().map(|ip| Address::Ip(SocketAddr::new(ip, port)));
             Ok(implicit(&url, found.collect()))

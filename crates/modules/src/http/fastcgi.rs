@@ -92,6 +92,8 @@ pub static MODULE: HttpModule = HttpModule {
         handler: Handler::Later(|request| Box::pin(handle(request))),
     }],
     check,
+    passes: |settings| settings.of(&SETTINGS).pass.is_here(),
+    temporary: |settings| settings.of(&SETTINGS).common.temporary(),
     ..HttpModule::EMPTY
 };
 

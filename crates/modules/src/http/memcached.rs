@@ -25,7 +25,7 @@ use daemun_http::upstream::head::{Head, InvalidHead};
 use daemun_http::upstream::protocol::{HeadStep, InvalidBody, Piece, Protocol};
 use daemun_http::upstream::settings::Settings as Common;
 use daemun_http::upstream_directives;
-use daemun_proto::http1::{HeaderLine, Range};
+use daemun_proto::http1::{HeaderLine, Method, Range};
 use daemun_proto::memcached::{self, Body, Flaw, Reply};
 
 use super::gateway::pass::{self, PassSetting};
@@ -61,6 +61,7 @@ pub static MODULE: HttpModule = HttpModule {
         applies: |settings| settings.of(&SETTINGS).pass.is_here(),
         handler: Handler::Later(|request| Box::pin(handle(request))),
     }],
+    passes: |settings| settings.of(&SETTINGS).pass.is_here(),
     ..HttpModule::EMPTY
 };
 
@@ -99,8 +100,13 @@ async fn handle(request: &mut Request) -> Step {
     }
     let kind = request.settings(&mime::SETTINGS).type_of(&request.uri);
     request.response.content_type = Some(kind);
-    let protocol =
-        Box::new(Memcached { settings, key: Vec::new(), is_gzip: false, body: Body::none() });
+    let protocol = Box::new(Memcached {
+        settings,
+        key: Vec::new(),
+        is_gzip: false,
+        is_head: false,
+        body: Body::none(),
+    });
     pass::call(request, pass, &settings.common, "memcached://", protocol).await
 }
 
@@ -110,6 +116,8 @@ struct Memcached {
     /// As it stands in the request.
     key: Vec<u8>,
     is_gzip: bool,
+    /// The value is not wanted.
+    is_head: bool,
     body: Body,
 }
 
@@ -209,7 +217,9 @@ impl Protocol for Memcached {
         self.is_gzip.then_some(Bytes::from_static(GZIP))
     }
 
-    fn begin_body(&mut self, _request: &mut Request, _head: &Head) {}
+    fn begin_body(&mut self, request: &mut Request, _head: &Head) {
+        self.is_head = request.head.method() == Method::Head;
+    }
 
     fn read_body(
         &mut self,
@@ -237,7 +247,7 @@ impl Protocol for Memcached {
     }
 
     fn keeps_connection(&self) -> bool {
-        self.body.expected() == 0
+        self.body.expected() == 0 && !self.is_head
     }
 
     fn intercepts_not_found(&self) -> bool {

@@ -107,6 +107,10 @@ impl Protocol for FastCgi {
         *self.settings.common.pass_request_body
     }
 
+    fn streams_body(&self, _request: &Request) -> bool {
+        self.passes_body()
+    }
+
     fn longest_piece(&self) -> usize {
         fastcgi::MOST
     }
@@ -193,7 +197,6 @@ impl Protocol for FastCgi {
         input: &[u8],
         at: &mut usize,
     ) -> Result<Piece, InvalidBody> {
-        let keeps = *self.settings.keep_conn;
         while !self.is_over {
             let step = self.reader.next(input, at).map_err(|flaw| {
                 tell(request, flaw);
@@ -206,14 +209,9 @@ impl Protocol for FastCgi {
                     // It is too late for another answer.
                     let _ = self.complain(request, &input[*at - length..*at]);
                 }
-                Step::StdoutClosed => {
-                    self.check_end(request, "stdout")?;
-                    self.is_over = !keeps;
-                }
-                Step::Ending => {
-                    self.check_end(request, "request")?;
-                    self.is_over = !keeps;
-                }
+                Step::StdoutClosed => self.check_end(request, "stdout")?,
+                Step::Ending => self.check_end(request, "request")?,
+                // An application that still has to say so would fail if the connection were closed before.
                 Step::Ended => {
                     self.has_ended = true;
                     self.is_over = true;

@@ -63,6 +63,11 @@ impl<F: Form> Protocol for Packet<F> {
         *self.common.pass_request_body
     }
 
+    /// The packet tells the body's length.
+    fn streams_body(&self, request: &Request) -> bool {
+        self.passes_body() && !request.body.is_chunked()
+    }
+
     fn begin_again(&mut self) {
         self.head = CgiHead::after_status_line();
         self.content = Content::default();
