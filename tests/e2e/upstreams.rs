@@ -337,6 +337,24 @@ fn one_process_checks_for_all() {
 }
 
 #[test]
+fn another_process_checks_once_the_one_that_did_is_dead() {
+    let main =
+        "daemon off; worker_processes 2; pid {dir}/server.pid; error_log {dir}/error.log info;
+        events { {events} }
+        http { access_log off; client_body_temp_path {dir}/body; %% }";
+    let check = "health_check interval=20ms uri=/health mandatory;";
+    let mut server = Server::start(&main.replace("%%", &checked(check, "")));
+    server.expect("exited on signal 9");
+    eventually("both are well", || seen(&server) == set_of(&["a", "b"]));
+    for worker in children(server.pid()) {
+        // it may have ended, and been replaced
+        let _ = signals::send(worker, signals::SIGKILL);
+    }
+    server.folder().write("a.sick", "");
+    eventually("a is found out", || seen(&server) == set_of(&["b"]));
+}
+
+#[test]
 fn checks_need_a_group_in_shared_memory() {
     let output = Setup::new().run(
         "events { }
@@ -345,6 +363,8 @@ http {
     match m { status 200; }
     server { location / { proxy_pass http://u; health_check match=n; } }
     server { location / { health_check; } }
+    upstream v { zone v 64k; server 127.0.0.1; }
+    server { location / { fastcgi_pass v; health_check; } location /tcp { fastcgi_pass v; health_check type=tcp; } }
 }
 ",
         &["-t"],
@@ -353,9 +373,29 @@ http {
         "\"health_check\" requires upstream \"u\" to be in shared memory in ",
         "unknown match \"n\" in ",
         "\"health_check\" has no group of servers in this location in ",
+        "\"health_check\" works with \"type=tcp\" alone in this location in ",
     ] {
         assert!(output.stderr.contains(part), "{part:?} in:\n{}", output.stderr);
     }
+}
+
+#[test]
+fn servers_may_stand_in_a_file_of_their_own() {
+    let setup = Setup::new().file("broken.conf", "server 127.0.0.1 weight=0;");
+    let mut server = setup.http(&group("zone z 64k; state {dir}/servers.conf;"));
+    server.expect("in state file");
+    assert_eq!(server.get("/").status, 502, "there is no file yet");
+    let lines = "server unix:{dir}/a weight=2;\nserver unix:{dir}/b;\n";
+    server.folder().write("servers.conf", server.filled(lines));
+    assert_eq!(server.run(&["-s", "reload"]).code, Some(0));
+    eventually("the new configuration serves", || server.get("/").status == 200);
+    let six = answers(&server, "/", 6);
+    assert_eq!((six.matches('a').count(), six.matches('b').count()), (4, 2), "{six}");
+
+    server.configure_http(&group("zone z 64k; state {dir}/broken.conf;"));
+    let output = server.run(&["-t"]);
+    let sentence = "invalid server \"127.0.0.1\" in state file ";
+    assert!(output.stderr.contains(sentence), "{}", output.stderr);
 }
 
 /// A name server that knows one name's addresses, which may change.

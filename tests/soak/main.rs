@@ -5,6 +5,8 @@
 
 mod daemon;
 mod deaths;
+mod failover;
+mod large_bodies;
 mod leaving;
 mod nginx;
 mod reloads;

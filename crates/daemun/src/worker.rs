@@ -19,6 +19,7 @@ use daemun_process::engines::{Crew, Engine, Limits, Local, Parts, Report, Runner
 use daemun_process::serve::{Life, serve};
 use daemun_process::{Cycle, WorkerContext};
 use daemun_sys::allocator;
+use daemun_upstream::Caretaker;
 
 use crate::notices;
 use crate::program::Configuration;
@@ -35,15 +36,16 @@ pub fn run(cycle: &Cycle<Configuration>, context: WorkerContext) -> i32 {
     };
     // A worker serves one generation for its whole life, so that requests may borrow from it freely.
     let config: &'static HttpConfig = Box::leak(Box::new(Arc::clone(&cycle.configuration.http)));
-    let me = daemun_upstream::identify();
-    config.upstreams.maintain(me);
-    health_check::maintain(config, me);
+    let closing = Arc::<AtomicBool>::default();
+    let me = Caretaker::new(Arc::clone(&closing));
+    config.upstreams.maintain(&me);
+    health_check::maintain(config, &me);
     let worker = Worker {
         cycle,
         context,
         reactor,
         config,
-        closing: Arc::default(),
+        closing,
         report: notices::reporter(cycle.log.clone()),
     };
     match cycle.settings.mpm.mpm {

@@ -1,8 +1,9 @@
-//! What `Authorization` says, and the lenient base64 that it and other places are read with.
+//! What `Authorization`, or `Proxy-Authorization` for a tunnel, says, and the lenient base64 that it and other places are read with.
 
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use daemun_proto::http1::Method;
 
 use crate::head::Known;
 use crate::request::Request;
@@ -16,7 +17,11 @@ pub struct Credentials {
 impl Credentials {
     /// `None` where there are none, or no user is named.
     pub fn of(request: &Request) -> Option<Credentials> {
-        let (scheme, encoded) = request.header(Known::Authorization)?.split_at_checked(6)?;
+        let field = match request.head.method() {
+            Method::Connect => Known::ProxyAuthorization,
+            _ => Known::Authorization,
+        };
+        let (scheme, encoded) = request.header(field)?.split_at_checked(6)?;
         if !scheme.eq_ignore_ascii_case(b"basic ") {
             return None;
         }

@@ -27,6 +27,7 @@ pub enum Known {
     AcceptEncoding,
     Via,
     Authorization,
+    ProxyAuthorization,
     XForwardedFor,
     Cookie,
 }
@@ -70,7 +71,13 @@ impl Known {
                     (b"transfer-encoding", Known::TransferEncoding),
                 ],
             ),
-            19 => among(name, [(b"if-unmodified-since", Known::IfUnmodifiedSince)]),
+            19 => among(
+                name,
+                [
+                    (b"if-unmodified-since", Known::IfUnmodifiedSince),
+                    (b"proxy-authorization", Known::ProxyAuthorization),
+                ],
+            ),
             _ => None,
         }
     }
@@ -90,6 +97,7 @@ impl Known {
                 | TransferEncoding
                 | Expect
                 | Authorization
+                | ProxyAuthorization
         )
     }
 }
@@ -162,8 +170,12 @@ impl RequestHead {
         self.line.method
     }
 
+    /// As the client spelt it, unless the server has made a GET of the request since.
     pub fn method_name(&self) -> &[u8] {
-        self.line.method_name.of(&self.bytes)
+        match self.line.method {
+            Method::Get => b"GET",
+            _ => self.line.method_name.of(&self.bytes),
+        }
     }
 
     pub fn version(&self) -> Version {

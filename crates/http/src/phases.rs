@@ -312,22 +312,26 @@ async fn check_access(request: &mut Request, handlers: &[Handler]) -> Step {
             Step::Declined => {}
             Step::Allowed if satisfy == Satisfy::Any => {
                 request.response.remove(b"WWW-Authenticate");
+                request.response.remove(b"Proxy-Authenticate");
                 return Step::Allowed;
             }
             Step::Allowed => {}
-            Step::Status(status @ (Status::FORBIDDEN | Status::UNAUTHORIZED))
-                if satisfy == Satisfy::Any =>
+            Step::Status(status)
+                if satisfy == Satisfy::Any
+                    && (status == Status::FORBIDDEN || wants_credentials(status)) =>
             {
-                if refusal != Some(Status::UNAUTHORIZED) {
+                if !refusal.is_some_and(wants_credentials) {
                     refusal = Some(status);
                 }
             }
-            Step::Status(Status::UNAUTHORIZED) => return refuse_access(request).await,
+            Step::Status(status) if wants_credentials(status) => {
+                return refuse_access(request, status).await;
+            }
             step => return step,
         }
     }
     match refusal {
-        Some(Status::UNAUTHORIZED) => refuse_access(request).await,
+        Some(status) if wants_credentials(status) => refuse_access(request, status).await,
         Some(status) => {
             log!(request.log(), Error, *request, "access forbidden by rule");
             Step::Status(status)
@@ -337,7 +341,7 @@ async fn check_access(request: &mut Request, handlers: &[Handler]) -> Step {
 }
 
 /// Asks for credentials, after `auth_delay`.
-async fn refuse_access(request: &mut Request) -> Step {
+async fn refuse_access(request: &mut Request, status: Status) -> Step {
     let delay = *request.settings(&routing::SETTINGS).auth_delay;
     if !delay.is_zero() {
         log!(request.log(), Info, *request, "delaying unauthorized request");
@@ -345,7 +349,11 @@ async fn refuse_access(request: &mut Request) -> Step {
             return Step::Status(Status::CLIENT_CLOSED);
         }
     }
-    Step::Status(Status::UNAUTHORIZED)
+    Step::Status(status)
+}
+
+fn wants_credentials(status: Status) -> bool {
+    matches!(status, Status::UNAUTHORIZED | Status::PROXY_AUTHENTICATION_REQUIRED)
 }
 
 /// No content handler took the request.

@@ -2,11 +2,12 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crate::definition::{Better, Definition, Keepalive, LeastTime, Method, ServerSpec};
 use crate::health::CheckStart;
+use crate::lease::Caretaker;
 use crate::members::Members;
 use crate::queue::Line;
 use crate::resolve;
@@ -15,6 +16,7 @@ use crate::sessions::Sessions;
 use crate::shared::{Former, Full, SharedGroup};
 use crate::state::Now;
 use crate::sticky::Sticky;
+use crate::url::Url;
 
 /// A group's place among all of a configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,12 +38,12 @@ impl Groups {
         &self.0[id.0 as usize]
     }
 
-    /// The group of that name, for a name that is known only once a request is there: as in nginx, one with an
-    /// `upstream` block, or one that is asked for with its port.
-    pub fn find(&self, host: &str, port: Option<u16>) -> Option<&Arc<Group>> {
+    /// The group that an address means which is known only once a request is there: as in nginx one with an `upstream`
+    /// block where no port is written, or one that the configuration names with the same port.
+    pub fn find(&self, url: &Url) -> Option<&Arc<Group>> {
         self.0.iter().find(|group| {
-            group.name.eq_ignore_ascii_case(host)
-                && (group.is_named || group.port.is_none() || group.port == port)
+            group.name.eq_ignore_ascii_case(&url.host)
+                && (group.port == url.port || (group.port.is_none() && !url.has_port))
         })
     }
 
@@ -64,11 +66,15 @@ impl Groups {
 
     /// Begins what has to be done for the groups besides requests. In each worker, on the thread that lives as long as
     /// it, which is `me`.
-    pub fn maintain(&self, me: i64) {
+    pub fn maintain(&self, me: &Caretaker) {
         for group in self.0.iter().filter(|group| group.shared.get().is_some()) {
             for (line, server) in group.definition.servers.iter().enumerate() {
                 if server.resolve.is_some() {
-                    daemun_event::spawn(resolve::keep_resolved(Arc::clone(group), line, me));
+                    daemun_event::spawn(resolve::keep_resolved(
+                        Arc::clone(group),
+                        line,
+                        me.clone(),
+                    ));
                 }
             }
         }
@@ -172,7 +178,7 @@ impl Group {
     }
 
     /// Whether this process looks after the group, from now on or still.
-    pub(crate) fn holds_lease(&self, me: i64) -> bool {
+    pub(crate) fn holds_lease(&self, me: &Caretaker) -> bool {
         self.shared.get().is_some_and(|shared| {
             let _locked = shared.zone.lock();
             shared.lease().hold(me, Now::of_turn())
@@ -207,13 +213,6 @@ impl Group {
         let _ = self.shared.set(shared);
         Ok(())
     }
-}
-
-/// A number that each process has for itself, and each caller in a process.
-pub fn identify() -> i64 {
-    static NUMBERS: AtomicI64 = AtomicI64::new(0);
-    let own = NUMBERS.fetch_add(1, Ordering::Relaxed) & 0xffff_ffff;
-    i64::from(std::process::id()) << 32 | own
 }
 
 /// What a thread has of a group.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use daemun_core::listen::Address;
 
 use crate::group::Group;
+use crate::lease::Caretaker;
 use crate::members::{Member, Members};
 use crate::state::{Down, Now, PeerState};
 
@@ -44,8 +45,8 @@ impl Group {
     }
 
     /// The peers to check now: none where another process does it for all, or the configuration took them out. `me`
-    /// tells the asking process from others.
-    pub fn to_be_checked(self: &Arc<Self>, me: i64) -> Vec<Checked> {
+    /// is who asks.
+    pub fn to_be_checked(self: &Arc<Self>, me: &Caretaker) -> Vec<Checked> {
         if !self.holds_lease(me) {
             return Vec::new();
         }

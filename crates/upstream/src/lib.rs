@@ -20,8 +20,9 @@ pub use definition::{
     Availability, Better, Definition, Keepalive, KeepaliveSpec, LeastTime, Method, Queue, Resolve,
     ServerSpec, Until,
 };
-pub use group::{Group, GroupId, Groups, identify};
+pub use group::{Group, GroupId, Groups};
 pub use health::{CheckStart, Checked, MOST_CHECKS};
+pub use lease::Caretaker;
 pub use registry::{LookUp, define_group, describe_group, request_group, settle};
 pub use selection::{Attempt, NoPeer, Peer, Selection};
 pub use sticky::{Learn, Sticky, Tell};

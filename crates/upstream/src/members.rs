@@ -43,8 +43,10 @@ pub(crate) struct Member {
     pub name: Arc<str>,
     /// The line `server` that it comes from, as it is written.
     pub server: Arc<str>,
-    /// What `sticky` calls it: its route, or a hash of its name.
-    pub id: Box<str>,
+    /// `route=`.
+    route: Option<Box<str>>,
+    /// A hash of its name, once it is asked for.
+    hash: OnceCell<Box<str>>,
     pub weight: i64,
     pub max_conns: i64,
     pub max_fails: i64,
@@ -125,7 +127,8 @@ impl Member {
         let name: Arc<str> = address.to_string().into();
         Member {
             address,
-            id: server.route.as_deref().map_or_else(|| id_of(&name), Box::from),
+            route: server.route.as_deref().map(Box::from),
+            hash: OnceCell::new(),
             name,
             server: written,
             weight: i64::from(server.weight) * unit,
@@ -157,6 +160,11 @@ impl Member {
         let state = State::Shared { zone: Arc::clone(zone), record, serial };
         let weight = peer.weight.get();
         Member { line, weight, ..Member::new(server, unit, written, address, state) }
+    }
+
+    /// What `sticky` calls it: its route, or a hash of its name.
+    pub fn id(&self) -> &str {
+        self.route.as_deref().unwrap_or_else(|| self.hash.get_or_init(|| hash_of(&self.name)))
     }
 
     pub fn state(&self) -> &PeerState {
@@ -259,10 +267,10 @@ impl Member {
 }
 
 /// The MD5 hash of the peer's name, in hexadecimal digits.
-fn id_of(name: &str) -> Box<str> {
-    let mut id = String::with_capacity(32);
+fn hash_of(name: &str) -> Box<str> {
+    let mut hash = String::with_capacity(32);
     for byte in Md5::digest(name) {
-        let _ = write!(id, "{byte:02x}");
+        let _ = write!(hash, "{byte:02x}");
     }
-    id.into()
+    hash.into()
 }

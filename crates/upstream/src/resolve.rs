@@ -12,14 +12,15 @@ use daemun_resolver::{LookupError, Resolver, Services};
 
 use crate::definition::Resolve;
 use crate::group::Group;
+use crate::lease::Caretaker;
 use crate::shared::{Found, Full};
 use crate::state::Now;
 
 /// Milliseconds: as in nginx, no name is asked for more often than once a second.
 const SHORTEST: i64 = 1000;
 
-/// Looks a line up for as long as this process has the lease of the group. `me` tells it from others.
-pub(crate) async fn keep_resolved(group: Arc<Group>, line: usize, me: i64) {
+/// Looks a line up for as long as the process takes requests, while it has the lease of the group.
+pub(crate) async fn keep_resolved(group: Arc<Group>, line: usize, me: Caretaker) {
     let (Some(resolve), Some((resolver, patience)), Some(shared)) = (
         group.definition.servers[line].resolve.clone(),
         group.definition.resolver.clone(),
@@ -28,10 +29,10 @@ pub(crate) async fn keep_resolved(group: Arc<Group>, line: usize, me: i64) {
         return;
     };
     let due = || shared.line(line, &group.definition).due.get() - Now::of_turn().millis;
-    loop {
+    while !me.is_leaving() {
         // a lease is renewed, and may become free, once a second
         let mut rest = SHORTEST;
-        if group.holds_lease(me) {
+        if group.holds_lease(&me) {
             if due() <= 0 {
                 let (outcome, next) = look_up(&resolver, &resolve, patience).await;
                 take(&group, line, outcome, &resolve);

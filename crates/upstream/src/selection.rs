@@ -135,7 +135,7 @@ impl Selection {
         let Some(current) = &self.current else {
             return false;
         };
-        (tell.0)(session, &self.member(current).id, out);
+        (tell.0)(session, self.member(current).id(), out);
         true
     }
 
@@ -286,7 +286,7 @@ impl Selection {
         now: Now,
     ) -> Option<usize> {
         let tier = members.tier(self.rank);
-        let bound = bound.and_then(|id| tier.members.iter().position(|member| *member.id == *id));
+        let bound = bound.and_then(|id| tier.members.iter().position(|member| member.id() == id));
         let bound = bound.filter(|place| {
             !self.tried.has(*place) && tier.members[*place].is_open_to_its_own(now)
         });
@@ -308,7 +308,7 @@ impl Selection {
         let Some(Sticky::Learned(learn)) = self.group.sticky() else { return };
         let (Some(zone), Some(current)) = (learn.zone.zone(), &self.current) else { return };
         let Some((session, begins)) = self.learned.take() else { return };
-        let id = &self.member(current).id;
+        let id = self.member(current).id();
         Sessions::new(zone, learn.timeout).learn(&session, id, begins, now);
     }
 
@@ -399,7 +399,7 @@ impl Selection {
 /// One peer alone is asked whether or not it has failed.
 fn single(tier: &Tier, bound: Option<&str>) -> Option<usize> {
     let member = &tier.members[0];
-    let is_bound = bound == Some(&*member.id);
+    let is_bound = bound == Some(member.id());
     let reasons = member.state().down.get() & if is_bound { !Down::DRAINING } else { !0 };
     (reasons == 0 && member.has_room()).then_some(0)
 }

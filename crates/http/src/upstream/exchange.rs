@@ -252,7 +252,9 @@ impl Exchange {
     /// Sends the request and reads the response's head, which may come before all of the request is sent.
     async fn ask(&mut self, request: &mut Request) -> Result<(), Fault> {
         request.doing = "sending request to upstream";
-        let mut reading = Reading::default();
+        // Its storage is the record's, and goes back there.
+        let head = std::mem::take(&mut request.upstream_record().head);
+        let mut reading = Reading { head, ..Reading::default() };
         let mut deadline = Deadline::after(*self.settings.send_timeout);
         loop {
             let sending = self.send(request)?;
@@ -428,6 +430,13 @@ impl Exchange {
             last.status = status;
         }
         self.selection.head_came(request);
+    }
+
+    /// The head has been taken over: what follows is a body.
+    pub fn begin_body(&mut self, request: &mut Request) {
+        let head = std::mem::take(&mut request.upstream_record().head);
+        self.protocol.begin_body(request, &head);
+        request.upstream_record().head = head;
     }
 
     /// Ends the exchange: the connection is closed, or kept for another request.

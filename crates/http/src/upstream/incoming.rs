@@ -47,11 +47,30 @@ enum State {
     Broken,
 }
 
+/// The body of a response that has come in one piece, which is the usual case.
+pub fn whole(request: &mut Request, exchange: &mut Exchange) -> Option<Body> {
+    let length = exchange.protocol.expected()?;
+    let is_whole = length == exchange.input.len() as u64
+        && request.response.content_length == Some(length)
+        && length > 0
+        && exchange.protocol.is_plain()
+        && !exchange.protocol.upgrades()
+        && !*exchange.settings.force_ranges;
+    if !is_whole {
+        return None;
+    }
+    let body = std::mem::take(&mut exchange.input);
+    let mut at = 0;
+    let piece = exchange.protocol.read_body(request, &body, &mut at);
+    debug_assert_eq!(piece, Ok(Piece::Data(body.len())), "a length is all its framing");
+    request.upstream_record().last_try().response_length += length;
+    let keeps = exchange.protocol.keeps_connection();
+    exchange.finish(request, keeps);
+    Some(Body::bytes(body))
+}
+
 /// The body behind a head that was read. One that has come with its head is there whole.
-pub fn begin(request: &mut Request, mut exchange: Exchange) -> Body {
-    let head = std::mem::take(&mut request.upstream_record().head);
-    exchange.protocol.begin_body(request, &head);
-    request.upstream_record().head = head;
+pub fn begin(request: &mut Request, exchange: Exchange) -> Body {
     if exchange.protocol.upgrades() {
         return upgrade(request, exchange);
     }

@@ -83,7 +83,11 @@ pub async fn pass(request: &mut Request, call: Call) -> Step {
         exchange.finish(request, false);
         return step;
     }
-    Step::Respond(incoming::begin(request, exchange))
+    exchange.begin_body(request);
+    Step::Respond(match incoming::whole(request, &mut exchange) {
+        Some(body) => body,
+        None => incoming::begin(request, exchange),
+    })
 }
 
 /// Has the client send its body, and reads it unless it is passed on as it comes.

@@ -81,6 +81,11 @@ pub trait Protocol {
         None
     }
 
+    /// The bytes that come are the body's own, without anything between them.
+    fn is_plain(&self) -> bool {
+        false
+    }
+
     /// The upstream has closed the connection: whether that is a proper end.
     fn ends_with_connection(&mut self) -> bool;
 

@@ -38,8 +38,7 @@ pub async fn find(request: &mut Request, target: Target) -> Result<Arc<Group>, S
         Target::Group(id) => return Ok(Arc::clone(config.upstreams.of(id))),
         Target::Address(url) => url,
     };
-    let named_port = url.port.filter(|_| url.has_port);
-    if let Some(group) = config.upstreams.find(&url.host, named_port.or(url.port)) {
+    if let Some(group) = config.upstreams.find(&url) {
         return Ok(Arc::clone(group));
     }
     let no_port = |request: &Request| {

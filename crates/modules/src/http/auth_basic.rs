@@ -24,6 +24,7 @@ use daemun_http::files;
 use daemun_http::module::{Handler, HttpModule, Phase, PhaseHandler, Step};
 use daemun_http::request::{Request, Text};
 use daemun_http::status::Status;
+use daemun_proto::http1::Method;
 
 /// A path that may be computed; a relative one is below the configuration's folder.
 #[derive(Clone)]
@@ -114,6 +115,10 @@ fn find<'f>(users: &'f [u8], user: &[u8]) -> Option<&'f [u8]> {
 
 fn ask(request: &mut Request, realm: &[u8]) -> Step {
     let challenge = [b"Basic realm=\"", realm, b"\""].concat();
+    if request.head.method() == Method::Connect {
+        request.response.add("Proxy-Authenticate", challenge);
+        return Step::Status(Status::PROXY_AUTHENTICATION_REQUIRED);
+    }
     request.response.add("WWW-Authenticate", challenge);
     Step::Status(Status::UNAUTHORIZED)
 }

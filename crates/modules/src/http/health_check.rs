@@ -35,9 +35,10 @@ use daemun_core::setting::Own;
 use daemun_core::{directives, settings};
 use daemun_http::config::{HttpConfig, Location};
 use daemun_http::module::HttpModule;
-use daemun_upstream::{CheckStart, Group, MOST_CHECKS};
+use daemun_http::upstream::settings::Settings as Common;
+use daemun_upstream::{Caretaker, CheckStart, Group, GroupId, MOST_CHECKS};
 
-use super::proxy;
+use super::{fastcgi, memcached, proxy, scgi, uwsgi};
 use tests_of_match::Tests;
 
 settings! {
@@ -86,13 +87,17 @@ pub struct Spec {
 pub fn verify(config: &HttpConfig, diagnostics: &mut Diagnostics) {
     let tests = &config.settings.of(&SETTINGS).tests.0;
     for (location, spec) in all(config) {
-        let group = group_of(config, location);
+        let way = way_of(location);
+        let group = way.as_ref().map(|way| config.upstreams.of(way.group));
         let complaint = match group {
             None => Some("\"health_check\" has no group of servers in this location".to_owned()),
             Some(group) if !group.has_zone() => Some(format!(
                 "\"health_check\" requires upstream \"{}\" to be in shared memory",
                 group.name
             )),
+            Some(_) if way.is_some_and(|way| !way.speaks_http) && !spec.is_tcp => {
+                Some("\"health_check\" works with \"type=tcp\" alone in this location".to_owned())
+            }
             Some(_) => None,
         };
         if let Some(complaint) = complaint {
@@ -115,12 +120,12 @@ pub fn announce(config: &HttpConfig) {
 }
 
 /// Begins all checks. In each worker, on the thread that lives as long as it, which is `me`.
-pub fn maintain(config: &'static HttpConfig, me: i64) {
+pub fn maintain(config: &'static HttpConfig, me: &Caretaker) {
     let tests = &config.settings.of(&SETTINGS).tests.0;
     for group in config.upstreams.iter() {
         for (index, (location, spec)) in of_group(config, group).take(MOST_CHECKS).enumerate() {
             let named = |name: &String| tests.iter().find(|tests| tests.name == *name).cloned();
-            let common = &location.settings.of(&proxy::SETTINGS).common;
+            let Some(way) = way_of(location) else { continue };
             let check = watch::Check {
                 index,
                 group: Arc::clone(group),
@@ -128,10 +133,10 @@ pub fn maintain(config: &'static HttpConfig, me: i64) {
                 tests: spec.tests.as_ref().and_then(named),
                 config,
                 log: location.log(false).clone(),
-                connect_timeout: *common.connect_timeout,
-                read_timeout: *common.read_timeout,
+                connect_timeout: *way.common.connect_timeout,
+                read_timeout: *way.common.read_timeout,
             };
-            daemun_event::spawn(watch::run(check, me));
+            daemun_event::spawn(watch::run(check, me.clone()));
         }
     }
 }
@@ -154,8 +159,33 @@ fn of_group<'c>(
 
 /// Whom the location passes its requests to.
 fn group_of<'c>(config: &'c HttpConfig, location: &Location) -> Option<&'c Arc<Group>> {
-    let id = location.settings.of(&proxy::SETTINGS).group()?;
-    Some(config.upstreams.of(id))
+    way_of(location).map(|way| config.upstreams.of(way.group))
+}
+
+/// How a location passes its requests on.
+struct Way<'c> {
+    group: GroupId,
+    common: &'c Common,
+    speaks_http: bool,
+}
+
+fn way_of(location: &Location) -> Option<Way<'_>> {
+    let settings = &location.settings;
+    let proxy = settings.of(&proxy::SETTINGS);
+    if let Some(group) = proxy.pass.value().and_then(|pass| pass.group()) {
+        return Some(Way { group, common: &proxy.common, speaks_http: true });
+    }
+    let (fastcgi, scgi) = (settings.of(&fastcgi::SETTINGS), settings.of(&scgi::SETTINGS));
+    let (uwsgi, memcached) = (settings.of(&uwsgi::SETTINGS), settings.of(&memcached::SETTINGS));
+    let gateways = [
+        (&fastcgi.pass, &fastcgi.common),
+        (&scgi.pass, &scgi.common),
+        (&uwsgi.pass, &uwsgi.common),
+        (&memcached.pass, &memcached.common),
+    ];
+    gateways.into_iter().find_map(|(pass, common)| {
+        Some(Way { group: pass.value()?.group()?, common, speaks_http: false })
+    })
 }
 
 fn health_check(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {

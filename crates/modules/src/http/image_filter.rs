@@ -8,6 +8,7 @@
 //! }
 //! ```
 
+mod encoders;
 mod picture;
 
 use daemun_conf as conf;
@@ -92,10 +93,10 @@ pub static MODULE: HttpModule = HttpModule {
                 "By how many per cent pictures are sharpened.";
             "image_filter_transparency" in HTTP_SERVER_LOCATION, Flag, "on",
                 set!(SETTINGS.transparency, values::flag),
-                "Accepted: transparent colours stay so.";
+                "Whether the transparent colour of a picture with a palette stays so.";
             "image_filter_interlace" in HTTP_SERVER_LOCATION, Flag, "off",
                 set!(SETTINGS.interlace, values::flag),
-                "Accepted: pictures are written line by line.";
+                "Whether a part of all lines of a GIF or JPEG comes first.";
             "image_filter_buffer" in HTTP_SERVER_LOCATION, Exactly(1), "1M",
                 set!(SETTINGS.buffer, values::size),
                 "How long a picture may be that is worked on.";
@@ -148,6 +149,8 @@ async fn filter(request: &mut Request, body: Body) -> Result<Body, Status> {
         jpeg: number(request, &settings.jpeg_quality),
         webp: number(request, &settings.webp_quality),
         sharpen: number(request, &settings.sharpen),
+        keeps_transparency: *settings.transparency,
+        interlaces: *settings.interlace,
     };
     match picture::convert(format, &bytes, &change, quality) {
         Ok(converted) => {

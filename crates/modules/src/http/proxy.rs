@@ -29,7 +29,6 @@ use daemun_http::upstream::settings::Settings as Common;
 use daemun_http::upstream::{self, Call};
 use daemun_http::upstream_directives;
 use daemun_proto::http1::Version;
-use daemun_upstream::GroupId;
 
 use cookies::FlagRule;
 use pass::PassSetting;
@@ -49,13 +48,6 @@ settings! {
         cookie_domains: Vec<Rewrite> = Vec::new(),
         cookie_paths: Vec<Rewrite> = Vec::new(),
         cookie_flags: Vec<FlagRule> = Vec::new(),
-    }
-}
-
-impl Settings {
-    /// The group that all requests of the location go to.
-    pub fn group(&self) -> Option<GroupId> {
-        self.pass.value()?.group()
     }
 }
 

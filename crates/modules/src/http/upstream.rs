@@ -16,7 +16,7 @@ use daemun_core::directives;
 use daemun_core::module::{Directive, Module};
 use daemun_http::module::HttpModule;
 
-use crate::shared::upstream::{self, SETTINGS, keepalive, methods, zone};
+use crate::shared::upstream::{self, SETTINGS, keepalive, methods, state, zone};
 
 pub static MODULE: HttpModule = HttpModule {
     base: Module {
@@ -93,6 +93,8 @@ pub static ZONE: HttpModule = part(
             "Shares what is known of the group's servers among all workers.";
         "queue" in UPSTREAM, Between(1, 2), "", Action::Set(zone::queue),
             "How many requests may wait for a server where none can be asked.";
+        "state" in UPSTREAM, Exactly(1), "", Action::Set(state::state),
+            "A file that holds the group's servers.";
     },
 );
 
@@ -180,6 +182,15 @@ pub(super) mod tests {
             ("zone \"\" 64k; server 127.0.0.1;", "invalid zone name \"\""),
             ("zone z 4k; server 127.0.0.1;", "zone \"z\" is too small"),
             ("zone z x; server 127.0.0.1;", "invalid zone size \"x\""),
+            (
+                "server 127.0.0.1; state a.conf;",
+                "\"state\" directive cannot be used along with \"server\"",
+            ),
+            (
+                "state a.conf; server 127.0.0.1;",
+                "\"server\" directive cannot be used along with \"state\"",
+            ),
+            ("state a.conf; state a.conf;", "\"state\" directive is duplicate"),
             ("queue 0; server 127.0.0.1;", "invalid value \"0\" in \"queue\" directive"),
             ("queue 1 x; server 127.0.0.1;", "invalid parameter \"x\""),
             ("queue 1; queue 1; server 127.0.0.1;", "\"queue\" directive is duplicate"),

@@ -84,6 +84,14 @@ pub async fn call(
 }
 
 impl Pass {
+    /// The group that all requests go to.
+    pub fn group(&self) -> Option<GroupId> {
+        match self.address {
+            Address::Group(group) => Some(group),
+            Address::Computed(_) => None,
+        }
+    }
+
     fn target(&self, request: &mut Request) -> Result<Target, Status> {
         let script = match &self.address {
             Address::Group(id) => return Ok(Target::Group(*id)),

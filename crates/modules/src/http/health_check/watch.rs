@@ -14,7 +14,7 @@ use daemun_core::script::{Session, VariableId};
 use daemun_event::{Deadline, Peer as Client};
 use daemun_http::config::HttpConfig;
 use daemun_pattern::StepLimit;
-use daemun_upstream::{Checked, Group};
+use daemun_upstream::{Caretaker, Checked, Group};
 
 use super::Spec;
 use super::probe::{self, Failure, Kept, Response};
@@ -48,13 +48,13 @@ type Everyone = Rc<RefCell<HashMap<i64, Watched>>>;
 /// How often this process looks whether it is the one to check.
 const GLANCE: Duration = Duration::from_secs(1);
 
-/// Checks for as long as the worker lives.
-pub async fn run(check: Check, me: i64) {
+/// Checks for as long as the worker takes requests.
+pub async fn run(check: Check, me: Caretaker) {
     let check = Rc::new(check);
     let everyone = Everyone::default();
     let mut next = Deadline::after(Duration::ZERO);
-    loop {
-        let peers = check.group.to_be_checked(me);
+    while !me.is_leaving() {
+        let peers = check.group.to_be_checked(&me);
         if next.has_passed() {
             next = Deadline::after(check.spec.interval);
             everyone.borrow_mut().retain(|serial, watched| {

@@ -2,9 +2,10 @@
 
 use std::io::Cursor;
 
-use image::codecs::jpeg::JpegEncoder;
 use image::imageops::FilterType;
 use image::{DynamicImage, ImageFormat, ImageReader, Limits};
+
+use super::encoders;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {
@@ -154,12 +155,16 @@ impl Change {
     }
 }
 
-/// Percentages; 0 of a quality is none.
+/// How a picture is written. Percentages; 0 of a quality is none.
 #[derive(Clone, Copy)]
 pub(super) struct Quality {
     pub jpeg: u32,
     pub webp: u32,
     pub sharpen: u32,
+    /// The transparent colour of a picture with a palette stays so.
+    pub keeps_transparency: bool,
+    /// A part of all lines comes first.
+    pub interlaces: bool,
 }
 
 /// The most memory that a picture may take, in bytes.
@@ -176,6 +181,10 @@ pub(super) fn convert(
     limits.max_alloc = Some(MEMORY);
     reader.limits(limits);
     let picture = reader.decode().map_err(|error| error.to_string())?;
+    let picture = match !quality.keeps_transparency && has_palette(format, bytes) {
+        true => picture.to_rgb8().into(),
+        false => picture,
+    };
     let picture = frame(picture, change);
     let picture = match change.angle() {
         90 => picture.rotate270(),
@@ -192,6 +201,15 @@ pub(super) fn convert(
         percent => picture.unsharpen(percent.min(100) as f32 / 100.0, 0),
     };
     encode(&picture, format, quality)
+}
+
+fn has_palette(format: Format, bytes: &[u8]) -> bool {
+    const INDEXED: u8 = 3;
+    match format {
+        Format::Gif => true,
+        Format::Png => bytes.get(25) == Some(&INDEXED),
+        Format::Jpeg | Format::Webp => false,
+    }
 }
 
 /// Makes a picture smaller, never larger.
@@ -245,10 +263,10 @@ fn encode(picture: &DynamicImage, format: Format, quality: Quality) -> Result<Ve
         Format::Jpeg if quality.jpeg == 0 => return Err("no quality".to_owned()),
         Format::Webp if quality.webp == 0 => return Err("no quality".to_owned()),
         Format::Jpeg => {
-            let encoder = JpegEncoder::new_with_quality(&mut out, percent(quality.jpeg));
-            picture.to_rgb8().write_with_encoder(encoder)
+            return encoders::jpeg(&picture.to_rgb8(), percent(quality.jpeg), quality.interlaces);
         }
-        Format::Webp | Format::Gif => picture.to_rgba8().write_to(&mut out, format.format()),
+        Format::Gif => return encoders::gif(picture.to_rgba8(), quality.interlaces),
+        Format::Webp => picture.to_rgba8().write_to(&mut out, format.format()),
         Format::Png => picture.write_to(&mut out, ImageFormat::Png),
     };
     written.map_err(|error| error.to_string())?;
@@ -259,7 +277,8 @@ fn encode(picture: &DynamicImage, format: Format, quality: Quality) -> Result<Ve
 mod tests {
     use super::*;
 
-    const QUALITY: Quality = Quality { jpeg: 75, webp: 80, sharpen: 0 };
+    const QUALITY: Quality =
+        Quality { jpeg: 75, webp: 80, sharpen: 0, keeps_transparency: true, interlaces: false };
 
     /// A picture of this size in any format.
     fn picture(format: Format, width: u32, height: u32) -> Vec<u8> {
@@ -306,5 +325,37 @@ mod tests {
         let change = Change::Resize { width: 10, height: 20, angle: 0 };
         assert!(change.leaves(shape(10, 20)) && !change.leaves(shape(11, 1)));
         assert!(!Change::Resize { width: 10, height: 20, angle: 90 }.leaves(shape(1, 1)));
+    }
+
+    #[test]
+    fn a_transparent_colour_stays_or_goes() {
+        let mut image = image::RgbaImage::from_pixel(40, 40, image::Rgba([9, 9, 9, 255]));
+        image.put_pixel(0, 0, image::Rgba([0, 0, 0, 0]));
+        let bytes = encode(&image.into(), Format::Gif, QUALITY).unwrap();
+        for keeps_transparency in [true, false] {
+            let quality = Quality { keeps_transparency, ..QUALITY };
+            let turned = convert(Format::Gif, &bytes, &Change::Rotate(180), quality).unwrap();
+            let turned = image::load_from_memory(&turned).unwrap().to_rgba8();
+            assert_eq!(turned.get_pixel(39, 39)[3] == 0, keeps_transparency);
+        }
+    }
+
+    #[test]
+    fn a_picture_in_lines_of_all_parts_shows_the_same() {
+        let image = image::RgbImage::from_fn(31, 29, |x, y| match (x + y) % 7 {
+            0 => image::Rgb([200, 0, 0]),
+            _ => image::Rgb([0, 0, y as u8]),
+        });
+        let bytes = encode(&image.clone().into(), Format::Png, QUALITY).unwrap();
+        for format in [Format::Gif, Format::Jpeg] {
+            let plain = encode(&image.clone().into(), format, QUALITY).unwrap();
+            let interlaced = Quality { interlaces: true, ..QUALITY };
+            let other = encode(&image.clone().into(), format, interlaced).unwrap();
+            assert_ne!(plain, other);
+            let [plain, other] =
+                [plain, other].map(|bytes| image::load_from_memory(&bytes).unwrap());
+            assert_eq!(plain.to_rgb8(), other.to_rgb8(), "{format:?}");
+        }
+        assert_eq!(image::load_from_memory(&bytes).unwrap().to_rgb8(), image);
     }
 }

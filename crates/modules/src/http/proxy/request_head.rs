@@ -4,7 +4,7 @@ use daemun_http::escape;
 use daemun_http::head::Known;
 use daemun_http::request::Request;
 use daemun_http::upstream::record::Record;
-use daemun_proto::http1::{Method, Version};
+use daemun_proto::http1::Version;
 
 use super::Settings;
 use super::pass::Place;
@@ -37,8 +37,6 @@ impl Writer<'_> {
         let start = out.len();
         match &*settings.method {
             Some(method) => method.append(request, out),
-            // The server may have made a GET of it since.
-            None if request.head.method() == Method::Get => out.extend_from_slice(b"GET"),
             None => out.extend_from_slice(request.head.method_name()),
         }
         let is_head = out[start..].eq_ignore_ascii_case(b"HEAD");

@@ -303,6 +303,10 @@ impl Protocol for Http1 {
         }
     }
 
+    fn is_plain(&self) -> bool {
+        matches!(self.framing, Framing::Length(_))
+    }
+
     fn ends_with_connection(&mut self) -> bool {
         matches!(self.framing, Framing::Open)
     }

@@ -3,6 +3,7 @@
 pub mod keepalive;
 pub mod methods;
 mod server;
+pub mod state;
 pub mod zone;
 
 use daemun_conf as conf;
@@ -29,6 +30,8 @@ pub struct Draft {
     pub definition: Definition,
     /// The method that stands above allows no `backup`.
     refuses_backups: bool,
+    /// The servers stand in a file.
+    has_state: bool,
 }
 
 /// `upstream NAME { … }`.
@@ -41,7 +44,9 @@ pub fn upstream(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<
     describe_group(loader, id, definition);
     // a server that could not be read has been complained about
     let mut block = directive.block.iter();
-    match block.find(|block| !block.directives.iter().any(|line| line.name == "server")) {
+    match block.find(|block| {
+        !block.directives.iter().any(|line| line.name == "server" || line.name == "state")
+    }) {
         Some(block) => {
             let sentence = "no servers are inside upstream".to_owned();
             Err(Fault::from(sentence).at(block.close))

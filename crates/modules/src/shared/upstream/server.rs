@@ -13,6 +13,16 @@ use super::{Draft, draft};
 const LONGEST_ROUTE: usize = 32;
 
 pub fn server(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {
+    if draft(loader).has_state {
+        return Err("cannot be used along with \"state\"".into());
+    }
+    read_server(loader, directive)
+}
+
+pub(super) fn read_server(
+    loader: &mut Loader<'_>,
+    directive: &conf::Directive,
+) -> Result<(), Fault> {
     let (address, parameters) = directive.args.split_first().ok_or("invalid value")?;
     let draft = draft(loader);
     let mut spec = ServerSpec::new(address.to_str_lossy(), Vec::new());
