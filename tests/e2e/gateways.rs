@@ -317,6 +317,9 @@ fn values_of_memcached_are_responses() {
             memcached_read_timeout 5s;
             memcached_buffer_size 8k;
             memcached_socket_keepalive on;
+            memcached_socket_rcvbuf 64k;
+            memcached_socket_sndbuf 64k;
+            memcached_bind 127.0.0.1;
             location / {
                 set $memcached_key $uri;
                 memcached_gzip_flag 2;
