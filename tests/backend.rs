@@ -3,8 +3,9 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
-use crate::{Folder, children, eventually, signals};
+use crate::{Folder, PATIENCE, eventually, signals};
 
 /// A program that runs as long as its test.
 pub struct Backend(Child);
@@ -68,14 +69,14 @@ impl Backend {
 
 impl Drop for Backend {
     fn drop(&mut self) {
-        // Its master would replace a child that ended.
-        let workers = children(self.0.id() as i32);
+        // A master that is told to end sees to its workers.
+        let _ = signals::send(self.0.id() as i32, signals::SIGTERM);
+        let until = Instant::now() + PATIENCE;
+        while matches!(self.0.try_wait(), Ok(None)) && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(2));
+        }
         let _ = self.0.kill();
         let _ = self.0.wait();
-        for worker in workers {
-            // It may have ended with its master.
-            let _ = signals::send(worker, signals::SIGKILL);
-        }
     }
 }
 

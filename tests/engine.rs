@@ -29,9 +29,11 @@ pub const ENGINES: &[Engine] = &[
 pub const MARKED: &[&str] = &[
     "bodies::",
     "connections::",
+    "gateways::",
     "limits::",
     "processes::",
     "requests::",
+    "resolving::",
     "sending::",
     "upstreams::",
 ];

@@ -163,7 +163,8 @@ fn php_says_status_and_location() {
 
 #[test]
 fn php_is_kept_connected() {
-    let setup = with_conf(Setup::new());
+    // a connection that one worker keeps leaves this PHP deaf to others
+    let setup = with_conf(Setup::new().mpm("mpm native;"));
     let _php = Backend::php(&setup.folder, 1);
     let server = setup.http(
         r"upstream php { server unix:{dir}/php.sock; keepalive 4; }
@@ -316,6 +317,9 @@ fn values_of_memcached_are_responses() {
             memcached_read_timeout 5s;
             memcached_buffer_size 8k;
             memcached_socket_keepalive on;
+            memcached_socket_rcvbuf 64k;
+            memcached_socket_sndbuf 64k;
+            memcached_bind 127.0.0.1;
             location / {
                 set $memcached_key $uri;
                 memcached_gzip_flag 2;
@@ -379,6 +383,7 @@ http {
         location /c { scgi_pass 127.0.0.1:99999; scgi_param A b c; }
         location /d { fastcgi_split_path_info ^(.+)$; uwsgi_modifier1 256; }
         location /e { fastcgi_buffers 1 4k; uwsgi_next_upstream never; }
+        location /g { uwsgi_pass suwsgi://127.0.0.1:1; }
         location /f { memcached_pass unix:/a; }
     }
 }
@@ -395,6 +400,7 @@ http {
         "value must be between 0 and 255 in ",
         "there must be at least 2 \"fastcgi_buffers\" in ",
         "invalid value \"never\" in ",
+        "suwsgi protocol requires SSL support in ",
         "unknown \"memcached_key\" variable in ",
     ] {
         assert!(output.stderr.contains(part), "{part:?} in:\n{}", output.stderr);

@@ -60,7 +60,8 @@ fn name_server(port: u16) {
 
 #[test]
 fn a_host_that_a_request_names_is_looked_up_for_it() {
-    let setup = Setup::new();
+    // what one worker remembers, another does not know
+    let setup = Setup::new().mpm("mpm native;");
     name_server(setup.filled("{port2}").parse().unwrap());
     let server = setup.http(
         "server {

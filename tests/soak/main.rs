@@ -8,6 +8,7 @@ mod deaths;
 mod failover;
 mod large_bodies;
 mod leaving;
+mod names;
 mod nginx;
 mod reloads;
 mod switching;

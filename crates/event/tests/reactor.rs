@@ -2,13 +2,14 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
+use std::thread;
 use std::time::Duration;
 
 use daemun_event::backends::{self, NAMES};
@@ -762,4 +763,42 @@ fn datagrams_are_told_apart_and_so_is_nobody_there() {
             assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
         });
     });
+}
+
+#[test]
+fn what_is_received_stays_in_order_while_much_is_sent() {
+    const LENGTH: usize = 4 << 20;
+    for name in NAMES.iter().filter(|name| backends::probe(name).is_ok()) {
+        let mut reactor = Reactor::open(Some(name)).unwrap();
+        let ((source, mut feed), (sink, mut drain)) =
+            (UnixStream::pair().unwrap(), UnixStream::pair().unwrap());
+        let threads = [
+            thread::spawn(move || {
+                let bytes: Vec<u8> = (0..LENGTH as u32 / 4).flat_map(u32::to_be_bytes).collect();
+                bytes.chunks(5000).for_each(|part| feed.write_all(part).unwrap());
+            }),
+            thread::spawn(move || drop(io::copy(&mut drain, &mut io::sink()))),
+        ];
+        let (source, sink) = (stream(source), stream(sink));
+        run(&mut reactor, async move {
+            let patience = Duration::from_secs(20);
+            let (mut bytes, mut received) = (vec![0; 40_000], Vec::with_capacity(LENGTH));
+            // from here on the reactor knows it, and may take what is sent
+            sink.writable(Deadline::after(patience)).await.unwrap();
+            loop {
+                match source.recv(&mut bytes, Deadline::after(patience)).await.unwrap() {
+                    0 => break,
+                    count => received.extend_from_slice(&bytes[..count]),
+                }
+                // a small one that waits for the next turn, and a large one that cannot
+                sink.send_all(&[0; 1000], patience).await.unwrap();
+                sink.send_all(&[0; 30_000], patience).await.unwrap();
+            }
+            assert_eq!(received.len(), LENGTH, "{name}");
+            let mut words = received.chunks(4).zip(0u32..);
+            let wrong = words.find(|(word, number)| **word != number.to_be_bytes());
+            assert_eq!(wrong, None, "{name}");
+        });
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+    }
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crate::definition::{Better, Definition, Keepalive, LeastTime, Method, ServerSpec};
+use crate::former::Former;
 use crate::health::CheckStart;
 use crate::lease::Caretaker;
 use crate::members::Members;
@@ -13,7 +14,7 @@ use crate::queue::Line;
 use crate::resolve;
 use crate::selection::Selection;
 use crate::sessions::Sessions;
-use crate::shared::{Former, Full, SharedGroup};
+use crate::shared::{Full, SharedGroup};
 use crate::state::Now;
 use crate::sticky::Sticky;
 use crate::url::Url;

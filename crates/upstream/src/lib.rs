@@ -2,6 +2,9 @@
 
 mod balance;
 mod definition;
+mod former;
+#[doc(hidden)]
+pub mod fuzz;
 mod group;
 mod health;
 mod lease;

@@ -179,3 +179,76 @@ impl Entry {
 fn id(place: usize) -> GroupId {
     GroupId(u32::try_from(place).expect("a configuration has fewer groups"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn somewhere() -> Span {
+        let (mut files, mut diagnostics) = Default::default();
+        let root = daemun_conf::Root::Embedded { name: "test".into(), text: b"a;".to_vec() };
+        let folder = std::path::Path::new("/");
+        daemun_conf::parse(root, folder, &mut files, &mut diagnostics).directives[0].span
+    }
+
+    fn request(registry: &mut Registry, text: &str, port: Option<u16>) -> Result<u32, String> {
+        let url = Url::parse(text.as_bytes(), port).unwrap();
+        registry.request(&url, somewhere()).map(|id| id.0)
+    }
+
+    fn define(registry: &mut Registry, name: &str) -> (u32, Option<String>) {
+        let (id, complaint) = registry.define(name, somewhere()).unwrap();
+        (id.0, complaint.map(|(sentence, _)| sentence))
+    }
+
+    #[test]
+    fn a_host_is_a_group_for_each_of_its_ports() {
+        let mut registry = Registry::default();
+        assert_eq!(request(&mut registry, "a.example", Some(80)), Ok(0));
+        assert_eq!(request(&mut registry, "A.example:80", Some(80)), Ok(0));
+        assert_eq!(request(&mut registry, "a.example:81/path", Some(80)), Ok(1));
+        assert_eq!(request(&mut registry, "b.example", None), Ok(2));
+        assert_eq!(request(&mut registry, "unix:/run/a:/x", Some(80)), Ok(3));
+        assert_eq!(request(&mut registry, "unix:/run/a", Some(80)), Ok(3));
+    }
+
+    #[test]
+    fn a_block_may_stand_behind_its_use() {
+        let mut registry = Registry::default();
+        assert_eq!(request(&mut registry, "backend", Some(80)), Ok(0));
+        assert_eq!(define(&mut registry, "Backend"), (0, None));
+        assert_eq!(request(&mut registry, "backend", Some(80)), Ok(0));
+        assert_eq!(request(&mut registry, "backend", None), Ok(0));
+    }
+
+    #[test]
+    fn a_block_has_no_port() {
+        let sentence = |port| format!("upstream \"backend\" may not have port {port}");
+        let mut registry = Registry::default();
+        define(&mut registry, "backend");
+        assert_eq!(request(&mut registry, "backend:8080", Some(80)), Err(sentence(8080)));
+        let mut registry = Registry::default();
+        request(&mut registry, "backend:8081", Some(80)).unwrap();
+        assert_eq!(define(&mut registry, "backend"), (0, Some(sentence(8081))));
+    }
+
+    #[test]
+    fn what_needs_no_look_up_is_settled_at_once() {
+        let mut registry = Registry::default();
+        request(&mut registry, "127.0.0.1:8080", Some(80)).unwrap();
+        request(&mut registry, "127.0.0.2", None).unwrap();
+        let mut settled = registry.0.into_iter().map(Entry::settle);
+        let group = settled.next().unwrap().unwrap();
+        assert_eq!((group.port, group.keepalive), (Some(8080), None));
+        assert_eq!(group.definition.servers[0].addresses[0].to_string(), "127.0.0.1:8080");
+        let sentence = settled.next().unwrap().err().unwrap();
+        assert_eq!(sentence, "no port in upstream \"127.0.0.2\"");
+    }
+
+    #[test]
+    fn connections_are_kept_by_default_where_there_is_a_block() {
+        let kept = Group::explicit("u".to_owned(), Definition::default()).keepalive.unwrap();
+        assert_eq!((kept.connections, kept.local, kept.requests), (32, true, 1000));
+        assert_eq!((kept.time.as_secs(), kept.timeout.as_secs()), (3600, 60));
+    }
+}

@@ -22,7 +22,7 @@ use self::ring::{Ring, why_not};
 use self::watched::{Kind, Request, Watched};
 use super::{Backend, Event, Interest, Level, OpenError, Received};
 use crate::Buffer;
-use crate::sources::{HUP, Key, ONCE, QUEUES, READ, WRITE};
+use crate::sources::{HUP, Key, ONCE, QUEUES, READ, RECEIVABLE, WRITE};
 
 /// Buffers that one connection may hold before receiving ahead ends.
 const MOST_HELD: u16 = 8;
@@ -190,6 +190,22 @@ impl Uring {
         self.early = events;
     }
 
+    /// Yields the events that came about outside of a wait. Since then somebody may have received all there was and
+    /// asked for more: what a receive may yield is what it may yield now, or recv(2) would overtake the ring.
+    fn tell_early(&mut self, events: &mut Vec<Event>) {
+        for mut event in std::mem::take(&mut self.early) {
+            if event.ready & RECEIVABLE != 0
+                && let Some(watched) = self.watched(event.key)
+                && watched.kind == Kind::Stream
+            {
+                event.ready = event.ready & !RECEIVABLE | watched.receivable();
+            }
+            if event.ready != 0 {
+                events.push(event);
+            }
+        }
+    }
+
     /// Ends a request and takes what came of it until then.
     fn end_now(&mut self, key: Key, request: Request) -> io::Result<()> {
         self.ring.cancel_now(request.name(key))?;
@@ -343,7 +359,7 @@ impl Backend for Uring {
         self.renew();
         self.give_up_orphans();
         loop {
-            events.append(&mut self.early);
+            self.tell_early(events);
             self.ring.wait(if events.is_empty() { timeout } else { Some(Duration::ZERO) })?;
             let mut has_completed = false;
             while let Some(completion) = self.ring.next() {

@@ -85,13 +85,13 @@ impl Exchange {
         protocol: Box<dyn Protocol>,
         group: &Arc<Group>,
         streams: bool,
-    ) -> Exchange {
+    ) -> Box<Exchange> {
         let selection = group.select();
         let most = match *settings.next_upstream_tries {
             0 => usize::MAX,
             most => most,
         };
-        Exchange {
+        Box::new(Exchange {
             settings,
             protocol,
             tries: selection.tries().min(most),
@@ -106,7 +106,7 @@ impl Exchange {
             wants_fresh: false,
             outgoing: Outgoing::default(),
             input: Bytes::new(),
-        }
+        })
     }
 
     /// Asks until there is a response that is to be passed on: its head stands in the request's record.

@@ -24,7 +24,7 @@ const IN_A_ROW: usize = 1 << 20;
 
 /// The response's body, read as the client takes it, or ahead of that.
 struct Incoming {
-    exchange: Exchange,
+    exchange: Box<Exchange>,
     /// Decoded, and not yet taken.
     storage: Storage,
     /// It may be read ahead of the client.
@@ -70,7 +70,7 @@ pub fn whole(request: &mut Request, exchange: &mut Exchange) -> Option<Body> {
 }
 
 /// The body behind a head that was read. One that has come with its head is there whole.
-pub fn begin(request: &mut Request, exchange: Exchange) -> Body {
+pub fn begin(request: &mut Request, exchange: Box<Exchange>) -> Body {
     if exchange.protocol.upgrades() {
         return upgrade(request, exchange);
     }
@@ -114,7 +114,7 @@ pub fn begin(request: &mut Request, exchange: Exchange) -> Body {
 }
 
 /// From here on the client and the upstream speak to each other.
-fn upgrade(request: &mut Request, mut exchange: Exchange) -> Body {
+fn upgrade(request: &mut Request, mut exchange: Box<Exchange>) -> Body {
     request.keepalive = false;
     if request.is_subrequest() {
         log!(request.log(), Error, *request, "connection upgrade in subrequest");

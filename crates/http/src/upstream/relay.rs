@@ -16,11 +16,11 @@ use crate::request::Request;
 
 /// An upstream's side of a relay, until the head of the response is sent.
 pub struct Relay {
-    exchange: Exchange,
+    exchange: Box<Exchange>,
 }
 
 impl Relay {
-    pub fn new(exchange: Exchange) -> Relay {
+    pub fn new(exchange: Box<Exchange>) -> Relay {
         Relay { exchange }
     }
 

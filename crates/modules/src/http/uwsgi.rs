@@ -10,6 +10,8 @@
 //!
 //! The usual parameters stand in the file `uwsgi_params`, for `include`.
 
+use daemun_conf as conf;
+use daemun_core::load::{Fault, Loader};
 use daemun_core::log;
 use daemun_core::module::{Module, SettingsKey, SettingsSet};
 use daemun_core::{directives, set, settings, values};
@@ -44,10 +46,7 @@ pub static MODULE: HttpModule = HttpModule {
         settings: Some(&SETTINGS),
         directives: directives! {
             "uwsgi_pass" in LOCATION | LOCATION_IF, Exactly(1), "",
-                Action::Set(|loader, directive| {
-                    let pass = pass::read(loader, directive, "uwsgi://")?;
-                    loader.settings(&SETTINGS).pass.set(pass)
-                }),
+                Action::Set(uwsgi_pass),
                 "The uwsgi server, or group of servers, that answers requests here.";
             "uwsgi_param" in HTTP_SERVER_LOCATION, Between(2, 3), "",
                 Action::Set(|loader, directive| {
@@ -90,7 +89,16 @@ pub static COMMON: HttpModule = HttpModule {
     ..HttpModule::EMPTY
 };
 
-fn byte(directive: &daemun_conf::Directive) -> Result<u8, daemun_core::load::Fault> {
+fn uwsgi_pass(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {
+    let word = &directive.args[0];
+    if word.text.get(..9).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"suwsgi://")) {
+        return Err(Fault::from("suwsgi protocol requires SSL support".to_owned()).at(word.span));
+    }
+    let pass = pass::read(loader, directive, "uwsgi://")?;
+    loader.settings(&SETTINGS).pass.set(pass)
+}
+
+fn byte(directive: &conf::Directive) -> Result<u8, Fault> {
     Ok(values::integer_in(directive, 0, u8::MAX.into())? as u8)
 }
 

@@ -45,6 +45,9 @@ pub struct Engine<P: Protocol, R> {
     acceptor: Acceptor,
     parked: Parked,
     runner: R,
+    /// Connections that have ended in this turn. They are closed once its log lines are written, since whoever reads
+    /// to the end may look for those.
+    ended: Vec<Connection>,
     /// Connections open, parked and active.
     open: usize,
     accepted: u64,
@@ -67,6 +70,7 @@ impl<P: Protocol, R: Runner<P>> Engine<P, R> {
             acceptor: Acceptor::new(sockets)?,
             parked: Parked::with_capacity(limits.connections),
             runner,
+            ended: Vec::new(),
             open: 0,
             accepted: 0,
             exhausted: Episode::default(),
@@ -109,6 +113,7 @@ impl<P: Protocol, R: Runner<P>> Engine<P, R> {
 
     /// To be called after each turn of the reactor: hands out what the turn brought for other threads.
     pub fn end_turn(&mut self) {
+        self.ended.clear();
         self.collect();
         if self.acceptor.waits_for_room() && !self.must_pause() {
             self.watch(Acceptor::resume);
@@ -292,7 +297,7 @@ impl<P: Protocol, R: Runner<P>> Engine<P, R> {
         match ended {
             Ok(Outcome::Park { connection, wait }) => self.park(connection, wait),
             Ok(Outcome::Close(connection)) => {
-                drop(connection);
+                self.ended.push(connection);
                 self.closed();
             }
             Ok(Outcome::Closed) => self.closed(),
@@ -417,6 +422,7 @@ impl<P: Protocol, R: Runner<P>> Handler for Engine<P, R> {
 
     /// What came back is parked before its next request is told of.
     fn woke(&mut self) {
+        self.ended.clear();
         self.collect();
     }
 
