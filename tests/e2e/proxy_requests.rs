@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 
-use daemun_tests::{Server, Setup};
+use daemun_tests::{Engine, Server, Setup};
 
 use crate::backend::{backend, head, saying};
 
@@ -56,7 +56,10 @@ fn connections_are_kept_and_a_dead_one_is_replaced() {
     for _ in 0..6 {
         assert_eq!(server.get("/").text(), "ok");
     }
-    assert_eq!(connections.load(Ordering::SeqCst), 3);
+    // Each thread keeps its own: where there are several, requests meet other ones.
+    let made = connections.load(Ordering::SeqCst);
+    let is_one_thread = Engine::current().mpm.is_empty();
+    assert!(made == 3 || !is_one_thread && made <= 6, "{made} connections");
 }
 
 #[test]

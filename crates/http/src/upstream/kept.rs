@@ -8,8 +8,10 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use daemun_core::listen::Address;
-use daemun_event::Deadline;
+use daemun_event::{Deadline, Millis, Stream};
 use daemun_upstream::{Group, GroupId};
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
 
 use super::connect::Upstream;
 
@@ -20,7 +22,11 @@ struct Idle {
     /// The location that it belongs to, where the group's connections are not shared.
     owner: usize,
     until: Deadline,
+    since: Millis,
 }
+
+/// What has waited longer than this is asked about at the kernel: the thread may not have heard of its end.
+const TRUSTED: Millis = 1000;
 
 #[derive(Default)]
 struct Kept {
@@ -65,7 +71,8 @@ pub fn keep(group: &Group, address: Address, owner: usize, upstream: Upstream) {
         return;
     }
     let until = Deadline::after(limits.timeout);
-    let mut idle = Idle { upstream, address, owner, until };
+    let since = daemun_event::now();
+    let mut idle = Idle { upstream, address, owner, until, since };
     let surplus = KEPT.with_borrow_mut(|kept| {
         if !idle.watch(kept.keeper.as_ref()) {
             return Some(idle);
@@ -109,7 +116,10 @@ impl Idle {
     /// Nothing came, so the server has not closed it, and its time is not up.
     fn is_usable(&self) -> bool {
         let stream = &self.upstream.stream;
-        !stream.peer_closed() && !stream.may_be_readable() && !self.until.has_passed()
+        let is_known_open =
+            !stream.peer_closed() && !stream.may_be_readable() && !self.until.has_passed();
+        let waited = daemun_event::now().saturating_sub(self.since);
+        is_known_open && (waited < TRUSTED || has_nothing(stream))
     }
 
     /// Has the keeper woken for it; `false` where it has ended.
@@ -119,4 +129,11 @@ impl Idle {
         let polled = Pin::new(&mut readable).poll(&mut Context::from_waker(keeper));
         polled.is_pending()
     }
+}
+
+/// Neither an answer to nothing nor an end waits to be received.
+fn has_nothing(stream: &Stream) -> bool {
+    let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+    let peeked = rustix::net::recv(stream, &mut [0; 1][..], flags);
+    peeked.is_err_and(|error| error == Errno::AGAIN)
 }
