@@ -97,25 +97,49 @@ fn append_number(number: impl itoa::Integer, out: &mut Vec<u8>) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
-/// A cookie that the upstream sets, without its attributes.
+/// A cookie that the upstream sets, without its attributes. As in nginx, nothing but spaces may stand around the sign.
 fn cookie(request: &mut Request, name: &str, out: &mut Vec<u8>) -> bool {
     let Some(record) = known(request) else { return false };
-    let set = record.head.values().filter(|(field, _)| field.eq_ignore_ascii_case(b"set-cookie"));
-    let found = set.into_iter().find_map(|(_, value)| {
-        let (pair, _) = split(value, b';');
-        let (found, value) = split(pair, b'=');
-        let found = found.trim_ascii();
-        let is_named = pair.contains(&b'=') && found.eq_ignore_ascii_case(name.as_bytes());
-        is_named.then(|| value.trim_ascii_start().to_vec())
-    });
-    let is_set = found.is_some();
-    out.extend(found.unwrap_or_default());
-    is_set
+    let mut set =
+        record.head.values().filter(|(field, _)| field.eq_ignore_ascii_case(b"set-cookie"));
+    let Some(value) = set.find_map(|(_, line)| value_of(line, name.as_bytes())) else {
+        return false;
+    };
+    out.extend_from_slice(value);
+    true
 }
 
-fn split(text: &[u8], at: u8) -> (&[u8], &[u8]) {
-    match memchr::memchr(at, text) {
-        Some(place) => (&text[..place], &text[place + 1..]),
-        None => (text, b""),
+fn value_of<'l>(line: &'l [u8], name: &[u8]) -> Option<&'l [u8]> {
+    let (start, rest) = line.split_at_checked(name.len())?;
+    if !start.eq_ignore_ascii_case(name) {
+        return None;
+    }
+    let value = without_spaces(without_spaces(rest).strip_prefix(b"=")?);
+    let end = memchr::memchr(b';', value).unwrap_or(value.len());
+    Some(&value[..end])
+}
+
+fn without_spaces(text: &[u8]) -> &[u8] {
+    let spaces = text.iter().take_while(|byte| **byte == b' ').count();
+    &text[spaces..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cookies_are_told_by_name_and_sign() {
+        for (line, value) in [
+            ("sid=1; Path=/", Some("1")),
+            ("SID = 1", Some("1")),
+            ("sid=", Some("")),
+            ("sid==a;b", Some("=a")),
+            ("sid\t=1", None),
+            ("sidx=1", None),
+            ("sid", None),
+        ] {
+            assert_eq!(value_of(line.as_bytes(), b"sid"), value.map(str::as_bytes), "{line}");
+        }
     }
 }
