@@ -20,6 +20,16 @@ const CNAME: u16 = 5;
 /// RCODE or flags, and records: type, time to live, data.
 type Says = (u16, Vec<(u16, u32, Vec<u8>)>);
 
+/// A port that is free for UDP may be taken for TCP.
+fn both_on_one_port() -> (UdpSocket, TcpListener) {
+    loop {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        if let Ok(listener) = TcpListener::bind(socket.local_addr().unwrap()) {
+            return (socket, listener);
+        }
+    }
+}
+
 /// A name server; what it was asked for is in `asked`.
 struct Server {
     address: SocketAddr,
@@ -29,9 +39,8 @@ struct Server {
 impl Server {
     /// `says` is given name, type and whether it was asked over TCP; `None` is silence.
     fn start(says: fn(&str, u16, bool) -> Option<Says>) -> Server {
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let (socket, listener) = both_on_one_port();
         let address = socket.local_addr().unwrap();
-        let listener = TcpListener::bind(address).unwrap();
         let asked = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&asked);
         thread::spawn(move || {
