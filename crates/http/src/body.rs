@@ -70,6 +70,12 @@ pub fn told() -> io::Error {
     io::ErrorKind::ResourceBusy.into()
 }
 
+/// Whether a body broke off that its source had begun: what came of it is the client's. Nothing more is sent of one that
+/// a filter could not make.
+pub fn has_broken_off(error: &io::Error) -> bool {
+    error.kind() == told().kind()
+}
+
 /// A body can't be made, which has been logged: what there is of the response is not sent.
 pub fn refused() -> io::Error {
     io::ErrorKind::InvalidData.into()

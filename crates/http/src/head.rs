@@ -170,11 +170,16 @@ impl RequestHead {
         self.line.method
     }
 
+    /// As the client sent it, whatever the server has made of it since.
+    pub fn sent_method_name(&self) -> &[u8] {
+        self.line.method_name.of(&self.bytes)
+    }
+
     /// As the client spelt it, unless the server has made a GET of the request since.
     pub fn method_name(&self) -> &[u8] {
         match self.line.method {
             Method::Get => b"GET",
-            _ => self.line.method_name.of(&self.bytes),
+            _ => self.sent_method_name(),
         }
     }
 

@@ -283,7 +283,12 @@ static CORE: &[Variable] = &[
     variable("request_id", request_id),
     variable("request_length", |r, _, out| append_number(r.length(), out)),
     variable("request_method", |r, _, out| {
-        !r.head.method_name().is_empty() && append(r.head.method_name(), out)
+        // In a subrequest it is the main request's.
+        let name = match r.is_subrequest() {
+            true => r.head.sent_method_name(),
+            false => r.head.method_name(),
+        };
+        !name.is_empty() && append(name, out)
     }),
     variable("request_port", |r, _, out| r.host_port.is_none_or(|port| append_number(port, out))),
     variable("request_time", |r, _, out| {

@@ -20,7 +20,7 @@ use super::validate;
 use super::write_head::{self, Framing};
 use daemun_proto::http1::{Method, Version};
 
-use crate::body::{Body, Chunk, FileRange};
+use crate::body::{self, Body, Chunk, FileRange};
 use crate::core::{connection, sending};
 use crate::file_reader::{self, Reader};
 use crate::request::Request;
@@ -312,8 +312,7 @@ async fn send_rest(
             None => break,
             Some(Ok(chunk)) => chunk,
             Some(Err(error)) => {
-                // What came before it broke off is the client's.
-                if error.kind() != ErrorKind::InvalidData {
+                if body::has_broken_off(&error) {
                     flush(request, &mut body, &mut pace, &mut gathered, false).await?;
                 }
                 return Err(error);
