@@ -7,8 +7,12 @@ use crate::children;
 /// Kilobytes of a process, with its share of what it has in common with others (PSS); 0 where it
 /// is gone.
 pub fn memory(pid: i32) -> usize {
+    figure(pid, "Pss:")
+}
+
+fn figure(pid: i32, name: &str) -> usize {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
     line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }
 
@@ -16,4 +20,11 @@ pub fn memory(pid: i32) -> usize {
 pub fn memory_of_all(master: i32) -> usize {
     let workers = children(master).into_iter().map(memory);
     memory(master) + workers.sum::<usize>()
+}
+
+/// Kilobytes that a master and all its workers have allocated. Unlike [`memory_of_all`] this does not change with who
+/// else runs the same program.
+pub fn allocated_by_all(master: i32) -> usize {
+    let of = |pid| figure(pid, "Anonymous:");
+    of(master) + children(master).into_iter().map(of).sum::<usize>()
 }

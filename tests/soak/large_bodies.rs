@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use daemun_tests::{Server, Setup, memory_of_all};
+use daemun_tests::{Server, Setup, allocated_by_all};
 
 const LENGTH: usize = 1 << 30;
 const PIECE: usize = 1 << 18;
@@ -61,7 +61,7 @@ fn a_gigabyte_is_downloaded_by_way_of_a_file() {
 }
 
 fn upload(server: &Server, listener: TcpListener) {
-    let before = memory_of_all(server.pid());
+    let before = allocated_by_all(server.pid());
     let behind = thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         let mut buffer = vec![0; PIECE];
@@ -95,7 +95,7 @@ fn upload(server: &Server, listener: TcpListener) {
 }
 
 fn download(server: &Server, listener: TcpListener) {
-    let before = memory_of_all(server.pid());
+    let before = allocated_by_all(server.pid());
     let behind = thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         read_head(&mut stream);
@@ -153,7 +153,7 @@ impl Growth {
             return;
         }
         self.last_look = Instant::now();
-        self.most = self.most.max(memory_of_all(server.pid()).saturating_sub(self.before));
+        self.most = self.most.max(allocated_by_all(server.pid()).saturating_sub(self.before));
     }
 
     fn is_within(&self, most: usize) {
