@@ -32,7 +32,7 @@ pub use daemun_sys::signals;
 pub use engine::{ENGINES, Engine, MARKED};
 pub use folder::Folder;
 pub use load::{Kind, Load, Loss, Tally};
-pub use memory::{allocated_by_all, memory, memory_of_all};
+pub use memory::{memory, memory_of_all, most_allocated};
 pub use ports::free_port;
 pub use server::{Server, Setup};
 pub use wait::{children, eventually, is_running, title};

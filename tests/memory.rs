@@ -22,9 +22,9 @@ pub fn memory_of_all(master: i32) -> usize {
     memory(master) + workers.sum::<usize>()
 }
 
-/// Kilobytes that a master and all its workers have allocated. Unlike [`memory_of_all`] this does not change with who
-/// else runs the same program.
-pub fn allocated_by_all(master: i32) -> usize {
-    let of = |pid| figure(pid, "Anonymous:");
-    of(master) + children(master).into_iter().map(of).sum::<usize>()
+/// Kilobytes that the one has allocated, of a master and its workers, that has most. Unlike [`memory_of_all`] this
+/// changes neither with who else runs the same program nor with how many spare processes there are.
+pub fn most_allocated(master: i32) -> usize {
+    let processes = children(master).into_iter().chain([master]);
+    processes.map(|pid| figure(pid, "Anonymous:")).max().unwrap_or(0)
 }

@@ -5,11 +5,11 @@ use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use daemun_tests::{Server, Setup, allocated_by_all};
+use daemun_tests::{Server, Setup, most_allocated};
 
 const LENGTH: usize = 1 << 30;
 const PIECE: usize = 1 << 18;
-/// Kilobytes that all processes together may grow by: buffers of 64 KB each way, and what an allocator keeps.
+/// Kilobytes that a process may grow by: buffers of 64 KB each way, and what an allocator keeps.
 const ROOM: usize = 4 << 10;
 
 /// A server in front of one that this test plays.
@@ -61,7 +61,7 @@ fn a_gigabyte_is_downloaded_by_way_of_a_file() {
 }
 
 fn upload(server: &Server, listener: TcpListener) {
-    let before = allocated_by_all(server.pid());
+    let before = most_allocated(server.pid());
     let behind = thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         let mut buffer = vec![0; PIECE];
@@ -95,7 +95,7 @@ fn upload(server: &Server, listener: TcpListener) {
 }
 
 fn download(server: &Server, listener: TcpListener) {
-    let before = allocated_by_all(server.pid());
+    let before = most_allocated(server.pid());
     let behind = thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         read_head(&mut stream);
@@ -153,7 +153,7 @@ impl Growth {
             return;
         }
         self.last_look = Instant::now();
-        self.most = self.most.max(allocated_by_all(server.pid()).saturating_sub(self.before));
+        self.most = self.most.max(most_allocated(server.pid()).saturating_sub(self.before));
     }
 
     fn is_within(&self, most: usize) {
