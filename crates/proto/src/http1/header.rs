@@ -59,7 +59,9 @@ pub fn parse_header_line(
     underscores: bool,
 ) -> Result<Parsed<Line>, Invalid> {
     // Nearly all names are tokens alone.
-    let mut at = start + token_length(buffer.get(start..).unwrap_or_default());
+    let tokens = buffer.get(start..).unwrap_or_default().iter();
+    let tokens = tokens.take_while(|byte| NAME[usize::from(**byte)] == TOKEN).count();
+    let mut at = start + tokens;
     let mut is_odd = false;
     let stop = loop {
         let Some(&byte) = buffer.get(at) else {
@@ -101,17 +103,6 @@ pub fn among<const N: usize, const COUNT: usize, T: Copy>(
     // No other byte of a name becomes a letter or a dash by this.
     let lower = <&[u8; N]>::try_from(name).ok()?.map(|byte| byte | 0x20);
     known.iter().find(|(name, _)| **name == lower).map(|(_, meaning)| *meaning)
-}
-
-/// How many bytes in a row are those of usual names.
-fn token_length(bytes: &[u8]) -> usize {
-    let (chunks, rest) = bytes.as_chunks::<8>();
-    let is_token = |byte: &u8| NAME[usize::from(*byte)] == TOKEN;
-    let all =
-        |chunk: &[u8; 8]| chunk.iter().fold(0, |or, byte| or | NAME[usize::from(*byte)]) == TOKEN;
-    let whole = chunks.iter().take_while(|chunk| all(chunk)).count();
-    let last = chunks.get(whole).map_or(rest, |chunk| chunk.as_slice());
-    8 * whole + last.iter().take_while(|byte| is_token(byte)).count()
 }
 
 /// The value without the spaces around it, and where its CR or LF stands.

@@ -2,6 +2,7 @@
 
 use daemun_conf::{Directive, Word};
 
+use crate::lint::passes;
 use crate::lint::patterns::{self, Written};
 use crate::lint::sample;
 use crate::lint::{Example, Finding, Rule, Scope, Site};
@@ -27,7 +28,7 @@ fn find(site: &Site<'_>) -> Vec<Finding> {
 fn look_at(scope: Scope<'_>, directive: &Directive, written: &[Written<'_>]) -> Option<Finding> {
     let value = value_of(directive)?;
     let text = value.to_str_lossy();
-    let mut names = references(&text);
+    let mut names = passes::variables(&text);
     let name = names.find(|name| is_decoded(scope, directive, name, written))?;
     let uri = match pattern_in_force(scope, written).filter(|one| takes_line_breaks(one)) {
         Some(pattern) => sample::guess_with(&String::from_utf8_lossy(pattern.text), INJECTION),
@@ -63,14 +64,6 @@ fn value_of(directive: &Directive) -> Option<&Word> {
         }
         _ => None,
     }
-}
-
-/// The names after dollar signs.
-fn references(text: &str) -> impl Iterator<Item = String> {
-    text.split('$').skip(1).map(|rest| {
-        let rest = rest.strip_prefix('{').unwrap_or(rest);
-        rest.chars().take_while(|letter| letter.is_ascii_alphanumeric() || *letter == '_').collect()
-    })
 }
 
 fn is_decoded(
