@@ -59,9 +59,7 @@ pub fn parse_header_line(
     underscores: bool,
 ) -> Result<Parsed<Line>, Invalid> {
     // Nearly all names are tokens alone.
-    let tokens = buffer.get(start..).unwrap_or_default().iter();
-    let tokens = tokens.take_while(|byte| NAME[usize::from(**byte)] == TOKEN).count();
-    let mut at = start + tokens;
+    let mut at = end_of_token(buffer, start);
     let mut is_odd = false;
     let stop = loop {
         let Some(&byte) = buffer.get(at) else {
@@ -105,20 +103,63 @@ pub fn among<const N: usize, const COUNT: usize, T: Copy>(
     known.iter().find(|(name, _)| **name == lower).map(|(_, meaning)| *meaning)
 }
 
+/// Where the first byte stands that is neither letter, digit nor dash. The bounds are looked at once for eight bytes.
+fn end_of_token(buffer: &[u8], mut at: usize) -> usize {
+    let is_other = |byte: &u8| NAME[usize::from(*byte)] != TOKEN;
+    while let Some(block) = buffer.get(at..).and_then(<[u8]>::first_chunk::<8>) {
+        match block.iter().position(is_other) {
+            Some(place) => return at + place,
+            None => at += block.len(),
+        }
+    }
+    let rest = buffer.get(at..).unwrap_or_default();
+    at + rest.iter().position(is_other).unwrap_or(rest.len())
+}
+
 /// The value without the spaces around it, and where its CR or LF stands.
 fn read_value(buffer: &[u8], start: usize) -> Result<Option<(Range, usize)>, Invalid> {
-    let rest = &buffer[start..];
-    let Some(length) = memchr::memchr3(b'\r', b'\n', 0, rest) else {
+    let Some(end) = end_of_value(buffer, start) else {
         return Ok(None);
     };
-    let end = start + length;
     if buffer[end] == 0 {
         return Err(Invalid { up_to: end });
     }
-    let text = &rest[..length];
-    let leading = text.iter().position(|byte| *byte != b' ').unwrap_or(length);
-    let trailing = text[leading..].iter().rev().take_while(|byte| **byte == b' ').count();
-    Ok(Some((Range::new(start + leading, end - trailing), end)))
+    let mut value = start..end;
+    while value.start < value.end && buffer[value.start] == b' ' {
+        value.start += 1;
+    }
+    while value.start < value.end && buffer[value.end - 1] == b' ' {
+        value.end -= 1;
+    }
+    Ok(Some((Range::new(value.start, value.end), end)))
+}
+
+/// Where the first CR, LF or NUL stands.
+fn end_of_value(buffer: &[u8], mut at: usize) -> Option<usize> {
+    loop {
+        at = find_below(buffer, at, 0x0e)?;
+        if matches!(buffer[at], b'\r' | b'\n' | 0) {
+            return Some(at);
+        }
+        at += 1;
+    }
+}
+
+/// Where the first byte below `bound` stands, which is 128 at most. Eight bytes are subtracted from at once: only those
+/// below the bound borrow, and only what stands behind the first of them can be wrong by its borrowing.
+fn find_below(buffer: &[u8], mut at: usize, bound: u8) -> Option<usize> {
+    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
+    let bounds = u64::from_ne_bytes([bound; 8]);
+    while let Some(block) = buffer.get(at..)?.first_chunk::<8>() {
+        let word = u64::from_le_bytes(*block);
+        let below = word.wrapping_sub(bounds) & !word & HIGH;
+        if below != 0 {
+            return Some(at + below.trailing_zeros() as usize / 8);
+        }
+        at += block.len();
+    }
+    let rest = buffer[at..].iter().position(|byte| *byte < bound)?;
+    Some(at + rest)
 }
 
 /// Passes over CR LF, or LF alone, at `at`.
