@@ -8,7 +8,6 @@ use super::field::Field;
 use super::head::{Head, contains, number};
 use super::protocol::Protocol;
 use super::settings::{Ignored, Settings};
-use crate::date;
 use crate::module::Step;
 use crate::request::{Request, Text};
 use crate::response::{Header, LastModified};
@@ -131,17 +130,18 @@ fn copy(
     field: Field,
     line: HeaderLine,
 ) {
-    let name = head.slice(line.name);
-    let mut value = head.slice(line.value);
     match field {
         Field::ContentLength | Field::TransferEncoding | Field::Connection | Field::KeepAlive => {
             return;
         }
         Field::AcceptRanges if *settings.force_ranges => return,
+        _ => {}
+    }
+    let mut value = head.slice(line.value);
+    match field {
         Field::ContentType => return set_type(request, value),
         Field::LastModified => {
-            let seconds = date::parse(&value).unwrap_or(-1);
-            request.response.last_modified = Some(LastModified { seconds, text: value });
+            request.response.last_modified = Some(LastModified::spelt(value));
             return;
         }
         Field::Etag => {
@@ -171,7 +171,7 @@ fn copy(
         }
         _ => {}
     }
-    request.response.headers.push(Header { name, value });
+    request.response.headers.push(Header { name: head.slice(line.name), value });
 }
 
 fn position(text: &[u8], word: &[u8]) -> Option<usize> {

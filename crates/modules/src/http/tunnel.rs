@@ -141,7 +141,7 @@ impl Protocol for Tunnel {
         Ok(HeadStep::Done { consumed: 0 })
     }
 
-    fn begin_body(&mut self, _: &mut Request, _: &Head) {}
+    fn begin_body(&mut self, _: &Request, _: &Head) {}
 
     fn read_body(
         &mut self,

@@ -92,15 +92,29 @@ pub fn parse_header_line(
     finish(buffer, end, Line::Header(HeaderLine { name, value: value.0, is_odd }))
 }
 
-/// Finds a name of `N` letters and dashes, given in lower case, among some. At a length that is known all bytes are
-/// compared at once.
+/// Finds a name of `N` letters and dashes, given in lower case, among some.
 pub fn among<const N: usize, const COUNT: usize, T: Copy>(
     name: &[u8],
     known: [(&[u8; N], T); COUNT],
 ) -> Option<T> {
-    // No other byte of a name becomes a letter or a dash by this.
-    let lower = <&[u8; N]>::try_from(name).ok()?.map(|byte| byte | 0x20);
-    known.iter().find(|(name, _)| **name == lower).map(|(_, meaning)| *meaning)
+    let name = folded(<&[u8; N]>::try_from(name).ok()?);
+    known.iter().find(|(known, _)| folded(known) == name).map(|(_, meaning)| *meaning)
+}
+
+/// A name as a few words, which are the same for the same letters in any case: no other byte of a name becomes a letter
+/// or a dash by this. Words overlap where the length asks for that.
+#[inline]
+fn folded<const N: usize>(name: &[u8; N]) -> (u64, u64, u64) {
+    const { assert!(N <= 24) };
+    const LOWER: u64 = u64::from_ne_bytes([0x20; 8]);
+    let eight = |at: usize| name[at..].first_chunk().map_or(0, |part| u64::from_le_bytes(*part));
+    let four = |at: usize| name[at..].first_chunk().map_or(0, |part| u32::from_le_bytes(*part));
+    match N {
+        16.. => (eight(0) | LOWER, eight(8) | LOWER, eight(N - 8) | LOWER),
+        8.. => (eight(0) | LOWER, eight(N - 8) | LOWER, 0),
+        4.. => (u64::from(four(0)) | LOWER, u64::from(four(N - 4)) | LOWER, 0),
+        _ => (name.iter().fold(0, |word, byte| word << 8 | u64::from(byte | 0x20)), 0, 0),
+    }
 }
 
 /// Where the first byte stands that is neither letter, digit nor dash. The bounds are looked at once for eight bytes.
@@ -199,6 +213,30 @@ mod tests {
         assert_eq!(header("No-Colon\r\n"), ("No-Colon", "", false));
         assert_eq!(header("a_b: 1\r\n"), ("a_b", "1", true));
         assert_eq!(header("a!: 1\r\n"), ("a!", "1", true));
+    }
+
+    #[test]
+    fn names_of_any_length_are_told_apart() {
+        fn check<const N: usize>(name: &[u8; N]) {
+            assert_eq!(among(&name.to_ascii_uppercase(), [(name, 1)]), Some(1));
+            for place in 0..N {
+                let mut other = *name;
+                other[place] = b'q';
+                assert_eq!(among(&other, [(name, 1)]), None, "{place} of {N}");
+            }
+            assert_eq!(among(&name[1..], [(name, 1)]), None);
+        }
+        check(b"te");
+        check(b"via");
+        check(b"host");
+        check(b"range");
+        check(b"referer");
+        check(b"if-range");
+        check(b"accept-ranges");
+        check(b"accept-encoding");
+        check(b"www-authenticate");
+        check(b"transfer-encoding");
+        check(b"if-unmodified-since");
     }
 
     #[test]
