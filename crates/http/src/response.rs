@@ -89,10 +89,10 @@ impl LastModified {
 impl ResponseHead {
     /// Forgets everything but storage.
     pub fn reset(&mut self) {
+        self.headers.clear();
         self.clear_entity();
         self.status = Status::default();
         self.location = None;
-        self.headers.clear();
         self.trailers.clear();
         self.late_trailers.clear();
         self.sent_trailers.clear();

@@ -73,6 +73,7 @@ pub fn passed<'h>(
 }
 
 /// Whether a field stays with the server; `usually` says so where the configuration does not.
+#[inline]
 pub fn is_hidden(settings: &Settings, usually: bool, name: &[u8]) -> bool {
     let names = |list: &[Bytes]| list.iter().any(|one| one.eq_ignore_ascii_case(name));
     (usually || names(&settings.hide_headers)) && !names(&settings.pass_headers)
@@ -102,8 +103,9 @@ fn lead(request: &mut Request, target: &Bytes) -> Step {
 
 fn pass(request: &mut Request, settings: &Settings, protocol: &dyn Protocol, head: &Head) {
     for (field, line) in &head.fields {
-        let name = line.name.of(&head.bytes);
-        if *field == Field::Ignored || is_hidden(settings, protocol.hides(*field), name) {
+        if field.is_for_server_alone()
+            || is_hidden(settings, protocol.hides(*field), line.name.of(&head.bytes))
+        {
             continue;
         }
         copy(request, settings, protocol, head, *field, *line);
@@ -130,15 +132,9 @@ fn copy(
     field: Field,
     line: HeaderLine,
 ) {
-    match field {
-        Field::ContentLength | Field::TransferEncoding | Field::Connection | Field::KeepAlive => {
-            return;
-        }
-        Field::AcceptRanges if *settings.force_ranges => return,
-        _ => {}
-    }
     let mut value = head.slice(line.value);
     match field {
+        Field::AcceptRanges if *settings.force_ranges => return,
         Field::ContentType => return set_type(request, value),
         Field::LastModified => {
             request.response.last_modified = Some(LastModified::spelt(value));

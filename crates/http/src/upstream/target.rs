@@ -16,7 +16,7 @@ use crate::status::Status;
 /// A group, or an address with variables as it came out for this request.
 pub enum Target {
     Group(GroupId),
-    Address(Url),
+    Address(Box<Url>),
 }
 
 impl Target {

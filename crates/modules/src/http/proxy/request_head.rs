@@ -1,10 +1,10 @@
 //! The head of a request as an upstream gets it.
 
 use daemun_http::escape;
-use daemun_http::head::Known;
+use daemun_http::head::{Known, RequestHead};
 use daemun_http::request::Request;
 use daemun_http::upstream::record::Record;
-use daemun_proto::http1::Version;
+use daemun_proto::http1::{HeaderLine, Version};
 
 use super::Settings;
 use super::pass::Place;
@@ -51,11 +51,7 @@ impl Writer<'_> {
         write_set(request, settings, out);
         write_framing(request, settings, out);
         if *settings.common.pass_request_headers {
-            for (name, value) in request.head.fields() {
-                if !is_replaced(settings, name) {
-                    field(out, name, value);
-                }
-            }
+            pass_fields(&request.head, settings, out);
         }
         out.extend_from_slice(b"\r\n");
         out.extend_from_slice(body.as_deref().unwrap_or_default());
@@ -163,6 +159,29 @@ fn write_set(request: &mut Request, settings: &'static Settings, out: &mut Vec<u
             false => out.truncate(start),
         }
     }
+}
+
+/// The client's fields that are passed on as they are.
+fn pass_fields(head: &RequestHead, settings: &Settings, out: &mut Vec<u8>) {
+    for line in &head.fields {
+        let name = line.name.of(&head.bytes);
+        if is_replaced(settings, name) {
+            continue;
+        }
+        match as_sent(&head.bytes, line) {
+            Some(whole) => out.extend_from_slice(whole),
+            None => field(out, name, line.value.of(&head.bytes)),
+        }
+    }
+}
+
+/// The line with its end, where the client has spelt it as it is passed on.
+fn as_sent<'b>(bytes: &'b [u8], line: &HeaderLine) -> Option<&'b [u8]> {
+    let [start, colon, value, end] =
+        [line.name.start, line.name.end, line.value.start, line.value.end].map(|at| at as usize);
+    let whole = bytes.get(start..end + 2)?;
+    let is_plain = &bytes[colon..value] == b": " && whole.ends_with(b"\r\n");
+    is_plain.then_some(whole)
 }
 
 /// How long the body is, unless the configuration says it.
