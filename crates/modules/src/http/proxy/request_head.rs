@@ -213,3 +213,38 @@ fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use daemun_proto::http1::Parsed;
+    use daemun_proto::http1::header::{Line, parse_header_line};
+
+    fn passed(lines: &str) -> String {
+        let mut head = RequestHead { bytes: lines.into(), ..RequestHead::default() };
+        let mut at = 0;
+        while let Ok(Parsed::Done(Line::Header(line), end)) =
+            parse_header_line(&head.bytes, at, true)
+        {
+            assert!(head.add(line).is_ok());
+            at = end;
+        }
+        let mut out = Vec::new();
+        pass_fields(&head, &Settings::default(), &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn fields_have_one_spelling_behind_the_server() {
+        assert_eq!(passed("A: b\r\nC: d e\r\n"), "A: b\r\nC: d e\r\n");
+        assert_eq!(passed("A:b\r\n"), "A: b\r\n");
+        assert_eq!(passed("A:  b \r\n"), "A: b\r\n");
+        assert_eq!(passed("A: b\nC: d\r\n"), "A: b\r\nC: d\r\n");
+        assert_eq!(passed("A:\r\nB\r\n"), "A: \r\nB: \r\n");
+    }
+
+    #[test]
+    fn what_concerns_the_connection_stays() {
+        assert_eq!(passed("Host: a\r\nKeep-Alive: 1\r\nTE: x\r\nTea: y\r\n"), "Tea: y\r\n");
+    }
+}
