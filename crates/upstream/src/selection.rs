@@ -37,7 +37,7 @@ pub struct Selection {
 }
 
 /// Whom to ask; goes back with [`Selection::done`].
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Peer {
     pub address: Address,
     /// `$upstream_addr`.
@@ -105,7 +105,7 @@ impl Selection {
     }
 
     /// Chooses the next peer; waits where the group has a `queue`.
-    pub async fn next(&mut self, session: &mut dyn Session) -> Result<Peer, NoPeer> {
+    pub async fn next(&mut self, session: &mut dyn Session) -> Result<Arc<Peer>, NoPeer> {
         self.begin(session);
         match self.choose(Now::of_turn()) {
             Some(peer) => Ok(peer),
@@ -154,7 +154,7 @@ impl Selection {
 
     /// Takes a peer back. `true`: it has failed so often that it is not asked for a while ("upstream server temporarily
     /// disabled").
-    pub fn done(&mut self, _peer: Peer, attempt: Attempt) -> bool {
+    pub fn done(&mut self, _peer: Arc<Peer>, attempt: Attempt) -> bool {
         self.release(attempt, Now::of_turn())
     }
 
@@ -169,7 +169,7 @@ impl Selection {
     }
 
     /// The server has just started: its first answer is on the way.
-    async fn wait_for_addresses(&mut self) -> Option<Peer> {
+    async fn wait_for_addresses(&mut self) -> Option<Arc<Peer>> {
         let (_, patience) = self.group.definition.resolver.as_ref()?;
         let deadline = Deadline::after(*patience);
         while self.group.is_pending() && !deadline.has_passed() {
@@ -185,7 +185,7 @@ impl Selection {
         self.tried.clear();
     }
 
-    async fn wait_for_peer(&mut self) -> Option<Peer> {
+    async fn wait_for_peer(&mut self) -> Option<Arc<Peer>> {
         let queue = self.group.definition.queue?;
         let ticket: Ticket = self.local.line.join(queue.length)?;
         let (began, deadline) = (daemun_event::now(), Deadline::after(queue.timeout));
@@ -206,7 +206,7 @@ impl Selection {
         peer
     }
 
-    pub(crate) fn choose(&mut self, now: Now) -> Option<Peer> {
+    pub(crate) fn choose(&mut self, now: Now) -> Option<Arc<Peer>> {
         self.release(Attempt::Good, now);
         let bound = self.bound_id(now);
         let members = loop {
@@ -222,7 +222,7 @@ impl Selection {
         };
         let current = self.current.as_ref()?;
         let member = &members.tier(current.rank).members[current.place];
-        Some(Peer { address: member.address.clone(), name: Arc::clone(&member.name) })
+        Some(Arc::clone(&member.peer))
     }
 
     /// Takes note of peers that have come and gone.
@@ -475,7 +475,7 @@ mod tests {
     }
 
     /// The last digit of the chosen port; `-` for nobody.
-    fn digit(peer: Option<&Peer>) -> char {
+    fn digit(peer: Option<&Arc<Peer>>) -> char {
         peer.map_or('-', |peer| peer.name.chars().last().unwrap())
     }
 

@@ -34,7 +34,7 @@ pub struct Exchange {
     selection: Selection,
     /// The `Set-Cookie` that binds the client to its peer.
     cookie: Bytes,
-    peer: Option<Peer>,
+    peer: Option<Arc<Peer>>,
     pub upstream: Option<Upstream>,
     /// Peers that may still be asked, the present one included.
     tries: usize,
@@ -190,7 +190,7 @@ impl Exchange {
         request.doing = "connecting to upstream";
         request.upstream_record().begin_try();
         self.protocol.begin_again();
-        self.outgoing = Outgoing::begin(request, &mut *self.protocol, self.streams)?;
+        self.outgoing.begin(request, &mut *self.protocol, self.streams)?;
         let Ok(peer) = self.selection.next(request).await else {
             Self::name_peer(request, self.selection.group().name.as_str().into(), false);
             log!(request.log(), Error, *request, "no live upstreams");
@@ -201,8 +201,7 @@ impl Exchange {
         Self::name_peer(request, Arc::clone(&peer.name), is_unix);
         let peer = self.peer.insert(peer);
         if !self.wants_fresh
-            && let Some(upstream) =
-                kept::take(self.selection.group(), &peer.address, owner(self.settings))
+            && let Some(upstream) = kept::take(self.selection.group(), peer, owner(self.settings))
         {
             self.upstream = Some(upstream);
             request.upstream_record().last_try().connect_time = Some(0);
@@ -443,12 +442,7 @@ impl Exchange {
             && keeps
             && self.outgoing.is_sent(request)
         {
-            kept::keep(
-                self.selection.group(),
-                peer.address.clone(),
-                owner(self.settings),
-                upstream,
-            );
+            kept::keep(self.selection.group(), Arc::clone(&peer), owner(self.settings), upstream);
         }
         self.selection.done(peer, Attempt::Good);
     }
