@@ -221,7 +221,8 @@ mod tests {
     use daemun_proto::http1::header::{Line, parse_header_line};
 
     fn passed(lines: &str) -> String {
-        let mut head = RequestHead { bytes: lines.into(), ..RequestHead::default() };
+        let mut head = RequestHead::default();
+        head.bytes.extend_from_slice(lines.as_bytes());
         let mut at = 0;
         while let Ok(Parsed::Done(Line::Header(line), end)) =
             parse_header_line(&head.bytes, at, true)
