@@ -164,7 +164,9 @@ impl Selection {
             return;
         }
         self.has_begun = true;
-        self.walk = Walk::new(self.group.method(), &self.members, session);
+        if let Some(method) = self.group.method() {
+            self.walk = Walk::new(method, &self.members, session);
+        }
         self.looked_up = self.group.sticky().and_then(|sticky| sticky.looked_up(session));
     }
 
@@ -399,7 +401,7 @@ impl Selection {
 /// One peer alone is asked whether or not it has failed.
 fn single(tier: &Tier, bound: Option<&str>) -> Option<usize> {
     let member = &tier.members[0];
-    let is_bound = bound == Some(member.id());
+    let is_bound = bound.is_some_and(|id| id == member.id());
     let reasons = member.state().down.get() & if is_bound { !Down::DRAINING } else { !0 };
     (reasons == 0 && member.has_room()).then_some(0)
 }

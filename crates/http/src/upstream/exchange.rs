@@ -250,17 +250,18 @@ impl Exchange {
         // Its storage is the record's, and goes back there.
         let head = std::mem::take(&mut request.upstream_record().head);
         let mut reading = Reading { head, ..Reading::default() };
-        let mut deadline = Deadline::after(*self.settings.send_timeout);
+        // Of the present wait, until something moves.
+        let mut deadline = None;
         loop {
             let sending = self.send(request)?;
             if sending.has_moved {
-                deadline = Deadline::after(*self.settings.send_timeout);
+                deadline = None;
             }
             let is_sent = self.outgoing.is_sent(request);
             if is_sent && !reading.has_begun {
                 reading.has_begun = true;
                 request.doing = "reading response header from upstream";
-                deadline = Deadline::after(*self.settings.read_timeout);
+                deadline = None;
             }
             if is_sent && self.protocol.answers_at_once() {
                 reading.buffer = Some(Buffer::with_capacity(0));
@@ -269,7 +270,7 @@ impl Exchange {
             }
             match self.read_head(request, &mut reading).await? {
                 Progress::Done => return Ok(()),
-                Progress::Some => deadline = Deadline::after(*self.settings.read_timeout),
+                Progress::Some => deadline = None,
                 Progress::None => {}
             }
             let Some(upstream) = &self.upstream else { return Err(Failure::Error.into()) };
@@ -278,6 +279,11 @@ impl Exchange {
                 Box::pin(wait_for_body(request, stream)).await?;
                 continue;
             }
+            let timeout = match is_sent {
+                true => *self.settings.read_timeout,
+                false => *self.settings.send_timeout,
+            };
+            let deadline = *deadline.get_or_insert_with(|| Deadline::after(timeout));
             let ready = Either { stream, deadline, sends: !is_sent };
             match connect::wait(request, ready, self.watches_client).await {
                 Ok(()) => {}
