@@ -5,7 +5,6 @@ use daemun_proto::http1::host::{Host, parse_host};
 use daemun_proto::http1::{HeaderLine, Method, Version, uri};
 
 use crate::core::connection::KeepaliveDisable;
-use crate::core::routing;
 use crate::head::Known;
 use crate::request::{Request, Text};
 use crate::request_body::RequestBody;
@@ -46,7 +45,7 @@ fn split_target(request: &mut Request, target: &[u8]) -> Result<(), uri::Invalid
         request.args.extend_from_slice(mark.map_or(&b""[..], |mark| &target[mark..]));
         return Ok(());
     }
-    let merge_slashes = *request.settings(&routing::SETTINGS).merge_slashes;
+    let merge_slashes = *request.core().routing.merge_slashes;
     let found = uri::normalise(target, merge_slashes, &mut request.uri)?;
     if let Some(query) = found.query {
         request.args.extend_from_slice(&target[query..found.end]);
