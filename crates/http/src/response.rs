@@ -77,10 +77,16 @@ impl LastModified {
 }
 
 impl ResponseHead {
+    /// Forgets everything and keeps the storage.
     pub fn reset(&mut self) {
-        let mut headers = std::mem::take(&mut self.headers);
-        headers.clear();
-        *self = ResponseHead { headers, ..ResponseHead::default() };
+        self.status = Status::default();
+        self.location = None;
+        self.varies_by_encoding = false;
+        self.headers.clear();
+        self.trailers.clear();
+        self.late_trailers.clear();
+        self.sent_trailers.clear();
+        self.clear_entity();
     }
 
     pub fn add(&mut self, name: &'static str, value: impl Into<Bytes>) {

@@ -98,7 +98,7 @@ fn choose_server(request: &mut Request, host: &Host<'_>) -> Result<(), Status> {
     if host.needs_lowering {
         request.host.make_ascii_lowercase();
     }
-    request.host_port = host.port.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
+    request.host_port = host.port;
     let name = std::mem::take(&mut request.host);
     let found = find_server(request, &name);
     request.host = name;
