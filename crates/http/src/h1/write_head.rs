@@ -19,7 +19,7 @@ pub fn write(request: &mut Request, framing: Framing, out: &mut Vec<u8>) {
     write_status_line(&request.response, out);
     write_server(request, out);
     if !request.response.is_foreign || request.response.values(b"Date").next().is_none() {
-        date::with_http_date(|date| field(out, b"Date", date));
+        date::with_http_date_field(|field| out.extend_from_slice(field));
     }
     let response = &request.response;
     if let Some(kind) = &response.content_type {
@@ -61,6 +61,7 @@ pub fn write(request: &mut Request, framing: Framing, out: &mut Vec<u8>) {
 }
 
 /// Appends one field.
+#[inline]
 pub fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(name);
     out.extend_from_slice(b": ");

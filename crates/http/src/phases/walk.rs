@@ -39,37 +39,42 @@ pub struct Place {
 
 /// Walks from a phase's first handler on.
 pub fn from(request: &mut Request, phase: Phase) -> Walked {
-    let place = Place::at(request, phase);
+    let place = Place {
+        phase,
+        location: request.location,
+        handlers: handlers(request, phase),
+        asked: 0,
+        refusal: None,
+    };
     place.walk(request)
 }
 
-impl Place {
-    fn at(request: &Request, phase: Phase) -> Place {
-        let here = &request.location.handlers;
-        let handlers = match phase {
-            Phase::PostRead => request.server.post_read(),
-            Phase::ServerRewrite => request.server.rewrite(),
-            Phase::Rewrite => &here.rewrite,
-            Phase::PreAccess => &here.pre_access,
-            Phase::Access => &here.access,
-            Phase::PreContent => &here.pre_content,
-            Phase::Dedicated | Phase::Content => &here.content,
-            Phase::Log => &here.log,
-        };
-        if !handlers.is_empty() {
-            debug!(request.log(), Http, *request, "{:?} phase: {} handlers", phase, handlers.len());
-        }
-        Place { phase, location: request.location, handlers, asked: 0, refusal: None }
+fn handlers(request: &Request, phase: Phase) -> &'static [Handler] {
+    let here = &request.location.handlers;
+    let handlers = match phase {
+        Phase::PostRead => request.server.post_read(),
+        Phase::ServerRewrite => request.server.rewrite(),
+        Phase::Rewrite => &here.rewrite,
+        Phase::PreAccess => &here.pre_access,
+        Phase::Access => &here.access,
+        Phase::PreContent => &here.pre_content,
+        Phase::Dedicated | Phase::Content => &here.content,
+        Phase::Log => &here.log,
+    };
+    if !handlers.is_empty() {
+        debug!(request.log(), Http, *request, "{:?} phase: {} handlers", phase, handlers.len());
     }
+    handlers
+}
 
+impl Place {
     fn walk(mut self, request: &mut Request) -> Walked {
         loop {
             let Some(handler) = self.handlers.get(self.asked) else {
                 match self.leave(request) {
-                    Ok(next) => self = next,
-                    Err(end) => return end,
+                    Some(end) => return end,
+                    None => continue,
                 }
-                continue;
             };
             let step = match handler {
                 Handler::Now(handler) => handler(request),
@@ -136,28 +141,31 @@ impl Place {
         }
     }
 
-    /// Goes to the next phase; an error is where the walk ends.
-    fn leave(&self, request: &mut Request) -> Result<Place, Walked> {
-        let next = match self.phase {
+    /// Goes to the next phase, unless the walk ends here.
+    fn leave(&mut self, request: &mut Request) -> Option<Walked> {
+        self.phase = match self.phase {
             Phase::PostRead => Phase::ServerRewrite,
-            Phase::ServerRewrite => {
-                locate(request).map_err(Walked::Ended)?;
-                Phase::Rewrite
-            }
+            Phase::ServerRewrite => match locate(request) {
+                Ok(()) => Phase::Rewrite,
+                Err(step) => return Some(Walked::Ended(step)),
+            },
             Phase::Rewrite => Phase::PreAccess,
             // Whoever sent the main request has been let in.
             Phase::PreAccess if request.is_subrequest() => Phase::PreContent,
             Phase::PreAccess => Phase::Access,
             Phase::Access => match self.refusal {
                 None => Phase::PreContent,
-                Some(status) => return Err(refuse(request, status)),
+                Some(status) => return Some(refuse(request, status)),
             },
             Phase::PreContent => Phase::Content,
             Phase::Dedicated | Phase::Content | Phase::Log => {
-                return Err(Walked::Ended(no_content(request)));
+                return Some(Walked::Ended(no_content(request)));
             }
         };
-        Ok(Place::at(request, next))
+        self.location = request.location;
+        self.handlers = handlers(request, self.phase);
+        self.asked = 0;
+        None
     }
 }
 
