@@ -58,8 +58,8 @@ pub struct ResponseHead {
 /// A time of last modification with its spelling.
 #[derive(Clone, Debug)]
 pub struct LastModified {
-    /// Seconds since 1970.
-    pub seconds: i64,
+    /// Seconds since 1970, where the spelling was made of them.
+    known: Option<i64>,
     pub text: Bytes,
 }
 
@@ -67,12 +67,22 @@ impl LastModified {
     pub fn new(seconds: i64) -> LastModified {
         let time = SystemTime::UNIX_EPOCH
             + std::time::Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
-        LastModified { seconds, text: httpdate::fmt_http_date(time).into() }
+        LastModified { known: Some(seconds), text: httpdate::fmt_http_date(time).into() }
+    }
+
+    /// A time as somebody else spelt it, which few ask for.
+    pub fn spelt(text: Bytes) -> LastModified {
+        LastModified { known: None, text }
+    }
+
+    /// Seconds since 1970; -1 where the spelling is no date.
+    pub fn seconds(&self) -> i64 {
+        self.known.or_else(|| date::parse(&self.text)).unwrap_or(-1)
     }
 
     /// The seconds of a date that is most often this very one, spelt the same.
     pub fn read(&self, date: &[u8]) -> Option<i64> {
-        if self.text == date { Some(self.seconds) } else { date::parse(date) }
+        if self.text == date { Some(self.seconds()) } else { date::parse(date) }
     }
 }
 

@@ -21,7 +21,6 @@ use super::kept;
 use super::next::{self, Failure};
 use super::outgoing::{self, Advance, Outgoing};
 use super::protocol::{HeadStep, Protocol};
-use super::record;
 use super::settings::{Failures, Settings};
 use crate::request::Request;
 use crate::response::Header;
@@ -34,7 +33,6 @@ pub struct Exchange {
     selection: Selection,
     /// The `Set-Cookie` that binds the client to its peer.
     cookie: Bytes,
-    group: Arc<Group>,
     peer: Option<Peer>,
     pub upstream: Option<Upstream>,
     /// Peers that may still be asked, the present one included.
@@ -96,7 +94,6 @@ impl Exchange {
             tries: selection.tries().min(most),
             selection,
             cookie: Bytes::new(),
-            group: Arc::clone(group),
             peer: None,
             upstream: None,
             started: daemun_event::now(),
@@ -190,22 +187,21 @@ impl Exchange {
 
     async fn attempt(&mut self, request: &mut Request) -> Result<(), Fault> {
         request.doing = "connecting to upstream";
-        let record = request.upstream.get_or_insert_with(record::Record::fresh);
-        record.begin_try();
-        record.forget_response();
+        request.upstream_record().begin_try();
         self.protocol.begin_again();
         self.outgoing = Outgoing::begin(request, &mut *self.protocol, self.streams)?;
         let Ok(peer) = self.selection.next(request).await else {
-            self.name_peer(request, self.group.name.as_str().into(), false);
+            Self::name_peer(request, self.selection.group().name.as_str().into(), false);
             log!(request.log(), Error, *request, "no live upstreams");
             return Err(Failure::NoLive.into());
         };
         self.bind_client(request);
         let is_unix = matches!(peer.address, Address::Unix(_));
-        self.name_peer(request, Arc::clone(&peer.name), is_unix);
+        Self::name_peer(request, Arc::clone(&peer.name), is_unix);
         let peer = self.peer.insert(peer);
         if !self.wants_fresh
-            && let Some(upstream) = kept::take(&self.group, &peer.address, owner(self.settings))
+            && let Some(upstream) =
+                kept::take(self.selection.group(), &peer.address, owner(self.settings))
         {
             self.upstream = Some(upstream);
             request.upstream_record().last_try().connect_time = Some(0);
@@ -242,10 +238,10 @@ impl Exchange {
         headers.push(Header { name: SET_COOKIE, value: self.cookie.clone() });
     }
 
-    fn name_peer(&self, request: &mut Request, name: Arc<str>, is_unix: bool) {
-        let record = request.upstream_record();
-        record.last_try().peer = Some(Arc::clone(&name));
-        record.peer = Some(record::Peer { name, is_unix });
+    fn name_peer(request: &mut Request, name: Arc<str>, is_unix: bool) {
+        let last = request.upstream_record().last_try();
+        last.peer = Some(name);
+        last.is_unix = is_unix;
     }
 
     /// Sends the request and reads the response's head, which may come before all of the request is sent.
@@ -416,10 +412,10 @@ impl Exchange {
     ) {
         let is_whole = reading.head.content_length == Some((buffer.len() - consumed) as u64);
         // A buffer that a response fits into is free again as soon as that is sent.
-        let bytes = if is_whole { lend(buffer) } else { share(buffer) };
-        self.input = bytes.slice(consumed..);
-        reading.head.bytes =
-            self.protocol.take_head_bytes().unwrap_or_else(|| bytes.slice(..consumed));
+        let mut bytes = if is_whole { lend(buffer) } else { share(buffer) };
+        let head = bytes.split_to(consumed);
+        self.input = bytes;
+        reading.head.bytes = self.protocol.take_head_bytes().unwrap_or(head);
         let record = request.upstream_record();
         std::mem::swap(&mut record.head, &mut reading.head);
         let status = record.head.status;
@@ -432,10 +428,10 @@ impl Exchange {
     }
 
     /// The head has been taken over: what follows is a body.
-    pub fn begin_body(&mut self, request: &mut Request) {
-        let head = std::mem::take(&mut request.upstream_record().head);
-        self.protocol.begin_body(request, &head);
-        request.upstream_record().head = head;
+    pub fn begin_body(&mut self, request: &Request) {
+        if let Some(record) = &request.upstream {
+            self.protocol.begin_body(request, &record.head);
+        }
     }
 
     /// Ends the exchange: the connection is closed, or kept for another request.
@@ -446,7 +442,12 @@ impl Exchange {
             && keeps
             && self.outgoing.is_sent(request)
         {
-            kept::keep(&self.group, peer.address.clone(), owner(self.settings), upstream);
+            kept::keep(
+                self.selection.group(),
+                peer.address.clone(),
+                owner(self.settings),
+                upstream,
+            );
         }
         self.selection.done(peer, Attempt::Good);
     }

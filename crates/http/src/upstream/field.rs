@@ -113,6 +113,12 @@ impl Field {
         )
     }
 
+    /// Of the upstream's connection and framing, or without a meaning: no client gets it.
+    pub fn is_for_server_alone(self) -> bool {
+        use Field::*;
+        matches!(self, ContentLength | TransferEncoding | Connection | KeepAlive | Ignored)
+    }
+
     /// Not passed to clients unless the configuration says so.
     pub fn is_hidden(self) -> bool {
         self.is_order() || matches!(self, Field::Date | Field::Server | Field::Pad)

@@ -96,11 +96,13 @@ impl Head {
         bytes: &[u8],
         line: HeaderLine,
     ) -> Result<(), InvalidHead> {
-        if let Some(first) = self.earlier(Field::ContentLength) {
+        if self.content_length.is_some()
+            && let Some(first) = self.earlier(Field::ContentLength)
+        {
             tell_duplicate(request, bytes, line, first, false);
             return Err(InvalidHead);
         }
-        if self.earlier(Field::TransferEncoding).is_some() {
+        if self.is_chunked {
             return both_framings(request);
         }
         self.content_length = number(line.value.of(bytes));
@@ -124,11 +126,13 @@ impl Head {
         bytes: &[u8],
         line: HeaderLine,
     ) -> Result<(), InvalidHead> {
-        if let Some(first) = self.earlier(Field::TransferEncoding) {
+        if self.is_chunked
+            && let Some(first) = self.earlier(Field::TransferEncoding)
+        {
             tell_duplicate(request, bytes, line, first, false);
             return Err(InvalidHead);
         }
-        if self.earlier(Field::ContentLength).is_some() {
+        if self.content_length.is_some() {
             return both_framings(request);
         }
         let value = line.value.of(bytes);
@@ -198,10 +202,13 @@ fn tell_duplicate(
 
 /// Digits alone, no more than fit a signed number of 64 bits.
 pub fn number(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+    if digits.is_empty() {
         return None;
     }
-    let number = str::from_utf8(digits).ok()?.parse::<u64>().ok()?;
+    let number = digits.iter().try_fold(0u64, |number, byte| {
+        let digit = char::from(*byte).to_digit(10)?;
+        number.checked_mul(10)?.checked_add(digit.into())
+    })?;
     (number <= i64::MAX as u64).then_some(number)
 }
 

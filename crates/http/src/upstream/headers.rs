@@ -8,7 +8,6 @@ use super::field::Field;
 use super::head::{Head, contains, number};
 use super::protocol::Protocol;
 use super::settings::{Ignored, Settings};
-use crate::date;
 use crate::module::Step;
 use crate::request::{Request, Text};
 use crate::response::{Header, LastModified};
@@ -74,6 +73,7 @@ pub fn passed<'h>(
 }
 
 /// Whether a field stays with the server; `usually` says so where the configuration does not.
+#[inline]
 pub fn is_hidden(settings: &Settings, usually: bool, name: &[u8]) -> bool {
     let names = |list: &[Bytes]| list.iter().any(|one| one.eq_ignore_ascii_case(name));
     (usually || names(&settings.hide_headers)) && !names(&settings.pass_headers)
@@ -103,8 +103,9 @@ fn lead(request: &mut Request, target: &Bytes) -> Step {
 
 fn pass(request: &mut Request, settings: &Settings, protocol: &dyn Protocol, head: &Head) {
     for (field, line) in &head.fields {
-        let name = line.name.of(&head.bytes);
-        if *field == Field::Ignored || is_hidden(settings, protocol.hides(*field), name) {
+        if field.is_for_server_alone()
+            || is_hidden(settings, protocol.hides(*field), line.name.of(&head.bytes))
+        {
             continue;
         }
         copy(request, settings, protocol, head, *field, *line);
@@ -131,17 +132,12 @@ fn copy(
     field: Field,
     line: HeaderLine,
 ) {
-    let name = head.slice(line.name);
     let mut value = head.slice(line.value);
     match field {
-        Field::ContentLength | Field::TransferEncoding | Field::Connection | Field::KeepAlive => {
-            return;
-        }
         Field::AcceptRanges if *settings.force_ranges => return,
         Field::ContentType => return set_type(request, value),
         Field::LastModified => {
-            let seconds = date::parse(&value).unwrap_or(-1);
-            request.response.last_modified = Some(LastModified { seconds, text: value });
+            request.response.last_modified = Some(LastModified::spelt(value));
             return;
         }
         Field::Etag => {
@@ -171,7 +167,7 @@ fn copy(
         }
         _ => {}
     }
-    request.response.headers.push(Header { name, value });
+    request.response.headers.push(Header { name: head.slice(line.name), value });
 }
 
 fn position(text: &[u8], word: &[u8]) -> Option<usize> {

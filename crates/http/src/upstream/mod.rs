@@ -58,11 +58,10 @@ pub async fn pass(request: &mut Request, call: Call) -> Step {
         return Step::Status(status);
     }
     begin_record(request, call.scheme);
-    let group = match target::find(request, call.target).await {
-        Ok(group) => group,
+    let mut exchange = match target::find(request, call.target).await {
+        Ok(group) => Exchange::new(request, call.settings, call.protocol, &group, streams),
         Err(status) => return Step::Status(status),
     };
-    let mut exchange = Exchange::new(request, call.settings, call.protocol, &group, streams);
     let answered = exchange.run(request).await;
     request.doing = "";
     if let Err(ended) = answered {

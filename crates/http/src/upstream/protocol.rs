@@ -66,7 +66,7 @@ pub trait Protocol {
     }
 
     /// The head is complete: what follows is a body.
-    fn begin_body(&mut self, request: &mut Request, head: &Head);
+    fn begin_body(&mut self, request: &Request, head: &Head);
 
     /// Reads from `input` at `at`, which moves on.
     fn read_body(

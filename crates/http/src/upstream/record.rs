@@ -29,17 +29,8 @@ pub struct Record {
     pub body_length: Option<u64>,
     /// The request's body goes out in chunks.
     pub is_chunked: bool,
-    /// The last peer's name, and whether it is a path.
-    pub peer: Option<Peer>,
     /// The head of the request, kept for its storage, and what is being sent behind it.
     pub request: Vec<u8>,
-}
-
-/// Whom the log names.
-#[derive(Clone)]
-pub struct Peer {
-    pub name: Arc<str>,
-    pub is_unix: bool,
 }
 
 /// One try of one peer.
@@ -47,6 +38,8 @@ pub struct Peer {
 pub struct Try {
     /// `None` marks the place between two groups.
     pub peer: Option<Arc<str>>,
+    /// The peer's name is a path.
+    pub is_unix: bool,
     pub status: u16,
     pub started: Millis,
     /// Milliseconds since `started`.
@@ -76,7 +69,6 @@ impl Record {
     pub fn put_back(mut self: Box<Self>) {
         self.forget_response();
         self.tries.clear();
-        self.peer = None;
         UNUSED.with_borrow_mut(|unused| {
             if unused.len() < SPARE {
                 unused.push(self);
@@ -90,18 +82,20 @@ impl Record {
             self.tries.push(Try::default());
         }
         self.forget_response();
-        self.peer = None;
     }
 
     /// Forgets what the last try's peer has answered.
-    pub fn forget_response(&mut self) {
+    fn forget_response(&mut self) {
         self.head.clear();
         self.trailers.clear();
     }
 
-    /// Counts another try.
+    /// Counts another try, after one that led to nothing.
     pub fn begin_try(&mut self) {
-        self.settle_time();
+        if !self.tries.is_empty() {
+            self.settle_time();
+            self.forget_response();
+        }
         self.tries.push(Try { started: daemun_event::now(), ..Try::default() });
     }
 
@@ -125,9 +119,9 @@ impl Record {
 
     /// `, upstream: "http://127.0.0.1:8080/path"`.
     pub fn describe(&self, line: &mut dyn fmt::Write) -> fmt::Result {
-        let Some(peer) = &self.peer else { return Ok(()) };
-        let separator = if peer.is_unix { ":" } else { "" };
-        let (scheme, name, uri) = (self.scheme, &peer.name, Text(&self.uri));
+        let Some(Try { peer: Some(name), is_unix, .. }) = self.tries.last() else { return Ok(()) };
+        let separator = if *is_unix { ":" } else { "" };
+        let (scheme, uri) = (self.scheme, Text(&self.uri));
         write!(line, ", upstream: \"{scheme}{name}{separator}{uri}\"")
     }
 }

@@ -1,5 +1,6 @@
 //! Whom a request is passed to: a group that the configuration names, or one that the request itself does.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use crate::status::Status;
 /// A group, or an address with variables as it came out for this request.
 pub enum Target {
     Group(GroupId),
-    Address(Url),
+    Address(Box<Url>),
 }
 
 impl Target {
@@ -32,14 +33,17 @@ impl Target {
 }
 
 /// The group; names are looked up by the location's resolver.
-pub async fn find(request: &mut Request, target: Target) -> Result<Arc<Group>, Status> {
+pub async fn find(
+    request: &mut Request,
+    target: Target,
+) -> Result<Cow<'static, Arc<Group>>, Status> {
     let config = request.config;
     let url = match target {
-        Target::Group(id) => return Ok(Arc::clone(config.upstreams.of(id))),
+        Target::Group(id) => return Ok(Cow::Borrowed(config.upstreams.of(id))),
         Target::Address(url) => url,
     };
     if let Some(group) = config.upstreams.find(&url) {
-        return Ok(Arc::clone(group));
+        return Ok(Cow::Borrowed(group));
     }
     let no_port = |request: &Request| {
         log!(request.log(), Error, *request, "no port in upstream \"{}\"", url.host);
@@ -70,7 +74,8 @@ pub async fn find(request: &mut Request, target: Target) -> Result<Arc<Group>, S
     }
 }
 
-fn implicit(url: &Url, addresses: Vec<Address>) -> Arc<Group> {
+/// A group that this request alone knows of.
+fn implicit(url: &Url, addresses: Vec<Address>) -> Cow<'static, Arc<Group>> {
     let servers = vec![ServerSpec::new(url.host.clone(), addresses)];
-    Arc::new(Group::implicit(url.host.clone(), servers))
+    Cow::Owned(Arc::new(Group::implicit(url.host.clone(), servers)))
 }

@@ -19,7 +19,6 @@ use daemun_core::script::Script;
 use daemun_core::setting::{Inherit, Setting};
 use daemun_core::{directives, settings, values};
 use daemun_http::body::Body;
-use daemun_http::date;
 use daemun_http::module::{Apply, Filter, HttpModule};
 use daemun_http::request::Request;
 use daemun_http::response::{Header, LastModified, Trailer};
@@ -152,10 +151,7 @@ fn add(request: &mut Request, addition: &Addition, value: Bytes) {
         Kind::Add => response.headers.push(Header { name: addition.name.clone(), value }),
         Kind::ReplaceEtag => response.etag = Some(value).filter(|value| !value.is_empty()),
         Kind::ReplaceLastModified => {
-            response.last_modified = (!value.is_empty()).then(|| {
-                let seconds = date::parse(&value).unwrap_or(-1);
-                LastModified { seconds, text: value }
-            });
+            response.last_modified = (!value.is_empty()).then(|| LastModified::spelt(value));
         }
     }
 }

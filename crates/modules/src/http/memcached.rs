@@ -217,7 +217,7 @@ impl Protocol for Memcached {
         self.is_gzip.then_some(Bytes::from_static(GZIP))
     }
 
-    fn begin_body(&mut self, request: &mut Request, _head: &Head) {
+    fn begin_body(&mut self, request: &Request, _head: &Head) {
         self.is_head = request.head.method() == Method::Head;
     }
 

@@ -57,7 +57,7 @@ fn filter(request: &mut Request, body: Body) -> Result<Body, Status> {
 fn is_unmodified_since(request: &Request, since: &[u8]) -> bool {
     match &request.response.last_modified {
         None => false,
-        Some(modified) => modified.read(since).is_some_and(|since| since >= modified.seconds),
+        Some(modified) => modified.read(since).is_some_and(|since| since >= modified.seconds()),
     }
 }
 
@@ -70,8 +70,8 @@ fn is_modified_since(request: &Request, since: &[u8]) -> bool {
         return true;
     }
     match modified.read(since) {
-        Some(since) if since == modified.seconds => false,
-        Some(since) => mode == IfModifiedSince::Exact || since < modified.seconds,
+        Some(since) if since == modified.seconds() => false,
+        Some(since) => mode == IfModifiedSince::Exact || since < modified.seconds(),
         None => true,
     }
 }

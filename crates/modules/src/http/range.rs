@@ -79,7 +79,7 @@ fn if_range_holds(request: &Request) -> bool {
         return request.response.etag.as_ref().is_some_and(|etag| condition == etag);
     }
     match &request.response.last_modified {
-        Some(modified) => modified.read(condition) == Some(modified.seconds),
+        Some(modified) => modified.read(condition) == Some(modified.seconds()),
         None => false,
     }
 }

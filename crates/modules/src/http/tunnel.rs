@@ -99,7 +99,7 @@ async fn handle(request: &mut Request) -> Step {
         Pass::Computed(script) => {
             let address = script.value(request);
             match Url::parse_server(&address, None) {
-                Ok(url) => Target::Address(url),
+                Ok(url) => Target::Address(Box::new(url)),
                 Err(reason) => {
                     let address = Text(&address);
                     log!(request.log(), Info, *request, "{} in upstream \"{}\"", reason, address);
@@ -141,7 +141,7 @@ impl Protocol for Tunnel {
         Ok(HeadStep::Done { consumed: 0 })
     }
 
-    fn begin_body(&mut self, _: &mut Request, _: &Head) {}
+    fn begin_body(&mut self, _: &Request, _: &Head) {}
 
     fn read_body(
         &mut self,

@@ -59,9 +59,7 @@ pub fn parse_header_line(
     underscores: bool,
 ) -> Result<Parsed<Line>, Invalid> {
     // Nearly all names are tokens alone.
-    let tokens = buffer.get(start..).unwrap_or_default().iter();
-    let tokens = tokens.take_while(|byte| NAME[usize::from(**byte)] == TOKEN).count();
-    let mut at = start + tokens;
+    let mut at = end_of_token(buffer, start);
     let mut is_odd = false;
     let stop = loop {
         let Some(&byte) = buffer.get(at) else {
@@ -94,31 +92,88 @@ pub fn parse_header_line(
     finish(buffer, end, Line::Header(HeaderLine { name, value: value.0, is_odd }))
 }
 
-/// Finds a name of `N` letters and dashes, given in lower case, among some. At a length that is known all bytes are
-/// compared at once.
+/// Finds a name of `N` letters and dashes, given in lower case, among some.
 pub fn among<const N: usize, const COUNT: usize, T: Copy>(
     name: &[u8],
     known: [(&[u8; N], T); COUNT],
 ) -> Option<T> {
-    // No other byte of a name becomes a letter or a dash by this.
-    let lower = <&[u8; N]>::try_from(name).ok()?.map(|byte| byte | 0x20);
-    known.iter().find(|(name, _)| **name == lower).map(|(_, meaning)| *meaning)
+    let name = folded(<&[u8; N]>::try_from(name).ok()?);
+    known.iter().find(|(known, _)| folded(known) == name).map(|(_, meaning)| *meaning)
+}
+
+/// A name as a few words, which are the same for the same letters in any case: no other byte of a name becomes a letter
+/// or a dash by this. Words overlap where the length asks for that.
+#[inline]
+fn folded<const N: usize>(name: &[u8; N]) -> (u64, u64, u64) {
+    const { assert!(N <= 24) };
+    const LOWER: u64 = u64::from_ne_bytes([0x20; 8]);
+    let eight = |at: usize| name[at..].first_chunk().map_or(0, |part| u64::from_le_bytes(*part));
+    let four = |at: usize| name[at..].first_chunk().map_or(0, |part| u32::from_le_bytes(*part));
+    match N {
+        16.. => (eight(0) | LOWER, eight(8) | LOWER, eight(N - 8) | LOWER),
+        8.. => (eight(0) | LOWER, eight(N - 8) | LOWER, 0),
+        4.. => (u64::from(four(0)) | LOWER, u64::from(four(N - 4)) | LOWER, 0),
+        _ => (name.iter().fold(0, |word, byte| word << 8 | u64::from(byte | 0x20)), 0, 0),
+    }
+}
+
+/// Where the first byte stands that is neither letter, digit nor dash. The bounds are looked at once for eight bytes.
+fn end_of_token(buffer: &[u8], mut at: usize) -> usize {
+    let is_other = |byte: &u8| NAME[usize::from(*byte)] != TOKEN;
+    while let Some(block) = buffer.get(at..).and_then(<[u8]>::first_chunk::<8>) {
+        match block.iter().position(is_other) {
+            Some(place) => return at + place,
+            None => at += block.len(),
+        }
+    }
+    let rest = buffer.get(at..).unwrap_or_default();
+    at + rest.iter().position(is_other).unwrap_or(rest.len())
 }
 
 /// The value without the spaces around it, and where its CR or LF stands.
 fn read_value(buffer: &[u8], start: usize) -> Result<Option<(Range, usize)>, Invalid> {
-    let rest = &buffer[start..];
-    let Some(length) = memchr::memchr3(b'\r', b'\n', 0, rest) else {
+    let Some(end) = end_of_value(buffer, start) else {
         return Ok(None);
     };
-    let end = start + length;
     if buffer[end] == 0 {
         return Err(Invalid { up_to: end });
     }
-    let text = &rest[..length];
-    let leading = text.iter().position(|byte| *byte != b' ').unwrap_or(length);
-    let trailing = text[leading..].iter().rev().take_while(|byte| **byte == b' ').count();
-    Ok(Some((Range::new(start + leading, end - trailing), end)))
+    let mut value = start..end;
+    while value.start < value.end && buffer[value.start] == b' ' {
+        value.start += 1;
+    }
+    while value.start < value.end && buffer[value.end - 1] == b' ' {
+        value.end -= 1;
+    }
+    Ok(Some((Range::new(value.start, value.end), end)))
+}
+
+/// Where the first CR, LF or NUL stands.
+fn end_of_value(buffer: &[u8], mut at: usize) -> Option<usize> {
+    loop {
+        at = find_below(buffer, at, 0x0e)?;
+        if matches!(buffer[at], b'\r' | b'\n' | 0) {
+            return Some(at);
+        }
+        at += 1;
+    }
+}
+
+/// Where the first byte below `bound` stands, which is 128 at most. Eight bytes are subtracted from at once: only those
+/// below the bound borrow, and only what stands behind the first of them can be wrong by its borrowing.
+fn find_below(buffer: &[u8], mut at: usize, bound: u8) -> Option<usize> {
+    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
+    let bounds = u64::from_ne_bytes([bound; 8]);
+    while let Some(block) = buffer.get(at..)?.first_chunk::<8>() {
+        let word = u64::from_le_bytes(*block);
+        let below = word.wrapping_sub(bounds) & !word & HIGH;
+        if below != 0 {
+            return Some(at + below.trailing_zeros() as usize / 8);
+        }
+        at += block.len();
+    }
+    let rest = buffer[at..].iter().position(|byte| *byte < bound)?;
+    Some(at + rest)
 }
 
 /// Passes over CR LF, or LF alone, at `at`.
@@ -158,6 +213,30 @@ mod tests {
         assert_eq!(header("No-Colon\r\n"), ("No-Colon", "", false));
         assert_eq!(header("a_b: 1\r\n"), ("a_b", "1", true));
         assert_eq!(header("a!: 1\r\n"), ("a!", "1", true));
+    }
+
+    #[test]
+    fn names_of_any_length_are_told_apart() {
+        fn check<const N: usize>(name: &[u8; N]) {
+            assert_eq!(among(&name.to_ascii_uppercase(), [(name, 1)]), Some(1));
+            for place in 0..N {
+                let mut other = *name;
+                other[place] = b'q';
+                assert_eq!(among(&other, [(name, 1)]), None, "{place} of {N}");
+            }
+            assert_eq!(among(&name[1..], [(name, 1)]), None);
+        }
+        check(b"te");
+        check(b"via");
+        check(b"host");
+        check(b"range");
+        check(b"referer");
+        check(b"if-range");
+        check(b"accept-ranges");
+        check(b"accept-encoding");
+        check(b"www-authenticate");
+        check(b"transfer-encoding");
+        check(b"if-unmodified-since");
     }
 
     #[test]

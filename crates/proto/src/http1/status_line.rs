@@ -18,14 +18,14 @@ pub struct NoStatusLine;
 /// Reads the status line that begins at `start`.
 pub fn parse_status_line(buffer: &[u8], start: usize) -> Result<Parsed<StatusLine>, NoStatusLine> {
     const PROTOCOL: &[u8] = b"HTTP/";
-    let mut cursor = Cursor::new(buffer, start);
-    for expected in PROTOCOL {
-        match cursor.peek() {
-            None => return Ok(Parsed::Incomplete),
-            Some(byte) if byte != *expected => return Err(NoStatusLine),
-            Some(_) => cursor.at += 1,
-        }
+    let line = &buffer[start..];
+    if !line.starts_with(PROTOCOL) {
+        return match PROTOCOL.starts_with(line) {
+            true => Ok(Parsed::Incomplete),
+            false => Err(NoStatusLine),
+        };
     }
+    let mut cursor = Cursor::new(buffer, start + PROTOCOL.len());
     let Some(major) = number(&mut cursor, b'.', b'1')? else { return Ok(Parsed::Incomplete) };
     let Some(minor) = number(&mut cursor, b' ', b'0')? else { return Ok(Parsed::Incomplete) };
     cursor.skip_while(|byte| byte == b' ');

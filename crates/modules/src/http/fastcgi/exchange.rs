@@ -183,7 +183,7 @@ impl Protocol for FastCgi {
         Some(std::mem::take(&mut self.stdout).into())
     }
 
-    fn begin_body(&mut self, request: &mut Request, head: &Head) {
+    fn begin_body(&mut self, request: &Request, head: &Head) {
         match head.status {
             204 | 304 => self.left = Some(0),
             _ if request.head.method() == Method::Head => self.told = head.content_length,

@@ -85,7 +85,7 @@ impl<F: Form> Protocol for Packet<F> {
         })
     }
 
-    fn begin_body(&mut self, request: &mut Request, head: &Head) {
+    fn begin_body(&mut self, request: &Request, head: &Head) {
         self.content = Content::behind(head, request.head.method());
         self.upgrades = head.status == Status::SWITCHING_PROTOCOLS.0
             && request.header(Known::Upgrade).is_some();

@@ -99,7 +99,7 @@ impl Pass {
         };
         let text = script.value(request);
         let text = without_scheme(&text, self.scheme);
-        Url::parse(text, None).map(Target::Address).map_err(|reason| {
+        Url::parse(text, None).map(|url| Target::Address(Box::new(url))).map_err(|reason| {
             log!(request.log(), Error, *request, "{} in upstream \"{}\"", reason, Text(text));
             Status::INTERNAL_SERVER_ERROR
         })

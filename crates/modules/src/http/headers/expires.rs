@@ -87,7 +87,7 @@ pub(super) fn apply(expires: &Expires, request: &mut Request) {
         Expires::Access(time) => limited(now + time, now, *time < 0),
         Expires::Modified(0) => limited(now, now, false),
         Expires::Modified(time) => match &request.response.last_modified {
-            Some(modified) => limited(modified.seconds + time, now, *time < 0),
+            Some(modified) => limited(modified.seconds() + time, now, *time < 0),
             None => limited(now + time, now, *time < 0),
         },
         Expires::Daily(time) => limited(next_daily(now, *time), now, false),

@@ -97,7 +97,7 @@ fn computed(text: &[u8]) -> Result<Way, String> {
     }
     let location = if url.uri.is_empty() { Some(&b""[..]) } else { None };
     let place = Cow::Owned(Place::of(&url));
-    Ok(Way { target: Target::Address(url), place, location })
+    Ok(Way { target: Target::Address(Box::new(url)), place, location })
 }
 
 impl Place {

@@ -1,10 +1,10 @@
 //! The head of a request as an upstream gets it.
 
 use daemun_http::escape;
-use daemun_http::head::Known;
+use daemun_http::head::{Known, RequestHead};
 use daemun_http::request::Request;
 use daemun_http::upstream::record::Record;
-use daemun_proto::http1::Version;
+use daemun_proto::http1::{HeaderLine, Version};
 
 use super::Settings;
 use super::pass::Place;
@@ -51,11 +51,7 @@ impl Writer<'_> {
         write_set(request, settings, out);
         write_framing(request, settings, out);
         if *settings.common.pass_request_headers {
-            for (name, value) in request.head.fields() {
-                if !is_replaced(settings, name) {
-                    field(out, name, value);
-                }
-            }
+            pass_fields(&request.head, settings, out);
         }
         out.extend_from_slice(b"\r\n");
         out.extend_from_slice(body.as_deref().unwrap_or_default());
@@ -165,6 +161,29 @@ fn write_set(request: &mut Request, settings: &'static Settings, out: &mut Vec<u
     }
 }
 
+/// The client's fields that are passed on as they are.
+fn pass_fields(head: &RequestHead, settings: &Settings, out: &mut Vec<u8>) {
+    for line in &head.fields {
+        let name = line.name.of(&head.bytes);
+        if is_replaced(settings, name) {
+            continue;
+        }
+        match as_sent(&head.bytes, line) {
+            Some(whole) => out.extend_from_slice(whole),
+            None => field(out, name, line.value.of(&head.bytes)),
+        }
+    }
+}
+
+/// The line with its end, where the client has spelt it as it is passed on.
+fn as_sent<'b>(bytes: &'b [u8], line: &HeaderLine) -> Option<&'b [u8]> {
+    let [start, colon, value, end] =
+        [line.name.start, line.name.end, line.value.start, line.value.end].map(|at| at as usize);
+    let whole = bytes.get(start..end + 2)?;
+    let is_plain = &bytes[colon..value] == b": " && whole.ends_with(b"\r\n");
+    is_plain.then_some(whole)
+}
+
 /// How long the body is, unless the configuration says it.
 fn write_framing(request: &mut Request, settings: &Settings, out: &mut Vec<u8>) {
     let record = request.upstream_record();
@@ -193,4 +212,40 @@ fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use daemun_proto::http1::Parsed;
+    use daemun_proto::http1::header::{Line, parse_header_line};
+
+    fn passed(lines: &str) -> String {
+        let mut head = RequestHead::default();
+        head.bytes.extend_from_slice(lines.as_bytes());
+        let mut at = 0;
+        while let Ok(Parsed::Done(Line::Header(line), end)) =
+            parse_header_line(&head.bytes, at, true)
+        {
+            assert!(head.add(line).is_ok());
+            at = end;
+        }
+        let mut out = Vec::new();
+        pass_fields(&head, &Settings::default(), &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn fields_have_one_spelling_behind_the_server() {
+        assert_eq!(passed("A: b\r\nC: d e\r\n"), "A: b\r\nC: d e\r\n");
+        assert_eq!(passed("A:b\r\n"), "A: b\r\n");
+        assert_eq!(passed("A:  b \r\n"), "A: b\r\n");
+        assert_eq!(passed("A: b\nC: d\r\n"), "A: b\r\nC: d\r\n");
+        assert_eq!(passed("A:\r\nB\r\n"), "A: \r\nB: \r\n");
+    }
+
+    #[test]
+    fn what_concerns_the_connection_stays() {
+        assert_eq!(passed("Host: a\r\nKeep-Alive: 1\r\nTE: x\r\nTea: y\r\n"), "Tea: y\r\n");
+    }
 }

@@ -245,7 +245,7 @@ impl Protocol for Http1 {
         }
     }
 
-    fn begin_body(&mut self, request: &mut Request, head: &Head) {
+    fn begin_body(&mut self, request: &Request, head: &Head) {
         self.keeps = !head.closes;
         let method = if self.is_head { Method::Head } else { Method::Get };
         self.framing = match head.content_length {
