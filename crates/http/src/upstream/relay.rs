@@ -11,7 +11,6 @@ use daemun_event::{Buffer, Deadline, Stream, next_turn};
 
 use super::connect;
 use super::exchange::{Exchange, share};
-use crate::core::sending;
 use crate::request::Request;
 
 /// An upstream's side of a relay, until the head of the response is sent.
@@ -102,7 +101,7 @@ impl Relay {
         let Some(upstream) = &self.exchange.upstream else { return Ok(()) };
         let (upstream, client) = (&upstream.stream, &request.connection().stream);
         let settings = self.exchange.settings;
-        let to_client = *request.settings(&sending::SETTINGS).send_timeout;
+        let to_client = *request.core().sending.send_timeout;
         let (down, up) = (!waiting.from_upstream.is_empty(), !waiting.from_client.is_empty());
         let sends_down = Deadline::after(to_client);
         let sends_up = Deadline::after(*settings.send_timeout);
