@@ -297,6 +297,7 @@ async fn finish(http: Rc<Http>, drained: Drained) -> Outcome {
 
 /// Leaves the next request, of which there is something already, to a session of its own.
 fn again(http: &Http, request: Box<Request>) -> Outcome {
+    daemun_event::next_moment();
     let bytes = request.head.bytes[request.consumed..].to_vec();
     let mut connection = http.put_back(request);
     if !bytes.is_empty() {
@@ -542,6 +543,7 @@ fn log_send_error(request: &Request, error: &io::Error) {
 
 /// Keeps what the client has sent behind its request.
 fn prepare_next(request: &mut Request) {
+    daemun_event::next_moment();
     let mut bytes = std::mem::take(&mut request.head.bytes);
     bytes.drain(..request.consumed);
     request.reset();
