@@ -3,6 +3,7 @@
 
 use std::any::Any;
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use daemun_conf as conf;
@@ -116,7 +117,7 @@ impl<T: Inherit + Any + Send + Sync> AnySettings for T {
 
 /// A [`SettingsKey`] without its type.
 pub trait SettingsKind: Sync {
-    fn create(&self) -> Box<dyn AnySettings>;
+    fn create(&self) -> Arc<dyn AnySettings>;
     fn assign(&self, position: usize);
 }
 
@@ -139,8 +140,8 @@ impl<T> SettingsKey<T> {
 }
 
 impl<T: Inherit + Default + Any + Send + Sync> SettingsKind for SettingsKey<T> {
-    fn create(&self) -> Box<dyn AnySettings> {
-        Box::new(T::default())
+    fn create(&self) -> Arc<dyn AnySettings> {
+        Arc::new(T::default())
     }
 
     fn assign(&self, position: usize) {
@@ -149,7 +150,7 @@ impl<T: Inherit + Default + Any + Send + Sync> SettingsKind for SettingsKey<T> {
 }
 
 /// The settings of all modules in one block.
-pub struct SettingsSet(Vec<Box<dyn AnySettings>>);
+pub struct SettingsSet(Vec<Arc<dyn AnySettings>>);
 
 impl SettingsSet {
     pub fn new(kinds: &[&'static dyn SettingsKind]) -> Self {
@@ -162,16 +163,27 @@ impl SettingsSet {
         settings.downcast_ref().expect("a key fits its own position")
     }
 
+    /// What [`of`](Self::of) finds, to be kept by whoever would look for it at every request.
+    pub fn share<T: Any + Send + Sync>(&self, key: &SettingsKey<T>) -> Arc<T> {
+        let settings: Arc<dyn Any + Send + Sync> = Arc::clone(&self.0[key.position()]) as _;
+        settings.downcast().expect("a key fits its own position")
+    }
+
+    /// Panics where the settings are shared already: they are complete by then.
     pub fn of_mut<T: Any>(&mut self, key: &SettingsKey<T>) -> &mut T {
-        let settings: &mut dyn Any = &mut *self.0[key.position()];
+        let settings: &mut dyn Any = unshared(&mut self.0[key.position()]);
         settings.downcast_mut().expect("a key fits its own position")
     }
 
     pub fn inherit(&mut self, outer: &SettingsSet) {
         for (inner, outer) in self.0.iter_mut().zip(&outer.0) {
-            inner.inherit_any(&**outer);
+            unshared(inner).inherit_any(&**outer);
         }
     }
+}
+
+fn unshared(settings: &mut Arc<dyn AnySettings>) -> &mut dyn AnySettings {
+    Arc::get_mut(settings).expect("settings change only before they are shared")
 }
 
 /// A table of directives, a row each:

@@ -199,8 +199,14 @@ impl Stream {
     /// Bytes taken of `file` from `*offset`, which moves on; at most `count`. Zero: the file is
     /// shorter than that.
     pub fn try_send_file(&self, file: &File, offset: &mut u64, count: usize) -> io::Result<usize> {
-        // less than asked for may also be the file's end, so it says nothing about room
-        self.attempt_send(0, || rustix::fs::sendfile(&self.fd, file, Some(offset), count))
+        let sent =
+            self.attempt_send(0, || rustix::fs::sendfile(&self.fd, file, Some(offset), count))?;
+        // Less than asked for may also be the file's end. Else there is no room, and asking again at once would send
+        // the rest in crumbs, as fast as the peer takes bytes out.
+        if 0 < sent && sent < count && !self.peer_closed() && reaches_beyond(file, *offset) {
+            self.registration.dry(WRITE, self.fd.as_fd());
+        }
+        Ok(sent)
     }
 
     /// Whether there is room to send, for a stream that another thread sends to: where there is
@@ -435,6 +441,11 @@ impl AsFd for Stream {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+fn reaches_beyond(file: &File, offset: u64) -> bool {
+    rustix::fs::fstat(file)
+        .is_ok_and(|file| u64::try_from(file.st_size).is_ok_and(|size| size > offset))
 }
 
 fn send_flags(more: bool) -> SendFlags {

@@ -17,16 +17,17 @@ use daemun_event::{Peer, Stream};
 use daemun_proto::http1::Method;
 use daemun_upstream::Groups;
 
+use crate::core::Core;
 use crate::core::aio;
 use crate::core::client::TempPath;
 use crate::core::files::{self, Root};
 use crate::core::limit_except;
 use crate::core::listen::{self, Listen};
-use crate::core::routing::{self, Match};
+use crate::core::routing::Match;
 use crate::core::server_name;
 use crate::core::{tracking, upstreams};
 use crate::locations::Locations;
-use crate::module::{Filter, Handler, HttpModule, Phase};
+use crate::module::{Apply, Filter, Handler, HttpModule, Phase};
 use crate::server_names::{ServerIndex, ServerNames};
 use crate::variables::Definitions;
 
@@ -103,9 +104,12 @@ pub struct Location {
     /// Where it stands in the configuration: the name of the directive that opens it.
     pub span: Option<Span>,
     pub settings: SettingsSet,
+    pub core: Core,
     pub nested: Locations,
     pub handlers: Handlers,
     pub filters: Vec<&'static Filter>,
+    /// Some of them may have to wait.
+    pub has_waiting_filters: bool,
     /// The `if` blocks inside, in the file's order.
     pub conditional: Vec<Location>,
     limit_except: Option<Box<(Vec<Method>, Location)>>,
@@ -198,6 +202,7 @@ impl Builder<'_> {
         let dedicated = self.handlers(&settings, Phase::Dedicated).last().copied().or(dedicated);
         let log = Log::clone(&settings.of(&error_log::SETTINGS).log);
         let passes = self.modules.iter().any(|module| (module.passes)(&settings));
+        let filters = self.filters(&settings);
         let mut location = Location {
             span,
             handlers: Handlers {
@@ -211,9 +216,13 @@ impl Builder<'_> {
                 },
                 log: self.handlers(&settings, Phase::Log),
             },
-            filters: self.filters(&settings),
+            has_waiting_filters: filters
+                .iter()
+                .any(|filter| matches!(filter.apply, Apply::Later(_))),
+            filters,
             debug_log: self.debugs.then(|| log.debugging()),
             log,
+            core: Core::of(&settings),
             settings,
             nested: Locations::default(),
             conditional: Vec::new(),
@@ -556,7 +565,7 @@ impl Location {
 
     /// What its header says; `None` for a server and for `limit_except`.
     pub fn matching(&self) -> Option<&Match> {
-        self.settings.of(&routing::SETTINGS).location.0.as_deref()
+        self.core.routing.location.0.as_deref()
     }
 
     pub fn outranks_patterns(&self) -> bool {
@@ -574,7 +583,7 @@ impl Location {
 
     fn takes_connect(&self) -> bool {
         let mut inner = self.nested.iter().chain(&self.conditional);
-        self.settings.of(&routing::SETTINGS).takes_connect.0 || inner.any(Location::takes_connect)
+        self.core.routing.takes_connect.0 || inner.any(Location::takes_connect)
     }
 
     /// Requests are passed to another server.
@@ -583,7 +592,12 @@ impl Location {
     }
 
     pub fn is_internal(&self) -> bool {
-        self.settings.of(&routing::SETTINGS).internal.0
+        self.core.routing.internal.0
+    }
+
+    /// The `limit_except` block, whatever methods it holds for.
+    pub(crate) fn exception(&self) -> Option<&Location> {
+        self.limit_except.as_ref().map(|limit| &limit.1)
     }
 
     /// The `limit_except` block, for the methods that it holds for.

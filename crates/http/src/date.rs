@@ -22,9 +22,9 @@ thread_local! {
     static ISO8601: Cache = const { RefCell::new(EMPTY) };
 }
 
-/// Lends the present second as an IMF-fixdate (RFC 9110, section 5.6.7).
-pub fn with_http_date<R>(take: impl FnOnce(&[u8]) -> R) -> R {
-    with(&HTTP, httpdate::fmt_http_date, take)
+/// Lends the `Date` field of the present second (RFC 9110, section 6.6.1), its line end included.
+pub fn with_http_date_field<R>(take: impl FnOnce(&[u8]) -> R) -> R {
+    with(&HTTP, |now| format!("Date: {}\r\n", httpdate::fmt_http_date(now)), take)
 }
 
 /// Lends the present second as access logs have it: `22/Nov/2026:15:41:49 +0000`.

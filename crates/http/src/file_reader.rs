@@ -11,7 +11,6 @@ use daemun_core::log;
 use rustix::fs::{Mode, OFlags};
 
 use crate::body::FileRange;
-use crate::core::sending;
 use crate::request::Request;
 
 /// A file and the memory that it is read into.
@@ -28,7 +27,7 @@ pub(crate) struct Reader {
 impl Reader {
     /// Room for `output_buffers`, or less for a short file.
     pub fn new(request: &Request, range: &FileRange) -> Reader {
-        let settings = request.settings(&sending::SETTINGS);
+        let settings = &request.core().sending;
         let (number, size) = *settings.output_buffers;
         let room = number.saturating_mul(size);
         if is_direct(request, range)
@@ -74,7 +73,7 @@ pub(crate) fn has_become_shorter() -> io::Error {
 
 /// Whether the file is one for `directio`, which sendfile(2) cannot send.
 pub(crate) fn is_direct(request: &Request, range: &FileRange) -> bool {
-    let Some(least) = *request.settings(&sending::SETTINGS).directio else {
+    let Some(least) = *request.core().sending.directio else {
         return false;
     };
     range.file.metadata().is_ok_and(|metadata| metadata.len() >= least)

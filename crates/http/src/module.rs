@@ -81,10 +81,12 @@ pub struct PhaseHandler {
 /// A handler that may have to wait; only those cost an allocation.
 pub type Pending<'r> = Pin<Box<dyn Future<Output = Step> + 'r>>;
 
+pub type Later = for<'r> fn(&'r mut Request) -> Pending<'r>;
+
 #[derive(Clone, Copy)]
 pub enum Handler {
     Now(fn(&mut Request) -> Step),
-    Later(for<'r> fn(&'r mut Request) -> Pending<'r>),
+    Later(Later),
 }
 
 /// What a handler decides.

@@ -23,6 +23,7 @@ use daemun_proto::proxy_protocol;
 use daemun_shm::Scoreboard;
 
 use crate::config::{HttpConfig, Location, Server};
+use crate::core::Core;
 use crate::head::{Known, RequestHead};
 use crate::request_body::RequestBody;
 use crate::response::ResponseHead;
@@ -304,6 +305,11 @@ impl Request {
     /// A module's settings where the request is now.
     pub fn settings<T: 'static>(&self, key: &SettingsKey<T>) -> &'static T {
         self.location.settings.of(key)
+    }
+
+    /// The core's settings where the request is now.
+    pub fn core(&self) -> &'static Core {
+        &self.location.core
     }
 
     /// What a module keeps about this request, made on first use.

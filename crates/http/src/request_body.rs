@@ -11,8 +11,8 @@ use daemun_core::log;
 use daemun_event::Deadline;
 use daemun_proto::http1::chunked::{Chunk, Decoder};
 
-use crate::core::client::{self, InFileOnly, TempPath};
-use crate::core::{aio, sending};
+use crate::core::aio;
+use crate::core::client::{InFileOnly, TempPath};
 use crate::head::Known;
 use crate::request::Request;
 use crate::status::Status;
@@ -221,7 +221,7 @@ impl Request {
     /// Reads the whole body into memory, or into a temporary file above `client_body_buffer_size`.
     pub async fn read_body(&mut self) -> Result<(), Status> {
         self.send_continue().await?;
-        let settings = self.settings(&client::SETTINGS);
+        let settings = &self.core().client;
         let most = *settings.max_body_size;
         loop {
             let taken = match self.body.take(&self.head.bytes[self.consumed..]) {
@@ -284,7 +284,7 @@ impl Request {
     /// Takes what has come of a body that is passed on as it comes: where it stands in the head's bytes. Nothing where
     /// more has to be waited for, or the body is complete.
     pub fn take_arrived(&mut self) -> Result<Range<usize>, Status> {
-        let most = *self.settings(&client::SETTINGS).max_body_size;
+        let most = *self.core().client.max_body_size;
         loop {
             let Ok(taken) = self.body.take(&self.head.bytes[self.consumed..]) else {
                 log!(self.log(), Info, *self, "client sent invalid chunked body");
@@ -343,7 +343,7 @@ impl Request {
     }
 
     async fn keep_data(&mut self, data: Range<usize>) -> Result<(), Status> {
-        let settings = self.settings(&client::SETTINGS);
+        let settings = &self.core().client;
         let in_file = self.body.in_file
             || *settings.body_in_file_only != InFileOnly::Off
             || self.body.memory.len() + data.len() > *settings.body_buffer_size;
@@ -351,7 +351,7 @@ impl Request {
             self.body.memory.extend_from_slice(&self.head.bytes[data]);
             return Ok(());
         }
-        let settings = self.settings(&sending::SETTINGS);
+        let settings = &self.core().sending;
         let result = match *settings.aio_write && settings.aio.uses_threads() {
             true => Box::pin(self.write_in_pool(data)).await,
             false => self.write_to_file(data),
@@ -385,7 +385,7 @@ impl Request {
         if let Some(file) = &self.body.file {
             return Ok(Arc::clone(&file.file));
         }
-        let settings = self.settings(&client::SETTINGS);
+        let settings = &self.core().client;
         let keep = *settings.body_in_file_only == InFileOnly::On;
         let folder =
             settings.body_temp_path.as_ref().unwrap_or(&self.config.surroundings.body_temp_path);
@@ -406,7 +406,7 @@ impl Request {
 
     /// `client_body_in_file_only` makes a file of an empty body too.
     fn settle_file(&mut self) -> Result<(), Status> {
-        let settings = self.settings(&client::SETTINGS);
+        let settings = &self.core().client;
         let in_file = self.body.in_file || *settings.body_in_file_only != InFileOnly::Off;
         if in_file && self.body.file.is_none() {
             let at = self.consumed;

@@ -87,16 +87,16 @@ impl LastModified {
 }
 
 impl ResponseHead {
-    /// Forgets everything but storage.
+    /// Forgets everything and keeps the storage.
     pub fn reset(&mut self) {
-        self.headers.clear();
-        self.clear_entity();
         self.status = Status::default();
         self.location = None;
+        self.varies_by_encoding = false;
+        self.headers.clear();
         self.trailers.clear();
         self.late_trailers.clear();
         self.sent_trailers.clear();
-        self.varies_by_encoding = false;
+        self.clear_entity();
     }
 
     pub fn add(&mut self, name: &'static str, value: impl Into<Bytes>) {

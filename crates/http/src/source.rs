@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 
 use crate::body::{Body, BodyStream, Chunk, FileRange, NextChunk};
-use crate::core::{aio, sending};
+use crate::core::aio;
 use crate::file_reader::Reader;
 use crate::request::Request;
 
@@ -94,7 +94,7 @@ impl Source {
         else {
             return Poll::Ready(None);
         };
-        if !request.settings(&sending::SETTINGS).aio.uses_threads() {
+        if !request.core().sending.aio.uses_threads() {
             let read = reader.read(&range);
             return Poll::Ready(Some(self.take(reader, range, read)));
         }

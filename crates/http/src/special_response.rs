@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::body::Body;
 use crate::config::ServerHeader;
-use crate::core::sending::{self, ServerTokens};
+use crate::core::sending::ServerTokens;
 use crate::head::Known;
 use crate::request::Request;
 use crate::status::Status;
@@ -21,7 +21,7 @@ pub fn ends_connection(status: Status) -> bool {
 /// Sets the response's head for `status` and makes the page that goes with it.
 pub fn build(request: &mut Request, status: Status) -> Body {
     if matches!(status, Status::MOVED_PERMANENTLY | Status::FOUND)
-        && *request.settings(&sending::SETTINGS).msie_refresh
+        && *request.core().sending.msie_refresh
         && request.header(Known::UserAgent).is_some_and(user_agent::is_msie)
         && let Some(location) = request.response.location.take()
     {
@@ -32,7 +32,7 @@ pub fn build(request: &mut Request, status: Status) -> Body {
         request.response.content_length = Some(0);
         return Body::Empty;
     };
-    let settings = request.settings(&sending::SETTINGS);
+    let settings = &request.core().sending;
     let foot = foot(&request.config.surroundings.server_header, *settings.server_tokens);
     let mut html = format!(
         "<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><h1>{}</h1></center>\r\n",

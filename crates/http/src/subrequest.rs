@@ -14,7 +14,7 @@ use daemun_core::{debug, log};
 
 use crate::body::{Body, NextChunk};
 use crate::core::subrequests;
-use crate::phases::{self, Answer};
+use crate::phases::{self, Answer, Start};
 use crate::request::{Request, Text};
 use crate::source::Source;
 
@@ -188,7 +188,7 @@ fn prepare(parent: &mut Request, uri: &[u8], args: &[u8]) -> Result<Box<Request>
 }
 
 async fn answer(mut request: Box<Request>) -> (Box<Request>, Body) {
-    let body = match phases::respond_within(&mut request).await {
+    let body = match phases::answer(&mut request, Start::Subrequest).await {
         Answer::Body(body) => body,
         Answer::Hangup => Body::Empty,
     };

@@ -467,8 +467,7 @@ fn sent_header(request: &mut Request, name: &str, out: &mut Vec<u8>) -> bool {
         "connection" if response.status == Status::SWITCHING_PROTOCOLS => append(b"upgrade", out),
         "connection" => append(if request.keepalive { b"keep-alive" } else { b"close" }, out),
         "keep_alive" => {
-            use crate::core::connection;
-            let header = *request.settings(&connection::SETTINGS).keepalive_header;
+            let header = *request.core().connection.keepalive_header;
             let header = header.filter(|_| request.keepalive);
             header.is_some_and(|timeout| {
                 append_display(format_args!("timeout={}", timeout.as_secs()), out)

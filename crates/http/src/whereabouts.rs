@@ -41,7 +41,10 @@ fn descend(here: &Location, wanted: &Location, path: &mut Vec<Vec<u8>>) -> bool 
 fn inner(location: &Location) -> impl Iterator<Item = (Vec<u8>, &Location)> {
     let named = location.nested.iter().map(|inner| (header(inner), inner));
     let conditional = location.conditional.iter().enumerate();
-    named.chain(conditional.map(|(number, inner)| (format!("if {number}").into_bytes(), inner)))
+    let conditional =
+        conditional.map(|(number, inner)| (format!("if {number}").into_bytes(), inner));
+    let exception = location.exception().map(|inner| (b"limit_except".to_vec(), inner));
+    named.chain(conditional).chain(exception)
 }
 
 fn header(location: &Location) -> Vec<u8> {

@@ -75,7 +75,7 @@ pub(crate) fn check<'l>(
 
 /// A place for a task in the pool that the request's location names; what stands against it is logged.
 pub(crate) fn admit(request: &mut Request) -> Option<Ticket> {
-    let Aio::Threads(script, _) = &*request.settings(&sending::SETTINGS).aio else {
+    let Aio::Threads(script, _) = &*request.core().sending.aio else {
         return None;
     };
     let name = script.value(request);

@@ -82,9 +82,9 @@ impl Settings {
     /// The media type of a URI: that of what stands behind the last dot of its last segment, unless that begins with
     /// the dot.
     pub fn type_of(&self, uri: &[u8]) -> Bytes {
-        let segment = memchr::memrchr(b'/', uri).map_or(uri, |slash| &uri[slash + 1..]);
-        let dot = memchr::memrchr(b'.', segment).filter(|dot| *dot > 0);
-        let extension = dot.map(|dot| &segment[dot + 1..]);
+        let mark = uri.iter().rposition(|byte| matches!(byte, b'.' | b'/'));
+        let dot = mark.filter(|at| uri[*at] == b'.' && *at > 0 && uri[*at - 1] != b'/');
+        let extension = dot.map(|dot| &uri[dot + 1..]);
         let known = extension.and_then(|extension| self.lookup(extension));
         known.unwrap_or_else(|| Bytes::clone(&self.default_type))
     }

@@ -5,12 +5,12 @@ use std::io::ErrorKind;
 
 use daemun_event::Deadline;
 
-use crate::core::connection::{self, LingeringClose};
+use crate::core::connection::LingeringClose;
 use crate::request::Request;
 
 /// Whether `lingering_close` wants the connection read empty, and the client may still be sending.
 pub fn lingers(request: &Request) -> bool {
-    match *request.settings(&connection::SETTINGS).lingering_close {
+    match *request.core().connection.lingering_close {
         LingeringClose::Off => false,
         LingeringClose::Always => true,
         LingeringClose::On => may_still_send(request),
@@ -26,7 +26,7 @@ fn may_still_send(request: &Request) -> bool {
 
 /// Reads the connection empty, for as long as the settings allow.
 pub async fn linger(request: &mut Request) {
-    let settings = request.settings(&connection::SETTINGS);
+    let settings = &request.core().connection;
     let stream = &request.connection().stream;
     if stream.shutdown_send().is_err() {
         return;

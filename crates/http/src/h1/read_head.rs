@@ -8,7 +8,7 @@ use daemun_proto::http1::{
 };
 
 use super::validate;
-use crate::core::client::{self, Settings};
+use crate::core::client::Settings;
 use crate::request::{Request, Text};
 use crate::status::Status;
 
@@ -59,7 +59,7 @@ pub fn parse(request: &mut Request) -> Head {
         0 | 1 => "reading client request line",
         _ => "reading client pipelined request line",
     };
-    let settings = request.settings(&client::SETTINGS);
+    let settings = &request.core().client;
     let mut bounds = Bounds::new(settings);
     let (line, end) = match parse_request_line(&request.head.bytes, 0) {
         Ok(Parsed::Done(line, end)) => (line, end),
@@ -152,12 +152,9 @@ fn parse_fields(
     mut bounds: Bounds,
     mut at: usize,
 ) -> Result<Option<usize>, Status> {
-    let (mut location, mut settings) = (request.location, request.settings(&client::SETTINGS));
     loop {
-        // The Host field has chosen another server.
-        if !std::ptr::eq(location, request.location) {
-            (location, settings) = (request.location, request.settings(&client::SETTINGS));
-        }
+        // The Host field may have chosen another server.
+        let settings = &request.core().client;
         let bytes = &request.head.bytes;
         match parse_header_line(bytes, at, *settings.underscores_in_headers) {
             Ok(Parsed::Done(line, end)) => {

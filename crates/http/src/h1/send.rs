@@ -22,7 +22,7 @@ use super::write_head::{self, Framing};
 use daemun_proto::http1::{Method, Version};
 
 use crate::body::{self, Body, Chunk, FileRange};
-use crate::core::{connection, sending};
+use crate::core::sending;
 use crate::file_reader::{self, Reader};
 use crate::request::Request;
 use crate::response::Header;
@@ -65,7 +65,7 @@ pub enum Sent {
 /// Sends head and body; where `drains`, not what the client does not take at once of a body that is there. An error ends
 /// the connection.
 pub async fn response(request: &mut Request, mut body: Body, drains: bool) -> io::Result<Sent> {
-    let holds_back = !*request.settings(&connection::SETTINGS).tcp_nodelay;
+    let holds_back = !*request.core().connection.tcp_nodelay;
     if holds_back {
         // Connections inherit TCP_NODELAY from their listener. Without it the pace differs, not the content.
         let _ = request.connection().stream.set_nodelay(false);
@@ -101,7 +101,7 @@ pub async fn rest(request: &mut Request, settled: Settled) -> io::Result<()> {
     let Settled { bytes, chunks, framing, ticket } = settled;
     let rest = Rest { bytes, body: Body::Many(chunks), framing };
     let sent = send_rest(request, rest, ticket).await;
-    if !*request.settings(&connection::SETTINGS).tcp_nodelay {
+    if !*request.core().connection.tcp_nodelay {
         let _ = request.connection().stream.set_nodelay(true);
     }
     sent
@@ -163,8 +163,7 @@ fn prepare(request: &mut Request, body: Body, out: &mut Vec<u8>) -> (Body, Frami
     // Without a head there is nothing that a body could be left out after.
     let is_headless = request.head.version() == Version::HTTP_09;
     let head_only = has_no_body || (request.head.method() == Method::Head && !is_headless);
-    let may_chunk =
-        *request.settings(&sending::SETTINGS).chunked_transfer_encoding && request.is_http11();
+    let may_chunk = *request.core().sending.chunked_transfer_encoding && request.is_http11();
     if may_chunk && !head_only && !request.response.trailers.is_empty() {
         request.response.content_length = None;
     }
@@ -189,7 +188,7 @@ fn prepare(request: &mut Request, body: Body, out: &mut Vec<u8>) -> (Body, Frami
 
 /// The location's limits on how long the connection lives.
 fn settle_keepalive(request: &mut Request) {
-    let settings = request.settings(&connection::SETTINGS);
+    let settings = &request.core().connection;
     let connection = request.connection();
     let age = Duration::from_millis(daemun_event::now().saturating_sub(connection.started));
     request.keepalive &= !settings.keepalive_timeout.is_zero()
@@ -216,7 +215,7 @@ fn append_short_body(request: &Request, body: Body, framing: Framing, out: &mut 
 
 /// Neither the pool's threads nor `directio` are to read files.
 fn may_read_at_once(request: &Request) -> bool {
-    let settings = request.settings(&sending::SETTINGS);
+    let settings = &request.core().sending;
     settings.directio.is_none() && !settings.aio.uses_threads()
 }
 
@@ -233,11 +232,11 @@ fn append_file(range: &FileRange, out: &mut Vec<u8>) -> bool {
 
 fn limits_rate(request: &Request) -> bool {
     request.limit_rate.is_some_and(|rate| rate > 0)
-        || !matches!(*request.settings(&sending::SETTINGS).limit_rate, sending::Amount::Fixed(0))
+        || !matches!(*request.core().sending.limit_rate, sending::Amount::Fixed(0))
 }
 
 fn may_sendfile_at_once(request: &Request) -> bool {
-    let settings = request.settings(&sending::SETTINGS);
+    let settings = &request.core().sending;
     *settings.sendfile && may_read_at_once(request) && !limits_rate(request)
 }
 
@@ -257,7 +256,7 @@ fn try_send(request: &mut Request, bytes: &[u8], more: bool) -> io::Result<usize
 }
 
 fn send_file_at_once(request: &mut Request, mut range: FileRange) -> io::Result<Option<Rest>> {
-    let most = chunk_size(*request.settings(&sending::SETTINGS).sendfile_max_chunk);
+    let most = chunk_size(*request.core().sending.sendfile_max_chunk);
     let mut budget = most;
     while range.length > 0 && budget > 0 {
         match try_send_file(request, &mut range, budget) {
@@ -297,7 +296,7 @@ async fn send_rest(
     mut ticket: Option<Ticket>,
 ) -> io::Result<()> {
     let Rest { bytes, mut body, framing } = rest;
-    let enough = *request.settings(&sending::SETTINGS).postpone_output;
+    let enough = *request.core().sending.postpone_output;
     let mut pace = Pace::new(request);
     let mut gathered = Vec::from(bytes);
     loop {
@@ -413,7 +412,7 @@ async fn send_file(
     pace: &mut Pace,
     mut range: FileRange,
 ) -> io::Result<()> {
-    let settings = request.settings(&sending::SETTINGS);
+    let settings = &request.core().sending;
     if !*settings.sendfile || file_reader::is_direct(request, &range) {
         return copy_file(request, body, pace, range).await;
     }
@@ -451,7 +450,7 @@ async fn copy_file(
 
 /// Waits until the client takes more; one that has closed its side will not. The body may go on meanwhile.
 async fn wait_for_client(request: &mut Request, body: &mut Body) -> io::Result<()> {
-    let timeout = *request.settings(&sending::SETTINGS).send_timeout;
+    let timeout = *request.core().sending.send_timeout;
     let deadline = Deadline::after(timeout);
     poll_fn(|cx| {
         let stream = &request.connection().stream;
@@ -483,7 +482,7 @@ struct Pace {
 
 impl Pace {
     fn new(request: &mut Request) -> Pace {
-        let settings = request.settings(&sending::SETTINGS);
+        let settings = &request.core().sending;
         let rate = match request.limit_rate {
             Some(rate) => rate,
             None => settings.limit_rate.of(request),

@@ -18,8 +18,9 @@ use super::read_head::{self, Head};
 use super::send::{self, Sent, Settled};
 use super::{close, panics, proxy_header};
 use crate::config::{HttpConfig, Server};
-use crate::core::{client, connection as keeping, post_action};
-use crate::phases::{self, Answer};
+use crate::core::client;
+use crate::module::Step;
+use crate::phases::{self, Answer, Start};
 use crate::request::{Request, Text};
 use crate::special_response;
 use crate::status::Status;
@@ -95,7 +96,7 @@ impl Protocol for Http {
 
     fn timed_out(&self, connection: Connection) -> Outcome {
         let server = self.config.default_server(&connection);
-        let settings = server.settings().of(&keeping::SETTINGS);
+        let settings = &server.location.core.connection;
         match connection.waited {
             Reason::Held if !self.is_closing() => {
                 let timeout = *settings.keepalive_timeout;
@@ -203,7 +204,7 @@ struct Idle {
 
 impl Idle {
     fn of(request: &Request) -> Idle {
-        let settings = request.settings(&keeping::SETTINGS);
+        let settings = &request.core().connection;
         Idle { timeout: *settings.keepalive_timeout, least: *settings.keepalive_min_timeout }
     }
 
@@ -398,7 +399,7 @@ fn receive_head(request: &mut Request, deadline: &mut Option<Deadline>) -> io::R
         is_unread = false;
         if deadline.is_none() {
             request.connection_mut().requests += 1;
-            let timeout = *request.settings(&client::SETTINGS).header_timeout;
+            let timeout = *request.core().client.header_timeout;
             *deadline = Some(Deadline::after(timeout));
         }
         if proxy_header::is_due(request) && !proxy_header::take(request)? {
@@ -451,7 +452,7 @@ fn park(
             Wait::head(until)
         }
         None if request.connection().requests == 0 => {
-            Wait::first_byte(*request.settings(&client::SETTINGS).header_timeout)
+            Wait::first_byte(*request.core().client.header_timeout)
         }
         None => idle.unwrap_or_else(|| Idle::of(&request)).wait(),
     };
@@ -530,23 +531,25 @@ async fn conclude(request: &mut Request, sent: io::Result<()>, http: &Http, drai
 }
 
 fn has_post_action(request: &Request) -> bool {
-    request.settings(&post_action::SETTINGS).target.is_some()
+    request.core().post_action.target.is_some()
 }
 
-pub(super) async fn answer_of(request: &mut Request, head: Head) -> Answer {
-    match head {
+/// What the head that was read leads to.
+pub(super) fn answer_of(request: &mut Request, head: Head) -> impl Future<Output = Answer> {
+    let start = match head {
         Head::Complete(end) => {
             request.head_end = end;
             request.consumed = end;
-            phases::respond(request).await
+            Start::Request
         }
         Head::Refused(status) => {
             request.keepalive = false;
             request.lingers |= matches!(status, Status::HEADER_TOO_LARGE | Status::URI_TOO_LONG);
-            phases::refuse(request, status).await
+            Start::With(Step::Status(status))
         }
-        Head::Incomplete => Answer::Hangup,
-    }
+        Head::Incomplete => Start::With(Step::Hangup),
+    };
+    phases::answer(request, start)
 }
 
 /// Takes what has come of a body that nobody read. A client that waits to be asked for it is asked, unless the answer
@@ -563,7 +566,7 @@ async fn finish_body(request: &mut Request) -> bool {
     if !request.keepalive {
         return false;
     }
-    let settings = request.settings(&keeping::SETTINGS);
+    let settings = &request.core().connection;
     let until = Deadline::after(*settings.lingering_time);
     Box::pin(request.discard_rest(*settings.lingering_timeout, until)).await.is_ok()
 }
@@ -573,7 +576,7 @@ fn log_send_error(request: &Request, error: &io::Error) {
         io::ErrorKind::TimedOut => {
             let error = io::Error::from(rustix::io::Errno::TIMEDOUT);
             log!(request.log(), Info, *request, "client timed out"; error);
-            if *request.settings(&keeping::SETTINGS).reset_timedout {
+            if *request.core().connection.reset_timedout {
                 // Without it the close is only slower.
                 let _ = request.connection().stream.reset_on_close();
             }

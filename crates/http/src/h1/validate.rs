@@ -5,7 +5,6 @@ use daemun_proto::http1::host::{Host, parse_host};
 use daemun_proto::http1::{HeaderLine, Method, Version, uri};
 
 use crate::core::connection::KeepaliveDisable;
-use crate::core::routing;
 use crate::head::Known;
 use crate::request::{Request, Text};
 use crate::request_body::RequestBody;
@@ -46,7 +45,7 @@ fn split_target(request: &mut Request, target: &[u8]) -> Result<(), uri::Invalid
         request.args.extend_from_slice(mark.map_or(&b""[..], |mark| &target[mark..]));
         return Ok(());
     }
-    let merge_slashes = *request.settings(&routing::SETTINGS).merge_slashes;
+    let merge_slashes = *request.core().routing.merge_slashes;
     let found = uri::normalise(target, merge_slashes, &mut request.uri)?;
     if let Some(query) = found.query {
         request.args.extend_from_slice(&target[query..found.end]);
@@ -99,7 +98,7 @@ fn choose_server(request: &mut Request, host: &Host<'_>) -> Result<(), Status> {
     if host.needs_lowering {
         request.host.make_ascii_lowercase();
     }
-    request.host_port = host.port.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
+    request.host_port = host.port;
     let name = std::mem::take(&mut request.host);
     let found = find_server(request, &name);
     request.host = name;

@@ -1,8 +1,7 @@
 //! Spelling a response's head, its fields in nginx's order.
 
-use crate::core::sending::{self, ServerTokens};
+use crate::core::sending::ServerTokens;
 use crate::core::server_name;
-use crate::core::{connection, redirects};
 use crate::date;
 use crate::request::Request;
 use crate::response::ResponseHead;
@@ -20,7 +19,7 @@ pub fn write(request: &mut Request, framing: Framing, out: &mut Vec<u8>) {
     write_status_line(&request.response, out);
     write_server(request, out);
     if !request.response.is_foreign || request.response.values(b"Date").next().is_none() {
-        date::with_http_date(|date| field(out, b"Date", date));
+        date::with_http_date_field(|field| out.extend_from_slice(field));
     }
     let response = &request.response;
     if let Some(kind) = &response.content_type {
@@ -62,6 +61,7 @@ pub fn write(request: &mut Request, framing: Framing, out: &mut Vec<u8>) {
 }
 
 /// Appends one field.
+#[inline]
 pub fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(name);
     out.extend_from_slice(b": ");
@@ -102,7 +102,7 @@ fn write_server(request: &Request, out: &mut Vec<u8>) {
         return;
     }
     let server = &request.config.surroundings.server_header;
-    let name = match *request.settings(&sending::SETTINGS).server_tokens {
+    let name = match *request.core().sending.server_tokens {
         ServerTokens::Off => server.name,
         ServerTokens::On => &server.version,
         ServerTokens::Build => &server.build,
@@ -120,14 +120,14 @@ fn write_connection(request: &Request, out: &mut Vec<u8>) {
         return;
     }
     out.extend_from_slice(b"Connection: keep-alive\r\n");
-    if let Some(timeout) = *request.settings(&connection::SETTINGS).keepalive_header {
+    if let Some(timeout) = *request.core().connection.keepalive_header {
         out.extend_from_slice(format!("Keep-Alive: timeout={}\r\n", timeout.as_secs()).as_bytes());
     }
 }
 
 /// A path becomes an absolute URL, unless `absolute_redirect` is off; `false` where there is none or it stays as it is.
 fn write_absolute_location(request: &mut Request, out: &mut Vec<u8>) -> bool {
-    let settings = request.settings(&redirects::SETTINGS);
+    let settings = &request.core().redirects;
     let location = request.response.location.clone();
     let Some(location) = location.filter(|location| location.starts_with(b"/")) else {
         return false;

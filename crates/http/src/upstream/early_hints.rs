@@ -6,7 +6,7 @@ use daemun_core::log;
 use super::head::Head;
 use super::headers;
 use super::settings::Settings;
-use crate::core::{early_hints, sending};
+use crate::core::early_hints;
 use crate::h1;
 use crate::request::Request;
 
@@ -25,7 +25,7 @@ pub async fn pass(
     } else if !request.is_subrequest() && request.is_http11() && early_hints::are_wanted(request) {
         let out = h1::write_head::early_hints(headers::passed(settings, head));
         if let Some(out) = out {
-            let timeout = *request.settings(&sending::SETTINGS).send_timeout;
+            let timeout = *request.core().sending.send_timeout;
             // A client that has gone is noticed when the response is sent.
             let _ = request.connection().stream.send_all(&out, timeout).await;
         }

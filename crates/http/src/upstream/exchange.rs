@@ -22,7 +22,6 @@ use super::next::{self, Failure};
 use super::outgoing::{self, Advance, Outgoing};
 use super::protocol::{HeadStep, Protocol};
 use super::settings::{Failures, Settings};
-use crate::core::client;
 use crate::request::Request;
 use crate::response::Header;
 use crate::status::Status;
@@ -499,7 +498,7 @@ enum Progress {
 
 /// Waits for more of the client's body, or for an answer that comes before that.
 async fn wait_for_body(request: &Request, upstream: &Stream) -> Result<(), Fault> {
-    let timeout = *request.settings(&client::SETTINGS).body_timeout;
+    let timeout = *request.core().client.body_timeout;
     let deadline = Deadline::after(timeout);
     let client = &request.connection().stream;
     let ready = poll_fn(|cx| {

@@ -21,7 +21,6 @@ mod target;
 pub mod variables;
 
 use crate::body::Body;
-use crate::core::error_page;
 use crate::head::Known;
 use crate::module::Step;
 use crate::request::Request;
@@ -126,7 +125,7 @@ fn intercepted(request: &mut Request, exchange: &Exchange) -> Option<Status> {
     if status == Status::NOT_FOUND && exchange.protocol.intercepts_not_found() {
         return Some(status);
     }
-    let pages = &request.settings(&error_page::SETTINGS).pages;
+    let pages = &request.core().error_page.pages;
     let has_page = pages.iter().any(|page| page.status == status);
     if !*exchange.settings.intercept_errors || !has_page {
         return None;

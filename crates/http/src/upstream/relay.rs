@@ -16,7 +16,6 @@ use daemun_upstream::{Peer, Selection};
 
 use super::connect::{self, Upstream};
 use super::exchange::{Exchange, share};
-use crate::core::sending;
 use crate::request::Request;
 use facts::Course;
 use release::Ticket;
@@ -51,7 +50,7 @@ struct Limits {
 enum Place {
     Asked(Box<Exchange>),
     /// It came from another process.
-    Arrived(Selection, Peer),
+    Arrived(Box<(Selection, Peer)>),
     /// This configuration has no such peer.
     Unknown,
 }
@@ -61,7 +60,7 @@ impl Place {
         let arrived = peer.and_then(|(group, address)| {
             let mut selection = request.config.upstreams.named(&group)?.select();
             let peer = selection.resume(&address)?;
-            Some(Place::Arrived(selection, peer))
+            Some(Place::Arrived(Box::new((selection, peer))))
         });
         arrived.unwrap_or(Place::Unknown)
     }
@@ -70,7 +69,7 @@ impl Place {
     fn peer(&self) -> Option<(&str, &Peer)> {
         match self {
             Place::Asked(exchange) => exchange.peer(),
-            Place::Arrived(selection, peer) => Some((&selection.group().name, peer)),
+            Place::Arrived(arrived) => Some((&arrived.0.group().name, &arrived.1)),
             Place::Unknown => None,
         }
     }
@@ -142,9 +141,9 @@ impl Relay {
         loop {
             match self.pass(request, &mut waiting).await {
                 Ok(End::Over) => break,
-                Ok(End::Released) => match self.pack(request) {
-                    Ok(packed) => return Some(packed),
-                    Err(back) => self = Relay { stays: true, ..back },
+                Ok(End::Released) => match self.facts(request) {
+                    Some(facts) => return Some(self.leave(facts)),
+                    None => self.stays = true,
                 },
                 Err(_) if self.until.has_passed() => break,
                 Err(error) => {
@@ -158,14 +157,15 @@ impl Relay {
         None
     }
 
-    /// Makes ready to leave; where there is too much to tell, it stays.
-    fn pack(self, request: &mut Request) -> Result<Box<connection::Relay>, Relay> {
-        let facts = facts::write(request, &Course::of(&self));
-        if facts.len() > LONGEST {
-            return Err(self);
-        }
+    /// What its next owner has to know, unless that is too much.
+    fn facts(&self, request: &mut Request) -> Option<Vec<u8>> {
+        let facts = facts::write(request, &Course::of(self));
+        (facts.len() <= LONGEST).then_some(facts)
+    }
+
+    fn leave(self, facts: Vec<u8>) -> Box<connection::Relay> {
         let Relay { upstream: Upstream { stream: upstream, .. }, until, stays, .. } = self;
-        Ok(Box::new(connection::Relay { upstream, facts, until, stays }))
+        Box::new(connection::Relay { upstream, facts, until, stays })
     }
 
     async fn pass(&mut self, request: &mut Request, waiting: &mut Waiting) -> Result<End, Fault> {
@@ -236,7 +236,7 @@ impl Relay {
         ticket: Option<&Ticket>,
     ) -> Result<(), Fault> {
         let (upstream, client) = (&self.upstream.stream, &request.connection().stream);
-        let to_client = *request.settings(&sending::SETTINGS).send_timeout;
+        let to_client = *request.core().sending.send_timeout;
         let (down, up) = (!waiting.from_upstream.is_empty(), !waiting.from_client.is_empty());
         let until = self.until;
         let sends_down = Deadline::after(to_client).min(until);

@@ -16,7 +16,7 @@ use daemun_core::log;
 use daemun_core::module::{Module, SettingsKey};
 use daemun_core::{directives, settings};
 use daemun_event::Peer;
-use daemun_http::core::routing::{self, Satisfy};
+use daemun_http::core::routing::Satisfy;
 use daemun_http::module::{Handler, HttpModule, Phase, PhaseHandler, Step};
 use daemun_http::request::Request;
 use daemun_http::status::Status;
@@ -61,7 +61,7 @@ fn check(request: &mut Request) -> Step {
         None => Step::Declined,
         Some(true) => Step::Allowed,
         Some(false) => {
-            if *request.settings(&routing::SETTINGS).satisfy == Satisfy::All {
+            if *request.core().routing.satisfy == Satisfy::All {
                 log!(request.log(), Error, *request, "access forbidden by rule");
             }
             Step::Status(Status::FORBIDDEN)

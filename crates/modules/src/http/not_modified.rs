@@ -6,7 +6,7 @@
 
 use daemun_core::module::Module;
 use daemun_http::body::Body;
-use daemun_http::core::sending::{self, IfModifiedSince};
+use daemun_http::core::sending::IfModifiedSince;
 use daemun_http::head::Known;
 use daemun_http::module::{Apply, Filter, HttpModule, always};
 use daemun_http::request::Request;
@@ -65,7 +65,7 @@ fn is_modified_since(request: &Request, since: &[u8]) -> bool {
     let Some(modified) = &request.response.last_modified else {
         return true;
     };
-    let mode = *request.settings(&sending::SETTINGS).if_modified_since;
+    let mode = *request.core().sending.if_modified_since;
     if mode == IfModifiedSince::Off {
         return true;
     }

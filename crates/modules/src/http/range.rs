@@ -11,7 +11,6 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use daemun_core::module::Module;
 use daemun_http::body::{Body, BodyStream, Chunk, NextChunk};
-use daemun_http::core::sending;
 use daemun_http::head::Known;
 use daemun_http::module::{Apply, Filter, HttpModule, always};
 use daemun_http::request::Request;
@@ -43,7 +42,7 @@ fn filter(request: &mut Request, body: Body) -> Result<Body, Status> {
     {
         return Ok(body);
     }
-    let most = *request.settings(&sending::SETTINGS).max_ranges;
+    let most = *request.core().sending.max_ranges;
     if most == Some(0) {
         return Ok(body);
     }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use daemun_core::module::Module;
 use daemun_core::{debug, log};
 use daemun_http::body::{Body, Chunk, FileRange};
-use daemun_http::core::{mime, sending};
+use daemun_http::core::mime;
 use daemun_http::file_cache::{self, Content, Known};
 use daemun_http::module::{Handler, HttpModule, Phase, PhaseHandler, Step, always};
 use daemun_http::request::{Request, Text};
@@ -86,7 +86,7 @@ pub(super) fn find(request: &mut Request) -> Result<Rc<Known>, Step> {
 /// Answers with a file: its head fields, its type by the URI's extension, and its content.
 pub fn send(request: &mut Request, known: &Known) -> Step {
     let content_type = request.settings(&mime::SETTINGS).type_of(&request.uri);
-    let with_etag = *request.settings(&sending::SETTINGS).etag;
+    let with_etag = *request.core().sending.etag;
     request.doing = "sending response to client";
     let response = &mut request.response;
     response.status = Status::OK;

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use super::{Pace, chunk_size, send_bytes, wait_for_client};
 use crate::body::{Body, Chunk, FileRange};
-use crate::core::{aio, sending};
+use crate::core::aio;
 use crate::file_reader::{self, Reader};
 use crate::request::Request;
 use crate::special_response;
@@ -40,7 +40,7 @@ fn admit_file(request: &mut Request, body: &mut Body) -> Option<Ticket> {
 }
 
 pub(super) fn uses_threads(request: &Request) -> bool {
-    request.settings(&sending::SETTINGS).aio.uses_threads()
+    request.core().sending.aio.uses_threads()
 }
 
 fn is_file(chunk: &Chunk) -> bool {
@@ -55,7 +55,7 @@ pub(super) async fn send_file(
     range: FileRange,
     ticket: Option<Ticket>,
 ) -> io::Result<()> {
-    let sendfile = *request.settings(&sending::SETTINGS).sendfile;
+    let sendfile = *request.core().sending.sendfile;
     match sendfile && !file_reader::is_direct(request, &range) {
         true => send_from_file(request, body, pace, range, ticket).await,
         false => copy_file(request, body, pace, range, ticket).await,
@@ -69,7 +69,7 @@ async fn send_from_file(
     mut range: FileRange,
     mut ticket: Option<Ticket>,
 ) -> io::Result<()> {
-    let most = chunk_size(*request.settings(&sending::SETTINGS).sendfile_max_chunk);
+    let most = chunk_size(*request.core().sending.sendfile_max_chunk);
     // The threads have a descriptor of their own: the connection may be closed while one of them sends.
     let socket = Arc::new(request.connection().stream.as_fd().try_clone_to_owned()?);
     while range.length > 0 {
