@@ -71,7 +71,7 @@ fn proxying(port: u16, format: &str, listen: &str) -> String {
 #[test]
 fn an_upgraded_connection_outlives_reloads_and_leaves_one_line() {
     let port = echo();
-    let before = proxying(port, "before $request_id", "{port}");
+    let before = proxying(port, "before $upstream_http_x_from $sent_http_upgrade", "{port}");
     let after = proxying(
         port,
         "$request $status $body_bytes_sent $upstream_addr $upstream_bytes_sent \
