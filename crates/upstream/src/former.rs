@@ -15,7 +15,7 @@ pub(crate) struct Former<'f> {
 
 impl Former<'_> {
     pub fn peer(&self, server: &str, address: &Address) -> Option<&Member> {
-        self.members.all().find(|peer| *peer.server == *server && peer.address == *address)
+        self.members.all().find(|peer| *peer.server == *server && peer.peer.address == *address)
     }
 
     /// The peers of a line that looked up the same, and whether each was second rate.

@@ -54,8 +54,8 @@ impl Group {
         let all = members.all().enumerate();
         let open = all.filter(|(_, member)| member.state().down.get() & Down::CONFIGURED == 0);
         let checked = open.map(|(place, member)| Checked {
-            address: member.address.clone(),
-            name: Arc::clone(&member.name),
+            address: member.peer.address.clone(),
+            name: Arc::clone(&member.peer.name),
             serial: member.serial(),
             members: Rc::clone(&members),
             place,

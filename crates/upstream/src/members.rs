@@ -10,6 +10,7 @@ use md5::{Digest, Md5};
 
 use crate::balance::ring::Ring;
 use crate::definition::{Definition, ServerSpec};
+use crate::selection::Peer;
 use crate::shared::PeerRecord;
 use crate::state::{Down, Now, PeerState};
 
@@ -38,9 +39,7 @@ pub(crate) struct Tier {
 /// A peer, with what is configured for it.
 #[derive(Debug)]
 pub(crate) struct Member {
-    pub address: Address,
-    /// `$upstream_addr`.
-    pub name: Arc<str>,
+    pub peer: Arc<Peer>,
     /// The line `server` that it comes from, as it is written.
     pub server: Arc<str>,
     /// `route=`.
@@ -124,12 +123,11 @@ impl Member {
         address: Address,
         state: State,
     ) -> Member {
-        let name: Arc<str> = address.to_string().into();
+        let name = address.to_string().into();
         Member {
-            address,
+            peer: Arc::new(Peer { address, name }),
             route: server.route.as_deref().map(Box::from),
             hash: OnceCell::new(),
-            name,
             server: written,
             weight: i64::from(server.weight) * unit,
             max_conns: server.max_conns.into(),
@@ -164,7 +162,7 @@ impl Member {
 
     /// What `sticky` calls it: its route, or a hash of its name.
     pub fn id(&self) -> &str {
-        self.route.as_deref().unwrap_or_else(|| self.hash.get_or_init(|| hash_of(&self.name)))
+        self.route.as_deref().unwrap_or_else(|| self.hash.get_or_init(|| hash_of(&self.peer.name)))
     }
 
     pub fn state(&self) -> &PeerState {
@@ -197,7 +195,7 @@ impl Member {
                 State::Shared { record, serial, .. },
                 State::Shared { record: other_record, serial: other_serial, .. },
             ) => record == other_record && serial == other_serial,
-            _ => self.name == other.name,
+            _ => self.peer.name == other.peer.name,
         }
     }
 

@@ -37,7 +37,7 @@ pub struct Selection {
 }
 
 /// Whom to ask; goes back with [`Selection::done`].
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Peer {
     pub address: Address,
     /// `$upstream_addr`.
@@ -105,7 +105,7 @@ impl Selection {
     }
 
     /// Chooses the next peer; waits where the group has a `queue`.
-    pub async fn next(&mut self, session: &mut dyn Session) -> Result<Peer, NoPeer> {
+    pub async fn next(&mut self, session: &mut dyn Session) -> Result<Arc<Peer>, NoPeer> {
         self.begin(session);
         match self.choose(Now::of_turn()) {
             Some(peer) => Ok(peer),
@@ -154,15 +154,15 @@ impl Selection {
 
     /// Takes a peer back. `true`: it has failed so often that it is not asked for a while ("upstream server temporarily
     /// disabled").
-    pub fn done(&mut self, _peer: Peer, attempt: Attempt) -> bool {
+    pub fn done(&mut self, _peer: Arc<Peer>, attempt: Attempt) -> bool {
         self.release(attempt, Now::of_turn())
     }
 
     /// Counts a request that another process has at the peer of that address; `None` where the group has no such peer.
-    pub fn resume(&mut self, address: &Address) -> Option<Peer> {
+    pub fn resume(&mut self, address: &Address) -> Option<Arc<Peer>> {
         self.release(Attempt::Good, Now::of_turn());
         let members = Rc::clone(&self.members);
-        let place = |tier: &Tier| tier.members.iter().position(|one| one.address == *address);
+        let place = |tier: &Tier| tier.members.iter().position(|one| one.peer.address == *address);
         let primary = place(&members.primary).map(|place| (Rank::Primary, place));
         let (rank, place) = primary.or_else(|| Some((Rank::Backup, place(&members.backup)?)))?;
         let member = &members.tier(rank).members[place];
@@ -173,7 +173,7 @@ impl Selection {
         let since = Now::of_turn();
         member.take(since);
         self.current = Some(Current { rank, place, since, head: None, is_inflight: false });
-        Some(Peer { address: member.address.clone(), name: Arc::clone(&member.name) })
+        Some(Arc::clone(&member.peer))
     }
 
     /// What the method and `sticky` want to know of the request.
@@ -182,12 +182,14 @@ impl Selection {
             return;
         }
         self.has_begun = true;
-        self.walk = Walk::new(self.group.method(), &self.members, session);
+        if let Some(method) = self.group.method() {
+            self.walk = Walk::new(method, &self.members, session);
+        }
         self.looked_up = self.group.sticky().and_then(|sticky| sticky.looked_up(session));
     }
 
     /// The server has just started: its first answer is on the way.
-    async fn wait_for_addresses(&mut self) -> Option<Peer> {
+    async fn wait_for_addresses(&mut self) -> Option<Arc<Peer>> {
         let (_, patience) = self.group.definition.resolver.as_ref()?;
         let deadline = Deadline::after(*patience);
         while self.group.is_pending() && !deadline.has_passed() {
@@ -203,7 +205,7 @@ impl Selection {
         self.tried.clear();
     }
 
-    async fn wait_for_peer(&mut self) -> Option<Peer> {
+    async fn wait_for_peer(&mut self) -> Option<Arc<Peer>> {
         let queue = self.group.definition.queue?;
         let ticket: Ticket = self.local.line.join(queue.length)?;
         let (began, deadline) = (daemun_event::now(), Deadline::after(queue.timeout));
@@ -224,7 +226,7 @@ impl Selection {
         peer
     }
 
-    pub(crate) fn choose(&mut self, now: Now) -> Option<Peer> {
+    pub(crate) fn choose(&mut self, now: Now) -> Option<Arc<Peer>> {
         self.release(Attempt::Good, now);
         let bound = self.bound_id(now);
         let members = loop {
@@ -240,7 +242,7 @@ impl Selection {
         };
         let current = self.current.as_ref()?;
         let member = &members.tier(current.rank).members[current.place];
-        Some(Peer { address: member.address.clone(), name: Arc::clone(&member.name) })
+        Some(Arc::clone(&member.peer))
     }
 
     /// Takes note of peers that have come and gone.
@@ -417,7 +419,7 @@ impl Selection {
 /// One peer alone is asked whether or not it has failed.
 fn single(tier: &Tier, bound: Option<&str>) -> Option<usize> {
     let member = &tier.members[0];
-    let is_bound = bound == Some(member.id());
+    let is_bound = bound.is_some_and(|id| id == member.id());
     let reasons = member.state().down.get() & if is_bound { !Down::DRAINING } else { !0 };
     (reasons == 0 && member.has_room()).then_some(0)
 }
@@ -493,7 +495,7 @@ mod tests {
     }
 
     /// The last digit of the chosen port; `-` for nobody.
-    fn digit(peer: Option<&Peer>) -> char {
+    fn digit(peer: Option<&Arc<Peer>>) -> char {
         peer.map_or('-', |peer| peer.name.chars().last().unwrap())
     }
 

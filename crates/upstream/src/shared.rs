@@ -125,7 +125,7 @@ impl SharedGroup {
         let server = &definition.servers[line];
         for (member, is_second) in former.resolved(resolve) {
             let rank = usize::from(server.backup) + usize::from(is_second);
-            let Address::Ip(mut address) = member.address else { continue };
+            let Address::Ip(mut address) = member.peer.address else { continue };
             if resolve.service.is_none() {
                 address.set_port(resolve.port);
             }
@@ -423,7 +423,7 @@ mod tests {
 
     fn names(group: &Arc<Group>) -> Vec<String> {
         let members = group.shared.get().unwrap().members(&group.definition);
-        members.all().map(|member| member.name.to_string()).collect()
+        members.all().map(|member| member.peer.name.to_string()).collect()
     }
 
     fn now() -> Now {
@@ -457,10 +457,10 @@ mod tests {
         let members = group.shared.get().unwrap().members(&group.definition);
         let [first] = &*members.primary.members else { panic!("one of the best priority") };
         assert_eq!(
-            (&*first.name, first.weight, &*first.server),
+            (&*first.peer.name, first.weight, &*first.server),
             ("127.0.0.1:80", 5, "host.example")
         );
-        assert_eq!(&*members.backup.members[0].name, "127.0.0.2:80");
+        assert_eq!(&*members.backup.members[0].peer.name, "127.0.0.2:80");
         update(&group, 0, &[offer(1, 7, false)]);
         let members = group.shared.get().unwrap().members(&group.definition);
         assert_eq!((members.primary.members[0].weight, members.backup.members.len()), (7, 0));
@@ -503,7 +503,7 @@ mod tests {
                 let peer = selection.choose(now()).expect("a live upstream");
                 selection.release(Attempt::Next, now());
                 selection.choose(now());
-                seen.insert(peer.name);
+                seen.insert(Arc::clone(&peer.name));
             }
             seen.len()
         };

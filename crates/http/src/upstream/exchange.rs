@@ -33,7 +33,7 @@ pub struct Exchange {
     selection: Selection,
     /// The `Set-Cookie` that binds the client to its peer.
     cookie: Bytes,
-    peer: Option<Peer>,
+    peer: Option<Arc<Peer>>,
     pub upstream: Option<Upstream>,
     /// Peers that may still be asked, the present one included.
     tries: usize,
@@ -189,7 +189,7 @@ impl Exchange {
         request.doing = "connecting to upstream";
         request.upstream_record().begin_try();
         self.protocol.begin_again();
-        self.outgoing = Outgoing::begin(request, &mut *self.protocol, self.streams)?;
+        self.outgoing.begin(request, &mut *self.protocol, self.streams)?;
         let Ok(peer) = self.selection.next(request).await else {
             Self::name_peer(request, self.selection.group().name.as_str().into(), false);
             log!(request.log(), Error, *request, "no live upstreams");
@@ -200,8 +200,7 @@ impl Exchange {
         Self::name_peer(request, Arc::clone(&peer.name), is_unix);
         let peer = self.peer.insert(peer);
         if !self.wants_fresh
-            && let Some(upstream) =
-                kept::take(self.selection.group(), &peer.address, owner(self.settings))
+            && let Some(upstream) = kept::take(self.selection.group(), peer, owner(self.settings))
         {
             self.upstream = Some(upstream);
             request.upstream_record().last_try().connect_time = Some(0);
@@ -250,17 +249,18 @@ impl Exchange {
         // Its storage is the record's, and goes back there.
         let head = std::mem::take(&mut request.upstream_record().head);
         let mut reading = Reading { head, ..Reading::default() };
-        let mut deadline = Deadline::after(*self.settings.send_timeout);
+        // Of the present wait, until something moves.
+        let mut deadline = None;
         loop {
             let sending = self.send(request)?;
             if sending.has_moved {
-                deadline = Deadline::after(*self.settings.send_timeout);
+                deadline = None;
             }
             let is_sent = self.outgoing.is_sent(request);
             if is_sent && !reading.has_begun {
                 reading.has_begun = true;
                 request.doing = "reading response header from upstream";
-                deadline = Deadline::after(*self.settings.read_timeout);
+                deadline = None;
             }
             if is_sent && self.protocol.answers_at_once() {
                 reading.buffer = Some(Buffer::with_capacity(0));
@@ -269,7 +269,7 @@ impl Exchange {
             }
             match self.read_head(request, &mut reading).await? {
                 Progress::Done => return Ok(()),
-                Progress::Some => deadline = Deadline::after(*self.settings.read_timeout),
+                Progress::Some => deadline = None,
                 Progress::None => {}
             }
             let Some(upstream) = &self.upstream else { return Err(Failure::Error.into()) };
@@ -278,6 +278,11 @@ impl Exchange {
                 Box::pin(wait_for_body(request, stream)).await?;
                 continue;
             }
+            let timeout = match is_sent {
+                true => *self.settings.read_timeout,
+                false => *self.settings.send_timeout,
+            };
+            let deadline = *deadline.get_or_insert_with(|| Deadline::after(timeout));
             let ready = Either { stream, deadline, sends: !is_sent };
             match connect::wait(request, ready, self.watches_client).await {
                 Ok(()) => {}
@@ -442,19 +447,14 @@ impl Exchange {
             && keeps
             && self.outgoing.is_sent(request)
         {
-            kept::keep(
-                self.selection.group(),
-                peer.address.clone(),
-                owner(self.settings),
-                upstream,
-            );
+            kept::keep(self.selection.group(), Arc::clone(&peer), owner(self.settings), upstream);
         }
         self.selection.done(peer, Attempt::Good);
     }
 
     /// The name of the group, and the peer in it that is being asked.
     pub fn peer(&self) -> Option<(&str, &Peer)> {
-        Some((&self.selection.group().name, self.peer.as_ref()?))
+        Some((&self.selection.group().name, self.peer.as_deref()?))
     }
 
     pub fn watches_client(&self) -> bool {

@@ -1,5 +1,7 @@
 //! The head of an upstream's response, as offsets into the bytes that came.
 
+use std::num::NonZeroU16;
+
 use bytes::Bytes;
 use daemun_core::log;
 use daemun_proto::http1::{HeaderLine, Range};
@@ -20,8 +22,8 @@ pub struct Head {
     pub is_chunked: bool,
     /// The upstream closes the connection behind the response.
     pub closes: bool,
-    /// The places of fields that count once.
-    single: [Option<u16>; SINGLE],
+    /// The places of fields that count once, from 1 on.
+    single: [Option<NonZeroU16>; SINGLE],
 }
 
 /// The response can't be understood, or contradicts itself. It has been logged.
@@ -61,11 +63,13 @@ impl Head {
                 let place = &mut self.single[single as usize];
                 match *place {
                     Some(first) => {
-                        let first = self.fields[usize::from(first)].1;
+                        let first = self.fields[usize::from(first.get()) - 1].1;
                         tell_duplicate(request, bytes, line, first, true);
                         field = Field::Ignored;
                     }
-                    None => *place = u16::try_from(self.fields.len()).ok(),
+                    None => {
+                        *place = u16::try_from(self.fields.len() + 1).ok().and_then(NonZeroU16::new)
+                    }
                 }
             }
             _ => {}
@@ -76,7 +80,8 @@ impl Head {
 
     /// The value of a field that counts once.
     pub fn single(&self, field: Field) -> Option<Bytes> {
-        let (_, line) = self.fields[usize::from(self.single[field as usize]?)];
+        let place = self.single[field as usize]?;
+        let (_, line) = self.fields[usize::from(place.get()) - 1];
         Some(self.slice(line.value))
     }
 

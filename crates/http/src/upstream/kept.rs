@@ -4,12 +4,12 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use daemun_core::listen::Address;
 use daemun_event::{Deadline, Millis, Stream};
-use daemun_upstream::{Group, GroupId};
+use daemun_upstream::{Group, GroupId, Peer};
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 
@@ -18,7 +18,7 @@ use super::connect::Upstream;
 /// A connection that waits for a request.
 struct Idle {
     upstream: Upstream,
-    address: Address,
+    peer: Arc<Peer>,
     /// The location that it belongs to, where the group's connections are not shared.
     owner: usize,
     until: Deadline,
@@ -42,14 +42,15 @@ thread_local! {
     static KEPT: RefCell<Kept> = RefCell::default();
 }
 
-/// A connection to that address, if one is kept. `owner` names the location.
-pub fn take(group: &Group, address: &Address, owner: usize) -> Option<Upstream> {
+/// A connection to a peer of that address, if one is kept. `owner` names the location.
+pub fn take(group: &Group, peer: &Peer, owner: usize) -> Option<Upstream> {
     let is_local = group.keepalive?.local;
     let GroupId(place) = group.id?;
     KEPT.with_borrow_mut(|kept| {
         let idle = kept.groups.get_mut(place as usize)?;
         loop {
-            let fits = |one: &Idle| one.address == *address && (!is_local || one.owner == owner);
+            let fits =
+                |one: &Idle| one.peer.address == peer.address && (!is_local || one.owner == owner);
             let found = idle.remove(idle.iter().position(fits)?)?;
             // What its server has closed meanwhile is of no use.
             if found.is_usable() {
@@ -64,7 +65,7 @@ pub fn take(group: &Group, address: &Address, owner: usize) -> Option<Upstream> 
 }
 
 /// Keeps a connection, unless it has served enough, or closes it.
-pub fn keep(group: &Group, address: Address, owner: usize, upstream: Upstream) {
+pub fn keep(group: &Group, peer: Arc<Peer>, owner: usize, upstream: Upstream) {
     let (Some(limits), Some(GroupId(place))) = (group.keepalive, group.id) else { return };
     let age = Duration::from_millis(daemun_event::now().saturating_sub(upstream.started));
     if u64::from(upstream.requests) >= limits.requests || age > limits.time {
@@ -72,7 +73,7 @@ pub fn keep(group: &Group, address: Address, owner: usize, upstream: Upstream) {
     }
     let until = Deadline::after(limits.timeout);
     let since = daemun_event::now();
-    let mut idle = Idle { upstream, address, owner, until, since };
+    let mut idle = Idle { upstream, peer, owner, until, since };
     let surplus = KEPT.with_borrow_mut(|kept| {
         if !idle.watch(kept.keeper.as_ref()) {
             return Some(idle);

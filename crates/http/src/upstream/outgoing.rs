@@ -50,21 +50,21 @@ impl From<io::Error> for Fault {
 impl Outgoing {
     /// Writes the request's head, and the first of its body.
     pub fn begin(
+        &mut self,
         request: &mut Request,
         protocol: &mut dyn Protocol,
         streams: bool,
-    ) -> Result<Outgoing, Status> {
+    ) -> Result<(), Status> {
         let mut out = std::mem::take(&mut record(request).request);
         out.clear();
         let written = protocol.write_request(request, &mut out);
         record(request).request = out;
         written?;
-        let mut outgoing = Outgoing { streams, ..Outgoing::default() };
-        outgoing.append(request, protocol).map_err(|fault| match fault {
+        *self = Outgoing { streams, ..Outgoing::default() };
+        self.append(request, protocol).map_err(|fault| match fault {
             Fault::Failed(_) => Status::INTERNAL_SERVER_ERROR,
             Fault::Refused(status) => status,
-        })?;
-        Ok(outgoing)
+        })
     }
 
     pub fn is_sent(&self, request: &Request) -> bool {

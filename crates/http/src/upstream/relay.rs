@@ -6,6 +6,7 @@ mod release;
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -50,7 +51,7 @@ struct Limits {
 enum Place {
     Asked(Box<Exchange>),
     /// It came from another process.
-    Arrived(Box<(Selection, Peer)>),
+    Arrived(Box<(Selection, Arc<Peer>)>),
     /// This configuration has no such peer.
     Unknown,
 }

@@ -16,13 +16,15 @@ mod request_head;
 mod response;
 mod rewrites;
 
+use std::future;
+
 use bytes::Bytes;
 use daemun_conf as conf;
 use daemun_core::load::{Fault, Loader};
 use daemun_core::module::{Module, SettingsKey, SettingsSet};
 use daemun_core::script::Script;
 use daemun_core::{directives, set, settings, values};
-use daemun_http::module::{Handler, HttpModule, Phase, PhaseHandler, Step, Variable};
+use daemun_http::module::{Handler, HttpModule, Pending, Phase, PhaseHandler, Step, Variable};
 use daemun_http::request::Request;
 use daemun_http::status::Status;
 use daemun_http::upstream::settings::Settings as Common;
@@ -112,7 +114,7 @@ pub static MODULE: HttpModule = HttpModule {
     handlers: &[PhaseHandler {
         phase: Phase::Dedicated,
         applies: |settings| settings.of(&SETTINGS).pass.is_here(),
-        handler: Handler::Later(|request| Box::pin(handle(request))),
+        handler: Handler::Later(handle),
     }],
     check,
     passes: |settings| settings.of(&SETTINGS).pass.is_here(),
@@ -146,18 +148,20 @@ fn check(settings: &SettingsSet) -> Result<(), String> {
     settings.of(&SETTINGS).common.check("proxy_")
 }
 
-async fn handle(request: &mut Request) -> Step {
+fn handle(request: &mut Request) -> Pending<'_> {
+    match call(request) {
+        Ok(call) => Box::pin(upstream::pass(request, call)),
+        Err(status) => Box::pin(future::ready(Step::Status(status))),
+    }
+}
+
+/// Where the request goes, and how.
+fn call(request: &mut Request) -> Result<Call, Status> {
     let settings = request.settings(&SETTINGS);
-    let Some(pass) = settings.pass.value() else {
-        return Step::Status(Status::INTERNAL_SERVER_ERROR);
-    };
-    let way = match pass.way(request) {
-        Ok(way) => way,
-        Err(status) => return Step::Status(status),
-    };
+    let pass = settings.pass.value().ok_or(Status::INTERNAL_SERVER_ERROR)?;
+    let way = pass.way(request)?;
     let protocol = Box::new(Http1::new(settings, way.place, way.location));
-    let call = Call { settings: &settings.common, scheme: "http://", target: way.target, protocol };
-    upstream::pass(request, call).await
+    Ok(Call { settings: &settings.common, scheme: "http://", target: way.target, protocol })
 }
 
 fn proxy_set_header(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {
@@ -193,14 +197,14 @@ fn http_version(directive: &conf::Directive) -> Result<Version, Fault> {
 mod tests {
     use super::*;
 
-    fn future_size<F: Future>(_: impl Fn(&'static mut Request) -> F) -> usize {
+    fn future_size<F: Future>(_: impl Fn(&'static mut Request, Call) -> F) -> usize {
         size_of::<F>()
     }
 
     /// The C library has the last few places of up to 1,032 bytes at hand, and searches for larger ones.
     #[test]
     fn the_future_of_a_request_is_small() {
-        let size = future_size(handle);
+        let size = future_size(upstream::pass);
         println!("a passed request's future takes {size} bytes");
         assert!(size <= 1032, "{size} bytes");
     }

@@ -29,17 +29,16 @@ pub(crate) enum Walk {
 }
 
 impl Walk {
-    pub fn new(method: Option<&Method>, members: &Members, session: &mut dyn Session) -> Walk {
+    pub fn new(method: &Method, members: &Members, session: &mut dyn Session) -> Walk {
         match method {
-            None => Walk::Turns,
-            Some(Method::LeastConn) => Walk::LeastConn,
-            Some(Method::LeastTime(how)) => Walk::LeastTime(how.until),
-            Some(Method::IpHash) => Walk::IpHash(ip_hash::Walk::new(session.client().ip())),
-            Some(Method::Random { two }) => Walk::Random(random::Walk::new(*two)),
-            Some(Method::Hash { key, consistent: false }) => {
+            Method::LeastConn => Walk::LeastConn,
+            Method::LeastTime(how) => Walk::LeastTime(how.until),
+            Method::IpHash => Walk::IpHash(ip_hash::Walk::new(session.client().ip())),
+            Method::Random { two } => Walk::Random(random::Walk::new(*two)),
+            Method::Hash { key, consistent: false } => {
                 Walk::Hash(hash::Walk::new(key.value(session)))
             }
-            Some(Method::Hash { key, consistent: true }) => {
+            Method::Hash { key, consistent: true } => {
                 Walk::Ring(ring::Walk::new(members, &key.value(session)))
             }
         }

@@ -191,7 +191,7 @@ fn waiting_requests_count_where_they_are_to() {
     let first = ask(&group, request(""));
     let mut second = group.select();
     second.begin(&mut request(""));
-    let name = second.choose(at(4000)).unwrap().name;
+    let name = Arc::clone(&second.choose(at(4000)).unwrap().name);
     assert!(first.0 == '1' && name.ends_with('2'));
     drop(second);
     let mut third = group.select();
