@@ -59,6 +59,16 @@ impl Backend {
         Backend::start(folder, &mut command, &socket)
     }
 
+    /// A server that sends every message of a WebSocket back.
+    pub fn websockets(folder: &Folder) -> Backend {
+        let socket = folder.path("echo.sock");
+        folder.write("echo.py", include_str!("applications/echo.py"));
+        // Debian's, which has Debian's packages.
+        let mut command = Command::new("/usr/bin/python3");
+        command.arg(folder.path("echo.py")).arg(&socket);
+        Backend::start(folder, &mut command, &socket)
+    }
+
     pub fn memcached(folder: &Folder) -> Backend {
         let socket = folder.path("memcached.sock");
         let mut command = Command::new("memcached");

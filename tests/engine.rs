@@ -35,6 +35,7 @@ pub const MARKED: &[&str] = &[
     "proxy::",
     "proxy_requests::",
     "proxy_responses::",
+    "relays::",
     "requests::",
     "resolving::",
     "sending::",

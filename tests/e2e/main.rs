@@ -33,6 +33,7 @@ mod proxy_responses;
 mod ranges;
 mod real_ip;
 mod redirects;
+mod relays;
 mod requests;
 mod resolving;
 mod rewriting;

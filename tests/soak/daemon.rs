@@ -3,15 +3,19 @@
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use daemun_tests::{Load, Output, Setup, Tally, children, eventually, is_running, signals};
+use daemun_tests::{
+    Backend, Load, Output, Setup, Tally, children, eventually, is_running, signals,
+};
 
 /// Answers name their worker, as [`Load`] wants it.
 pub const CONFIGURATION: &str = "\
     pid {dir}/server.pid;
     error_log {dir}/error.log notice;
     worker_processes %WORKERS%;
-    events { {events} worker_connections 1024; }
+    worker_rlimit_nofile 16384;
+    events { {events} worker_connections 6144; }
     http {
+        log_format relay '$uri $status $body_bytes_sent $upstream_bytes_received $upstream_addr $request_time';
         access_log off;
         client_body_temp_path {dir}/body;
         keepalive_requests 1000000;
@@ -22,6 +26,12 @@ pub const CONFIGURATION: &str = "\
             listen 127.0.0.1:{port} %LISTEN%;
             location = / { return 200 hello; }
             location = /file { root {dir}; }
+            location /echo/ {
+                proxy_pass http://unix:{dir}/echo.sock;
+                proxy_set_header Upgrade $http_upgrade;
+                proxy_set_header Connection upgrade;
+                access_log {dir}/relays.log relay;
+            }
         }
     }";
 
@@ -61,8 +71,21 @@ impl Daemon {
     }
 
     pub fn load(&self, kept: usize) -> Load {
-        let port = self.setup.filled("{port}").parse().unwrap();
-        Load::start(port, kept)
+        Load::start(self.port(), kept)
+    }
+
+    /// What answers WebSockets below `/echo/`.
+    pub fn echo(&self) -> Backend {
+        Backend::websockets(&self.setup.folder)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.setup.filled("{port}").parse().unwrap()
+    }
+
+    /// A line for each WebSocket that ended.
+    pub fn relay_lines(&self) -> Vec<String> {
+        self.setup.folder.read("relays.log").lines().map(str::to_owned).collect()
     }
 
     /// The master that the pid file names.

@@ -10,6 +10,7 @@ mod large_bodies;
 mod leaving;
 mod names;
 mod nginx;
+mod relays;
 mod reloads;
 mod switching;
 mod upgrades;

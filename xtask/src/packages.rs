@@ -11,6 +11,7 @@ const NEEDED: &[(&str, &str)] = &[
     ("uwsgi-core", "applications behind uwsgi"),
     ("uwsgi-plugin-python3", "the applications themselves, and those behind SCGI"),
     ("memcached", "values that are responses"),
+    ("python3-websockets", "a server of WebSockets"),
 ];
 
 /// Installs what is missing, and says so.

@@ -33,6 +33,7 @@ pub struct Connection {
 pub struct Rare {
     partial: Option<Partial>,
     proxy_header: Option<Box<[u8]>>,
+    relay: Option<Box<Relay>>,
 }
 
 impl Connection {
@@ -43,7 +44,7 @@ impl Connection {
 
     pub fn take_partial(&mut self) -> Option<Partial> {
         let partial = self.rare.as_mut()?.partial.take();
-        if self.proxy_header().is_none() {
+        if self.proxy_header().is_none() && self.relay().is_none() {
             self.rare = None;
         }
         partial
@@ -51,6 +52,31 @@ impl Connection {
 
     pub fn keep_partial(&mut self, partial: Partial) {
         self.rare.get_or_insert_default().partial = Some(partial);
+    }
+
+    /// The upgraded connection that goes on elsewhere.
+    pub fn relay(&self) -> Option<&Relay> {
+        self.rare.as_ref()?.relay.as_deref()
+    }
+
+    pub fn relay_mut(&mut self) -> Option<&mut Relay> {
+        self.rare.as_mut()?.relay.as_deref_mut()
+    }
+
+    pub fn take_relay(&mut self) -> Option<Box<Relay>> {
+        self.rare.as_mut()?.relay.take()
+    }
+
+    pub fn keep_relay(&mut self, relay: Box<Relay>) {
+        self.rare.get_or_insert_default().relay = Some(relay);
+    }
+
+    /// Stops receiving ahead, before the connection passes to another process; `false` where something has come that has to
+    /// be dealt with here.
+    pub fn hold_back(&self) -> bool {
+        let other = self.relay().map(|relay| &relay.upstream);
+        let mut streams = std::iter::once(&self.stream).chain(other);
+        streams.all(|stream| stream.hold_back().unwrap_or(false))
     }
 
     /// The same connection for a task of its own beside this one's.
@@ -83,6 +109,18 @@ pub struct Partial {
     pub until: Option<Deadline>,
 }
 
+/// An upgraded connection between two processes: nothing that was read from either side waits to be written.
+pub struct Relay {
+    /// The other side.
+    pub upstream: Stream,
+    /// What its protocol knows of the request, in that protocol's own form.
+    pub facts: Vec<u8>,
+    /// When it is closed whatever passes: `worker_shutdown_timeout` of a process that had it before.
+    pub until: Deadline,
+    /// No other process took it.
+    pub stays: bool,
+}
+
 /// What a parked connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
@@ -94,6 +132,8 @@ pub enum Reason {
     Held,
     /// The next request.
     KeepAlive,
+    /// Somebody who passes on what both sides of a [`Relay`] send.
+    Relay,
 }
 
 /// How long a connection may be parked, and for what.
@@ -119,6 +159,11 @@ impl Wait {
 
     pub fn head(until: Deadline) -> Wait {
         Wait { reason: Reason::Head, until }
+    }
+
+    /// Not for long: the engine passes it on, or serves it again, as soon as it has parked it.
+    pub fn relay() -> Wait {
+        Wait { reason: Reason::Relay, until: Deadline::NEVER }
     }
 }
 

@@ -1,5 +1,5 @@
-//! Time as a reactor sees it, read once a turn: milliseconds since the process opened its first one, so that moments mean
-//! the same on all of its threads.
+//! Time as a reactor sees it, read once a turn: milliseconds from a moment before the process opened its first one, so that
+//! moments mean the same on all of its threads.
 
 use std::cell::Cell;
 use std::sync::OnceLock;
@@ -87,8 +87,7 @@ impl Clock {
         self.next_moment();
         self.wall.set(None);
         if let Source::System = self.source {
-            let start = start();
-            self.now.set(monotonic() - start);
+            self.now.set(monotonic().wrapping_sub(start()));
         }
     }
 
@@ -97,10 +96,14 @@ impl Clock {
     }
 }
 
-/// The kernel's monotonic clock when this process opened its first reactor.
+/// What came to this process from another may have begun so long before it, some hundred days: the clock starts with these
+/// behind it.
+const PAST: Millis = 1 << 33;
+
+/// The kernel's monotonic clock `PAST` before this process opened its first reactor.
 fn start() -> Millis {
     static START: OnceLock<Millis> = OnceLock::new();
-    *START.get_or_init(monotonic)
+    *START.get_or_init(|| monotonic().wrapping_sub(PAST))
 }
 
 /// Read without a detour over `Instant` and `Duration`, since every turn of every reactor does.

@@ -595,6 +595,11 @@ impl Location {
         self.core.routing.internal.0
     }
 
+    /// The `limit_except` block, whatever methods it holds for.
+    pub(crate) fn exception(&self) -> Option<&Location> {
+        self.limit_except.as_ref().map(|limit| &limit.1)
+    }
+
     /// The `limit_except` block, for the methods that it holds for.
     pub fn limited(&self, method: Method) -> Option<&Location> {
         let (allowed, location) = &**self.limit_except.as_ref()?;

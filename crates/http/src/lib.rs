@@ -30,3 +30,4 @@ pub mod upstream;
 pub mod uri;
 mod user_agent;
 pub mod variables;
+mod whereabouts;

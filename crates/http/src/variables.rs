@@ -77,6 +77,23 @@ impl Definitions {
         Definitions { list, modules: modules.to_vec() }
     }
 
+    /// The variables whose values a request has by now and keeps to its end: what the configuration computes only where that
+    /// is done.
+    pub(crate) fn lasting(&self, request: &Request) -> Vec<(VariableId, &str)> {
+        let ids = (0..=u16::MAX).map(VariableId).zip(&self.list);
+        let lasts = |id: VariableId, name: &str, resolved: &Resolved| {
+            let is_built_in = matches!(resolved, Resolved::BuiltIn { .. });
+            request.stored(id).is_some() || is_built_in && !goes_on(name)
+        };
+        let lasting = ids.filter(|(id, (name, resolved))| lasts(*id, name, resolved));
+        lasting.map(|(id, (name, _))| (id, &**name)).collect()
+    }
+
+    pub(crate) fn id_of(&self, name: &str) -> Option<VariableId> {
+        let index = self.list.iter().position(|(known, _)| **known == *name)?;
+        u16::try_from(index).ok().map(VariableId)
+    }
+
     /// All modules of the configuration.
     pub(crate) fn modules(&self) -> &[&'static HttpModule] {
         &self.modules
@@ -159,6 +176,29 @@ pub fn evaluate_name(request: &mut Request, name: &[u8], out: &mut Vec<u8>) -> b
         Some((variable, member)) => (variable.value)(request, member, out),
         None => false,
     }
+}
+
+/// Whether a built-in variable has another value at a request's end than before, or one of whoever asks.
+fn goes_on(name: &str) -> bool {
+    const CHANGING: [&str; 14] = [
+        "body_bytes_sent",
+        "bytes_sent",
+        "connection_time",
+        "date_gmt",
+        "date_local",
+        "msec",
+        "pid",
+        // asking for it may be an error
+        "realpath_root",
+        "request_completion",
+        "request_time",
+        "time_iso8601",
+        "time_local",
+        "upstream_bytes_received",
+        "upstream_bytes_sent",
+    ];
+    const FAMILIES: [&str; 4] = ["connections_", "sent_trailer_", "tcpinfo_", "upstream_response_"];
+    CHANGING.contains(&name) || FAMILIES.iter().any(|family| name.starts_with(family))
 }
 
 /// How many computed variables may need one another.

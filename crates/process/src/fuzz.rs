@@ -24,7 +24,7 @@ mod tests {
         let peer = prop_oneof![Just(String::new()), Just("[::1]:1".to_owned()), ".{0,20}"];
         let header = prop_oneof![Just(String::new()), "PROXY .{0,20}"];
         let partial = prop::collection::vec(any::<u8>(), 0..40);
-        (any::<u32>(), 0..5u8, numbers, listener, peer, header, partial).prop_map(
+        (any::<u32>(), 0..6u8, numbers, listener, peer, header, partial).prop_map(
             |(sequence, reason, numbers, listener, peer, header, partial)| {
                 let mut bytes = sequence.to_le_bytes().to_vec();
                 bytes.push(reason);

@@ -1,4 +1,4 @@
-//! Parked connections pass to the next generation.
+//! Parked connections and relays pass to the next generation.
 //!
 //! A listening socket of sequenced packets joins the generations of one instance. It is inherited
 //! over fork and exec like any other: workers that serve accept from it, workers that leave connect
@@ -16,7 +16,7 @@
 //! Nothing gets lost: until the answer the sender owns the connection, and gets it back where the
 //! receiver ends first; from the answer on the receiver does, and serves it. A message that nobody
 //! read dies with its socket, and takes only a duplicate along. Bytes that wait in the connection
-//! need no care: they are in the kernel.
+//! need no care: they are in the kernel. A relay is offered with the sockets of both its sides.
 
 mod departure;
 mod record;
@@ -26,6 +26,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 
+use daemun_core::connection::Reason;
 use daemun_sys::packet::PacketSocket;
 use daemun_sys::{identity, socket};
 
@@ -90,7 +91,7 @@ impl Channel {
 
     /// Starts to pass connections on. Nobody may ever accept: the caller waits for a hello no
     /// longer than it likes to.
-    pub fn connect<C: AsFd>(&self) -> io::Result<Sender<C>> {
+    pub fn connect<C: Sockets>(&self) -> io::Result<Sender<C>> {
         let lane = PacketSocket::connect_to(&self.listener)?;
         Ok(Sender { lane, agreed: false, credits: 0, sequence: 0, in_flight: VecDeque::new() })
     }
@@ -115,6 +116,12 @@ impl AsFd for Channel {
     }
 }
 
+/// What an offer takes along: the connection's socket, and behind it the other side's where it is a
+/// relay.
+pub trait Sockets {
+    fn sockets(&self) -> Vec<BorrowedFd<'_>>;
+}
+
 /// The end of a worker that leaves. `C` is its connection, taken off its event set before it is
 /// offered.
 pub struct Sender<C> {
@@ -135,7 +142,7 @@ pub enum Answer<C> {
     Refused(C),
 }
 
-impl<C: AsFd> Sender<C> {
+impl<C: Sockets> Sender<C> {
     /// How many connections may be offered now: none before the hello.
     pub fn credits(&self) -> usize {
         usize::from(self.credits)
@@ -159,7 +166,7 @@ impl<C: AsFd> Sender<C> {
         }
         let message = record.encode(self.sequence);
         let sent = match message.len() <= LIMIT {
-            true => self.lane.send_with(&message, Some(connection.as_fd())),
+            true => self.lane.send_with(&message, &connection.sockets()),
             false => Err(io::ErrorKind::InvalidInput.into()),
         };
         if sent.is_err() {
@@ -236,6 +243,8 @@ pub struct Receiver {
 /// A connection that a leaving worker offers. Dropped without an answer, it stays the sender's.
 pub struct Offer {
     pub socket: OwnedFd,
+    /// The other side of a relay.
+    pub upstream: Option<OwnedFd>,
     pub record: Record,
     sequence: u32,
 }
@@ -244,7 +253,7 @@ impl Receiver {
     /// The next offer, when the lane is readable; `None` where no more came. An error ends the
     /// lane: the sender is done, or speaks nonsense.
     pub fn next_offer(&mut self) -> io::Result<Option<Offer>> {
-        let (length, mut descriptors) = match self.lane.receive(&mut self.buffer) {
+        let (length, descriptors) = match self.lane.receive(&mut self.buffer) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
             other => other?,
         };
@@ -252,18 +261,22 @@ impl Receiver {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let decoded = Record::decode(&self.buffer[..length]);
-        let (Some((sequence, record)), Some(socket)) = (decoded, descriptors.pop()) else {
+        let mut sockets = descriptors.into_iter();
+        let (Some((sequence, record)), Some(socket)) = (decoded, sockets.next()) else {
             return Err(io::ErrorKind::InvalidData.into());
         };
-        Ok(Some(Offer { socket, record, sequence }))
+        let upstream = sockets.next();
+        if upstream.is_some() != (record.reason == Reason::Relay) {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        Ok(Some(Offer { socket, upstream, record, sequence }))
     }
 
     /// Takes the connection, and grants a credit in its place where there is `room`. An error says
     /// that the sender ended without hearing it, and so closed its side: the connection is the
     /// receiver's all the same.
-    pub fn take(&mut self, offer: Offer, room: bool) -> (OwnedFd, Record, io::Result<()>) {
-        let told = self.answer(offer.sequence, TAKEN, room);
-        (offer.socket, offer.record, told)
+    pub fn take(&mut self, offer: &Offer, room: bool) -> io::Result<()> {
+        self.answer(offer.sequence, TAKEN, room)
     }
 
     /// Leaves the connection to its sender.
@@ -306,6 +319,19 @@ mod tests {
 
     use super::record::tests::record;
 
+    impl Sockets for TcpStream {
+        fn sockets(&self) -> Vec<BorrowedFd<'_>> {
+            vec![self.as_fd()]
+        }
+    }
+
+    /// Both sides of a relay.
+    impl Sockets for (TcpStream, TcpStream) {
+        fn sockets(&self) -> Vec<BorrowedFd<'_>> {
+            vec![self.0.as_fd(), self.1.as_fd()]
+        }
+    }
+
     fn client_and_server() -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -328,14 +354,13 @@ mod tests {
         sender.offer(server, &record(7)).unwrap_or_else(|_| panic!("there is a credit"));
 
         let offer = receiver.next_offer().unwrap().unwrap();
-        let (socket, taken, told) = receiver.take(offer, true);
-        told.unwrap();
-        assert_eq!(taken, record(7));
+        receiver.take(&offer, true).unwrap();
+        assert_eq!(offer.record, record(7));
         let Some(Answer::Taken(own)) = sender.next_answer().unwrap() else { panic!("not taken") };
         drop(own);
         assert_eq!((sender.in_flight(), sender.credits()), (0, 1));
 
-        let mut server = TcpStream::from(socket);
+        let mut server = TcpStream::from(offer.socket);
         let mut bytes = [0; 6];
         server.read_exact(&mut bytes).unwrap();
         server.write_all(b"200").unwrap();
@@ -343,6 +368,36 @@ mod tests {
         let mut answer = String::new();
         client.read_to_string(&mut answer).unwrap();
         assert_eq!((&bytes, &*answer), (b"GET / ", "200"));
+    }
+
+    #[test]
+    fn a_relay_goes_on_elsewhere_with_both_its_sides() {
+        let channel = Channel::open().unwrap();
+        let mut sender = channel.connect().unwrap();
+        let mut receiver = channel.accept(1).unwrap().unwrap();
+        assert!(sender.next_answer().unwrap().is_none());
+        let ((mut client, to_client), (mut upstream, to_upstream)) =
+            (client_and_server(), client_and_server());
+        let relay = Record { reason: Reason::Relay, rest: b"facts".to_vec(), ..record(7) };
+        assert!(sender.offer((to_client, to_upstream), &relay).is_ok());
+
+        let offer = receiver.next_offer().unwrap().unwrap();
+        assert_eq!(offer.record, relay);
+        TcpStream::from(offer.socket).write_all(b"client").unwrap();
+        TcpStream::from(offer.upstream.unwrap()).write_all(b"upstream").unwrap();
+        drop(sender);
+        let (mut of_client, mut of_upstream) = (String::new(), String::new());
+        client.read_to_string(&mut of_client).unwrap();
+        upstream.read_to_string(&mut of_upstream).unwrap();
+        assert_eq!((&*of_client, &*of_upstream), ("client", "upstream"));
+    }
+
+    #[test]
+    fn what_says_that_it_is_a_relay_comes_with_two_sockets() {
+        let (mut sender, mut receiver) = joined(1);
+        let lone = Record { reason: Reason::Relay, ..record(1) };
+        assert!(sender.offer(client_and_server().1, &lone).is_ok());
+        assert_eq!(receiver.next_offer().err().unwrap().kind(), io::ErrorKind::InvalidData);
     }
 
     #[test]
@@ -371,7 +426,7 @@ mod tests {
             assert!(sender.offer(client_and_server().1, &record(number)).is_ok());
         }
         let offer = receiver.next_offer().unwrap().unwrap();
-        receiver.take(offer, false).2.unwrap();
+        receiver.take(&offer, false).unwrap();
         drop(receiver);
 
         assert!(matches!(sender.next_answer().unwrap(), Some(Answer::Taken(_))));

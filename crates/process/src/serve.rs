@@ -13,14 +13,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use daemun_core::connection::{Connection, Partial, Protocol, Reason, Wait};
+use daemun_core::connection::{Connection, Partial, Protocol, Reason, Relay, Wait};
 use daemun_core::log;
 use daemun_core::log::Log;
 use daemun_event::{Deadline, Peer, Reactor, Stream, Watch, now};
 use daemun_shm::WorkerState;
 
 use crate::engines::{Engine, Runner};
-use crate::handover::{CREDITS, Departed, Departure, Offer, Receiver, Record};
+use crate::handover::{CREDITS, Departed, Departure, Offer, Receiver, Record, Sockets};
 use crate::{Listening, Order, WorkerContext};
 
 /// What the program gives for a worker's life.
@@ -32,6 +32,8 @@ pub struct Life<P: Protocol, R> {
     /// every thread, the other after that.
     pub flush: fn(),
     pub reopen: Arc<dyn Fn() + Send + Sync>,
+    /// Has the relays of a thread come to be parked, now and from now on. It is called on every thread.
+    pub release_relays: fn(),
     /// Set once nobody would take parked connections over: the protocol then keeps none after a
     /// response.
     pub closing: Arc<AtomicBool>,
@@ -85,6 +87,8 @@ struct Leaving {
     kept: usize,
     /// Idle connections that no successor took, where there is one.
     refused: usize,
+    /// A relay was served again in this turn, and may be parked already.
+    resumes: bool,
 }
 
 impl Leaving {
@@ -104,9 +108,10 @@ impl Leaving {
 /// A connection on its way out. It is open until the successor has it.
 struct Passing(Connection);
 
-impl AsFd for Passing {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.stream.as_fd()
+impl Sockets for Passing {
+    fn sockets(&self) -> Vec<BorrowedFd<'_>> {
+        let upstream = self.0.relay().map(|relay| relay.upstream.as_fd());
+        std::iter::once(self.0.stream.as_fd()).chain(upstream).collect()
     }
 }
 
@@ -235,16 +240,25 @@ impl<P: Protocol, R: Runner<P>> Worker<P, R> {
 
     fn consider(&mut self, receiver: &mut Receiver, offer: Offer) {
         let room = self.life.engine.room();
-        let Some(listener) = self.listener_of(&offer) else {
+        let is_relay = offer.record.reason == Reason::Relay;
+        let listener = self.listener_of(&offer);
+        let Some(listener) = listener.filter(|_| !is_relay || self.life.engine.may_resume()) else {
             // A sender that does not hear the answer is gone, and its connection with it.
             let _ = receiver.refuse(offer, true);
             return;
         };
-        let (stream, record, _) = receiver.take(offer, room > 1);
-        let connection = arrived(Stream::new(stream), &record, listener);
-        let left = record.remaining.min(record.shutdown.unwrap_or(Duration::MAX));
-        let wait = self.rest_of_wait(&connection, Deadline::after(left));
-        if let Err(connection) = self.life.engine.adopt(connection, wait) {
+        // The same holds for one that does not hear that its connection was taken.
+        let _ = receiver.take(&offer, room > 1);
+        let left = offer.record.remaining.min(offer.record.shutdown.unwrap_or(Duration::MAX));
+        let connection = arrived(offer, listener);
+        let kept = match is_relay {
+            true => self.life.engine.resume(connection),
+            false => {
+                let wait = self.rest_of_wait(&connection, Deadline::after(left));
+                self.life.engine.adopt(connection, wait)
+            }
+        };
+        if let Err(connection) = kept {
             log!(
                 self.life.log,
                 Alert,
@@ -293,9 +307,14 @@ impl<P: Protocol, R: Runner<P>> Worker<P, R> {
         self.life.engine.leave();
         self.context.listening.iter_mut().for_each(|entry| entry.sockets.clear());
         let channel = self.context.channel.as_ref().filter(|_| hand_over);
+        if channel.is_some() {
+            let release = self.life.release_relays;
+            self.life.engine.on_each_thread(release, Box::new(|| {}));
+        }
         let departure = channel.map(|channel| Departure::new(Arc::clone(channel)));
         let limit = self.life.shutdown_timeout.map(|timeout| Instant::now() + timeout);
-        self.leaving = Some(Leaving { departure, watch: None, limit, kept: 0, refused: 0 });
+        self.leaving =
+            Some(Leaving { departure, watch: None, limit, kept: 0, refused: 0, resumes: false });
         Ok(())
     }
 
@@ -316,7 +335,16 @@ impl<P: Protocol, R: Runner<P>> Worker<P, R> {
         }
     }
 
-    fn keep(&mut self, connection: Connection) {
+    fn keep(&mut self, mut connection: Connection) {
+        if let Some(relay) = connection.relay_mut() {
+            if let Some(leaving) = &mut self.leaving {
+                relay.stays |= leaving.departure.is_none();
+                leaving.resumes = true;
+            }
+            // There is room: it was here before.
+            drop(self.life.engine.resume(connection));
+            return;
+        }
         let wait = self.rest_of_wait(&connection, connection.stream.deadline());
         // Where there is no way to watch it, it is closed.
         drop(self.life.engine.adopt(connection, wait));
@@ -326,6 +354,7 @@ impl<P: Protocol, R: Runner<P>> Worker<P, R> {
         let Some(leaving) = &mut self.leaving else {
             return;
         };
+        leaving.resumes = false;
         if leaving.limit.is_some_and(|limit| limit <= Instant::now()) {
             self.life.engine.abort_active();
             self.life.engine.drain_parked().for_each(drop);
@@ -343,11 +372,16 @@ impl<P: Protocol, R: Runner<P>> Worker<P, R> {
         };
         let left = leaving.limit.map(|limit| limit.saturating_duration_since(Instant::now()));
         let mut stirring = Vec::new();
-        for connection in self.life.engine.drain_parked() {
+        for mut connection in self.life.engine.drain_parked() {
             // What was received ahead cannot be handed over: it is served here first.
-            if !connection.stream.hold_back().unwrap_or(false) {
+            if !connection.hold_back() {
                 stirring.push(connection);
                 continue;
+            }
+            if let Some(relay) = connection.relay_mut() {
+                // Its new owner may have it for long, and this process live on for other reasons.
+                relay.upstream.leave();
+                connection.stream.leave();
             }
             let listening = &self.context.listening[usize::from(connection.listener)];
             let record = departing(&connection, listening, left);
@@ -369,7 +403,12 @@ impl<P: Protocol, R: Runner<P>> Worker<P, R> {
         }
         let idle = |connection: &&Connection| connection.waited == Reason::KeepAlive;
         leaving.refused += left.iter().filter(idle).count();
-        left.into_iter().for_each(|connection| self.keep_if_begun(connection));
+        left.into_iter().for_each(|mut connection| {
+            if let Some(relay) = connection.relay_mut() {
+                relay.stays = true;
+            }
+            self.keep_if_begun(connection);
+        });
         stirring.into_iter().for_each(|connection| self.keep(connection));
     }
 
@@ -384,6 +423,9 @@ impl<P: Protocol, R: Runner<P>> Worker<P, R> {
 
     fn patience_on_the_way_out(&self) -> Option<Duration> {
         let leaving = self.leaving.as_ref()?;
+        if leaving.resumes {
+            return Some(Duration::ZERO);
+        }
         let pump = leaving.departure.as_ref().and_then(|departure| match leaving.watch {
             None if !departure.is_over() => Some(Instant::now() + Leaving::UNWATCHED),
             _ => departure.next_moment(),
@@ -421,7 +463,13 @@ fn watch(source: &impl AsFd, stirred: &Rc<Cell<bool>>) -> io::Result<Watch> {
 
 fn departing(connection: &Connection, listening: &Listening, shutdown: Option<Duration>) -> Record {
     let peer = connection.peer.ip().zip(connection.peer.port()).map(SocketAddr::from);
-    let partial = connection.partial();
+    let rest = match (connection.partial(), connection.relay()) {
+        (Some(partial), _) => partial.bytes.clone(),
+        (None, Some(relay)) => relay.facts.clone(),
+        (None, None) => Vec::new(),
+    };
+    let until = connection.relay().map_or(Deadline::NEVER, |relay| relay.until);
+    let limit = (until != Deadline::NEVER).then(|| until.remaining());
     Record {
         listener: listening.spec.address.clone(),
         peer,
@@ -430,15 +478,16 @@ fn departing(connection: &Connection, listening: &Listening, shutdown: Option<Du
         age: Duration::from_millis(now().saturating_sub(connection.started)),
         reason: connection.waited,
         remaining: connection.stream.deadline().remaining(),
-        shutdown,
+        shutdown: shutdown.into_iter().chain(limit).min(),
         proxy_header: connection.proxy_header().map(Box::from),
-        partial: partial.map(|partial| partial.bytes.clone()).unwrap_or_default(),
+        rest,
     }
 }
 
-fn arrived(stream: Stream, record: &Record, listener: u16) -> Connection {
+fn arrived(offer: Offer, listener: u16) -> Connection {
+    let Offer { socket, upstream, record, .. } = offer;
     let mut connection = Connection {
-        stream,
+        stream: Stream::new(socket),
         peer: record.peer.map_or(Peer::Unix, Peer::from),
         listener,
         waited: record.reason,
@@ -447,12 +496,19 @@ fn arrived(stream: Stream, record: &Record, listener: u16) -> Connection {
         started: now().saturating_sub(u64::try_from(record.age.as_millis()).unwrap_or(u64::MAX)),
         rare: None,
     };
-    if let Some(header) = &record.proxy_header {
-        connection.keep_proxy_header(header.clone());
+    if let Some(header) = record.proxy_header {
+        connection.keep_proxy_header(header);
     }
-    if record.reason == Reason::Head {
+    if let Some(upstream) = upstream {
+        connection.keep_relay(Box::new(Relay {
+            upstream: Stream::new(upstream),
+            facts: record.rest,
+            until: record.shutdown.map_or(Deadline::NEVER, Deadline::after),
+            stays: false,
+        }));
+    } else if record.reason == Reason::Head {
         let until = Some(Deadline::after(record.remaining));
-        connection.keep_partial(Partial { bytes: record.partial.clone(), until });
+        connection.keep_partial(Partial { bytes: record.rest, until });
     }
     connection
 }

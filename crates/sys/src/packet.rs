@@ -88,17 +88,20 @@ impl PacketSocket {
 
     /// Sends one message, whole or not at all.
     pub fn send(&self, bytes: &[u8]) -> io::Result<()> {
-        self.send_with(bytes, None)
+        self.send_with(bytes, &[])
     }
 
-    /// Sends one message and a duplicate of `descriptor` with it.
-    pub fn send_with(&self, bytes: &[u8], descriptor: Option<BorrowedFd<'_>>) -> io::Result<()> {
+    /// Sends one message and a duplicate of each descriptor with it: two at most, else `InvalidInput`.
+    pub fn send_with(&self, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        if descriptors.len() > DESCRIPTORS {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
         let mut part =
             libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
         let mut control = Control::new();
         let mut message = message_of(&mut part);
-        if let Some(descriptor) = descriptor {
-            control.put(&mut message, descriptor);
+        if !descriptors.is_empty() {
+            control.put(&mut message, descriptors);
         }
         let flags = libc::MSG_NOSIGNAL;
         // SAFETY: the message points to bytes and a control buffer that live through the call.
@@ -237,10 +240,11 @@ impl Control {
         Control { header: MaybeUninit::zeroed(), descriptors: [MaybeUninit::zeroed(); DESCRIPTORS] }
     }
 
-    fn put(&mut self, message: &mut libc::msghdr, descriptor: BorrowedFd<'_>) {
-        let size = size_of::<libc::c_int>() as libc::c_uint;
-        // SAFETY: `CMSG_LEN` and `CMSG_SPACE` only compute; the space for one descriptor is within
-        // the record.
+    /// `descriptors` are no more than there is room for.
+    fn put(&mut self, message: &mut libc::msghdr, descriptors: &[BorrowedFd<'_>]) {
+        let size = (size_of::<libc::c_int>() * descriptors.len()) as libc::c_uint;
+        // SAFETY: `CMSG_LEN` and `CMSG_SPACE` only compute; the space for as many descriptors as
+        // there is room for is within the record.
         let (length, space) = unsafe { (libc::CMSG_LEN(size), libc::CMSG_SPACE(size)) };
         debug_assert!(space as usize <= size_of::<Control>());
         self.header.write(libc::cmsghdr {
@@ -248,7 +252,9 @@ impl Control {
             cmsg_level: libc::SOL_SOCKET,
             cmsg_type: libc::SCM_RIGHTS,
         });
-        self.descriptors[0].write(descriptor.as_raw_fd());
+        for (place, descriptor) in self.descriptors.iter_mut().zip(descriptors) {
+            place.write(descriptor.as_raw_fd());
+        }
         message.msg_control = (&raw mut *self).cast();
         message.msg_controllen = space as _;
     }
@@ -294,7 +300,7 @@ mod tests {
     fn a_descriptor_arrives_open_with_its_message() {
         let (one, other) = PacketSocket::pair().unwrap();
         let (mut reader, writer) = std::io::pipe().unwrap();
-        one.send_with(b"take this", Some(writer.as_fd())).unwrap();
+        one.send_with(b"take this", &[writer.as_fd()]).unwrap();
         drop(writer);
 
         let mut bytes = [0; 64];
@@ -306,6 +312,26 @@ mod tests {
         let mut text = String::new();
         reader.read_to_string(&mut text).unwrap();
         assert_eq!(text, "through");
+    }
+
+    #[test]
+    fn two_descriptors_arrive_in_their_order_and_no_more_are_sent() {
+        let (one, other) = PacketSocket::pair().unwrap();
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        one.send_with(b"both ends", &[reader.as_fd(), writer.as_fd()]).unwrap();
+        writer.write_all(b"through").unwrap();
+        let three = [reader.as_fd(), writer.as_fd(), writer.as_fd()];
+        assert_eq!(
+            one.send_with(b"too many", &three).unwrap_err().kind(),
+            io::ErrorKind::InvalidInput
+        );
+        drop((reader, writer));
+
+        let (_, descriptors) = other.receive(&mut [0; 64]).unwrap();
+        let [reader, _writer]: [OwnedFd; 2] = descriptors.try_into().unwrap();
+        let mut text = [0; 7];
+        std::fs::File::from(reader).read_exact(&mut text).unwrap();
+        assert_eq!(&text, b"through");
     }
 
     #[test]

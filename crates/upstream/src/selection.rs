@@ -158,6 +158,24 @@ impl Selection {
         self.release(attempt, Now::of_turn())
     }
 
+    /// Counts a request that another process has at the peer of that address; `None` where the group has no such peer.
+    pub fn resume(&mut self, address: &Address) -> Option<Arc<Peer>> {
+        self.release(Attempt::Good, Now::of_turn());
+        let members = Rc::clone(&self.members);
+        let place = |tier: &Tier| tier.members.iter().position(|one| one.peer.address == *address);
+        let primary = place(&members.primary).map(|place| (Rank::Primary, place));
+        let (rank, place) = primary.or_else(|| Some((Rank::Backup, place(&members.backup)?)))?;
+        let member = &members.tier(rank).members[place];
+        let _locked = members.lock();
+        if !member.is_there() {
+            return None;
+        }
+        let since = Now::of_turn();
+        member.take(since);
+        self.current = Some(Current { rank, place, since, head: None, is_inflight: false });
+        Some(Arc::clone(&member.peer))
+    }
+
     /// What the method and `sticky` want to know of the request.
     pub(crate) fn begin(&mut self, session: &mut dyn Session) {
         if self.has_begun {

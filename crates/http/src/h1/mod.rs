@@ -10,5 +10,6 @@ mod serve;
 mod validate;
 pub(crate) mod write_head;
 
+pub(crate) use read_head::parse as parse_head;
 pub use rehearsal::rehearse;
 pub use serve::Http;

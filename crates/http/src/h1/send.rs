@@ -12,6 +12,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
+use daemun_core::connection::Relay as Relayed;
 use daemun_core::debug;
 use daemun_core::thread_pool::Ticket;
 use daemun_event::{Deadline, next_turn};
@@ -57,6 +58,8 @@ pub enum Sent {
     Whole,
     /// The client has to take the rest, which may happen on another thread.
     Later(Settled),
+    /// The head is sent, and what follows is passed on by another process.
+    Elsewhere(Box<Relayed>),
 }
 
 /// Sends head and body; where `drains`, not what the client does not take at once of a body that is there. An error ends
@@ -69,7 +72,7 @@ pub async fn response(request: &mut Request, mut body: Body, drains: bool) -> io
     }
     let ticket = pooled::admit(request, &mut body);
     if let Body::Relay(relay) = body {
-        return Box::pin(relay_behind_head(request, *relay)).await.map(|()| Sent::Whole);
+        return Box::pin(relay_behind_head(request, *relay)).await;
     }
     let sent = match send_at_once(request, body)? {
         None => Ok(Sent::Whole),
@@ -86,12 +89,11 @@ pub async fn response(request: &mut Request, mut body: Body, drains: bool) -> io
 }
 
 /// Sends the head alone; what follows is passed both ways.
-async fn relay_behind_head(request: &mut Request, relay: Relay) -> io::Result<()> {
+async fn relay_behind_head(request: &mut Request, relay: Relay) -> io::Result<Sent> {
     if let Some(rest) = send_at_once(request, Body::Empty)? {
         send_rest(request, rest, None).await?;
     }
-    relay.run(request).await;
-    Ok(())
+    Ok(relay.run(request).await.map_or(Sent::Whole, Sent::Elsewhere))
 }
 
 /// Sends what [`response`] left.

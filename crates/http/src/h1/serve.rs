@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
-use daemun_core::connection::{AsStream, Connection, Partial, Protocol, Reason, Wait};
+use daemun_core::connection::{AsStream, Connection, Partial, Protocol, Reason, Relay, Wait};
 use daemun_core::{debug, log};
-use daemun_event::{Deadline, Stream, next_turn};
+use daemun_event::{Deadline, Millis, Stream, next_turn};
 use daemun_shm::{Stage, WorkerSlot};
 
 use super::read_head::{self, Head};
@@ -24,6 +24,7 @@ use crate::phases::{self, Answer, Start};
 use crate::request::{Request, Text};
 use crate::special_response;
 use crate::status::Status;
+use crate::upstream;
 
 /// HTTP/1.x as an engine runs it: what the sessions of one reactor share.
 pub struct Http {
@@ -103,7 +104,7 @@ impl Protocol for Http {
                 let wait = Wait::keep_alive(rest);
                 return Outcome::Park { connection, wait };
             }
-            Reason::Held | Reason::KeepAlive => {}
+            Reason::Held | Reason::KeepAlive | Reason::Relay => {}
             Reason::FirstByte | Reason::Head => {
                 let error = io::Error::from(rustix::io::Errno::TIMEDOUT);
                 let origin = Waiting { connection: &connection, config: self.config, server };
@@ -164,9 +165,14 @@ impl Http {
 
     /// Counts what an exchange cost.
     fn count(&self, request: &Request) {
-        self.counters.sent(request.sent);
+        self.count_since(request, request.started, 0);
+    }
+
+    /// The same of one that was begun elsewhere: what it has cost since, after so many bytes.
+    fn count_since(&self, request: &Request, since: Millis, sent: u64) {
+        self.counters.sent(request.sent - sent);
         if self.config.shows_requests {
-            self.counters.busy(daemun_event::now().saturating_sub(request.started));
+            self.counters.busy(daemun_event::now().saturating_sub(since));
         }
     }
 
@@ -215,10 +221,15 @@ enum Next {
     /// The client may send another request, or has.
     KeepAlive(Idle),
     Drain(Left),
+    /// An upgraded connection goes to another process.
+    Relay(Box<Relay>),
     Close,
 }
 
 async fn serve(http: Rc<Http>, mut connection: Connection) -> Outcome {
+    if let Some(relay) = connection.take_relay() {
+        return Box::pin(go_on(http, connection, *relay)).await;
+    }
     let partial = connection.take_partial();
     let server = http.config.default_server(&connection);
     let mut request = http.take_request();
@@ -259,6 +270,7 @@ async fn serve(http: Rc<Http>, mut connection: Connection) -> Outcome {
                 }
                 idle = Some(after);
             }
+            Next::Relay(relay) => return pass_on(http.put_back(request), relay),
             _ => return Outcome::Close(http.put_back(request)),
         }
         prepare_next(&mut request);
@@ -293,6 +305,45 @@ async fn finish(http: Rc<Http>, drained: Drained) -> Outcome {
         },
         _ => Outcome::Close(http.put_back(request)),
     }
+}
+
+/// Goes on with an upgraded connection that another process had.
+async fn go_on(http: Rc<Http>, connection: Connection, relay: Relay) -> Outcome {
+    let server = http.config.default_server(&connection);
+    let mut request = http.take_request();
+    request.begin(connection, server);
+    let since = request.started;
+    let Some(relay) = upstream::Relay::resume(&mut request, relay) else {
+        log!(
+            request.log(),
+            Alert,
+            *request,
+            "an upgraded connection that was handed over could not be understood"
+        );
+        return Outcome::Close(http.put_back(request));
+    };
+    let sent = request.sent;
+    let next = {
+        let _writing = Writing::go_on(&http.counters);
+        if http.config.shows_requests {
+            tell(&http.counters, &request);
+        }
+        match relay.run(&mut request).await {
+            Some(relay) => Next::Relay(relay),
+            None => conclude(&mut request, Ok(()), &http, false).await,
+        }
+    };
+    http.count_since(&request, since, sent);
+    match next {
+        Next::Relay(relay) => pass_on(http.put_back(request), relay),
+        _ => Outcome::Close(http.put_back(request)),
+    }
+}
+
+/// Leaves an upgraded connection to whoever takes it.
+fn pass_on(mut connection: Connection, relay: Box<Relay>) -> Outcome {
+    connection.keep_relay(relay);
+    Outcome::Park { connection, wait: Wait::relay() }
 }
 
 /// Leaves the next request, of which there is something already, to a session of its own.
@@ -436,6 +487,7 @@ async fn exchange(request: &mut Request, head: Head, http: &Http) -> Next {
     }
     let sent = match send::response(request, body, http.drains).await {
         Ok(Sent::Later(settled)) => return Next::Drain(Left::Response(settled)),
+        Ok(Sent::Elsewhere(relay)) => return Next::Relay(relay),
         Ok(Sent::Whole) => Ok(()),
         Err(error) => Err(error),
     };

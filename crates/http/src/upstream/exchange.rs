@@ -454,6 +454,11 @@ impl Exchange {
         self.selection.done(peer, Attempt::Good);
     }
 
+    /// The name of the group, and the peer in it that is being asked.
+    pub fn peer(&self) -> Option<(&str, &Peer)> {
+        Some((&self.selection.group().name, self.peer.as_deref()?))
+    }
+
     pub fn watches_client(&self) -> bool {
         self.watches_client
     }

@@ -121,7 +121,7 @@ fn upgrade(request: &mut Request, mut exchange: Box<Exchange>) -> Body {
         exchange.finish(request, false);
         return Body::Empty;
     }
-    Body::Relay(Box::new(Relay::new(exchange)))
+    Relay::new(exchange).map_or(Body::Empty, |relay| Body::Relay(Box::new(relay)))
 }
 
 impl BodyStream for Incoming {

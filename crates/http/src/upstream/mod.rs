@@ -34,7 +34,7 @@ use record::Record;
 use settings::Settings;
 
 pub use headers::has_no_body;
-pub use relay::Relay;
+pub use relay::{Relay, release_relays};
 pub use target::Target;
 
 /// A request to be passed on: to whom, and how.

@@ -1,71 +1,206 @@
 //! Connections that have been upgraded: bytes pass both ways until one side has had enough.
 
+mod facts;
+mod release;
+
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use daemun_core::log;
+use daemun_core::{connection, log};
 use daemun_event::{Buffer, Deadline, Stream, next_turn};
+use daemun_upstream::{Peer, Selection};
 
-use super::connect;
+use super::connect::{self, Upstream};
 use super::exchange::{Exchange, share};
 use crate::request::Request;
+use facts::Course;
+use release::Ticket;
 
-/// An upstream's side of a relay, until the head of the response is sent.
+pub use release::release_relays;
+
+/// An upstream's side of a relay.
 pub struct Relay {
-    exchange: Box<Exchange>,
+    upstream: Upstream,
+    /// What has come from it and waits for the head of the response to be sent.
+    input: Bytes,
+    limits: Limits,
+    /// When it will have been silent for too long.
+    silence: Deadline,
+    /// Whose connections it is counted among.
+    place: Place,
+    /// When all is over whatever passes.
+    until: Deadline,
+    /// It ends here, whoever else leaves.
+    stays: bool,
+}
+
+/// What the location has to say about the upstream's side.
+#[derive(Clone, Copy)]
+struct Limits {
+    buffer_size: usize,
+    read_timeout: Duration,
+    send_timeout: Duration,
+}
+
+/// What counts the connection at its peer, for as long as it is kept.
+enum Place {
+    Asked(Box<Exchange>),
+    /// It came from another process.
+    Arrived(Box<(Selection, Arc<Peer>)>),
+    /// This configuration has no such peer.
+    Unknown,
+}
+
+impl Place {
+    fn of(request: &Request, peer: Option<(String, daemun_core::listen::Address)>) -> Place {
+        let arrived = peer.and_then(|(group, address)| {
+            let mut selection = request.config.upstreams.named(&group)?.select();
+            let peer = selection.resume(&address)?;
+            Some(Place::Arrived(Box::new((selection, peer))))
+        });
+        arrived.unwrap_or(Place::Unknown)
+    }
+
+    /// The name of the group, and the peer in it.
+    fn peer(&self) -> Option<(&str, &Peer)> {
+        match self {
+            Place::Asked(exchange) => exchange.peer(),
+            Place::Arrived(arrived) => Some((&arrived.0.group().name, &arrived.1)),
+            Place::Unknown => None,
+        }
+    }
+}
+
+/// Longer facts do not travel: their relay ends where it began.
+const LONGEST: usize = 48 * 1024;
+
+/// How a relay ends here.
+enum End {
+    /// One side has had enough.
+    Over,
+    /// It may go on elsewhere: nothing that was read waits to be written.
+    Released,
 }
 
 impl Relay {
-    pub fn new(exchange: Box<Exchange>) -> Relay {
-        Relay { exchange }
+    /// `None` where the exchange has no connection any more.
+    pub fn new(mut exchange: Box<Exchange>) -> Option<Relay> {
+        let upstream = exchange.upstream.take()?;
+        let limits = Limits {
+            buffer_size: *exchange.settings.buffer_size,
+            read_timeout: *exchange.settings.read_timeout,
+            send_timeout: *exchange.settings.send_timeout,
+        };
+        Some(Relay {
+            upstream,
+            input: std::mem::take(&mut exchange.input),
+            limits,
+            silence: Deadline::after(limits.read_timeout),
+            place: Place::Asked(exchange),
+            until: Deadline::NEVER,
+            stays: false,
+        })
     }
 
-    /// Passes bytes until one side ends, fails or falls silent.
-    pub async fn run(mut self, request: &mut Request) {
+    /// Goes on with what another process had, and makes the request the one that led to it. `None` where that cannot be
+    /// understood.
+    pub fn resume(request: &mut Request, relay: connection::Relay) -> Option<Relay> {
+        let Course { limits, rest, sent, peer } = facts::read(&relay.facts, request)?;
+        let upstream = Upstream {
+            stream: relay.upstream,
+            requests: 1,
+            started: request.started,
+            is_kept: false,
+            sent,
+        };
+        Some(Relay {
+            upstream,
+            input: Bytes::new(),
+            limits,
+            silence: Deadline::after(rest),
+            place: Place::of(request, peer),
+            until: relay.until,
+            stays: relay.stays,
+        })
+    }
+
+    /// Passes bytes until one side ends, fails or falls silent; `Some` where it is to go on elsewhere before that.
+    pub async fn run(mut self, request: &mut Request) -> Option<Box<connection::Relay>> {
         request.doing = "proxying upgraded connection";
         let mut waiting = Waiting {
-            from_upstream: std::mem::take(&mut self.exchange.input),
+            from_upstream: std::mem::take(&mut self.input),
             from_client: Bytes::copy_from_slice(&request.head.bytes[request.consumed..]),
             upstream_ended: false,
             client_ended: false,
         };
         request.consumed = request.head.bytes.len();
-        if let Err(error) = self.pass(request, &mut waiting).await {
-            tell(request, error);
+        loop {
+            match self.pass(request, &mut waiting).await {
+                Ok(End::Over) => break,
+                Ok(End::Released) => match self.facts(request) {
+                    Some(facts) => return Some(self.leave(facts)),
+                    None => self.stays = true,
+                },
+                Err(_) if self.until.has_passed() => break,
+                Err(error) => {
+                    tell(request, error);
+                    break;
+                }
+            }
         }
         request.doing = "";
-        self.exchange.finish(request, false);
+        request.upstream_record().settle_time();
+        None
     }
 
-    async fn pass(&mut self, request: &mut Request, waiting: &mut Waiting) -> Result<(), Fault> {
+    /// What its next owner has to know, unless that is too much.
+    fn facts(&self, request: &mut Request) -> Option<Vec<u8>> {
+        let facts = facts::write(request, &Course::of(self));
+        (facts.len() <= LONGEST).then_some(facts)
+    }
+
+    fn leave(self, facts: Vec<u8>) -> Box<connection::Relay> {
+        let Relay { upstream: Upstream { stream: upstream, .. }, until, stays, .. } = self;
+        Box::new(connection::Relay { upstream, facts, until, stays })
+    }
+
+    async fn pass(&mut self, request: &mut Request, waiting: &mut Waiting) -> Result<End, Fault> {
+        let ticket = (!self.stays).then(Ticket::new);
         let mut in_a_row = 0;
         loop {
             let moved = self.pass_down(request, waiting)? | self.pass_up(request, waiting)?;
             if waiting.is_over() {
-                return Ok(());
+                return Ok(End::Over);
+            }
+            if waiting.is_empty() && ticket.as_ref().is_some_and(Ticket::is_released) {
+                return Ok(End::Released);
             }
             in_a_row += 1;
-            if moved && in_a_row < IN_A_ROW {
-                continue;
+            if moved {
+                self.silence = Deadline::after(self.limits.read_timeout);
+                if in_a_row < IN_A_ROW {
+                    continue;
+                }
             }
             in_a_row = 0;
             match moved {
                 true => next_turn().await,
-                false => self.wait(request, waiting).await?,
+                false => self.wait(request, waiting, ticket.as_ref()).await?,
             }
         }
     }
 
     /// Passes what there is from the upstream to the client: whether that was something.
     fn pass_down(&mut self, request: &mut Request, waiting: &mut Waiting) -> Result<bool, Fault> {
-        let Some(upstream) = &mut self.exchange.upstream else { return Ok(false) };
         let mut moved = false;
         if waiting.from_upstream.is_empty()
             && !waiting.upstream_ended
-            && let Some(bytes) = receive(&upstream.stream, *self.exchange.settings.buffer_size)?
+            && let Some(bytes) = receive(&self.upstream.stream, self.limits.buffer_size)?
         {
             request.upstream_record().last_try().bytes_received += bytes.len() as u64;
             waiting.upstream_ended = bytes.is_empty();
@@ -79,34 +214,42 @@ impl Relay {
 
     /// The same from the client to the upstream.
     fn pass_up(&mut self, request: &mut Request, waiting: &mut Waiting) -> Result<bool, Fault> {
-        let Some(upstream) = &mut self.exchange.upstream else { return Ok(false) };
         let mut moved = false;
         if waiting.from_client.is_empty()
             && !waiting.client_ended
-            && let Some(bytes) =
-                receive(&request.connection().stream, *self.exchange.settings.buffer_size)?
+            && let Some(bytes) = receive(&request.connection().stream, self.limits.buffer_size)?
         {
             waiting.client_ended = bytes.is_empty();
             waiting.from_client = bytes;
             moved = true;
         }
-        let sent = send(&upstream.stream, &mut waiting.from_client)?;
-        upstream.sent += sent as u64;
-        request.upstream_record().last_try().bytes_sent = upstream.sent;
+        let sent = send(&self.upstream.stream, &mut waiting.from_client)?;
+        self.upstream.sent += sent as u64;
+        request.upstream_record().last_try().bytes_sent = self.upstream.sent;
         Ok(moved || sent > 0)
     }
 
-    /// Waits for bytes from either side that has none waiting, and for room where there are some.
-    async fn wait(&mut self, request: &Request, waiting: &Waiting) -> Result<(), Fault> {
-        let Some(upstream) = &self.exchange.upstream else { return Ok(()) };
-        let (upstream, client) = (&upstream.stream, &request.connection().stream);
-        let settings = self.exchange.settings;
+    /// Waits for bytes from either side that has none waiting, for room where there are some, and to be told to leave.
+    async fn wait(
+        &mut self,
+        request: &Request,
+        waiting: &Waiting,
+        ticket: Option<&Ticket>,
+    ) -> Result<(), Fault> {
+        let (upstream, client) = (&self.upstream.stream, &request.connection().stream);
         let to_client = *request.core().sending.send_timeout;
         let (down, up) = (!waiting.from_upstream.is_empty(), !waiting.from_client.is_empty());
-        let sends_down = Deadline::after(to_client);
-        let sends_up = Deadline::after(*settings.send_timeout);
-        let reads = Deadline::after(*settings.read_timeout);
+        let until = self.until;
+        let sends_down = Deadline::after(to_client).min(until);
+        let sends_up = Deadline::after(self.limits.send_timeout).min(until);
+        let reads = self.silence.min(until);
         poll_fn(|cx| {
+            if let Some(ticket) = ticket {
+                if ticket.is_released() && waiting.is_empty() {
+                    return Poll::Ready(Ok(()));
+                }
+                ticket.wake(cx);
+            }
             if down && let Poll::Ready(result) = writable(client, sends_down, cx) {
                 return Poll::Ready(result.map_err(|_| Fault::ClientTimedOut));
             }
@@ -115,7 +258,7 @@ impl Relay {
             }
             if !up
                 && !waiting.client_ended
-                && let Poll::Ready(result) = readable(client, Deadline::NEVER, cx)
+                && let Poll::Ready(result) = readable(client, until, cx)
             {
                 return Poll::Ready(result.map_err(Fault::Failed));
             }
@@ -141,6 +284,10 @@ struct Waiting {
 }
 
 impl Waiting {
+    fn is_empty(&self) -> bool {
+        self.from_upstream.is_empty() && self.from_client.is_empty()
+    }
+
     /// Whoever ended has nothing left to be passed on.
     fn is_over(&self) -> bool {
         self.upstream_ended && self.from_upstream.is_empty()

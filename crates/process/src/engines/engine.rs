@@ -178,6 +178,22 @@ impl<P: Protocol, R: Runner<P>> Engine<P, R> {
         Ok(())
     }
 
+    /// Serves a connection at once that was served before, here or in another process; it comes back where there is no room.
+    pub fn resume(&mut self, connection: Connection) -> Result<(), Connection> {
+        if self.is_full() {
+            return Err(connection);
+        }
+        self.opened();
+        let session = self.runner.serve(connection);
+        self.settle(session);
+        Ok(())
+    }
+
+    /// Whether there is somebody to serve a connection that never waits.
+    pub fn may_resume(&self) -> bool {
+        !self.is_full() && self.runner.has_room()
+    }
+
     /// Calls `work` on every thread of the process, and `then` on the last one.
     pub fn on_each_thread(&mut self, work: fn(), then: Box<dyn FnOnce() + Send>) {
         self.runner.on_each_thread(work, then);
@@ -365,7 +381,7 @@ pub(super) fn count_parked(counters: &WorkerSlot, reason: Reason, change: i64) {
     match reason {
         Reason::Head => counters.reading(change),
         Reason::FirstByte | Reason::KeepAlive => counters.waiting(change),
-        Reason::Held => {}
+        Reason::Held | Reason::Relay => {}
     }
     if change > 0 {
         counters.set_stage(stage_of(reason));
@@ -376,7 +392,7 @@ pub(super) fn count_parked(counters: &WorkerSlot, reason: Reason, change: i64) {
 fn stage_of(reason: Reason) -> Stage {
     match reason {
         Reason::FirstByte | Reason::Head => Stage::Reading,
-        Reason::Held | Reason::KeepAlive => Stage::KeepAlive,
+        Reason::Held | Reason::KeepAlive | Reason::Relay => Stage::KeepAlive,
     }
 }
 

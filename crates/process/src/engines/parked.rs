@@ -125,7 +125,7 @@ impl Parked {
 
 /// Idle ones may be closed without a loss; a request that has begun may not.
 fn is_idle(connection: &Connection) -> bool {
-    !matches!(connection.waited, Reason::Head | Reason::Held)
+    !matches!(connection.waited, Reason::Head | Reason::Held | Reason::Relay)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Answer, Channel, Record, Sender};
+use super::{Answer, Channel, Record, Sender, Sockets};
 
 /// Connections on their way to a successor.
 ///
@@ -36,9 +36,9 @@ struct Passenger<C> {
     record: Record,
 }
 
-impl<C: AsFd> AsFd for Passenger<C> {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.connection.as_fd()
+impl<C: Sockets> Sockets for Passenger<C> {
+    fn sockets(&self) -> Vec<BorrowedFd<'_>> {
+        self.connection.sockets()
     }
 }
 
@@ -50,7 +50,7 @@ enum Lane<C> {
     Nobody,
 }
 
-impl<C: AsFd> Departure<C> {
+impl<C: Sockets> Departure<C> {
     /// How long a receiver may be silent before it counts as none, or as one without room.
     const PATIENCE: Duration = Duration::from_millis(800);
     const FULL_LANES: u32 = 4;
@@ -194,7 +194,8 @@ mod tests {
         let mut numbers = Vec::new();
         while numbers.len() < count {
             let offer = receiver.next_offer().unwrap().expect("an offer");
-            numbers.push(receiver.take(offer, true).1.number);
+            receiver.take(&offer, true).unwrap();
+            numbers.push(offer.record.number);
         }
         numbers
     }

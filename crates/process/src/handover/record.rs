@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! sequence u32 │ reason u8 │ number u64 │ requests u32 │ age ms u64 │ remaining ms u64 │ shutdown ms u64
-//! │ listener u16 + text │ peer u16 + text │ PROXY header u16 + bytes │ partial u32 + bytes
+//! │ listener u16 + text │ peer u16 + text │ PROXY header u16 + bytes │ rest u32 + bytes
 //! ```
 //!
 //! Times are spans, not moments: each reactor has a clock of its own.
@@ -17,7 +17,7 @@ use daemun_core::connection::Reason;
 use daemun_core::listen::Address;
 
 /// Changes with the layout. Generations of different versions hand nothing over.
-pub(super) const VERSION: u16 = 2;
+pub(super) const VERSION: u16 = 3;
 
 /// A parked connection without its socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,19 +40,20 @@ pub struct Record {
     pub shutdown: Option<Duration>,
     /// What the connection began with, as it came.
     pub proxy_header: Option<Box<[u8]>>,
-    /// The bytes of a request head that is not complete yet.
-    pub partial: Vec<u8>,
+    /// The bytes of a request head that is not complete yet; what its protocol knows of a relay.
+    pub rest: Vec<u8>,
 }
 
 impl Record {
     pub(crate) fn encode(&self, sequence: u32) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(128 + self.partial.len());
+        let mut bytes = Vec::with_capacity(128 + self.rest.len());
         bytes.extend(sequence.to_le_bytes());
         bytes.push(match self.reason {
             Reason::FirstByte => 0,
             Reason::Head => 1,
             Reason::KeepAlive => 2,
             Reason::Held => 3,
+            Reason::Relay => 4,
         });
         bytes.extend(self.number.to_le_bytes());
         bytes.extend(self.requests.to_le_bytes());
@@ -63,8 +64,8 @@ impl Record {
         put(&mut bytes, self.peer.map(|peer| peer.to_string()).unwrap_or_default().as_bytes());
         // An empty one is none: it is never shorter than its first word.
         put(&mut bytes, self.proxy_header.as_deref().unwrap_or_default());
-        bytes.extend((self.partial.len() as u32).to_le_bytes());
-        bytes.extend(&self.partial);
+        bytes.extend((self.rest.len() as u32).to_le_bytes());
+        bytes.extend(&self.rest);
         bytes
     }
 
@@ -76,6 +77,7 @@ impl Record {
             [1] => Reason::Head,
             [2] => Reason::KeepAlive,
             [3] => Reason::Held,
+            [4] => Reason::Relay,
             _ => return None,
         };
         let number = u64::from_le_bytes(reader.array()?);
@@ -91,7 +93,7 @@ impl Record {
         };
         let proxy_header = Some(reader.text()?).filter(|header| !header.is_empty()).map(Box::from);
         let length = u32::from_le_bytes(reader.array()?);
-        let partial = reader.take(length as usize)?.to_vec();
+        let rest = reader.take(length as usize)?.to_vec();
         let record = Record {
             listener,
             peer,
@@ -102,7 +104,7 @@ impl Record {
             remaining,
             shutdown,
             proxy_header,
-            partial,
+            rest,
         };
         reader.0.is_empty().then_some((sequence, record))
     }
@@ -177,7 +179,7 @@ pub(super) mod tests {
             remaining: Duration::from_secs(65),
             shutdown: None,
             proxy_header: None,
-            partial: Vec::new(),
+            rest: Vec::new(),
         }
     }
 
@@ -192,13 +194,14 @@ pub(super) mod tests {
             remaining: Duration::MAX,
             shutdown: Some(Duration::from_secs(30)),
             proxy_header: Some((*b"PROXY UNKNOWN\r\n").into()),
-            partial: b"GET / HT".to_vec(),
+            rest: b"GET / HT".to_vec(),
         }
     }
 
     #[test]
     fn every_kind_of_wait_and_address_comes_back() {
-        for reason in [Reason::FirstByte, Reason::Head, Reason::Held, Reason::KeepAlive] {
+        use Reason::{FirstByte, Head, Held, KeepAlive, Relay};
+        for reason in [FirstByte, Head, Held, KeepAlive, Relay] {
             let unix = Record { reason, ..head() };
             assert_eq!(Record::decode(&unix.encode(3)), Some((3, unix)));
             let listener = Address::Ip("[::]:443".parse().unwrap());

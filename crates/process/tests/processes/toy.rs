@@ -190,6 +190,7 @@ fn serve(cycle: &Cycle<Answers>, context: WorkerContext) -> i32 {
         wait: Box::new(wait_of),
         flush: || {},
         reopen: Arc::new(move || files.reopen(None, &log)),
+        release_relays: || {},
         closing,
         shutdown_timeout: cycle.settings.worker_shutdown_timeout,
         max_connections: cycle.settings.mpm.max_connections_per_child,

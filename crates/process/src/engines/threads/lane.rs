@@ -211,7 +211,12 @@ impl<P: Protocol> Lane<P> {
 /// Takes what is left of a connection off this thread's reactor; closes what is to be closed.
 fn off_reactor<R: AsStream>(mut outcome: Outcome<R>) -> Outcome<R> {
     match &mut outcome {
-        Outcome::Park { connection, .. } | Outcome::Again(connection) => connection.stream.leave(),
+        Outcome::Park { connection, .. } | Outcome::Again(connection) => {
+            connection.stream.leave();
+            if let Some(relay) = connection.relay_mut() {
+                relay.upstream.leave();
+            }
+        }
         Outcome::Drain(rest) => rest.stream().leave(),
         Outcome::Close(_) | Outcome::Closed => return Outcome::Closed,
     }
