@@ -1,6 +1,11 @@
 //! Files and what names them: root, alias, index, types, conditions.
 
-use daemun_tests::Setup;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use daemun_tests::{Folder, Setup};
 
 fn site() -> Setup {
     Setup::new()
@@ -106,4 +111,47 @@ fn changes_on_disk_are_seen_at_once() {
         server.folder().write("html/a.txt", text);
         assert_eq!(server.get("/a.txt").text(), text);
     }
+}
+
+/// Files that have stood still for a while are remembered: which of two they are changes between requests, while others
+/// ask for them all the time.
+#[test]
+fn a_change_is_seen_by_whoever_asks_after_it() {
+    let versions =
+        ["Cargo.toml", "ports.rs"].map(|name| Path::new(env!("CARGO_MANIFEST_DIR")).join(name));
+    let texts = versions.each_ref().map(|version| std::fs::read_to_string(version).unwrap());
+    let server = site().http(
+        "server {
+             listen 127.0.0.1:{port};
+             location = /now { alias {dir}/now; }
+         }",
+    );
+    point_at(&versions[0], server.folder());
+    let ends = AtomicBool::new(false);
+    let stale = thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let mut client = server.client();
+                while !ends.load(Ordering::Relaxed) {
+                    client.get("/now");
+                }
+            });
+        }
+        let mut client = server.client();
+        let changes = (0..100).map(|round| round % 2);
+        let stale = changes.filter(|&version| {
+            point_at(&versions[version], server.folder());
+            client.get("/now").text() != texts[version]
+        });
+        let stale = stale.count();
+        ends.store(true, Ordering::Relaxed);
+        stale
+    });
+    assert_eq!(stale, 0, "answers that were older than the request");
+}
+
+/// Has the link `now` lead to another file, in one step.
+fn point_at(version: &Path, folder: &Folder) {
+    symlink(version, folder.path("next")).unwrap();
+    std::fs::rename(folder.path("next"), folder.path("now")).unwrap();
 }

@@ -48,11 +48,14 @@ pub(crate) struct Clock {
     now: Cell<Millis>,
     /// The time of day, once somebody asked for it in this turn.
     wall: Cell<Option<SystemTime>>,
+    /// Counts turns, and what comes in the middle of one.
+    moment: Cell<u64>,
 }
 
 impl Clock {
     pub(crate) fn new(source: Source) -> Clock {
-        let clock = Clock { source, now: Cell::new(0), wall: Cell::new(None) };
+        let clock =
+            Clock { source, now: Cell::new(0), wall: Cell::new(None), moment: Cell::new(0) };
         clock.update();
         clock
     }
@@ -71,8 +74,17 @@ impl Clock {
         matches!(self.source, Source::Leaping)
     }
 
+    pub(crate) fn moment(&self) -> u64 {
+        self.moment.get()
+    }
+
+    pub(crate) fn next_moment(&self) {
+        self.moment.set(self.moment.get() + 1);
+    }
+
     /// A new turn has begun.
     pub(crate) fn update(&self) {
+        self.next_moment();
         self.wall.set(None);
         if let Source::System = self.source {
             self.now.set(monotonic().wrapping_sub(start()));

@@ -33,7 +33,9 @@ pub use clock::{Deadline, Millis};
 pub use datagram::Datagram;
 pub use listener::Listener;
 pub use peer::Peer;
-pub use reactor::{Handler, Reactor, at_turn_end, method, now, remote, spawn, wall_clock};
+pub use reactor::{
+    Handler, Reactor, at_turn_end, method, moment, next_moment, now, remote, spawn, wall_clock,
+};
 pub use remote::Remote;
 pub use session::{Panicked, Sessions};
 pub use stream::{Registration, Stream};

@@ -71,10 +71,12 @@ impl Listener {
     pub fn accept(&self) -> io::Result<(Stream, Peer)> {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         if let Some(accepted) = self.take_accepted() {
+            reactor::next_moment();
             return accepted;
         }
         let (fd, address) = rustix::net::acceptfrom_with(&self.fd, flags)?;
         self.take_turn()?;
+        reactor::next_moment();
         Ok((Stream::new(fd), peer(address)))
     }
 

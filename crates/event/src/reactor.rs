@@ -231,6 +231,18 @@ pub fn wall_clock() -> SystemTime {
     with(|inner| inner.clock.wall())
 }
 
+/// The present moment's number. All that this thread works on had come before the moment began, so whatever was learned
+/// of the outside world in a moment holds for all work done in it, as if each had looked for itself.
+pub fn moment() -> u64 {
+    with(|inner| inner.clock.moment())
+}
+
+/// Begins another moment, for work that comes in the middle of a turn, or after a change of our own.
+pub fn next_moment() {
+    // Without a reactor nothing has been learned.
+    try_with(|inner| inner.clock.next_moment());
+}
+
 /// The name of the method by which this thread's reactor learns about events.
 pub fn method() -> &'static str {
     with(|inner| inner.backend().name())

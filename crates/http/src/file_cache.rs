@@ -1,7 +1,7 @@
 //! What a thread remembers of files: small ones whole, open ones where `open_file_cache` asks for it.
 //!
-//! A copy is looked at by one stat(2) before each use, an open file once in `open_file_cache_valid`. A copy must never be
-//! stale, so it is kept only where it was read while the file stood still, on a local file system, and the clock was past
+//! A copy is looked at by stat(2) after each request has come, one look for all that have come by then; an open file once
+//! in `open_file_cache_valid`. A copy must never be stale, so it is kept only where it was read while the file stood still, on a local file system, and the clock was past
 //! its times by more than their granularity; and it is read again once a minute, for what changes a file without a
 //! trace, such as a mapping in memory.
 
@@ -105,6 +105,8 @@ struct Entry {
     stamp: Option<Stamp>,
     /// When the path was last looked at, and when the content was read.
     checked: Millis,
+    /// The reactor's moment of that look.
+    moment: u64,
     read: Millis,
     used: Millis,
     uses: u32,
@@ -201,9 +203,12 @@ impl Cache {
         let now = daemun_event::now();
         let is_whole =
             matches!(&entry.result, Ok(known) if matches!(known.content, Content::Memory(_)));
+        let moment = daemun_event::moment();
         // An open descriptor shows what is written to its file, a copy does not.
-        let trusted =
-            !is_whole && policy.open.is_some() && now.saturating_sub(entry.checked) < policy.valid;
+        let trusted = entry.moment == moment
+            || !is_whole
+                && policy.open.is_some()
+                && now.saturating_sub(entry.checked) < policy.valid;
         if is_whole && now.saturating_sub(entry.read) >= REREAD {
             return None;
         }
@@ -212,6 +217,7 @@ impl Cache {
                 return None;
             }
             entry.checked = now;
+            entry.moment = moment;
         }
         entry.used = now;
         entry.uses = entry.uses.saturating_add(1);
@@ -226,8 +232,15 @@ impl Cache {
     ) -> io::Result<Rc<Known>> {
         let uses = self.forget(path) + 1;
         let now = daemun_event::now();
-        let mut entry =
-            Entry { result: Err(0), stamp: None, checked: now, read: now, used: now, uses };
+        let mut entry = Entry {
+            result: Err(0),
+            stamp: None,
+            checked: now,
+            moment: daemun_event::moment(),
+            read: now,
+            used: now,
+            uses,
+        };
         let opened = match opened {
             Ok(opened) => opened,
             Err(error) => {

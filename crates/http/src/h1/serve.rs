@@ -348,6 +348,7 @@ fn pass_on(mut connection: Connection, relay: Box<Relay>) -> Outcome {
 
 /// Leaves the next request, of which there is something already, to a session of its own.
 fn again(http: &Http, request: Box<Request>) -> Outcome {
+    daemun_event::next_moment();
     let bytes = request.head.bytes[request.consumed..].to_vec();
     let mut connection = http.put_back(request);
     if !bytes.is_empty() {
@@ -594,6 +595,7 @@ fn log_send_error(request: &Request, error: &io::Error) {
 
 /// Keeps what the client has sent behind its request.
 fn prepare_next(request: &mut Request) {
+    daemun_event::next_moment();
     let mut bytes = std::mem::take(&mut request.head.bytes);
     bytes.drain(..request.consumed);
     request.reset();

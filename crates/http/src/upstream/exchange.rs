@@ -368,6 +368,8 @@ impl Exchange {
         reading: &mut Reading,
     ) -> Result<bool, Fault> {
         request.doing = "reading response header from upstream";
+        // It may lead to a file that the upstream has just written.
+        daemun_event::next_moment();
         let Some(mut buffer) = reading.buffer.take() else { return Ok(false) };
         loop {
             match self.protocol.read_head(request, &buffer, &mut reading.head) {

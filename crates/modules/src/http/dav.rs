@@ -79,6 +79,8 @@ async fn handle(request: &mut Request) -> Step {
         Method::Copy | Method::Move => copy_move::run(request),
         _ => return Step::Declined,
     };
+    // What follows in this turn sees the change.
+    daemun_event::next_moment();
     result.unwrap_or_else(Step::Status)
 }
 

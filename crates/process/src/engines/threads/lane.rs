@@ -87,7 +87,10 @@ impl<P: Protocol> Thread<P> {
     fn run(mut self) {
         while !self.pool.ends() {
             match self.pool.take(self.number) {
-                Some(job) => self.serve(job),
+                Some(job) => {
+                    daemun_event::next_moment();
+                    self.serve(job);
+                }
                 None => {
                     self.reactor.end_turn();
                     self.turn(None);
