@@ -63,6 +63,35 @@ fn connections_are_kept_and_a_dead_one_is_replaced() {
 }
 
 #[test]
+fn requests_that_met_a_dead_connection_are_counted() {
+    // One answer on each connection; the next request is taken, and the connection closed.
+    let port = backend(|stream| {
+        head(stream);
+        stream.write_all(OK.as_bytes()).unwrap();
+        head(stream);
+    });
+    let server = Server::http(&format!(
+        "upstream u {{ server 127.0.0.1:{port}; }}
+         server {{
+             listen 127.0.0.1:{{port}};
+             location / {{ proxy_pass http://u; }}
+             location = /status {{ server_status; }}
+         }}"
+    ));
+    for _ in 0..3 {
+        assert_eq!(server.get("/").text(), "ok");
+    }
+    let status = server.get("/status?json");
+    let count =
+        status.text().split("\"stale_retries\":").nth(1).and_then(|rest| rest.split('}').next());
+    // Each thread keeps its own: where there are several, requests meet other ones.
+    match Engine::current().mpm.is_empty() {
+        true => assert_eq!(count, Some("2")),
+        false => assert!(count.is_some()),
+    }
+}
+
+#[test]
 fn a_silent_server_is_given_up() {
     let port = backend(|stream| {
         head(stream);

@@ -39,6 +39,8 @@ pub struct Totals {
     pub sent: u64,
     /// Milliseconds that requests took; counted only where somebody can see it.
     pub busy: u64,
+    /// Requests that were sent once more, since the kept connection to an upstream was closed already.
+    pub stale_retries: u64,
     /// Connections open, those that wait included.
     pub active: i64,
     pub reading: i64,
@@ -53,7 +55,7 @@ pub struct Scoreboard {
     slots: Region<Slot>,
     /// What each slot's worker serves at the moment, for the status page.
     current: Region<Current>,
-    /// [`NUMBERS`] and [`HIGHEST`].
+    /// [`NUMBERS`], [`HIGHEST`] and [`STALE_RETRIES`].
     shared: Region<AtomicU64>,
     started: SystemTime,
 }
@@ -63,6 +65,8 @@ const NUMBERS: usize = 0;
 /// The highest slot that was ever taken: nobody has to look further. On another pair of cache
 /// lines than the numbers, which change all the time.
 const HIGHEST: usize = 16;
+/// Rare, and so in a line with what hardly changes.
+const STALE_RETRIES: usize = 17;
 
 impl Scoreboard {
     /// Workers that fit. Slots that were never taken cost no memory.
@@ -77,7 +81,7 @@ impl Scoreboard {
         Ok(Arc::new(Scoreboard {
             slots: Region::new(1 + capacity)?,
             current: Region::new(1 + capacity)?,
-            shared: Region::new(HIGHEST + 1)?,
+            shared: Region::new(STALE_RETRIES + 1)?,
             started: SystemTime::now(),
         }))
     }
@@ -113,11 +117,17 @@ impl Scoreboard {
     }
 
     pub fn totals(&self) -> Totals {
-        let mut totals = Totals::default();
+        let stale_retries = self.shared[STALE_RETRIES].load(Relaxed);
+        let mut totals = Totals { stale_retries, ..Totals::default() };
         for slot in self.used() {
             slot.add_to(&mut totals);
         }
         totals
+    }
+
+    /// A request goes out once more: its kept connection to an upstream was closed already.
+    pub fn count_stale_retry(&self) {
+        self.shared[STALE_RETRIES].fetch_add(1, Relaxed);
     }
 
     /// The slots that are, or were, taken.

@@ -169,6 +169,7 @@ impl Exchange {
     /// Nobody is to blame: the same request is sent on a new connection.
     fn give_up_stale(&mut self, request: &mut Request) {
         request.upstream_record().last_try().status = Status::BAD_GATEWAY.0;
+        request.scoreboard().count_stale_retry();
         if let Some(peer) = self.peer.take() {
             self.selection.done(peer, Attempt::Stale);
         }

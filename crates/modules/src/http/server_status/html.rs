@@ -63,6 +63,10 @@ fn about(snapshot: &Snapshot, out: &mut String) -> fmt::Result {
         rate(snapshot.per_request(totals.sent)),
         rate(snapshot.per_request(totals.busy)),
     )?;
+    if totals.stale_retries > 0 {
+        let count = totals.stale_retries;
+        writeln!(out, "<dt>{count} requests sent again on a fresh connection to an upstream</dt>")?;
+    }
     writeln!(
         out,
         "<dt>{} busy workers, {} finishing, {} idle</dt>\n</dl>",

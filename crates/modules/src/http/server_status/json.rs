@@ -45,6 +45,7 @@ fn write_page(snapshot: &Snapshot, out: &mut String) -> fmt::Result {
         "\"connections\":{{\"active\":{},\"reading\":{},\"writing\":{},\"waiting\":{}}},",
         totals.active, totals.reading, totals.writing, totals.waiting
     )?;
+    writeln!(out, "\"upstreams\":{{\"stale_retries\":{}}},", totals.stale_retries)?;
     writeln!(
         out,
         "\"workers\":{{\"busy\":{},\"idle\":{},\"finishing\":{}}},",
