@@ -1,12 +1,12 @@
-//! What a request for a file of 1 KB costs under each event method: CPU time of the worker, and what the kernel does
+//! What a request for a file of 1 KB costs under each event method, from disk and from another server: CPU time of the worker, and what the kernel does
 //! for it in its thread for received packets (ksoftirqd), at several numbers of kept connections.
 //!
 //! ```text
 //! cargo run --release -p daemun-bench --bin methods [rounds] [method...]
 //! ```
 //!
-//! The worker has the second CPU, the load the first: a request on every connection, then the responses, and again. The
-//! least of all rounds is disturbed least. The program is `target/release/daemun`, or `DAEMUN_BINARY`.
+//! The worker has the second CPU, the load and the other server the first: a request on every connection, then the
+//! responses, and again. The least of all rounds is disturbed least. The program is `target/release/daemun`, or `DAEMUN_BINARY`.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -17,6 +17,8 @@ use daemun_sys::limits::{self, Resource};
 use daemun_tests::{Folder, binary, children, eventually, free_port, is_running, signals};
 
 const METHODS: &[&str] = &["epoll", "io_uring"];
+/// What is asked for, and where it is.
+const KINDS: [(&str, &str); 2] = [("static", "/"), ("proxy", "/proxied/")];
 const CONNECTIONS: [usize; 3] = [64, 1000, 8000];
 const REQUESTS: usize = 160_000;
 const LOAD_CPU: usize = 0;
@@ -27,17 +29,21 @@ const CONFIGURATION: &str = "\
     pid {dir}/server.pid;
     error_log {dir}/error.log;
     worker_processes 1;
-    worker_cpu_affinity 10;
+    worker_cpu_affinity {cpu};
     worker_rlimit_nofile 20000;
-    events { use {method}; worker_connections 12000; }
+    events { use {method}; worker_connections 19000; }
     http {
         access_log off;
         keepalive_requests 1000000;
         client_body_temp_path {dir}/body;
-        server { listen 127.0.0.1:{port} backlog=4096; root {dir}; }
+        proxy_temp_path {dir}/proxy;
+        upstream other { server 127.0.0.1:{other}; keepalive 8000; }
+        server {
+            listen 127.0.0.1:{port} backlog=8192;
+            root {dir};
+            location /proxied/ { proxy_pass http://other/; }
+        }
     }";
-
-const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nUser-Agent: load/1.0\r\n\r\n";
 
 fn main() {
     let (_, most) = limits::limit(Resource::Descriptors).expect("a limit of descriptors");
@@ -49,31 +55,39 @@ fn main() {
     let methods = if named.is_empty() { METHODS } else { &named[..] };
 
     println!("CPU ns a request");
-    for connections in CONNECTIONS {
-        let mut costs = vec![Vec::new(); methods.len()];
-        for _ in 0..rounds {
-            for (method, costs) in methods.iter().zip(&mut costs) {
-                costs.push(measure(method, connections));
+    let other = Server::start("epoll", LOAD_CPU, 0);
+    for (kind, uri) in KINDS {
+        for connections in CONNECTIONS {
+            let mut costs = vec![Vec::new(); methods.len()];
+            for _ in 0..rounds {
+                for (method, costs) in methods.iter().zip(&mut costs) {
+                    let server = Server::start(method, WORKER_CPU, other.port);
+                    costs.push(measure(&server, uri, connections));
+                }
             }
-        }
-        for (method, costs) in methods.iter().zip(&mut costs) {
-            costs.sort_unstable();
-            let median = costs[costs.len() / 2];
-            println!("{connections:>6} {method:>9}  least {:>5}  median {median:>5}", costs[0]);
+            for (method, costs) in methods.iter().zip(&mut costs) {
+                costs.sort_unstable();
+                let median = costs[costs.len() / 2];
+                println!(
+                    "{kind:>6} {connections:>6} {method:>9}  least {:>5}  median {median:>5}",
+                    costs[0]
+                );
+            }
         }
     }
 }
 
 /// CPU ns a request in one run of one server.
-fn measure(method: &str, connections: usize) -> u64 {
-    let server = Server::start(method);
+fn measure(server: &Server, uri: &str, connections: usize) -> u64 {
+    let request = format!("GET {uri} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: load/1.0\r\n\r\n");
+    let request = request.as_bytes();
     let mut streams: Vec<_> = (0..connections).map(|_| server.connect()).collect();
     // the file is young: it is kept in memory once it is two seconds old
     std::thread::sleep(std::time::Duration::from_millis(2100));
-    let mut response = vec![0; first_response(&mut streams[0])];
+    let mut response = vec![0; first_response(&mut streams[0], request)];
     let mut ask_all = |rounds: usize| {
         for _ in 0..rounds {
-            streams.iter_mut().for_each(|stream| stream.write_all(REQUEST).expect("a server"));
+            streams.iter_mut().for_each(|stream| stream.write_all(request).expect("a server"));
             streams
                 .iter_mut()
                 .for_each(|stream| stream.read_exact(&mut response).expect("a response"));
@@ -87,8 +101,8 @@ fn measure(method: &str, connections: usize) -> u64 {
 }
 
 /// Asks once and returns the response's length.
-fn first_response(stream: &mut TcpStream) -> usize {
-    stream.write_all(REQUEST).expect("a server");
+fn first_response(stream: &mut TcpStream, request: &[u8]) -> usize {
+    stream.write_all(request).expect("a server");
     let mut bytes = [0; 4096];
     let mut length = 0;
     let is_end = |bytes: &[u8]| bytes.ends_with(b"xxxx");
@@ -105,11 +119,14 @@ struct Server {
 }
 
 impl Server {
-    fn start(method: &str) -> Server {
+    /// On a CPU of its own; `other` is the port of the server behind it.
+    fn start(method: &str, cpu: usize, other: u16) -> Server {
         let folder = Folder::fresh();
         let port = free_port();
         let text = CONFIGURATION.replace("{dir}", &folder.path("").display().to_string());
         let text = text.replace("{port}", &port.to_string()).replace("{method}", method);
+        let text = text.replace("{cpu}", &format!("{:02b}", 1 << cpu));
+        let text = text.replace("{other}", &other.max(1).to_string());
         folder.write("server.conf", text);
         folder.write("index.html", [b'x'; 1024]);
         let mut command = Command::new(binary());
