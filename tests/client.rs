@@ -11,6 +11,17 @@ pub struct Client {
     ahead: Vec<u8>,
 }
 
+/// Reads once, whatever stops and continues the process meanwhile: that interrupts a socket that has a timeout, even where
+/// no signal is handled (signal(7)).
+pub fn read_once(stream: &mut TcpStream, bytes: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match stream.read(bytes) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            read => return read,
+        }
+    }
+}
+
 impl Client {
     pub fn connect(port: u16) -> Client {
         Client::over(TcpStream::connect(("127.0.0.1", port)).unwrap())
@@ -105,7 +116,7 @@ impl Client {
     /// Reads once; `false` at the end.
     fn more(&mut self) -> io::Result<bool> {
         let mut part = [0; 16 * 1024];
-        match self.stream.read(&mut part) {
+        match read_once(&mut self.stream, &mut part) {
             Ok(read) => {
                 self.ahead.extend_from_slice(&part[..read]);
                 Ok(read > 0)

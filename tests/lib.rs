@@ -26,7 +26,7 @@ mod wait;
 pub use answer::Answer;
 pub use backend::Backend;
 pub use binary::{binary, named};
-pub use client::Client;
+pub use client::{Client, read_once};
 pub use command::Output;
 pub use daemun_sys::signals;
 pub use engine::{ENGINES, Engine, MARKED};

@@ -2,7 +2,7 @@
 //!
 //! Every answer has to name the worker that gave it, in a field `X-Worker`.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use daemun_sys::limits::{self, Resource};
 
-use crate::{PATIENCE, eventually};
+use crate::{PATIENCE, eventually, read_once};
 
 /// Clients that run until they are told to [finish](Load::finish).
 pub struct Load {
@@ -268,7 +268,7 @@ impl Kept {
             {
                 return Ok(worker);
             }
-            match self.stream.read(&mut part) {
+            match read_once(&mut self.stream, &mut part) {
                 Ok(0) if bytes.is_empty() => return Err(Kind::Closed),
                 Ok(0) => return Err(Kind::Cut),
                 Ok(read) => bytes.extend_from_slice(&part[..read]),

@@ -1,10 +1,10 @@
 //! Servers behind the one that is tested: they say what the test has them say, well framed or not.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::thread;
 
-use daemun_tests::PATIENCE;
+use daemun_tests::{PATIENCE, read_once};
 
 /// Serves each connection by `serve`, on a port of its own.
 pub fn backend(serve: impl Fn(&mut TcpStream) + Send + Sync + 'static) -> u16 {
@@ -37,7 +37,7 @@ pub fn head(stream: &mut TcpStream) -> String {
     let mut read = Vec::new();
     let mut part = [0; 4096];
     while !read.windows(4).any(|end| end == b"\r\n\r\n") {
-        match stream.read(&mut part) {
+        match read_once(stream, &mut part) {
             Ok(0) | Err(_) => break,
             Ok(count) => read.extend_from_slice(&part[..count]),
         }

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 
-use daemun_tests::{Engine, Server, Setup};
+use daemun_tests::{Engine, Server, Setup, read_once};
 
 use crate::backend::{backend, head, saying};
 
@@ -159,7 +159,7 @@ fn a_body_may_go_on_as_it_comes() {
         seen.lock().unwrap().send(all.clone()).unwrap();
         let mut part = [0; 1024];
         while !all.ends_with("0\r\n\r\n") {
-            let count = stream.read(&mut part).unwrap();
+            let count = read_once(stream, &mut part).unwrap();
             all.push_str(&String::from_utf8_lossy(&part[..count]));
         }
         seen.lock().unwrap().send(all).unwrap();

@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use daemun_tests::{Server, Setup, most_allocated};
+use daemun_tests::{Server, Setup, most_allocated, read_once};
 
 const LENGTH: usize = 1 << 30;
 const PIECE: usize = 1 << 18;
@@ -69,7 +69,7 @@ fn upload(server: &Server, listener: TcpListener) {
         let mut head_end = None;
         let mut head = Vec::new();
         while head_end.is_none_or(|end| received < end + LENGTH) {
-            let count = stream.read(&mut buffer).unwrap();
+            let count = read_once(&mut stream, &mut buffer).unwrap();
             assert!(count > 0, "cut after {received} bytes");
             received += count;
             if head_end.is_none() {
@@ -115,7 +115,7 @@ fn download(server: &Server, listener: TcpListener) {
     let mut buffer = vec![0; PIECE];
     let mut received = 0;
     while received < LENGTH {
-        let count = stream.read(&mut buffer).unwrap();
+        let count = read_once(&mut stream, &mut buffer).unwrap();
         assert!(count > 0, "cut after {received} bytes");
         received += count;
         growth.look(server);
