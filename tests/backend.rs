@@ -52,20 +52,21 @@ impl Backend {
 
     /// A SCGI server in Python.
     pub fn scgi(folder: &Folder) -> Backend {
-        let socket = folder.path("scgi.sock");
-        folder.write("scgi.py", include_str!("applications/scgi.py"));
-        let mut command = Command::new("python3");
-        command.arg(folder.path("scgi.py")).arg(&socket);
-        Backend::start(folder, &mut command, &socket)
+        Backend::python(folder, "scgi", include_str!("applications/scgi.py"))
     }
 
     /// A server that sends every message of a WebSocket back.
     pub fn websockets(folder: &Folder) -> Backend {
-        let socket = folder.path("echo.sock");
-        folder.write("echo.py", include_str!("applications/echo.py"));
+        Backend::python(folder, "echo", include_str!("applications/echo.py"))
+    }
+
+    /// A program in Python that listens on the path it is given.
+    fn python(folder: &Folder, name: &str, program: &str) -> Backend {
+        let (file, socket) = (format!("{name}.py"), folder.path(format!("{name}.sock")));
+        folder.write(&file, program);
         // Debian's, which has Debian's packages.
         let mut command = Command::new("/usr/bin/python3");
-        command.arg(folder.path("echo.py")).arg(&socket);
+        command.arg(folder.path(&file)).arg(&socket);
         Backend::start(folder, &mut command, &socket)
     }
 

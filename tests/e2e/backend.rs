@@ -32,6 +32,22 @@ pub fn saying(answer: &'static str) -> u16 {
     })
 }
 
+/// Upgrades, and sends back whatever comes; ends after `bye`.
+pub fn echo() -> u16 {
+    backend(|stream| {
+        head(stream);
+        let answer = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: echo\r\nX-From: echo\r\n\r\n";
+        stream.write_all(answer.as_bytes()).unwrap();
+        let mut part = [0; 1024];
+        while let Ok(count @ 1..) = read_once(stream, &mut part) {
+            stream.write_all(&part[..count]).unwrap();
+            if part[..count].ends_with(b"bye") {
+                return;
+            }
+        }
+    })
+}
+
 /// A request's head, as it came; what was read behind it is part of it.
 pub fn head(stream: &mut TcpStream) -> String {
     let mut read = Vec::new();

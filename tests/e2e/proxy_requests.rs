@@ -6,7 +6,7 @@ use std::sync::{Arc, mpsc};
 
 use daemun_tests::{Engine, Server, Setup, read_once};
 
-use crate::backend::{backend, head, saying};
+use crate::backend::{backend, echo, head, saying};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -227,15 +227,7 @@ fn connections_come_from_where_they_are_told_to() {
 
 #[test]
 fn upgraded_connections_carry_anything() {
-    let port = backend(|stream| {
-        head(stream);
-        let answer = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: echo\r\n\r\n";
-        stream.write_all(answer.as_bytes()).unwrap();
-        let mut part = [0; 1024];
-        while let Ok(count @ 1..) = stream.read(&mut part) {
-            stream.write_all(&part[..count]).unwrap();
-        }
-    });
+    let port = echo();
     let server = Server::http(&format!(
         "log_format bytes '$status $bytes_sent $upstream_bytes_received';
          server {{

@@ -1,26 +1,8 @@
 //! Upgraded connections and tunnels go on in the workers of another configuration.
 
-use std::io::{Read, Write};
-
 use daemun_tests::{Client, Server, children, eventually};
 
-use crate::backend::{backend, head};
-
-/// Upgrades, and sends back whatever comes; ends after `bye`.
-fn echo() -> u16 {
-    backend(|stream| {
-        head(stream);
-        let answer = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: echo\r\nX-From: echo\r\n\r\n";
-        stream.write_all(answer.as_bytes()).unwrap();
-        let mut part = [0; 1024];
-        while let Ok(count @ 1..) = stream.read(&mut part) {
-            stream.write_all(&part[..count]).unwrap();
-            if part[..count].ends_with(b"bye") {
-                return;
-            }
-        }
-    })
-}
+use crate::backend::echo;
 
 fn upgraded(server: &Server) -> Client {
     let mut client = server.client();

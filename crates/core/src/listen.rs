@@ -1,8 +1,9 @@
 //! What a `listen` directive asks for: an address and the options of its socket.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{AddrParseError, SocketAddr};
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 /// Where a listening socket is bound.
@@ -28,6 +29,18 @@ impl fmt::Display for Address {
         match self {
             Address::Ip(address) => write!(f, "{address}"),
             Address::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// What [`Display`](fmt::Display) writes: an address and a port, or the path of a socket.
+impl FromStr for Address {
+    type Err = AddrParseError;
+
+    fn from_str(text: &str) -> Result<Address, AddrParseError> {
+        match text.strip_prefix("unix:") {
+            Some(path) => Ok(Address::Unix(path.into())),
+            None => text.parse().map(Address::Ip),
         }
     }
 }

@@ -1,9 +1,9 @@
 //! What a thread remembers of files: small ones whole, open ones where `open_file_cache` asks for it.
 //!
 //! A copy is looked at by stat(2) after each request has come, one look for all that have come by then; an open file once
-//! in `open_file_cache_valid`. A copy must never be stale, so it is kept only where it was read while the file stood still, on a local file system, and the clock was past
-//! its times by more than their granularity; and it is read again once a minute, for what changes a file without a
-//! trace, such as a mapping in memory.
+//! in `open_file_cache_valid`. A copy must never be stale, so it is kept only where it was read while the file stood
+//! still, on a local file system, and the clock was past its times by more than their granularity; and it is read again
+//! once a minute, for what changes a file without a trace, such as a mapping in memory.
 
 use std::cell::RefCell;
 use std::fs::File;

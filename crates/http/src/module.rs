@@ -81,6 +81,7 @@ pub struct PhaseHandler {
 /// A handler that may have to wait; only those cost an allocation.
 pub type Pending<'r> = Pin<Box<dyn Future<Output = Step> + 'r>>;
 
+/// Begins such a handler.
 pub type Later = for<'r> fn(&'r mut Request) -> Pending<'r>;
 
 #[derive(Clone, Copy)]

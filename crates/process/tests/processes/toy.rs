@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use daemun_core::connection::{Connection, Outcome, Partial, Protocol, Wait};
-use daemun_core::listen::{Address, ListenSpec};
+use daemun_core::listen::ListenSpec;
 use daemun_core::log::{self, Level, Log, OpenFiles, Target, Threshold};
 use daemun_core::settings::{Identity, ProcessSettings};
 use daemun_event::{Deadline, Reactor};
@@ -54,11 +54,11 @@ impl Program for Toy {
         let mut configuration = Answers::default();
         for line in text.lines() {
             match line.split_whitespace().collect::<Vec<_>>()[..] {
-                ["listen", address] => listen.push(ListenSpec::new(address_of(address))),
+                ["listen", address] => listen.push(ListenSpec::new(address.parse().unwrap())),
                 ["listen", address, "reuseport"] => {
                     listen.push(ListenSpec {
                         reuseport: true,
-                        ..ListenSpec::new(address_of(address))
+                        ..ListenSpec::new(address.parse().unwrap())
                     });
                 }
                 ["workers", count] => settings.worker_processes = count.parse().unwrap(),
@@ -93,13 +93,6 @@ impl Program for Toy {
             return 1;
         }
         serve(cycle, context)
-    }
-}
-
-fn address_of(text: &str) -> Address {
-    match text.strip_prefix("unix:") {
-        Some(path) => Address::Unix(path.into()),
-        None => Address::Ip(text.parse().unwrap()),
     }
 }
 

@@ -93,17 +93,10 @@ fn read_course(facts: &mut Reader<'_>) -> Option<Course> {
         0 => None,
         _ => {
             let group = facts.string()?;
-            Some((group, address_of(&facts.string()?)?))
+            Some((group, facts.string()?.parse().ok()?))
         }
     };
     Some(Course { limits, rest, sent, peer })
-}
-
-fn address_of(text: &str) -> Option<Address> {
-    match text.strip_prefix("unix:") {
-        Some(path) => Some(Address::Unix(path.into())),
-        None => Some(Address::Ip(text.parse().ok()?)),
-    }
 }
 
 fn write_request(request: &mut Request, out: &mut Writer) {
