@@ -104,6 +104,32 @@ pub fn choice<T: Copy>(directive: &conf::Directive, choices: &[(&str, T)]) -> Re
         .help(format!("it must be {}", names.join(" or "))))
 }
 
+/// Bits of files: `user:rw group:r all:r`. Their user may read and write them unless it is named.
+pub fn access(directive: &conf::Directive) -> Result<u32, Fault> {
+    let mut access = 0;
+    let mut user = 0o600;
+    for word in &directive.args {
+        let invalid = || Fault::from(format!("invalid value \"{word}\"")).at(word.span);
+        let colon = word.text.iter().position(|byte| *byte == b':').ok_or_else(invalid)?;
+        let rights = match &word.text[colon + 1..] {
+            b"rw" => 6,
+            b"r" => 4,
+            _ => return Err(invalid()),
+        };
+        let shift = match &word.text[..colon] {
+            b"user" => {
+                user = 0;
+                6
+            }
+            b"group" => 3,
+            b"all" => 0,
+            _ => return Err(invalid()),
+        };
+        access |= rights << shift;
+    }
+    Ok(access | user)
+}
+
 /// `number size`: how many buffers of how many bytes.
 pub fn buffers(directive: &conf::Directive) -> Result<(usize, usize), Fault> {
     let [number, size] = &*directive.args else {

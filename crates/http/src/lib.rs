@@ -14,6 +14,7 @@ pub mod h1;
 pub mod head;
 pub mod locations;
 pub mod module;
+pub mod moving;
 pub mod phases;
 mod prefix_tree;
 pub mod request;

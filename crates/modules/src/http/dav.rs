@@ -11,10 +11,7 @@
 mod copy_move;
 mod tree;
 
-use std::fs::Permissions;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
-use std::time::{Duration, SystemTime};
 
 use daemun_conf as conf;
 use daemun_core::load::{Fault, Loader};
@@ -24,6 +21,7 @@ use daemun_core::{debug, directives, set, settings, values};
 use daemun_http::body::Body;
 use daemun_http::head::Known;
 use daemun_http::module::{Handler, HttpModule, Phase, PhaseHandler, Step};
+use daemun_http::moving::{self, Manner};
 use daemun_http::request::{Request, Text};
 use daemun_http::status::Status;
 use daemun_http::{date, escape, files};
@@ -55,7 +53,8 @@ pub static MODULE: HttpModule = HttpModule {
             "min_delete_depth" in HTTP_SERVER_LOCATION, Exactly(1), "0",
                 set!(SETTINGS.min_delete_depth, values::integer),
                 "How many segments a URI needs at least for DELETE.";
-            "dav_access" in HTTP_SERVER_LOCATION, Between(1, 3), "user:rw", Action::Set(dav_access),
+            "dav_access" in HTTP_SERVER_LOCATION, Between(1, 3), "user:rw",
+                set!(SETTINGS.access, values::access),
                 "Who may read and write new files and folders.";
         },
     },
@@ -125,15 +124,12 @@ fn store(request: &Request, path: &[u8]) -> Result<(), Status> {
         log!(request.log(), Error, *request, "PUT request body must be in a file");
         return Err(Status::INTERNAL_SERVER_ERROR);
     };
-    let prepared = body.file.set_permissions(Permissions::from_mode(*settings.access));
-    let prepared = prepared.and_then(|()| match modified(request) {
-        Some(time) => body.file.set_modified(time),
-        None => Ok(()),
-    });
-    let moved = prepared.and_then(|()| {
-        let folder_access = settings.creates_path.then(|| folder_access(*settings.access));
-        tree::rename(&body.path, files::as_path(path), folder_access)
-    });
+    let manner = Manner {
+        access: *settings.access,
+        modified: modified(request),
+        creates_folders: *settings.creates_path,
+    };
+    let moved = moving::put(body, files::as_path(path), &manner);
     moved.map_err(|error| {
         let (from, to) = (body.path.display(), Text(path));
         let log = request.log();
@@ -143,9 +139,8 @@ fn store(request: &Request, path: &[u8]) -> Result<(), Status> {
 }
 
 /// What the client says in Date.
-fn modified(request: &Request) -> Option<SystemTime> {
-    let seconds = u64::try_from(date::parse(field(request, b"date")?)?).ok()?;
-    Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+fn modified(request: &Request) -> Option<i64> {
+    date::parse(field(request, b"date")?)
 }
 
 fn field<'r>(request: &'r Request, name: &[u8]) -> Option<&'r [u8]> {
@@ -211,8 +206,8 @@ fn make_collection(request: &mut Request) -> Result<Step, Status> {
     files::map_uri(request, &mut path);
     path.pop();
     debug!(request.log(), Http, *request, "http mkcol path: \"{}\"", Text(&path));
-    let access = folder_access(*request.settings(&SETTINGS).access);
-    match tree::create_folder(files::as_path(&path), access) {
+    let access = moving::folder_access(*request.settings(&SETTINGS).access);
+    match moving::create_folder(files::as_path(&path), access) {
         Ok(()) => {
             tell_location(request);
             Err(Status::CREATED)
@@ -288,11 +283,6 @@ fn refuse(
     status
 }
 
-/// Whoever may read a folder may search it.
-fn folder_access(access: u32) -> u32 {
-    access | (access & 0o444) >> 2
-}
-
 fn dav_methods(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {
     let mut methods = Vec::new();
     for word in &directive.args {
@@ -307,34 +297,5 @@ fn dav_methods(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(
         });
     }
     loader.settings(&SETTINGS).methods.set(methods)?;
-    Ok(())
-}
-
-fn dav_access(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {
-    let mut access = 0;
-    let mut user = 0o600;
-    for word in &directive.args {
-        let invalid = || Fault::from(format!("invalid value \"{word}\"")).at(word.span);
-        let (who, rights) = word.text.iter().position(|byte| *byte == b':').map_or_else(
-            || Err(invalid()),
-            |colon| Ok((&word.text[..colon], &word.text[colon + 1..])),
-        )?;
-        let rights = match rights {
-            b"rw" => 6,
-            b"r" => 4,
-            _ => return Err(invalid()),
-        };
-        let shift = match who {
-            b"user" => {
-                user = 0;
-                6
-            }
-            b"group" => 3,
-            b"all" => 0,
-            _ => return Err(invalid()),
-        };
-        access |= rights << shift;
-    }
-    loader.settings(&SETTINGS).access.set(access | user)?;
     Ok(())
 }

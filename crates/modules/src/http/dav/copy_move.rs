@@ -7,13 +7,14 @@ use daemun_core::{debug, log};
 use daemun_http::core::files::{self as file_settings, Root};
 use daemun_http::files::{self, as_path};
 use daemun_http::module::Step;
+use daemun_http::moving;
 use daemun_http::request::{Request, Text};
 use daemun_http::status::Status;
 use daemun_http::uri;
 use daemun_proto::http1::Method;
 use rustix::io::Errno;
 
-use super::{Depth, SETTINGS, depth, field, folder_access, refuse, refuse_body, tree};
+use super::{Depth, SETTINGS, depth, field, refuse, refuse_body, tree};
 
 pub(super) fn run(request: &mut Request) -> Result<Step, Status> {
     refuse_body(request, "COPY and MOVE with body are unsupported")?;
@@ -50,10 +51,10 @@ fn transfer_file(request: &Request, from: &[u8], to: &[u8]) -> Result<Step, Stat
     let (source, target) = (as_path(from), as_path(to));
     let (call, done) = match request.head.method() {
         Method::Move => {
-            let access = folder_access(*request.settings(&SETTINGS).access);
-            ("rename()", tree::rename(source, target, Some(access)))
+            let access = moving::folder_access(*request.settings(&SETTINGS).access);
+            ("rename()", moving::rename(source, target, Some(access)))
         }
-        _ => ("open()", tree::copy(source, target)),
+        _ => ("open()", moving::copy(source, target)),
     };
     match done {
         Ok(()) => Err(Status::NO_CONTENT),
@@ -77,7 +78,7 @@ fn transfer_folder(
     if moves && fs::rename(source, target).is_ok() {
         return Err(Status::CREATED);
     }
-    tree::create_folder(target, info.permissions().mode() & 0o777)
+    moving::create_folder(target, info.permissions().mode() & 0o777)
         .map_err(|error| refuse(request, &error, Status::NOT_FOUND, "mkdir()", to))?;
     tree::copy_folder(request, source, target)?;
     if moves {
