@@ -1,7 +1,9 @@
 //! What FastCGI, SCGI and uwsgi have in common, said under each one's prefix.
 
+use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::MetadataExt;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -177,6 +179,11 @@ fn check(server: &Server) {
     assert_eq!(obeyed.text(), "here");
     assert_eq!((obeyed.header("X-Accel-Expires"), obeyed.header("X-Secret")), (Some("5"), None));
 
+    assert_eq!(server.get("/digits").text(), "0123456789");
+    let kept = server.folder().path("temp/kept");
+    assert_eq!(fs::read(&kept).unwrap(), b"0123456789");
+    assert_eq!(fs::metadata(&kept).unwrap().mode() & 0o777, 0o604);
+
     let range = server.get_with("/digits", &["Range: bytes=3-5"]);
     assert_eq!((range.status, range.text()), (206, "345"));
     assert_eq!(range.header("Server"), Some("toy"));
@@ -242,7 +249,12 @@ fn directives_of_fastcgi_have_the_effects_of_their_kind() {
                 fastcgi_hide_header X-Secret;
                 fastcgi_pass 127.0.0.1:{port2};
             }
-            location /digits { fastcgi_force_ranges on; fastcgi_pass 127.0.0.1:{port2}; }
+            location /digits {
+                fastcgi_force_ranges on;
+                fastcgi_store {dir}/temp/kept;
+                fastcgi_store_access user:rw all:r;
+                fastcgi_pass 127.0.0.1:{port2};
+            }
             location /short { fastcgi_buffer_size 4k; fastcgi_pass 127.0.0.1:{port2}; }
             location /much { fastcgi_limit_rate 1m; fastcgi_pass 127.0.0.1:{port2}; }
             location /patient { fastcgi_read_timeout 5s; fastcgi_pass 127.0.0.1:{port2}; }
@@ -297,7 +309,12 @@ fn directives_of_scgi_have_the_effects_of_their_kind() {
                 scgi_hide_header X-Secret;
                 scgi_pass 127.0.0.1:{port2};
             }
-            location /digits { scgi_force_ranges on; scgi_pass 127.0.0.1:{port2}; }
+            location /digits {
+                scgi_force_ranges on;
+                scgi_store {dir}/temp/kept;
+                scgi_store_access user:rw all:r;
+                scgi_pass 127.0.0.1:{port2};
+            }
             location /short { scgi_buffer_size 4k; scgi_pass 127.0.0.1:{port2}; }
             location /much { scgi_limit_rate 1m; scgi_pass 127.0.0.1:{port2}; }
             location /patient { scgi_read_timeout 5s; scgi_pass 127.0.0.1:{port2}; }
@@ -353,7 +370,12 @@ fn directives_of_uwsgi_have_the_effects_of_their_kind() {
                 uwsgi_hide_header X-Secret;
                 uwsgi_pass 127.0.0.1:{port2};
             }
-            location /digits { uwsgi_force_ranges on; uwsgi_pass 127.0.0.1:{port2}; }
+            location /digits {
+                uwsgi_force_ranges on;
+                uwsgi_store {dir}/temp/kept;
+                uwsgi_store_access user:rw all:r;
+                uwsgi_pass 127.0.0.1:{port2};
+            }
             location /short { uwsgi_buffer_size 4k; uwsgi_pass 127.0.0.1:{port2}; }
             location /much { uwsgi_limit_rate 1m; uwsgi_pass 127.0.0.1:{port2}; }
             location /patient { uwsgi_read_timeout 5s; uwsgi_pass 127.0.0.1:{port2}; }

@@ -43,6 +43,7 @@ mod slow_files;
 mod ssi;
 mod static_files;
 mod status;
+mod storing;
 mod thread_pools;
 mod upstreams;
 mod visitors;

@@ -25,6 +25,11 @@ impl FileRange {
         self.offset += count;
         self.length -= count;
     }
+
+    /// Whether another range of the same file begins where this one ends.
+    pub fn is_followed_by(&self, next: &FileRange) -> bool {
+        Arc::ptr_eq(&self.file, &next.file) && self.offset + self.length == next.offset
+    }
 }
 
 /// A piece of a body that is there.

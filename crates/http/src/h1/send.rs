@@ -288,14 +288,25 @@ fn try_send_file(request: &mut Request, range: &mut FileRange, most: usize) -> i
     Ok(sent)
 }
 
-/// Sends what is left, waiting for the client and for `limit_rate`. Short pieces are gathered up to
+/// Sends what is left. What is kept as a file comes to its end also without the client.
+async fn send_rest(request: &mut Request, rest: Rest, ticket: Option<Ticket>) -> io::Result<()> {
+    let Rest { bytes, mut body, framing } = rest;
+    let sent = send_pieces(request, bytes, &mut body, framing, ticket).await;
+    if sent.is_err() && request.upstream.as_ref().is_some_and(|record| record.is_stored) {
+        while let Some(Ok(_)) = body.next(request).await {}
+    }
+    sent
+}
+
+/// Sends piece by piece, waiting for the client and for `limit_rate`. Short pieces are gathered up to
 /// `postpone_output`, for as long as the next one is there already.
-async fn send_rest(
+async fn send_pieces(
     request: &mut Request,
-    rest: Rest,
+    bytes: Bytes,
+    body: &mut Body,
+    framing: Framing,
     mut ticket: Option<Ticket>,
 ) -> io::Result<()> {
-    let Rest { bytes, mut body, framing } = rest;
     let enough = *request.core().sending.postpone_output;
     let mut pace = Pace::new(request);
     let mut gathered = Vec::from(bytes);
@@ -304,7 +315,7 @@ async fn send_rest(
             Poll::Ready(chunk) => chunk,
             Poll::Pending => {
                 if request.sent > 0 || !body.holds_head() {
-                    flush(request, &mut body, &mut pace, &mut gathered, false).await?;
+                    flush(request, body, &mut pace, &mut gathered, false).await?;
                 }
                 body.next(request).await
             }
@@ -314,7 +325,7 @@ async fn send_rest(
             Some(Ok(chunk)) => chunk,
             Some(Err(error)) => {
                 if body::has_broken_off(&error) {
-                    flush(request, &mut body, &mut pace, &mut gathered, false).await?;
+                    flush(request, body, &mut pace, &mut gathered, false).await?;
                 }
                 return Err(error);
             }
@@ -330,17 +341,16 @@ async fn send_rest(
                 gathered.extend_from_slice(&bytes);
             }
             Chunk::Bytes(bytes) => {
-                flush(request, &mut body, &mut pace, &mut gathered, true).await?;
-                send_bytes(request, &mut body, &mut pace, &bytes, false).await?;
+                flush(request, body, &mut pace, &mut gathered, true).await?;
+                send_bytes(request, body, &mut pace, &bytes, false).await?;
             }
             Chunk::File(range) => {
-                flush(request, &mut body, &mut pace, &mut gathered, true).await?;
+                flush(request, body, &mut pace, &mut gathered, true).await?;
                 match pooled::uses_threads(request) {
                     true => {
-                        pooled::send_file(request, &mut body, &mut pace, range, ticket.take())
-                            .await?
+                        pooled::send_file(request, body, &mut pace, range, ticket.take()).await?
                     }
-                    false => send_file(request, &mut body, &mut pace, range).await?,
+                    false => send_file(request, body, &mut pace, range).await?,
                 }
             }
         }
@@ -348,13 +358,13 @@ async fn send_rest(
             gathered.extend_from_slice(b"\r\n");
         }
         if gathered.len() >= enough {
-            flush(request, &mut body, &mut pace, &mut gathered, false).await?;
+            flush(request, body, &mut pace, &mut gathered, false).await?;
         }
     }
     if framing.is_chunked {
         gathered.extend_from_slice(&last_chunk(request));
     }
-    flush(request, &mut body, &mut pace, &mut gathered, false).await
+    flush(request, body, &mut pace, &mut gathered, false).await
 }
 
 async fn flush(

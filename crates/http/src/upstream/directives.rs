@@ -9,6 +9,7 @@ use daemun_core::load::{Fault, Loader};
 use daemun_core::values;
 
 use super::settings::{Bind, BindAddress, Failures, Ignored};
+use super::store::Place;
 use crate::core::sending::{self, Amount};
 
 /// A table of common directives: `upstream_directives!("proxy_", SETTINGS.common: connecting requests responses)`.
@@ -107,6 +108,16 @@ macro_rules! upstream_directives {
             $crate::upstream_row!($($at)+ "hide_header" Exactly(1), "",
                 hide_headers += directives::name,
                 "A field of responses that is not passed to clients."),
+        ] $($rest)*)
+    };
+    (@rows [$($at:tt)+] [$($row:expr,)*] stores $($rest:ident)*) => {
+        $crate::upstream_directives!(@rows [$($at)+] [$($row,)*
+            $crate::upstream_row!($($at)+ "store" Exactly(1), "off",
+                store = directives::place,
+                "Keeps responses as files: where root has them, or at a path."),
+            $crate::upstream_row!($($at)+ "store_access" Between(1, 3), "user:rw",
+                store_access = directives::access,
+                "Who may read and write the files of responses, and their folders."),
         ] $($rest)*)
     };
     (@rows [$($at:tt)+] [$($row:expr,)*] errors $($rest:ident)*) => {
@@ -237,6 +248,21 @@ pub fn temp_path(
     directive: &conf::Directive,
 ) -> Result<Option<crate::core::client::TempPath>, Fault> {
     crate::core::client::temp_path(loader, directive).map(Some)
+}
+
+pub fn access(_: &mut Loader<'_>, directive: &conf::Directive) -> Result<u32, Fault> {
+    values::access(directive)
+}
+
+/// `on`, `off`, or a path.
+pub fn place(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<Option<Place>, Fault> {
+    let word = &directive.args[0];
+    match &*word.text {
+        b"off" => Ok(None),
+        b"on" => Ok(Some(Place::OfUri)),
+        b"" => Err(Fault::from("empty path".to_owned()).at(word.span)),
+        _ => loader.script(word).map(|script| Some(Place::Computed(script))),
+    }
 }
 
 pub fn amount(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<Amount, Fault> {

@@ -522,9 +522,12 @@ fn owner(settings: &'static Settings) -> usize {
 }
 
 /// A client is watched where its leaving ends the exchange. What is asked for the sake of another request is not its
-/// connection's to watch.
+/// connection's to watch, and what is kept as a file is wanted without it.
 fn watches_client(request: &Request, settings: &Settings) -> bool {
-    !*settings.ignore_client_abort && !request.is_subrequest() && !request.is_post_action
+    !*settings.ignore_client_abort
+        && settings.store.is_none()
+        && !request.is_subrequest()
+        && !request.is_post_action
 }
 
 fn client_left(request: &Request) -> Fault {

@@ -16,7 +16,8 @@ use super::pace::Pace;
 use super::protocol::Piece;
 use super::relay::Relay;
 use super::storage::Storage;
-use crate::body::{self, Body, BodyStream, NextChunk};
+use super::store::Copy;
+use crate::body::{self, Body, BodyStream, FileRange, NextChunk};
 use crate::request::Request;
 
 /// How much is passed on before others have their turn.
@@ -27,6 +28,8 @@ struct Incoming {
     exchange: Box<Exchange>,
     /// Decoded, and not yet taken.
     storage: Storage,
+    /// What is to be kept of it.
+    copy: Option<Box<Copy>>,
     /// It may be read ahead of the client.
     is_buffered: bool,
     pace: Option<Pace>,
@@ -55,6 +58,7 @@ pub fn whole(request: &mut Request, exchange: &mut Exchange) -> Option<Body> {
         && length > 0
         && exchange.protocol.is_plain()
         && !exchange.protocol.upgrades()
+        && exchange.settings.store.is_none()
         && !*exchange.settings.force_ranges;
     if !is_whole {
         return None;
@@ -78,7 +82,10 @@ pub fn begin(request: &mut Request, exchange: Box<Exchange>) -> Body {
     if !is_buffered {
         request.limit_rate = Some(0);
     }
+    let copy = if is_buffered { Copy::begin(request, exchange.settings) } else { None };
+    request.upstream_record().is_stored = copy.is_some();
     let mut incoming = Incoming {
+        copy,
         exchange,
         storage: Storage::default(),
         is_buffered,
@@ -156,7 +163,7 @@ impl BodyStream for Incoming {
         self.is_ahead = true;
         while self.is_buffered
             && self.state == State::Open
-            && self.storage.has_room(self.exchange.settings)
+            && (self.copy.is_some() || self.storage.has_room(self.exchange.settings))
             && self.poll_receive(request, cx).is_ready()
         {}
         self.is_ahead = false;
@@ -281,8 +288,13 @@ impl Incoming {
 
     /// Has a piece wait for the client; `false` where it can't.
     fn store(&mut self, request: &Request, piece: Bytes) -> bool {
+        let copy = self.copy(request, &piece);
         if !self.is_ahead {
             self.storage.push(piece);
+            return true;
+        }
+        if let Some(copy) = copy {
+            self.storage.push_copied(self.exchange.settings, piece, copy);
             return true;
         }
         let stored = self.storage.push_ahead(request, self.exchange.settings, piece);
@@ -292,9 +304,29 @@ impl Incoming {
         stored.is_ok()
     }
 
+    /// Adds a piece to the copy, if there is to be one. A file that can't be written costs the client nothing.
+    fn copy(&mut self, request: &Request, piece: &[u8]) -> Option<FileRange> {
+        match self.copy.as_mut()?.append(piece) {
+            Ok(range) => Some(range),
+            Err(error) => {
+                log!(request.log(), Crit, *request, "writing an upstream response to a file failed"; error);
+                self.copy = None;
+                None
+            }
+        }
+    }
+
+    /// The copy is whole.
+    fn settle_copy(&mut self, request: &mut Request) {
+        if let Some(copy) = self.copy.take() {
+            copy.settle(request);
+        }
+    }
+
     /// The response is whole.
     fn end(&mut self, request: &mut Request, excess: &Bytes) {
         self.state = State::Ended;
+        self.settle_copy(request);
         if !excess.is_empty() {
             self.exchange.protocol.tell_excess(request);
         }
@@ -315,6 +347,7 @@ impl Incoming {
     fn close(&mut self, request: &mut Request) {
         if self.exchange.protocol.ends_with_connection() {
             self.state = State::Ended;
+            self.settle_copy(request);
             self.exchange.finish(request, false);
             return;
         }
@@ -324,6 +357,7 @@ impl Incoming {
 
     fn break_off(&mut self, request: &mut Request) {
         self.state = State::Broken;
+        self.copy = None;
         self.exchange.finish(request, false);
     }
 }

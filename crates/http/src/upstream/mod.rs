@@ -17,6 +17,7 @@ pub mod record;
 mod relay;
 pub mod settings;
 mod storage;
+pub mod store;
 mod target;
 pub mod variables;
 

@@ -27,6 +27,8 @@ pub struct Record {
     pub port: Vec<u8>,
     /// Bytes of the request's body that the upstream gets; `None` where their number is not known beforehand.
     pub body_length: Option<u64>,
+    /// The response is kept as a file: it is read to its end also when the client has gone.
+    pub is_stored: bool,
     /// The request's body goes out in chunks.
     pub is_chunked: bool,
     /// The head of the request, kept for its storage, and what is being sent behind it.
@@ -88,6 +90,7 @@ impl Record {
     fn forget_response(&mut self) {
         self.head.clear();
         self.trailers.clear();
+        self.is_stored = false;
     }
 
     /// Counts another try, after one that led to nothing.

@@ -8,8 +8,10 @@ use bytes::Bytes;
 use daemun_core::script::Script;
 use daemun_core::settings;
 
+use super::store::Place;
 use crate::core::client::TempPath;
 use crate::core::sending::Amount;
+use crate::request::Request;
 
 bitflags::bitflags! {
     /// What makes a request go to the next server.
@@ -98,6 +100,8 @@ settings! {
         temp_path: Option<TempPath> = None,
         /// Bytes a second; 0 is no limit.
         limit_rate: Amount = Amount::Fixed(0),
+        store: Option<Place> = None,
+        store_access: u32 = 0o600,
         force_ranges: bool = false,
         intercept_errors: bool = false,
         pass_trailers: bool = false,
@@ -146,6 +150,12 @@ impl Settings {
     /// The folder that `temp_path` names, for the module's table.
     pub fn temporary(&self) -> Option<&Path> {
         self.temp_path.as_ref().map(|path| path.folder.as_path())
+    }
+
+    /// Where responses wait in files.
+    pub fn temporary_folder<'a>(&'a self, request: &Request) -> &'a TempPath {
+        let built_in = &request.config.surroundings.upstream_temp_path;
+        self.temp_path.as_ref().unwrap_or(built_in)
     }
 
     /// Bytes of a response that may wait in memory.

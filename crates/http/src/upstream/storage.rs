@@ -53,11 +53,24 @@ impl Storage {
         file.write_all_at(&bytes, self.written)?;
         let (offset, length) = (self.written, bytes.len() as u64);
         self.written += length;
-        match self.queue.back_mut() {
-            Some(Chunk::File(last)) => last.length += length,
-            _ => self.queue.push_back(Chunk::File(FileRange { file, offset, length })),
-        }
+        self.push_range(FileRange { file, offset, length });
         Ok(())
+    }
+
+    /// Adds what stands in a file, behind what waits there already where that comes last.
+    fn push_range(&mut self, range: FileRange) {
+        match self.queue.back_mut() {
+            Some(Chunk::File(last)) if last.is_followed_by(&range) => last.length += range.length,
+            _ => self.queue.push_back(Chunk::File(range)),
+        }
+    }
+
+    /// Adds a piece of which a file has a copy: in memory as long as the buffers allow that.
+    pub fn push_copied(&mut self, settings: &Settings, bytes: Bytes, copy: FileRange) {
+        match self.in_memory + bytes.len() <= settings.most_in_memory() {
+            true => self.push(bytes),
+            false => self.push_range(copy),
+        }
     }
 
     /// Bytes that wait in memory.
@@ -89,8 +102,7 @@ impl Storage {
         if self.has_no_file || self.file.is_some() {
             return self.file.clone();
         }
-        let built_in = &request.config.surroundings.upstream_temp_path;
-        let folder = settings.temp_path.as_ref().unwrap_or(built_in);
+        let folder = settings.temporary_folder(request);
         let made = create_temporary(folder, false);
         match made {
             Ok(made) => {

@@ -103,7 +103,7 @@ pub static COMMON: HttpModule = HttpModule {
         name: "http_fastcgi_module",
         settings: None,
         directives: upstream_directives!(
-            "fastcgi_", SETTINGS.common: connecting requests responses errors next_gateway send_lowat
+            "fastcgi_", SETTINGS.common: connecting requests responses stores errors next_gateway send_lowat
         ),
     },
     ..HttpModule::EMPTY

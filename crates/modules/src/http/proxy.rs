@@ -128,7 +128,7 @@ pub static COMMON: HttpModule = HttpModule {
         name: "http_proxy_module",
         settings: None,
         directives: upstream_directives!(
-            "proxy_", SETTINGS.common: connecting requests responses errors next_http send_lowat
+            "proxy_", SETTINGS.common: connecting requests responses stores errors next_http send_lowat
         ),
     },
     ..HttpModule::EMPTY

@@ -70,7 +70,7 @@ pub static COMMON: HttpModule = HttpModule {
         name: "http_scgi_module",
         settings: None,
         directives: upstream_directives!(
-            "scgi_", SETTINGS.common: connecting requests responses errors next_gateway
+            "scgi_", SETTINGS.common: connecting requests responses stores errors next_gateway
         ),
     },
     ..HttpModule::EMPTY

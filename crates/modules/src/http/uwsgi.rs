@@ -83,7 +83,7 @@ pub static COMMON: HttpModule = HttpModule {
         name: "http_uwsgi_module",
         settings: None,
         directives: upstream_directives!(
-            "uwsgi_", SETTINGS.common: connecting requests responses errors next_gateway
+            "uwsgi_", SETTINGS.common: connecting requests responses stores errors next_gateway
         ),
     },
     ..HttpModule::EMPTY
