@@ -1,1 +1,4 @@
-//! Measurements that say what a design decision costs.
+//! Measurements that say what a design decision costs, and what they share.
+
+pub mod cpu;
+pub mod wrk;

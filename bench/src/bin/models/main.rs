@@ -8,8 +8,9 @@ mod server;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
+use daemun_bench::wrk::Load;
 use daemun_sys::limits::{self, Resource};
 
 use server::{Kind, Server, Shape};
@@ -17,8 +18,7 @@ use server::{Kind, Server, Shape};
 /// Each ratio is the median of so many, of runs that followed each other.
 const ROUNDS: usize = 3;
 const CONNECTIONS: usize = 64;
-const SECONDS: &str = "3";
-const CLIENT_PROCESSOR: usize = 1;
+const LOAD: Load = Load { processor: 1, connections: CONNECTIONS, seconds: 3 };
 
 /// A process model, and the bounds for it.
 struct Model {
@@ -73,28 +73,10 @@ fn main() -> ExitCode {
 fn cpu_per_request(kind: Kind, model: &Model) -> f64 {
     let server = Server::start(kind, Shape { model: model.name, connections: CONNECTIONS });
     let before = server.cpu_time();
-    let requests = load(server.port(), kind);
+    // Apache closes some connections where its threads are busy.
+    let requests = LOAD.run(server.port(), "/file", kind == Kind::Apache);
     let used = server.cpu_time() - before;
     used.as_secs_f64() * 1e6 / requests
-}
-
-fn load(port: u16, kind: Kind) -> f64 {
-    let processor = CLIENT_PROCESSOR.to_string();
-    let output = Command::new("taskset")
-        .args(["-c", &processor, "wrk", "-t1", &format!("-c{CONNECTIONS}"), "-d", SECONDS])
-        .arg(format!("http://127.0.0.1:{port}/file"))
-        .output()
-        .expect("taskset and wrk");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    // Apache closes some connections where its threads are busy.
-    let is_clean =
-        kind == Kind::Apache || !text.contains("Non-2xx") && !text.contains("Socket errors");
-    let line = text.lines().find(|line| line.contains("requests in"));
-    let count = line.and_then(|line| line.split_whitespace().next());
-    match count.and_then(|count| count.parse().ok()).filter(|_| is_clean) {
-        Some(count) => count,
-        None => panic!("wrk met trouble:\n{text}"),
-    }
 }
 
 fn memory_per_connection(kind: Kind, model: &Model) -> usize {

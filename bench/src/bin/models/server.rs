@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use daemun_bench::cpu;
 use daemun_tests::{
     Folder, binary, children, eventually, free_port, is_running, memory_of_all, signals,
 };
@@ -172,12 +173,7 @@ impl Server {
 
     /// What all its processes have used.
     pub fn cpu_time(&self) -> Duration {
-        let ticks: u64 = self.processes().map(ticks_of).sum();
-        Duration::from_secs_f64(ticks as f64 / 100.0)
-    }
-
-    fn processes(&self) -> impl Iterator<Item = i32> {
-        std::iter::once(self.pid()).chain(children(self.pid()))
+        cpu::time_of_all(self.pid())
     }
 
     fn pid(&self) -> i32 {
@@ -210,12 +206,4 @@ const SETTLED: Duration = Duration::from_secs(4);
 fn age(path: &Path) -> Duration {
     let modified = fs::metadata(path).and_then(|metadata| metadata.modified()).expect("a file");
     modified.elapsed().unwrap_or_default()
-}
-
-/// User and system time, in hundredths of a second.
-fn ticks_of(pid: i32) -> u64 {
-    let stat = fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat"));
-    let stat = stat.unwrap_or_default();
-    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
-    fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum()
 }
