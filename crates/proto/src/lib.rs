@@ -1,5 +1,6 @@
 //! Protocols as pure machines: bytes and offsets in, verdicts out. Nothing here does I/O or knows a clock.
 
+pub mod decimal;
 pub mod dns;
 pub mod fastcgi;
 #[doc(hidden)]

@@ -1,5 +1,7 @@
 //! memcached's text protocol, as far as reading one value goes.
 
+use crate::decimal::decimal;
+
 /// What follows a value.
 const END: &[u8] = b"\r\nEND\r\n";
 
@@ -56,18 +58,12 @@ pub fn reply(line: &[u8], key: &[u8], wants_flags: bool) -> Result<Reply, Flaw> 
     let rest = rest.strip_prefix(b" ").ok_or(Flaw::Response)?;
     let space = memchr::memchr(b' ', rest).ok_or(Flaw::Response)?;
     let flags = match wants_flags {
-        true => number(&rest[..space]).and_then(|flags| u32::try_from(flags).ok()),
+        true => decimal(&rest[..space]).and_then(|flags| u32::try_from(flags).ok()),
         false => Some(0),
     };
     let flags = flags.ok_or(Flaw::Flags)?;
-    let length = number(&rest[space + 1..]).ok_or(Flaw::Length)?;
+    let length = decimal(&rest[space + 1..]).ok_or(Flaw::Length)?;
     Ok(Reply::Value { flags, length })
-}
-
-fn number(digits: &[u8]) -> Option<u64> {
-    let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
-    let number: u64 = std::str::from_utf8(digits).ok().filter(|_| is_number)?.parse().ok()?;
-    (number <= i64::MAX as u64).then_some(number)
 }
 
 /// Reads a value, and what follows it.

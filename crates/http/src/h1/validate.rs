@@ -1,6 +1,7 @@
 //! What a request's head means: target, host and server, framing, and whether the connection stays.
 
 use daemun_core::log;
+use daemun_proto::decimal::decimal;
 use daemun_proto::http1::host::{Host, parse_host};
 use daemun_proto::http1::{HeaderLine, Method, Version, uri};
 
@@ -162,7 +163,7 @@ fn refuse<T>(request: &Request, reason: &str, status: Status) -> Result<T, Statu
 fn framing(request: &Request) -> Result<RequestBody, Status> {
     let length = match request.header(Known::ContentLength) {
         None => None,
-        Some(text) => match parse_length(text) {
+        Some(text) => match decimal(text) {
             Some(length) => Some(length),
             None => {
                 return refuse(
@@ -196,15 +197,6 @@ fn framing(request: &Request) -> Result<RequestBody, Status> {
         return refuse(request, reason, Status::BAD_REQUEST);
     }
     Ok(RequestBody::chunked())
-}
-
-/// Digits that fit a file's size.
-fn parse_length(text: &[u8]) -> Option<u64> {
-    if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    let length = std::str::from_utf8(text).ok()?.parse::<i64>().ok()?;
-    u64::try_from(length).ok()
 }
 
 fn wants_keepalive(request: &Request) -> bool {

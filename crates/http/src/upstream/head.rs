@@ -4,6 +4,7 @@ use std::num::NonZeroU16;
 
 use bytes::Bytes;
 use daemun_core::log;
+use daemun_proto::decimal::decimal;
 use daemun_proto::http1::{HeaderLine, Range};
 
 use super::field::{Field, SINGLE};
@@ -110,7 +111,7 @@ impl Head {
         if self.is_chunked {
             return both_framings(request);
         }
-        self.content_length = number(line.value.of(bytes));
+        self.content_length = decimal(line.value.of(bytes));
         if self.content_length.is_none() {
             log!(
                 request.log(),
@@ -203,18 +204,6 @@ fn tell_duplicate(
             first_value
         );
     }
-}
-
-/// Digits alone, no more than fit a signed number of 64 bits.
-pub fn number(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() {
-        return None;
-    }
-    let number = digits.iter().try_fold(0u64, |number, byte| {
-        let digit = char::from(*byte).to_digit(10)?;
-        number.checked_mul(10)?.checked_add(digit.into())
-    })?;
-    (number <= i64::MAX as u64).then_some(number)
 }
 
 /// Whether `text` has `word` in it, in any case.

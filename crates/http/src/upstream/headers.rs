@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 use daemun_core::debug;
+use daemun_proto::decimal::decimal;
 use daemun_proto::http1::{HeaderLine, Method};
 
 use super::field::Field;
-use super::head::{Head, contains, number};
+use super::head::{Head, contains};
 use super::protocol::Protocol;
 use super::settings::{Ignored, Settings};
 use crate::module::Step;
@@ -83,7 +84,7 @@ pub fn is_hidden(settings: &Settings, usually: bool, name: &[u8]) -> bool {
 fn obey(request: &mut Request, settings: &Settings, head: &Head) {
     if let Some(rate) = head.single(Field::AccelLimitRate)
         && !settings.ignore_headers.contains(Ignored::ACCEL_LIMIT_RATE)
-        && let Some(rate) = number(&rate)
+        && let Some(rate) = decimal(&rate)
     {
         request.limit_rate = Some(rate);
     }

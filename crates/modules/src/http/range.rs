@@ -15,6 +15,7 @@ use daemun_http::head::Known;
 use daemun_http::module::{Apply, Filter, HttpModule, always};
 use daemun_http::request::Request;
 use daemun_http::status::Status;
+use daemun_proto::decimal::decimal;
 use daemun_proto::http1::Version;
 
 pub static MODULE: HttpModule = HttpModule {
@@ -136,25 +137,17 @@ fn parse_item(item: &[u8], length: u64) -> Option<Part> {
     let last = &item[dash + 1..];
     let last = trim_end(&last[last.iter().take_while(|byte| blank(byte)).count()..]);
     if first.is_empty() {
-        let suffix = number(last)?.min(length);
+        let suffix = decimal(last)?.min(length);
         return Some(Part { start: length - suffix, end: length });
     }
-    let start = number(first)?;
-    let end = if last.is_empty() { length } else { number(last)?.saturating_add(1).min(length) };
+    let start = decimal(first)?;
+    let end = if last.is_empty() { length } else { decimal(last)?.saturating_add(1).min(length) };
     Some(Part { start, end })
 }
 
 fn trim_end(text: &[u8]) -> &[u8] {
     let blank = text.iter().rev().take_while(|byte| **byte == b' ').count();
     &text[..text.len() - blank]
-}
-
-fn number(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    let number = std::str::from_utf8(digits).ok()?.parse::<u64>().ok()?;
-    (number <= i64::MAX as u64).then_some(number)
 }
 
 fn cut(request: &mut Request, body: Body, length: u64, parts: &[Part]) -> Body {
