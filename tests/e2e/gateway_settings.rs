@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use daemun_tests::{PATIENCE, Server, Setup};
+use daemun_tests::{PATIENCE, Server, Setup, eventually};
 
 /// An application in one of the protocols.
 #[derive(Clone, Copy)]
@@ -181,6 +181,8 @@ fn check(server: &Server) {
 
     assert_eq!(server.get("/digits").text(), "0123456789");
     let kept = server.folder().path("temp/kept");
+    // The client may have it all before the response has ended.
+    eventually("the response is kept", || kept.exists());
     assert_eq!(fs::read(&kept).unwrap(), b"0123456789");
     assert_eq!(fs::metadata(&kept).unwrap().mode() & 0o777, 0o604);
 
