@@ -48,6 +48,19 @@ fn formats_escape_what_clients_send() {
 }
 
 #[test]
+fn a_line_that_is_no_request_has_no_uri() {
+    let server = Server::http(
+        "log_format uri '<$uri> $status';
+         server { listen 127.0.0.1:{port}; access_log {dir}/access.log uri; return 200 x; }",
+    );
+    server.send("GET /a b HTTP/1.1\r\nHost: a\r\n\r\n");
+    server.file_has("access.log", "<-> 400\n");
+    // Here it has one, that can't be made sense of.
+    server.send("GET /a%zz HTTP/1.1\r\nHost: a\r\n\r\n");
+    server.file_has("access.log", "<> 400\n");
+}
+
+#[test]
 fn a_condition_chooses_what_is_logged() {
     let server = Server::http(
         "log_format uri $uri;

@@ -501,8 +501,8 @@ fn append_request_uri(request: &Request, out: &mut Vec<u8>) -> bool {
 }
 
 fn uri(request: &Request, out: &mut Vec<u8>) -> bool {
-    // One that could not be made sense of is empty.
-    !request.head.request_line().is_empty() && append(&request.uri, out)
+    // One that could not be made sense of is empty; without a request line there is none.
+    !request.head.sent_method_name().is_empty() && append(&request.uri, out)
 }
 
 fn server_protocol(request: &mut Request, _: &str, out: &mut Vec<u8>) -> bool {
