@@ -100,6 +100,10 @@ fn fields_are_hidden_and_obeyed() {
     assert_eq!(front(saying(redirect), "").get("/").text(), "own page");
     let server = front(saying(redirect), "proxy_ignore_headers X-Accel-Redirect;");
     assert_eq!(server.get("/").text(), "");
+    let typed = "HTTP/1.1 200 OK\r\nX-Accel-Redirect: /page\r\nContent-Type: application/pdf\r\n\
+                 Content-Length: 0\r\n\r\n";
+    let got = front(saying(typed), "").get("/");
+    assert_eq!((got.header("Content-Type"), got.text()), (Some("application/pdf"), "own page"));
 }
 
 #[test]
