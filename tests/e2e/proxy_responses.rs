@@ -25,6 +25,7 @@ fn framing_of_all_kinds_is_understood() {
         "HTTP/1.0 200 OK\r\n\r\nhello",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n",
         "HTTP/1.1 200 OK\nContent-Length: 5\n\nhello and more",
+        "HTTP/1.1 200 OK\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
     ] {
         let server = front(saying(answer), "");
         let got = server.get("/");
