@@ -224,3 +224,21 @@ fn a_response_can_be_read_slowly() {
     let server = front(saying(answer), "proxy_limit_rate 1m; proxy_buffering off;");
     assert_eq!(server.get("/").text(), "01234567890123456789");
 }
+
+#[test]
+fn the_length_of_a_response_is_that_of_its_framing_too() {
+    let chunked =
+        saying("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n");
+    let server = Server::http(&format!(
+        "log_format lengths '$request_method $upstream_response_length';
+         server {{
+             listen 127.0.0.1:{{port}};
+             access_log {{dir}}/lengths.log lengths;
+             location / {{ proxy_pass http://127.0.0.1:{chunked}; }}
+         }}"
+    ));
+    assert_eq!(server.get("/").text(), "ok");
+    server.file_has("lengths.log", "GET 12\n");
+    server.send("HEAD / HTTP/1.0\r\n\r\n");
+    server.file_has("lengths.log", "HEAD 0\n");
+}
