@@ -385,6 +385,9 @@ http {
         location /e { fastcgi_buffers 1 4k; uwsgi_next_upstream never; }
         location /g { uwsgi_pass suwsgi://127.0.0.1:1; }
         location /f { memcached_pass unix:/a; }
+        location /h { fastcgi_pass http://127.0.0.1:9000; }
+        location /i { proxy_pass http://$host; proxy_redirect default; }
+        location /j { proxy_redirect default; proxy_pass http://127.0.0.1; }
     }
 }
 ",
@@ -402,6 +405,9 @@ http {
         "invalid value \"never\" in ",
         "suwsgi protocol requires SSL support in ",
         "unknown \"memcached_key\" variable in ",
+        "invalid host in upstream \"http://127.0.0.1:9000\" in ",
+        "\"proxy_redirect default\" cannot be used with \"proxy_pass\" directive with variables in ",
+        "\"proxy_redirect default\" should be placed after the \"proxy_pass\" directive in ",
     ] {
         assert!(output.stderr.contains(part), "{part:?} in:\n{}", output.stderr);
     }

@@ -300,3 +300,48 @@ fn clients_reach_others_through_a_tunnel() {
     assert!(String::from_utf8(client.rest()).unwrap().ends_with("reached by 127.0.0.5"));
     assert_eq!(server.get("/").status, 405);
 }
+
+/// Answers with the head that it got.
+fn mirror() -> u16 {
+    backend(|stream| {
+        let head = head(stream);
+        write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{head}", head.len()).unwrap();
+    })
+}
+
+#[test]
+fn a_request_tells_of_the_tries_before_it() {
+    let missing = saying("HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n");
+    let found = mirror();
+    let server = Server::http(&format!(
+        "server {{
+             listen 127.0.0.1:{{port}};
+             proxy_set_header X-Tried $upstream_status;
+             location / {{
+                 proxy_intercept_errors on;
+                 error_page 404 = @other;
+                 proxy_pass http://127.0.0.1:{missing};
+             }}
+             location @other {{ proxy_pass http://127.0.0.1:{found}; }}
+             location /first {{ proxy_pass http://127.0.0.1:{found}; }}
+             location /other {{
+                 fastcgi_pass 127.0.0.1:{{port3}};
+                 add_header X-Host \"[$proxy_host]\" always;
+             }}
+         }}"
+    ));
+    assert!(server.get("/").text().contains("\r\nX-Tried: 404\r\n"));
+    assert!(!server.get("/first").text().contains("X-Tried"));
+    // Nor does it know of what another request was passed to.
+    assert_eq!(server.get("/other").header("X-Host"), Some("[]"));
+}
+
+#[test]
+fn an_absolute_uri_without_a_path_gets_one() {
+    let port = mirror();
+    let server = Server::http(&format!(
+        "server {{ listen 127.0.0.1:{{port}}; location / {{ proxy_pass http://127.0.0.1:{port}; }} }}"
+    ));
+    let got = server.send("GET http://front?x=1 HTTP/1.0\r\nHost: front\r\n\r\n");
+    assert!(got.contains("GET /?x=1 HTTP/1.1\r\n"), "{got}");
+}

@@ -25,6 +25,7 @@ fn framing_of_all_kinds_is_understood() {
         "HTTP/1.0 200 OK\r\n\r\nhello",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n",
         "HTTP/1.1 200 OK\nContent-Length: 5\n\nhello and more",
+        "HTTP/1.1 200 OK\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
     ] {
         let server = front(saying(answer), "");
         let got = server.get("/");
@@ -100,6 +101,10 @@ fn fields_are_hidden_and_obeyed() {
     assert_eq!(front(saying(redirect), "").get("/").text(), "own page");
     let server = front(saying(redirect), "proxy_ignore_headers X-Accel-Redirect;");
     assert_eq!(server.get("/").text(), "");
+    let typed = "HTTP/1.1 200 OK\r\nX-Accel-Redirect: /page\r\nContent-Type: application/pdf\r\n\
+                 Content-Length: 0\r\n\r\n";
+    let got = front(saying(typed), "").get("/");
+    assert_eq!((got.header("Content-Type"), got.text()), (Some("application/pdf"), "own page"));
 }
 
 #[test]
@@ -218,4 +223,22 @@ fn a_response_can_be_read_slowly() {
     let answer = "HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n01234567890123456789";
     let server = front(saying(answer), "proxy_limit_rate 1m; proxy_buffering off;");
     assert_eq!(server.get("/").text(), "01234567890123456789");
+}
+
+#[test]
+fn the_length_of_a_response_is_that_of_its_framing_too() {
+    let chunked =
+        saying("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n");
+    let server = Server::http(&format!(
+        "log_format lengths '$request_method $upstream_response_length';
+         server {{
+             listen 127.0.0.1:{{port}};
+             access_log {{dir}}/lengths.log lengths;
+             location / {{ proxy_pass http://127.0.0.1:{chunked}; }}
+         }}"
+    ));
+    assert_eq!(server.get("/").text(), "ok");
+    server.file_has("lengths.log", "GET 12\n");
+    server.send("HEAD / HTTP/1.0\r\n\r\n");
+    server.file_has("lengths.log", "HEAD 0\n");
 }

@@ -93,3 +93,36 @@ fn a_host_that_a_request_names_is_looked_up_for_it() {
     assert_eq!(server.get("/silent/?host=app.test").status, 502);
     server.logs("app.test could not be resolved (110: Operation timed out), client: ");
 }
+
+#[test]
+fn questions_are_counted_for_all_processes() {
+    let setup = Setup::new();
+    name_server(setup.filled("{port2}").parse().unwrap());
+    let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let silent = silent.local_addr().unwrap();
+    let server = setup.http(&format!(
+        "resolver_timeout 5s;
+        server {{
+            listen 127.0.0.1:{{port}};
+            resolver 127.0.0.1:{{port2}} ipv6=off status_zone=names;
+            location / {{ proxy_pass http://$arg_host:{{port3}}; }}
+            location /silent/ {{
+                resolver {silent} ipv6=off status_zone=silent;
+                resolver_timeout 100ms;
+                proxy_pass http://$arg_host:{{port3}};
+            }}
+            location = /status {{ server_status; }}
+        }}
+        server {{ listen {{port3}}; return 200 $server_addr; }}"
+    ));
+    assert_eq!(server.get("/?host=app.test").status, 200);
+    assert_eq!(server.get("/?host=nobody.test").status, 502);
+    assert_eq!(server.get("/silent/?host=app.test").status, 502);
+    let status = server.get("/status?json");
+    for counts in [
+        r#""names":{"requests":{"name":2,"srv":0,"addr":0},"responses":{"noerror":1,"formerr":0,"servfail":0,"nxdomain":1,"notimp":0,"refused":0,"timedout":0,"unknown":0}}"#,
+        r#""silent":{"requests":{"name":1,"srv":0,"addr":0},"responses":{"noerror":0,"formerr":0,"servfail":0,"nxdomain":0,"notimp":0,"refused":0,"timedout":1,"unknown":0}}"#,
+    ] {
+        assert!(status.text().contains(counts), "{counts} in:\n{}", status.text());
+    }
+}

@@ -30,7 +30,8 @@ const TRUNCATED: u16 = 0x0200;
 pub const FORMAT_ERROR: u8 = 1;
 /// RCODE of a name that does not exist.
 pub const NAME_ERROR: u8 = 3;
-const LAST_CODE: u8 = 5;
+/// RCODE of a name server that does not want to answer: the last one with a meaning here.
+pub const REFUSED: u8 = 5;
 
 /// RCODE in nginx's words.
 pub fn words_of(code: u8) -> &'static str {
@@ -155,7 +156,7 @@ pub fn parse(message: &[u8], over_tcp: bool) -> Result<Response<'_>, Flaw> {
         return Err(Flaw::Flags { id, flags, over_tcp });
     }
     let code = (flags & 0xf) as u8;
-    if code == FORMAT_ERROR || code > LAST_CODE {
+    if code == FORMAT_ERROR || code > REFUSED {
         return Err(Flaw::Refusal { id, code });
     }
     if questions != 1 {

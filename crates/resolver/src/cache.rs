@@ -118,12 +118,18 @@ impl Entry {
 pub(crate) struct Question {
     outcome: RefCell<Option<Result<Found, LookupError>>>,
     waiters: RefCell<Vec<Waker>>,
+    has_ended: Cell<bool>,
 }
 
 impl Question {
     /// Whether somebody waits, besides the cache and who asks.
     pub(crate) fn is_waited_for(self: &Rc<Self>) -> bool {
         Rc::strong_count(self) > 2
+    }
+
+    /// Whether nobody has asked this before: each question counts once.
+    pub(crate) fn is_first_end(&self) -> bool {
+        !self.has_ended.replace(true)
     }
 
     pub(crate) fn outcome(self: Rc<Self>) -> Waiting {
@@ -138,6 +144,12 @@ impl Question {
 
 /// The future of [`Question::outcome`].
 pub(crate) struct Waiting(Rc<Question>);
+
+impl Waiting {
+    pub(crate) fn question(&self) -> &Question {
+        &self.0
+    }
+}
 
 impl Future for Waiting {
     type Output = Result<Found, LookupError>;

@@ -8,12 +8,14 @@ use daemun_conf::units;
 use daemun_core::load::{Fault, Loader};
 
 use crate::lookup::{Asked, Resolver};
+use crate::status::StatusZone;
 
 const DNS_PORT: u16 = 53;
 
 /// Reads the directive's arguments; names of name servers are resolved by the system, now.
 pub fn parse(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<Resolver, Fault> {
-    let mut asked = Asked { servers: Vec::new(), valid: None, ipv4: true, ipv6: true };
+    let mut asked =
+        Asked { servers: Vec::new(), valid: None, ipv4: true, ipv6: true, status: None };
     for word in &directive.args {
         let invalid = || Fault::from(format!("invalid parameter: {word}")).at(word.span);
         let text = word.as_str().map_err(|_| invalid())?;
@@ -29,8 +31,7 @@ pub fn parse(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<Res
                 asked.ipv6 = units::flag(switch.as_bytes()).ok_or_else(invalid)?
             }
             Some(("status_zone", zone)) if !zone.is_empty() => {
-                let notice = format!("\"{text}\" has no effect: queries are not counted");
-                loader.diagnostics.notice(notice, word.span);
+                asked.status = Some(StatusZone::declare(loader, zone, word.span)?);
             }
             _ => {
                 let servers = name_servers(text).map_err(|reason| {

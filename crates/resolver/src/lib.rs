@@ -11,9 +11,11 @@ mod exchange;
 mod lookup;
 mod random;
 mod service;
+mod status;
 #[cfg(test)]
 mod tests;
 
 pub use directive::parse;
 pub use lookup::{Addresses, LookupError, Resolver};
 pub use service::{ServiceAddress, Services, Unresolved};
+pub use status::{Counts, StatusZone, status_zones};

@@ -15,6 +15,7 @@ use daemun_proto::dns;
 use crate::cache::{Cache, Found, Key, Look, Question, Subject};
 use crate::exchange::{self, Answer};
 use crate::random;
+use crate::status::StatusZone;
 
 /// Aliases that lead to aliases.
 const MOST_ALIASES: usize = 50;
@@ -39,6 +40,8 @@ pub(crate) struct Asked {
     pub(crate) valid: Option<Duration>,
     pub(crate) ipv4: bool,
     pub(crate) ipv6: bool,
+    /// Where questions are counted.
+    pub(crate) status: Option<StatusZone>,
 }
 
 /// A name's addresses, one at least, in an order that changes from time to time.
@@ -112,30 +115,45 @@ impl Resolver {
             true => Deadline::NEVER,
             false => Deadline::after(patience),
         };
-        let following = async {
-            let name = name.strip_suffix(b".").unwrap_or(name);
-            let mut name: Box<[u8]> = name.to_ascii_lowercase().into();
-            for _ in 0..=MOST_ALIASES {
-                let found = self.find((subject, name)).await?;
-                match &*found.answer {
-                    Answer::Alias(target) => name = target.clone(),
-                    _ => return Ok(found),
-                }
+        let name = name.strip_suffix(b".").unwrap_or(name);
+        let mut name: Box<[u8]> = name.to_ascii_lowercase().into();
+        for _ in 0..=MOST_ALIASES {
+            let found = self.find((subject, name), deadline).await?;
+            match &*found.answer {
+                Answer::Alias(target) => name = target.clone(),
+                _ => return Ok(found),
             }
-            Err(LookupError::HOST_NOT_FOUND)
-        };
-        timeout(deadline, following).await.unwrap_or(Err(LookupError::TimedOut))
+        }
+        Err(LookupError::HOST_NOT_FOUND)
     }
 
-    async fn find(&self, key: Key) -> Result<Found, LookupError> {
+    async fn find(&self, key: Key, deadline: Deadline) -> Result<Found, LookupError> {
         let cache = self.cache();
-        match cache.look(&key) {
-            Look::Known(found) => Ok(found),
-            Look::Asked(question) => question.outcome().await,
+        let question = match cache.look(&key) {
+            Look::Known(found) => return Ok(found),
+            Look::Asked(question) => question,
             Look::New(question) => {
+                if let Some(status) = &self.asked().status {
+                    status.count_request(key.0);
+                }
                 spawn(ask(self.clone(), cache, key, Rc::clone(&question)));
-                question.outcome().await
+                question
             }
+        };
+        let mut waiting = question.outcome();
+        if let Some(outcome) = timeout(deadline, &mut waiting).await {
+            return outcome;
+        }
+        self.count_end(waiting.question(), Err(LookupError::TimedOut));
+        Err(LookupError::TimedOut)
+    }
+
+    /// Counts what became of a question: an answer, or that somebody has waited for it in vain, whichever is first.
+    fn count_end(&self, question: &Question, outcome: Result<(), LookupError>) {
+        if let Some(status) = &self.asked().status
+            && question.is_first_end()
+        {
+            status.count_response(outcome);
         }
     }
 
@@ -151,6 +169,7 @@ impl Resolver {
 async fn ask(resolver: Resolver, cache: Rc<Cache>, key: Key, question: Rc<Question>) {
     let first = cache.first_server(resolver.asked().servers.len());
     let outcome = exchange::run(resolver.asked(), &key, first, &question).await;
+    resolver.count_end(&question, outcome.as_ref().map(drop).map_err(|error| *error));
     cache.settle(&key, &question, outcome);
 }
 

@@ -109,7 +109,7 @@ fn spelt(name: &str) -> Vec<u8> {
 }
 
 fn resolver(servers: Vec<SocketAddr>) -> Resolver {
-    Resolver::new(Asked { servers, valid: None, ipv4: true, ipv6: true })
+    Resolver::new(Asked { servers, valid: None, ipv4: true, ipv6: true, status: None })
 }
 
 /// An address where nobody answers: the socket is closed again.
@@ -161,7 +161,8 @@ fn both_families_are_asked_for_once_and_remembered_whatever_the_case() {
 #[test]
 fn a_family_that_is_off_is_not_asked_for() {
     let server = Server::start(addresses);
-    let asked = Asked { servers: vec![server.address], valid: None, ipv4: false, ipv6: true };
+    let asked =
+        Asked { servers: vec![server.address], valid: None, ipv4: false, ipv6: true, status: None };
     let found = run(Resolver::new(asked).lookup(b"a.example.net", PATIENCE)).unwrap();
     assert_eq!(found.list, [ip("2001:db8::1")]);
     assert_eq!(*server.asked.lock().unwrap(), [("a.example.net".to_owned(), AAAA)]);
@@ -199,6 +200,7 @@ fn an_answer_holds_as_long_as_it_says_unless_valid_does() {
         valid: Some(Duration::from_secs(60)),
         ipv4: true,
         ipv6: true,
+        status: None,
     };
     let (brief, lasting) = (server.resolver(), Resolver::new(lasting));
     run(async {

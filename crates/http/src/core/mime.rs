@@ -10,6 +10,7 @@ use daemun_core::module::{Action, Module, SettingsKey};
 use daemun_core::{directives, set, settings, values};
 
 use crate::module::HttpModule;
+use crate::request::Request;
 
 /// Media types by extension in lower case.
 pub type Types = Arc<HashMap<Vec<u8>, Bytes>>;
@@ -76,6 +77,14 @@ fn types(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fau
     }
     loader.settings(&SETTINGS).types.replace(Arc::new(types));
     Ok(())
+}
+
+/// Gives the response the media type of the request's URI. One that came with `X-Accel-Redirect` stays.
+pub fn set_type(request: &mut Request) {
+    if request.response.content_type.is_none() {
+        let kind = request.settings(&SETTINGS).type_of(&request.uri);
+        request.response.content_type = Some(kind);
+    }
 }
 
 impl Settings {

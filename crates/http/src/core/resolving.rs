@@ -5,8 +5,9 @@ use std::time::Duration;
 use daemun_conf as conf;
 use daemun_core::load::{Fault, Loader};
 use daemun_core::module::{Module, SettingsKey};
+use daemun_core::setting::Own;
 use daemun_core::{directives, set, settings, values};
-use daemun_resolver::Resolver;
+use daemun_resolver::{Resolver, StatusZone};
 
 use crate::module::HttpModule;
 
@@ -17,6 +18,8 @@ settings! {
         /// `None`: "no resolver defined to resolve NAME".
         resolver: Option<Resolver> = None,
         timeout: Duration = Duration::from_secs(30),
+        /// In the `http` block alone: those of all resolvers.
+        status_zones: Own<Vec<StatusZone>>,
     }
 }
 

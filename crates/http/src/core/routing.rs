@@ -10,7 +10,7 @@ use daemun_core::named_pattern::NamedPattern;
 use daemun_core::setting::Own;
 use daemun_core::{directives, set, settings, values};
 
-use crate::core::upstreams;
+use crate::core::{resolving, upstreams};
 use crate::module::HttpModule;
 
 /// What a location's header says about the URIs it takes.
@@ -106,6 +106,8 @@ fn http(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Faul
     let look_ups = upstreams::look_ups(loader.entered());
     let groups = daemun_upstream::settle(loader, look_ups);
     loader.entered().settings.of_mut(&upstreams::SETTINGS).groups.0 = groups;
+    let zones = daemun_resolver::status_zones(loader);
+    loader.entered().settings.of_mut(&resolving::SETTINGS).status_zones.0 = zones;
     Ok(())
 }
 

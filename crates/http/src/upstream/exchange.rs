@@ -188,9 +188,10 @@ impl Exchange {
 
     async fn attempt(&mut self, request: &mut Request) -> Result<(), Fault> {
         request.doing = "connecting to upstream";
-        request.upstream_record().begin_try();
         self.protocol.begin_again();
+        // What the request says of tries is true of those before this one.
         self.outgoing.begin(request, &mut *self.protocol, self.streams)?;
+        request.upstream_record().begin_try();
         let Ok(peer) = self.selection.next(request).await else {
             Self::name_peer(request, self.selection.group().name.as_str().into(), false);
             log!(request.log(), Error, *request, "no live upstreams");

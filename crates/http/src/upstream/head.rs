@@ -31,6 +31,11 @@ pub struct Head {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidHead;
 
+/// Whether a status line stands where a field should: servers are known to send two, and as in nginx it is passed over.
+pub fn is_status_line(received: &[u8], at: usize) -> bool {
+    received[at..].starts_with(b"HTTP/")
+}
+
 impl Head {
     pub fn clear(&mut self) {
         self.status = 0;

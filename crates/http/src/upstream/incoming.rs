@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use daemun_core::log;
 use daemun_event::{Buffer, Deadline};
+use daemun_proto::http1::Method;
 
 use super::connect;
 use super::exchange::{Exchange, share};
@@ -262,11 +263,13 @@ impl Incoming {
     fn decode(&mut self, request: &mut Request) {
         let input = std::mem::take(&mut self.exchange.input);
         let mut at = 0;
-        let mut decoded = 0;
+        if request.head.method() != Method::Head {
+            // As nginx counts: what frames the body is part of the response.
+            request.upstream_record().last_try().response_length += input.len() as u64;
+        }
         loop {
             match self.exchange.protocol.read_body(request, &input, &mut at) {
                 Ok(Piece::Data(length)) => {
-                    decoded += length as u64;
                     if !self.store(request, input.slice(at - length..at)) {
                         self.break_off(request);
                         break;
@@ -283,7 +286,6 @@ impl Incoming {
                 }
             }
         }
-        request.upstream_record().last_try().response_length += decoded;
     }
 
     /// Has a piece wait for the client; `false` where it can't.
@@ -327,7 +329,8 @@ impl Incoming {
     fn end(&mut self, request: &mut Request, excess: &Bytes) {
         self.state = State::Ended;
         self.settle_copy(request);
-        if !excess.is_empty() {
+        // Whoever asked for a head alone does not care what comes behind it.
+        if !excess.is_empty() && request.head.method() != Method::Head {
             self.exchange.protocol.tell_excess(request);
         }
         let trailers = self.exchange.protocol.take_trailers();

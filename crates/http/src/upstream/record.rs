@@ -14,6 +14,8 @@ use crate::response::Header;
 #[derive(Default)]
 pub struct Record {
     pub tries: Vec<Try>,
+    /// The next try is the first of another group.
+    begins_group: bool,
     /// The response's head, for `$upstream_http_NAME` and `$upstream_cookie_NAME`.
     pub head: Head,
     /// `$upstream_trailer_NAME`.
@@ -71,6 +73,8 @@ impl Record {
     pub fn put_back(mut self: Box<Self>) {
         self.forget_response();
         self.tries.clear();
+        self.begins_group = false;
+        self.forget_request();
         UNUSED.with_borrow_mut(|unused| {
             if unused.len() < SPARE {
                 unused.push(self);
@@ -80,10 +84,9 @@ impl Record {
 
     /// Makes ready for another upstream, after one that led elsewhere. The tries stay.
     pub fn begin_again(&mut self) {
-        if !self.tries.is_empty() {
-            self.tries.push(Try::default());
-        }
+        self.begins_group = !self.tries.is_empty();
         self.forget_response();
+        self.forget_request();
     }
 
     /// Forgets what the last try's peer has answered.
@@ -93,11 +96,21 @@ impl Record {
         self.is_stored = false;
     }
 
+    /// Not all protocols say where a request goes, and as what.
+    fn forget_request(&mut self) {
+        self.uri.clear();
+        self.host.clear();
+        self.port.clear();
+    }
+
     /// Counts another try, after one that led to nothing.
     pub fn begin_try(&mut self) {
         if !self.tries.is_empty() {
             self.settle_time();
             self.forget_response();
+        }
+        if std::mem::take(&mut self.begins_group) {
+            self.tries.push(Try::default());
         }
         self.tries.push(Try { started: daemun_event::now(), ..Try::default() });
     }

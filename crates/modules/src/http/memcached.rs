@@ -98,8 +98,7 @@ async fn handle(request: &mut Request) -> Step {
     if let Err(status) = request.discard_available() {
         return Step::Status(status);
     }
-    let kind = request.settings(&mime::SETTINGS).type_of(&request.uri);
-    request.response.content_type = Some(kind);
+    mime::set_type(request);
     let protocol = Box::new(Memcached {
         settings,
         key: Vec::new(),

@@ -95,10 +95,12 @@ pub static MODULE: HttpModule = HttpModule {
     },
     variables: &[
         Variable::new("proxy_host", |r, _, out| {
-            r.upstream.as_ref().is_some_and(|record| append(&record.host, out))
+            let record = r.upstream.as_ref().filter(|record| !record.host.is_empty());
+            record.is_some_and(|record| append(&record.host, out))
         }),
         Variable::new("proxy_port", |r, _, out| {
-            r.upstream.as_ref().is_some_and(|record| append(&record.port, out))
+            let record = r.upstream.as_ref().filter(|record| !record.host.is_empty());
+            record.is_some_and(|record| append(&record.port, out))
         }),
         Variable::new("proxy_add_x_forwarded_for", |r, _, out| {
             request_head::append_forwarded_for(r, out)

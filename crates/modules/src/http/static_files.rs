@@ -85,12 +85,11 @@ pub(super) fn find(request: &mut Request) -> Result<Rc<Known>, Step> {
 
 /// Answers with a file: its head fields, its type by the URI's extension, and its content.
 pub fn send(request: &mut Request, known: &Known) -> Step {
-    let content_type = request.settings(&mime::SETTINGS).type_of(&request.uri);
+    mime::set_type(request);
     let with_etag = *request.core().sending.etag;
     request.doing = "sending response to client";
     let response = &mut request.response;
     response.status = Status::OK;
-    response.content_type = Some(content_type);
     response.content_length = Some(known.info.size);
     response.last_modified = Some(known.modified.clone());
     response.etag = with_etag.then(|| known.etag.clone());

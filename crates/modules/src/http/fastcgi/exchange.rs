@@ -56,12 +56,14 @@ impl FastCgi {
         if allowed == length {
             return Piece::Data(length);
         }
-        log!(
-            request.log(),
-            Warn,
-            *request,
-            "upstream sent more data than specified in \"Content-Length\" header"
-        );
+        if request.head.method() != Method::Head {
+            log!(
+                request.log(),
+                Warn,
+                *request,
+                "upstream sent more data than specified in \"Content-Length\" header"
+            );
+        }
         self.is_over = true;
         *at -= length - allowed;
         if allowed > 0 { Piece::Data(allowed) } else { Piece::End }
@@ -69,7 +71,8 @@ impl FastCgi {
 
     /// The application says that nothing more follows: whether that can be.
     fn check_end(&self, request: &Request, what: &str) -> Result<(), InvalidBody> {
-        if self.left.is_none_or(|left| left == 0) {
+        let is_whole = self.left.is_none_or(|left| left == 0);
+        if is_whole || request.head.method() == Method::Head {
             return Ok(());
         }
         log!(request.log(), Error, *request, "upstream prematurely closed FastCGI {}", what);

@@ -54,7 +54,7 @@ pub fn read_group(
 ) -> Result<Pass, Fault> {
     let word = &directive.args[0];
     let text = without_scheme(&word.text, scheme);
-    let url = Url::parse(text, None).map_err(|reason| {
+    let url = Url::parse_server(text, None).map_err(|reason| {
         Fault::from(format!("{reason} in upstream \"{}\"", Text(text))).at(word.span)
     })?;
     let group = request_group(loader, &url, word.span)?;
@@ -99,7 +99,7 @@ impl Pass {
         };
         let text = script.value(request);
         let text = without_scheme(&text, self.scheme);
-        Url::parse(text, None).map(|url| Target::Address(Box::new(url))).map_err(|reason| {
+        Url::parse_server(text, None).map(|url| Target::Address(Box::new(url))).map_err(|reason| {
             log!(request.log(), Error, *request, "{} in upstream \"{}\"", reason, Text(text));
             Status::INTERNAL_SERVER_ERROR
         })

@@ -87,7 +87,8 @@ impl Fixed {
 }
 
 fn computed(text: &[u8]) -> Result<Way, String> {
-    let Some(rest) = strip_scheme(text) else {
+    // As nginx has it, a scheme alone is no prefix.
+    let Some(rest) = strip_scheme(text).filter(|rest| !rest.is_empty()) else {
         return Err(format!("invalid URL prefix in \"{}\"", Text(text)));
     };
     let mut url = Url::parse(rest, Some(80))

@@ -77,7 +77,14 @@ pub fn proxy_redirect(loader: &mut Loader<'_>, directive: &conf::Directive) -> R
         }
         [word] if word == "default" => {
             let Some(pass) = settings.pass.fixed() else {
-                let sentence = "\"proxy_redirect default\" should be placed after the \"proxy_pass\" directive";
+                let sentence = match settings.pass.is_computed() {
+                    true => {
+                        "\"proxy_redirect default\" cannot be used with \"proxy_pass\" directive with variables"
+                    }
+                    false => {
+                        "\"proxy_redirect default\" should be placed after the \"proxy_pass\" directive"
+                    }
+                };
                 return Err(Fault::from(sentence.to_owned()).at(word.span));
             };
             let (url, name) = default_rule(pass);

@@ -65,7 +65,12 @@ impl Writer<'_> {
             return out.extend_from_slice(new);
         };
         if new.is_empty() && request.has_clients_uri {
-            return out.extend_from_slice(request.head.target());
+            let target = request.head.target();
+            // An absolute URI may have arguments and no path.
+            if target.first() == Some(&b'?') {
+                out.push(b'/');
+            }
+            return out.extend_from_slice(target);
         }
         let mut skipped = 0;
         if !request.has_left_location {

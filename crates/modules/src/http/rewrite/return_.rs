@@ -40,8 +40,7 @@ impl Answer {
             return Step::Status(*status);
         }
         request.response.content_length = Some(text.len() as u64);
-        let kind = request.settings(&mime::SETTINGS).type_of(&request.uri);
-        request.response.content_type = Some(kind);
+        mime::set_type(request);
         Step::Respond(Body::bytes(text))
     }
 }

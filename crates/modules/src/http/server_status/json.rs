@@ -3,6 +3,7 @@
 use std::fmt::{self, Display, Write};
 
 use daemun_http::escape;
+use daemun_resolver::Counts;
 use daemun_shm::{ProcessView, Stage};
 
 use super::snapshot::{Snapshot, Told, Worker, async_writing, is_stopping, number};
@@ -46,6 +47,9 @@ fn write_page(snapshot: &Snapshot, out: &mut String) -> fmt::Result {
         totals.active, totals.reading, totals.writing, totals.waiting
     )?;
     writeln!(out, "\"upstreams\":{{\"stale_retries\":{}}},", totals.stale_retries)?;
+    write!(out, "\"resolvers\":{{")?;
+    list(out, &snapshot.resolvers, resolver)?;
+    writeln!(out, "}},")?;
     writeln!(
         out,
         "\"workers\":{{\"busy\":{},\"idle\":{},\"finishing\":{}}},",
@@ -69,6 +73,23 @@ fn list<T>(
     for (place, item) in items.iter().enumerate() {
         out.write_str(if place == 0 { "\n" } else { ",\n" })?;
         write(out, item)?;
+    }
+    Ok(())
+}
+
+/// As in nginx's API.
+fn resolver(out: &mut String, (name, counts): &(String, Counts)) -> fmt::Result {
+    write!(out, "{}:{{\"requests\":{{", quoted(name))?;
+    numbers(out, counts.requests())?;
+    write!(out, "}},\"responses\":{{")?;
+    numbers(out, counts.responses())?;
+    write!(out, "}}}}")
+}
+
+fn numbers(out: &mut String, numbers: impl Iterator<Item = (&'static str, u64)>) -> fmt::Result {
+    for (place, (name, number)) in numbers.enumerate() {
+        let separator = if place == 0 { "" } else { "," };
+        write!(out, "{separator}\"{name}\":{number}")?;
     }
     Ok(())
 }

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use daemun_http::core::resolving;
 use daemun_http::request::{Request, Text};
+use daemun_resolver::Counts;
 use daemun_shm::{CurrentRequest, Mpm, ProcessView, Stage, Totals, WorkerState, WorkerView};
 use daemun_sys::clock::{self, MONTHS};
 use daemun_sys::usage::{self, ProcessorTime};
@@ -20,6 +22,8 @@ pub(super) struct Snapshot {
     /// Of the processes that live.
     pub cpu: ProcessorTime,
     pub totals: Totals,
+    /// `status_zone` of `resolver`.
+    pub resolvers: Vec<(String, Counts)>,
     pub processes: Vec<ProcessView>,
     pub workers: Vec<Worker>,
 }
@@ -53,6 +57,7 @@ impl Snapshot {
                 .map(|request| Told::new(&request, now)),
             view,
         });
+        let resolvers = request.config.settings.of(&resolving::SETTINGS).status_zones.0.iter();
         Snapshot {
             host: text(&request.host),
             version: request.config.surroundings.server_header.version.clone(),
@@ -63,6 +68,7 @@ impl Snapshot {
             load: usage::load_average(),
             cpu: processor_time(&processes),
             totals: board.totals(),
+            resolvers: resolvers.map(|zone| (zone.name().to_owned(), zone.counts())).collect(),
             workers: workers.collect(),
             processes,
         }
@@ -253,6 +259,7 @@ pub(super) mod tests {
             load: Some([0.5, 0.25, 1.0]),
             cpu: ProcessorTime { user: Duration::from_millis(640), system: Duration::ZERO },
             totals: Totals { requests: 4, sent: 4096, busy: 10, accepted: 2, ..board.totals() },
+            resolvers: Vec::new(),
             processes: board.processes().collect(),
             workers,
         }
