@@ -122,3 +122,29 @@ fn tls_without_a_tls_listener_is_noted() {
     assert_eq!(output.code, Some(0), "{}", output.stderr);
     assert!(output.stderr.contains("ssl_protocols"), "{}", output.stderr);
 }
+
+#[test]
+fn what_a_missing_semicolon_brings_about_is_not_told() {
+    let configuration = "events { }
+http {
+    server {
+        root a
+        index b
+    }
+}
+";
+    let output = Setup::new().run(configuration, &["-t"]);
+    assert_eq!(output.code, Some(1));
+    let (first, rest) = output.stderr.split_once('\n').unwrap();
+    assert!(first.contains("[emerg] unexpected \"}\" in ") && first.ends_with(":6"), "{first}");
+    assert!(!rest.contains("[emerg]"), "{rest}");
+}
+
+#[test]
+fn alias_has_no_place_in_a_named_location() {
+    let configuration = "events { }
+http { server { location @a { alias /a/; } } }";
+    let output = Setup::new().run(configuration, &["-t"]);
+    let sentence = "[emerg] the \"alias\" directive cannot be used inside the named location in ";
+    assert!(output.stderr.contains(sentence), "{}", output.stderr);
+}

@@ -1,6 +1,6 @@
 //! Small things in which clients and logs could tell daemun from nginx.
 
-use daemun_tests::Server;
+use daemun_tests::{Server, Setup};
 
 #[test]
 fn a_refused_request_behind_blank_lines_is_answered() {
@@ -30,4 +30,49 @@ fn a_timed_out_connection_is_logged_with_what_it_waited_for() {
     server.logs(
         "while reading client request line, client: 127.0.0.1, server: , request: \"GET /slow\"",
     );
+}
+
+#[test]
+fn a_request_that_breaks_off_is_logged_with_how_far_it_came() {
+    let server = Server::http("server { listen 127.0.0.1:{port}; return 200 fine; }");
+    for (sent, told) in [
+        ("GET /begun", "client request line, client: 127.0.0.1, server: , request: \"GET /begun\""),
+        (
+            "GET /more HTTP/1.1\r\nHos",
+            "client request headers, client: 127.0.0.1, server: , request: \"GET /more HTTP/1.1\"",
+        ),
+    ] {
+        server.client().send(sent);
+        server.logs(&format!("client prematurely closed connection while reading {told}"));
+    }
+}
+
+#[test]
+fn a_broken_chunked_body_is_an_error() {
+    let server = Server::http("server { listen 127.0.0.1:{port}; return 200 fine; }");
+    server.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n");
+    server.logs("client sent invalid chunked body");
+    let log = server.error_log();
+    let told: Vec<_> = log.lines().filter(|line| line.contains("invalid chunked body")).collect();
+    assert!(matches!(told[..], [line] if line.contains(" [error] ")), "{log}");
+}
+
+#[test]
+fn a_file_of_an_empty_type_has_no_content_type() {
+    let server = Setup::new()
+        .file("html/a.txt", "text")
+        .http("server { listen 127.0.0.1:{port}; root {dir}/html; types { } default_type \"\"; }");
+    let answer = server.get("/a.txt");
+    assert_eq!((answer.status, answer.text()), (200, "text"));
+    assert_eq!(answer.header("Content-Type"), None);
+}
+
+#[test]
+fn the_uri_of_a_broken_request_line_is_missing() {
+    let server = Server::http(
+        "log_format uri 'uri=$uri, $document_uri.';
+         server { listen 127.0.0.1:{port}; access_log {dir}/access.log uri; return 200 fine; }",
+    );
+    server.send("GET /a b HTTP/1.1\r\n\r\n");
+    server.file_has("access.log", "uri=-, -.");
 }

@@ -82,6 +82,10 @@ fn write_source(out: &mut String, span: Span, files: &Files) -> usize {
 #[derive(Debug, Default)]
 pub struct Diagnostics {
     list: Vec<Diagnostic>,
+    /// Parts of the text of which enough has been said.
+    closed: Vec<Span>,
+    /// The last message was about such a part, and is not in the list.
+    is_last_dropped: bool,
 }
 
 impl Diagnostics {
@@ -103,9 +107,14 @@ impl Diagnostics {
 
     /// Adds to the last message what the user may do about it.
     pub fn help(&mut self, help: impl Into<String>) {
-        if let Some(last) = self.list.last_mut() {
+        if let Some(last) = self.list.last_mut().filter(|_| !self.is_last_dropped) {
             last.help = Some(help.into());
         }
+    }
+
+    /// From here on nothing is added that is about this part of the text. It lies within one file.
+    pub fn say_no_more_of(&mut self, part: Span) {
+        self.closed.push(part);
     }
 
     /// The configuration cannot be used.
@@ -127,7 +136,16 @@ impl Diagnostics {
     }
 
     fn add(&mut self, severity: Severity, message: String, span: Option<Span>) {
-        self.list.push(Diagnostic { severity, message, span, help: None });
+        self.is_last_dropped = span.is_some_and(|span| self.is_closed(span));
+        if !self.is_last_dropped {
+            self.list.push(Diagnostic { severity, message, span, help: None });
+        }
+    }
+
+    fn is_closed(&self, span: Span) -> bool {
+        self.closed
+            .iter()
+            .any(|part| part.file == span.file && (part.start..part.end).contains(&span.start))
     }
 }
 

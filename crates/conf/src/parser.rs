@@ -95,7 +95,10 @@ impl Parser<'_> {
                     }
                     return Block { directives, close: end };
                 }
-                Err(LexError::Unexpected(byte, span)) => self.unexpected(byte, span),
+                Err(LexError::Unexpected(byte, span)) => {
+                    self.unexpected(byte, span);
+                    self.broken_off(&words, span);
+                }
                 Err(LexError::EndInWord { end, quote }) => {
                     self.end_in_word(end, quote);
                     lexer.give_up();
@@ -172,9 +175,21 @@ impl Parser<'_> {
             let help = format!("a \";\" is missing after \"{last}\"");
             self.unexpected(b'}', brace);
             self.diagnostics.help(help);
+            self.broken_off(&words, brace);
             self.simple(words, brace, out);
         } else if opener.is_none() {
             self.unexpected(b'}', brace);
+        }
+    }
+
+    /// What else is wrong with these words may come of what broke them off at `end`.
+    fn broken_off(&mut self, words: &[Word], end: Span) {
+        if let Some(first) = words.first() {
+            self.diagnostics.say_no_more_of(Span {
+                start: first.span.start,
+                end: end.start,
+                ..end
+            });
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::mem;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -35,6 +36,8 @@ pub struct RequestBody {
     framing: Framing,
     is_discarded: bool,
     is_continued: bool,
+    /// Its chunked coding is broken, and the error log has been told.
+    is_malformed: bool,
     /// It goes to a file however short it is, without a word about it.
     in_file: bool,
     /// What was read and fits into memory.
@@ -77,6 +80,7 @@ impl RequestBody {
             Framing::None | Framing::Chunked(_) => Framing::None,
         };
         RequestBody {
+            is_malformed: self.is_malformed,
             framing,
             is_discarded: self.is_discarded,
             is_continued: true,
@@ -185,8 +189,7 @@ impl Request {
     pub fn discard_available(&mut self) -> Result<(), Status> {
         while !self.body.is_complete() {
             let Ok(taken) = self.body.take(&self.head.bytes[self.consumed..]) else {
-                log!(self.log(), Info, *self, "client sent invalid chunked body");
-                return Err(Status::BAD_REQUEST);
+                return Err(self.tell_malformed());
             };
             if taken.consumed == 0 {
                 break;
@@ -194,6 +197,14 @@ impl Request {
             self.consumed += taken.consumed;
         }
         Ok(())
+    }
+
+    /// A broken body is told of once, however often it is met.
+    fn tell_malformed(&mut self) -> Status {
+        if !mem::replace(&mut self.body.is_malformed, true) {
+            log!(self.log(), Error, *self, "client sent invalid chunked body");
+        }
+        Status::BAD_REQUEST
     }
 
     /// Reads away the rest of the body; each piece has to come within `timeout`, all of it before `until`.
@@ -227,8 +238,7 @@ impl Request {
             let taken = match self.body.take(&self.head.bytes[self.consumed..]) {
                 Ok(taken) => taken,
                 Err(Malformed) => {
-                    log!(self.log(), Info, *self, "client sent invalid chunked body");
-                    return Err(Status::BAD_REQUEST);
+                    return Err(self.tell_malformed());
                 }
             };
             let data = self.consumed + taken.data.0..self.consumed + taken.data.1;
@@ -287,8 +297,7 @@ impl Request {
         let most = *self.core().client.max_body_size;
         loop {
             let Ok(taken) = self.body.take(&self.head.bytes[self.consumed..]) else {
-                log!(self.log(), Info, *self, "client sent invalid chunked body");
-                return Err(Status::BAD_REQUEST);
+                return Err(self.tell_malformed());
             };
             let data = self.consumed + taken.data.0..self.consumed + taken.data.1;
             self.consumed += taken.consumed;

@@ -501,8 +501,8 @@ fn append_request_uri(request: &Request, out: &mut Vec<u8>) -> bool {
 }
 
 fn uri(request: &Request, out: &mut Vec<u8>) -> bool {
-    // One that could not be made sense of is empty; without a request line there is none.
-    !request.head.sent_method_name().is_empty() && append(&request.uri, out)
+    // As in nginx one that could not be made sense of is empty, and that of a broken request line is missing.
+    (!request.uri.is_empty() || !request.head.method_name().is_empty()) && append(&request.uri, out)
 }
 
 fn server_protocol(request: &mut Request, _: &str, out: &mut Vec<u8>) -> bool {

@@ -140,7 +140,9 @@ fn set_root(
             match loader.settings(&routing::SETTINGS).location.0.as_deref() {
                 Some(Match::Exact(name) | Match::Prefix { name, .. }) => Some(name.len()),
                 Some(Match::Named(_)) => {
-                    return Err("cannot be used inside the named location".into());
+                    let message =
+                        "the \"alias\" directive cannot be used inside the named location";
+                    return Err(message.to_owned().into());
                 }
                 _ => None,
             }

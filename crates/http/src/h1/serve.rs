@@ -146,15 +146,42 @@ impl log::Origin for Waiting<'_> {
             let address = &socket.spec.address;
             return write!(line, " while waiting for request, client: {client}, server: {address}");
         };
-        let mut lines = partial.bytes.split(|byte| matches!(byte, b'\r' | b'\n'));
-        let first = lines.find(|line| !line.is_empty()).unwrap_or_default();
-        let doing = match lines.next() {
-            Some(_) => "reading client request headers",
-            None => READING_LINE,
-        };
-        let server = Text(self.server.name());
-        write!(line, " while {doing}, client: {client}, server: {server}")?;
-        write!(line, ", request: \"{}\"", Text(first))
+        write_beginning(&partial.bytes, client, self.server, line)
+    }
+}
+
+/// A request whose head is not all there.
+struct Begun<'r>(&'r Request);
+
+impl log::Origin for Begun<'_> {
+    fn connection(&self) -> u64 {
+        log::Origin::connection(self.0)
+    }
+
+    fn context(&self, line: &mut dyn fmt::Write) -> fmt::Result {
+        let request = self.0;
+        let bytes = &request.head.bytes[request.consumed..];
+        write_beginning(bytes, request.peer(), request.server, line)
+    }
+}
+
+/// What the error log tells of a request whose head is not all there.
+fn write_beginning(
+    bytes: &[u8],
+    client: impl fmt::Display,
+    server: &Server,
+    line: &mut dyn fmt::Write,
+) -> fmt::Result {
+    let mut lines = bytes.split(|byte| matches!(byte, b'\r' | b'\n'));
+    let first = lines.find(|line| !line.is_empty()).unwrap_or_default();
+    let doing = match lines.next() {
+        Some(_) => "reading client request headers",
+        None => READING_LINE,
+    };
+    write!(line, " while {doing}, client: {client}, server: {}", Text(server.name()))?;
+    match first {
+        [] => Ok(()),
+        first => write!(line, ", request: \"{}\"", Text(first)),
     }
 }
 
@@ -419,10 +446,10 @@ fn receive(request: &mut Request) -> io::Result<bool> {
         Ok(0) => {
             if request.head.bytes.is_empty() {
                 debug!(request.log(), Http, *request, "client closed connection");
+            } else if request.doing.is_empty() {
+                let origin = Begun(request);
+                log!(request.log(), Info, origin, "client prematurely closed connection");
             } else {
-                if request.doing.is_empty() {
-                    request.doing = READING_LINE;
-                }
                 log!(request.log(), Info, *request, "client prematurely closed connection");
             }
             Err(io::ErrorKind::UnexpectedEof.into())

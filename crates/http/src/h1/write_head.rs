@@ -22,7 +22,7 @@ pub fn write(request: &mut Request, framing: Framing, out: &mut Vec<u8>) {
         date::with_http_date_field(|field| out.extend_from_slice(field));
     }
     let response = &request.response;
-    if let Some(kind) = &response.content_type {
+    if let Some(kind) = response.content_type.as_ref().filter(|kind| !kind.is_empty()) {
         out.extend_from_slice(b"Content-Type: ");
         out.extend_from_slice(kind);
         if let Some(charset) = &response.charset {
