@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::sync::{Arc, Mutex};
 
-use daemun_tests::{Client, Server, Setup, children, eventually, signals};
+use daemun_tests::{Client, Server, Setup, children, eventually, is_running, signals};
 
 /// Three servers on UNIX sockets that say who they are, and a group of them with these lines.
 fn group(lines: &str) -> String {
@@ -346,10 +346,13 @@ fn another_process_checks_once_the_one_that_did_is_dead() {
     let mut server = Server::start(&main.replace("%%", &checked(check, "")));
     server.expect("exited on signal 9");
     eventually("both are well", || seen(&server) == set_of(&["a", "b"]));
-    for worker in children(server.pid()) {
+    let workers = children(server.pid());
+    for worker in &workers {
         // it may have ended, and been replaced
-        let _ = signals::send(worker, signals::SIGKILL);
+        let _ = signals::send(*worker, signals::SIGKILL);
     }
+    // until then they may take connections with them
+    eventually("they are dead", || !workers.iter().any(|worker| is_running(*worker)));
     server.folder().write("a.sick", "");
     eventually("a is found out", || seen(&server) == set_of(&["b"]));
 }
