@@ -66,13 +66,3 @@ fn a_file_of_an_empty_type_has_no_content_type() {
     assert_eq!((answer.status, answer.text()), (200, "text"));
     assert_eq!(answer.header("Content-Type"), None);
 }
-
-#[test]
-fn the_uri_of_a_broken_request_line_is_missing() {
-    let server = Server::http(
-        "log_format uri 'uri=$uri, $document_uri.';
-         server { listen 127.0.0.1:{port}; access_log {dir}/access.log uri; return 200 fine; }",
-    );
-    server.send("GET /a b HTTP/1.1\r\n\r\n");
-    server.file_has("access.log", "uri=-, -.");
-}

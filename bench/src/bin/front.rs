@@ -8,15 +8,15 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use daemun_bench::running::Running;
 use daemun_sys::limits::{self, Resource};
-use daemun_tests::{Folder, binary, eventually, free_port, is_running, signals};
+use daemun_tests::{Folder, binary, free_port};
 
 /// Processes of Apache, and so requests that it works on at a time.
 const PROCESSES: usize = 32;
@@ -102,10 +102,10 @@ fn main() -> ExitCode {
     folder.write("daemun.conf", fill(DAEMUN));
     let mut command = Command::new("/usr/sbin/apache2");
     command.arg("-f").arg(folder.path("apache.conf")).args(["-D", "FOREGROUND"]);
-    let apache = Running::start(command, apache_port);
+    let apache = Running::start(&mut command, apache_port);
     let mut command = Command::new(binary());
     command.arg("-p").arg(folder.path("")).args(["-c", "daemun.conf", "-e", "error.log"]);
-    let daemun = Running::start(command, port);
+    let daemun = Running::start(&mut command, port);
 
     let watch = Watch::start(apache_port);
     let begin = Instant::now();
@@ -259,25 +259,4 @@ fn established(port: u16) -> usize {
         local.is_some_and(|local| local.ends_with(&own)) && state == Some(ESTABLISHED)
     };
     table.lines().filter(is_one).count()
-}
-
-/// A server that runs until it is dropped.
-struct Running(Child);
-
-impl Running {
-    fn start(mut command: Command, port: u16) -> Running {
-        // Apache ends its whole process group.
-        let process = command.process_group(0).stdin(Stdio::null()).spawn().expect("a server");
-        eventually("the server listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
-        Running(process)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let pid = self.0.id() as i32;
-        signals::send(pid, signals::SIGTERM).expect("a server that runs");
-        eventually("the server ends", || !is_running(pid));
-        let _ = self.0.wait();
-    }
 }

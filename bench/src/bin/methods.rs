@@ -11,10 +11,11 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
+use daemun_bench::running::Running;
 use daemun_sys::limits::{self, Resource};
-use daemun_tests::{Folder, binary, children, eventually, free_port, is_running, signals};
+use daemun_tests::{Folder, binary, children, free_port};
 
 const METHODS: &[&str] = &["epoll", "io_uring"];
 /// What is asked for, and where it is.
@@ -113,7 +114,7 @@ fn first_response(stream: &mut TcpStream, request: &[u8]) -> usize {
 }
 
 struct Server {
-    process: Child,
+    process: Running,
     port: u16,
     folder: Folder,
 }
@@ -131,9 +132,8 @@ impl Server {
         folder.write("index.html", [b'x'; 1024]);
         let mut command = Command::new(binary());
         command.arg("-p").arg(folder.path("")).args(["-c", "server.conf", "-e", "error.log"]);
-        let process = command.stdin(Stdio::null()).spawn().expect("a server");
+        let process = Running::start(&mut command, port);
         let server = Server { process, port, folder };
-        eventually("the server listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
         let log = server.folder.read("error.log");
         assert!(!log.contains("is not available"), "{log}");
         server
@@ -147,17 +147,8 @@ impl Server {
 
     /// ns of the worker and of its CPU's ksoftirqd.
     fn cpu_time(&self) -> u64 {
-        let [worker] = children(self.process.id() as i32)[..] else { panic!("not one worker") };
+        let [worker] = children(self.process.pid())[..] else { panic!("not one worker") };
         time_on_cpu(worker) + time_on_cpu(ksoftirqd())
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let pid = self.process.id() as i32;
-        signals::send(pid, signals::SIGTERM).expect("a server that runs");
-        eventually("the server ends", || !is_running(pid));
-        let _ = self.process.wait();
     }
 }
 

@@ -4,9 +4,10 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
-use daemun_tests::{Folder, binary, eventually, free_port, is_running, memory_of_all, signals};
+use daemun_bench::running::Running;
+use daemun_tests::{Folder, binary, eventually, free_port, memory_of_all};
 
 const CONFIGURATION: &str = "\
     daemon off;
@@ -50,7 +51,7 @@ impl Kind {
 
 /// Runs until it is dropped.
 pub struct Server {
-    process: Child,
+    process: Running,
     port: u16,
     _folder: Folder,
 }
@@ -66,7 +67,7 @@ impl Server {
         let stderr = File::create(folder.path("stderr")).expect("a file");
         let mut command = Command::new(kind.program());
         command.arg("-p").arg(folder.path("")).args(["-c", "server.conf", "-e", "error.log"]);
-        let process = command.stdin(Stdio::null()).stderr(stderr).spawn().expect("a server");
+        let process = Running::start(command.stderr(stderr), port);
         eventually("the server answers", || answers(port));
         Server { process, port, _folder: folder }
     }
@@ -77,16 +78,7 @@ impl Server {
 
     /// Kilobytes of all its processes.
     pub fn memory(&self) -> usize {
-        memory_of_all(self.process.id() as i32)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let pid = self.process.id() as i32;
-        signals::send(pid, signals::SIGTERM).expect("a server that runs");
-        eventually("the server ends", || !is_running(pid));
-        let _ = self.process.wait();
+        memory_of_all(self.process.pid())
     }
 }
 

@@ -7,12 +7,12 @@
 
 mod relay;
 
-use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use daemun_bench::cpu;
+use daemun_bench::running::Running;
 use daemun_bench::wrk::Load;
-use daemun_tests::{Folder, binary, eventually, free_port, is_running, signals};
+use daemun_tests::{Folder, binary, free_port};
 
 const LOAD: Load = Load { processor: 1, connections: 64, seconds: 3 };
 const PROXY_PROCESSOR: usize = 0;
@@ -85,13 +85,13 @@ fn cpu_per_request(kind: Kind, other: u16) -> f64 {
     // A relay passes on the path as well: it is the same for all.
     let uri = if matches!(kind, Kind::Relay) { "/file" } else { "/proxied/file" };
     Load { seconds: 1, ..LOAD }.run(proxy.port, uri, false);
-    let before = cpu::time_of_all(proxy.pid());
+    let before = cpu::time_of_all(proxy.process.pid());
     let requests = LOAD.run(proxy.port, uri, false);
-    (cpu::time_of_all(proxy.pid()) - before).as_secs_f64() * 1e6 / requests
+    (cpu::time_of_all(proxy.process.pid()) - before).as_secs_f64() * 1e6 / requests
 }
 
 struct Server {
-    process: Child,
+    process: Running,
     port: u16,
     _folder: Folder,
 }
@@ -119,22 +119,7 @@ impl Server {
         if !matches!(kind, Kind::Relay) {
             command.arg("-p").arg(&directory).args(["-c", "server.conf", "-e", "error.log"]);
         }
-        let process = command.stdin(Stdio::null()).spawn().expect("a server");
-        let server = Server { process, port, _folder: folder };
-        eventually("the server listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
-        server
-    }
-
-    fn pid(&self) -> i32 {
-        self.process.id() as i32
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let pid = self.pid();
-        signals::send(pid, signals::SIGTERM).expect("a server that runs");
-        eventually("the server ends", || !is_running(pid));
-        let _ = self.process.wait();
+        let process = Running::start(&mut command, port);
+        Server { process, port, _folder: folder }
     }
 }

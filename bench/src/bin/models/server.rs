@@ -2,16 +2,13 @@
 //! them while they are measured.
 
 use std::fs::{self, File};
-use std::net::TcpStream;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use daemun_bench::cpu;
-use daemun_tests::{
-    Folder, binary, children, eventually, free_port, is_running, memory_of_all, signals,
-};
+use daemun_bench::running::Running;
+use daemun_tests::{Folder, binary, children, eventually, free_port, memory_of_all};
 
 pub const FILE_SIZE: usize = 1024;
 
@@ -117,7 +114,7 @@ impl Shape {
 
 /// Runs until it is dropped.
 pub struct Server {
-    process: Child,
+    process: Running,
     port: u16,
     folder: Folder,
 }
@@ -149,13 +146,10 @@ impl Server {
                 command.args(["-c", "server.conf", "-e", "error.log"]);
             }
         }
-        // Apache ends its whole process group.
-        command.process_group(0);
-        let process = command.stdin(Stdio::null()).stderr(stderr).spawn().expect("a server");
+        let process = Running::start(command.stderr(stderr), port);
         let server = Server { process, port, folder };
         let file = server.folder.path("file");
         eventually("the file is old enough to be remembered", || age(&file) > SETTLED);
-        eventually("the server listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
         eventually("all children run", || children(server.pid()).len() == shape.children());
         server.rest();
         server
@@ -177,7 +171,7 @@ impl Server {
     }
 
     fn pid(&self) -> i32 {
-        self.process.id() as i32
+        self.process.pid()
     }
 
     /// Waits until nothing moves any more.
@@ -188,15 +182,6 @@ impl Server {
             let now = self.cpu_time();
             std::mem::replace(&mut before, now) == now
         });
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let pid = self.pid();
-        signals::send(pid, signals::SIGTERM).expect("a server that runs");
-        eventually("the server ends", || !is_running(pid));
-        let _ = self.process.wait();
     }
 }
 
