@@ -77,6 +77,9 @@ pub struct Log {
 impl Log {
     pub fn new(targets: Vec<(Target, Threshold)>) -> Log {
         let threshold = targets.iter().fold(Threshold::NONE, |all, (_, one)| all.union(*one));
+        if threshold.takes_any_debug() {
+            DEBUGS.store(true, Ordering::Relaxed);
+        }
         Log { threshold, debugging: false, targets: targets.into() }
     }
 
@@ -93,6 +96,7 @@ impl Log {
     /// The same targets, with every line going to each: for the connections that `debug_connection`
     /// names.
     pub fn debugging(&self) -> Log {
+        DEBUGS.store(true, Ordering::Relaxed);
         Log {
             threshold: Threshold::EVERYTHING,
             debugging: true,
@@ -214,6 +218,8 @@ impl Target {
 
 static CURRENT: RwLock<Option<Log>> = RwLock::new(None);
 static STDERR_TOO: AtomicBool = AtomicBool::new(false);
+/// Some log of this process takes debug lines, or did once.
+static DEBUGS: AtomicBool = AtomicBool::new(false);
 static PROGRAM: OnceLock<&'static str> = OnceLock::new();
 
 /// The name before messages on standard error: `nginx: [emerg] ...`. The first call counts.
@@ -223,6 +229,12 @@ pub fn name_program(name: &'static str) {
 
 pub fn program() -> &'static str {
     PROGRAM.get().copied().unwrap_or("daemun")
+}
+
+/// Whether it is worth asking a log for debug lines: one look, where finding a request's log takes several.
+#[inline(always)]
+pub fn may_debug() -> bool {
+    DEBUGS.load(Ordering::Relaxed)
 }
 
 /// Whether warnings and worse also go to the standard error: true until the process has started.
@@ -276,7 +288,7 @@ macro_rules! log {
 #[macro_export]
 macro_rules! debug {
     ($log:expr, $part:ident, $origin:expr, $format:literal $(, $argument:expr)* $(,)?) => {
-        if $log.takes_debug($crate::log::Debug::$part) {
+        if $crate::log::may_debug() && $log.takes_debug($crate::log::Debug::$part) {
             $log.write_debug($crate::log::Debug::$part, &$origin, format_args!($format $(, $argument)*));
         }
     };

@@ -1,8 +1,8 @@
 //! Values with variables: compiled once into literal and variable parts, evaluated into a buffer.
 
-use std::sync::Arc;
-
+use std::cell::Cell;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use daemun_conf::Span;
 use daemun_event::Peer;
@@ -126,10 +126,31 @@ impl Script {
         out
     }
 
+    /// The value in a storage of just its size.
+    pub fn boxed(&self, session: &mut (impl Session + ?Sized)) -> Box<[u8]> {
+        // Taken, not borrowed: a variable may be such a value itself.
+        let mut value = VALUE.take();
+        value.clear();
+        self.append(session, &mut value);
+        let boxed = Box::from(&*value);
+        if value.capacity() <= KEPT {
+            VALUE.set(value);
+        }
+        boxed
+    }
+
     pub fn uses_captures(&self) -> bool {
         self.0.iter().any(|part| matches!(part, Part::Capture(_)))
     }
 }
+
+thread_local! {
+    /// Where a value is put together before its size is known.
+    static VALUE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Storage above this is not kept for the next value.
+const KEPT: usize = 4096;
 
 /// Computes the variables among the parts. nginx looks at all of them for their lengths before it takes a capture, so
 /// that a match for one of them counts for captures in front of it too.

@@ -2,19 +2,20 @@
 
 use std::cell::RefCell;
 use std::thread::LocalKey;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use daemun_sys::clock::{LocalTime, MONTHS, local};
 
-/// A spelling of the second it was made for.
+/// A spelling of the second that begins then.
 struct Spelt {
-    second: u64,
+    since: SystemTime,
+    until: SystemTime,
     text: Vec<u8>,
 }
 
 type Cache = RefCell<Spelt>;
 
-const EMPTY: Spelt = Spelt { second: u64::MAX, text: Vec::new() };
+const EMPTY: Spelt = Spelt { since: UNIX_EPOCH, until: UNIX_EPOCH, text: Vec::new() };
 
 thread_local! {
     static HTTP: Cache = const { RefCell::new(EMPTY) };
@@ -44,9 +45,10 @@ fn with<R>(
 ) -> R {
     let now = daemun_event::wall_clock();
     cache.with_borrow_mut(|cached| {
-        let second = seconds(now);
-        if cached.second != second {
-            *cached = Spelt { second, text: spell(now).into_bytes() };
+        if now < cached.since || now >= cached.until {
+            let since = UNIX_EPOCH + Duration::from_secs(seconds(now));
+            let until = since + Duration::from_secs(1);
+            *cached = Spelt { since, until, text: spell(now).into_bytes() };
         }
         take(&cached.text)
     })
@@ -54,7 +56,7 @@ fn with<R>(
 
 /// A date as cookies have it: `Sun, 22-Nov-26 15:41:49 GMT`, with four digits of the year beyond 2037.
 pub fn cookie_date(seconds: u64) -> String {
-    let date = httpdate::fmt_http_date(UNIX_EPOCH + std::time::Duration::from_secs(seconds));
+    let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(seconds));
     let (weekday, day) = (&date[..5], &date[5..7]);
     let (month, year, time) = (&date[8..11], &date[12..16], &date[17..]);
     let year = if year > "2037" { year } else { &year[2..] };

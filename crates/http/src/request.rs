@@ -71,6 +71,7 @@ pub struct Request {
     pub host: Vec<u8>,
     /// The port that the client's Host header names.
     pub host_port: Option<u16>,
+    pub recent_host: RecentHost,
     pub body: RequestBody,
     pub response: ResponseHead,
     pub keepalive: bool,
@@ -162,6 +163,7 @@ impl Request {
             args: Vec::new(),
             host: Vec::new(),
             host_port: None,
+            recent_host: RecentHost::default(),
             body: RequestBody::default(),
             response: ResponseHead::default(),
             keepalive: false,
@@ -561,6 +563,32 @@ impl Session for Request {
         let fields = self.head.fields();
         let named = fields.filter(|(name, _)| name.eq_ignore_ascii_case(b"x-forwarded-for"));
         named.map(|(_, value)| value).collect()
+    }
+}
+
+/// A valid Host field and what it says, kept from request to request: most clients name one host all the time.
+#[derive(Default)]
+pub struct RecentHost {
+    text: Vec<u8>,
+    pub name: Vec<u8>,
+    pub port: Option<u16>,
+}
+
+impl RecentHost {
+    /// Longer ones are read each time.
+    const MOST: usize = 256;
+
+    pub fn is(&self, text: &[u8]) -> bool {
+        self.text == text && !text.is_empty()
+    }
+
+    pub fn remember(&mut self, text: &[u8], name: &[u8], port: Option<u16>) {
+        if text.len() > RecentHost::MOST {
+            return;
+        }
+        text.clone_into(&mut self.text);
+        name.clone_into(&mut self.name);
+        self.port = port;
     }
 }
 

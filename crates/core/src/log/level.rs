@@ -127,8 +127,12 @@ impl Threshold {
         self.0 & part as u32 != 0
     }
 
+    pub(super) fn takes_any_debug(self) -> bool {
+        self.0 >= Debug::Core as u32
+    }
+
     pub(super) fn union(self, other: Threshold) -> Threshold {
-        if self.0 < Debug::Core as u32 || other.0 < Debug::Core as u32 {
+        if !self.takes_any_debug() || !other.takes_any_debug() {
             return self.max(other);
         }
         Threshold(self.0 | other.0)

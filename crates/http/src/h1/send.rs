@@ -383,7 +383,7 @@ async fn flush(
 fn last_chunk(request: &mut Request) -> Vec<u8> {
     let mut out = b"0\r\n".to_vec();
     for trailer in std::mem::take(&mut request.response.trailers) {
-        let value = Bytes::from(trailer.value.value(request));
+        let value = Bytes::from(trailer.value.boxed(request));
         if !value.is_empty() {
             write_head::field(&mut out, &trailer.name, &value);
             let name = trailer.name.clone();

@@ -18,7 +18,10 @@ pub fn target(request: &mut Request) -> Result<(), Status> {
     if let Some(authority) = line.authority {
         let text = authority.of(&request.head.bytes).to_vec();
         match parse_host(&text) {
-            Ok(host) => choose_server(request, &host)?,
+            Ok(host) => {
+                set_host(request, &host);
+                choose_server(request)?;
+            }
             Err(_) => {
                 log!(request.log(), Info, *request, "client sent invalid host in request line");
                 return Err(Status::BAD_REQUEST);
@@ -62,17 +65,38 @@ pub fn field(request: &mut Request, field: HeaderLine) -> Result<(), Status> {
         return Ok(());
     }
     let bytes = std::mem::take(&mut request.head.bytes);
-    let host = parse_host(field.value.of(&bytes));
-    let result = match &host {
-        Ok(host) if request.host.is_empty() => choose_server(request, host),
-        Ok(_) => Ok(()),
-        Err(_) => Err(Status::BAD_REQUEST),
-    };
+    let result = host(request, field.value.of(&bytes));
     request.head.bytes = bytes;
     if result == Err(Status::BAD_REQUEST) {
         log!(request.log(), Info, *request, "client sent invalid host header");
     }
     result
+}
+
+/// What the Host field says, unless the target names the host.
+fn host(request: &mut Request, text: &[u8]) -> Result<(), Status> {
+    let is_named_by_target = !request.host.is_empty();
+    if !is_named_by_target && request.recent_host.is(text) {
+        request.host.extend_from_slice(&request.recent_host.name);
+        request.host_port = request.recent_host.port;
+        return choose_server(request);
+    }
+    let host = parse_host(text).map_err(|_| Status::BAD_REQUEST)?;
+    if is_named_by_target {
+        return Ok(());
+    }
+    set_host(request, &host);
+    request.recent_host.remember(text, &request.host, host.port);
+    choose_server(request)
+}
+
+fn set_host(request: &mut Request, host: &Host<'_>) {
+    request.host.clear();
+    request.host.extend_from_slice(host.name);
+    if host.needs_lowering {
+        request.host.make_ascii_lowercase();
+    }
+    request.host_port = host.port;
 }
 
 pub fn log_duplicate(request: &Request, field: HeaderLine, previous: HeaderLine) {
@@ -93,13 +117,7 @@ pub fn log_duplicate(request: &Request, field: HeaderLine, previous: HeaderLine)
 }
 
 /// The server of the request's host; the address's default server where no name fits.
-fn choose_server(request: &mut Request, host: &Host<'_>) -> Result<(), Status> {
-    request.host.clear();
-    request.host.extend_from_slice(host.name);
-    if host.needs_lowering {
-        request.host.make_ascii_lowercase();
-    }
-    request.host_port = host.port;
+fn choose_server(request: &mut Request) -> Result<(), Status> {
     let name = std::mem::take(&mut request.host);
     let found = find_server(request, &name);
     request.host = name;

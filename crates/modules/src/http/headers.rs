@@ -130,7 +130,7 @@ fn apply(request: &mut Request, body: Body) -> Result<Body, Status> {
     for addition in settings.headers.list.iter().filter(|addition| is_safe || addition.always) {
         let value = match &addition.value {
             Value::Fixed(value) => value.clone(),
-            Value::Computed(script) => script.value(request).into(),
+            Value::Computed(script) => script.boxed(request).into(),
         };
         add(request, addition, value);
     }

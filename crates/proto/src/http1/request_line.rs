@@ -132,15 +132,21 @@ fn read_line(cursor: &mut Cursor<'_>, line: &mut RequestLine) -> Step<()> {
 
 fn read_method(cursor: &mut Cursor<'_>, line: &mut RequestLine) -> Step<()> {
     let start = cursor.at;
-    cursor.skip_while(|byte| byte.is_ascii_uppercase() || byte == b'_' || byte == b'-');
-    let Some(next) = cursor.peek() else {
-        return Ok(None);
-    };
-    if next != b' ' || cursor.at == start {
-        return Err(Invalid::Method);
+    // What nearly every line begins with is taken in one look.
+    if cursor.bytes[start..].starts_with(b"GET ") {
+        line.method = Method::Get;
+        cursor.at += b"GET".len();
+    } else {
+        cursor.skip_while(|byte| byte.is_ascii_uppercase() || byte == b'_' || byte == b'-');
+        let Some(next) = cursor.peek() else {
+            return Ok(None);
+        };
+        if next != b' ' || cursor.at == start {
+            return Err(Invalid::Method);
+        }
+        line.method = Method::from_name(&cursor.bytes[start..cursor.at]);
     }
     line.method_name = Range::new(start, cursor.at);
-    line.method = Method::from_name(line.method_name.of(cursor.bytes));
     cursor.skip_while(|byte| byte == b' ');
     Ok(Some(()))
 }

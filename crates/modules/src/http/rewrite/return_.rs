@@ -1,5 +1,6 @@
 //! `return`: an answer from the configuration itself.
 
+use bytes::Bytes;
 use daemun_conf as conf;
 use daemun_conf::units;
 use daemun_core::load::{Fault, Loader};
@@ -26,7 +27,7 @@ impl Answer {
         Ok(Answer { status, text })
     }
 
-    pub fn give(&self, request: &mut Request) -> Step {
+    pub fn give(&'static self, request: &mut Request) -> Step {
         let Answer { status, text } = self;
         let is_silent = text.as_literal() == Some(b"");
         if status.0 >= 400 && is_silent {
@@ -34,9 +35,12 @@ impl Answer {
         }
         // The text may have `$status` in it.
         request.response.status = *status;
-        let text = text.value(request);
+        let text = match text.as_literal() {
+            Some(text) => Bytes::from_static(text),
+            None => text.boxed(request).into(),
+        };
         if status.is_redirect() {
-            request.response.location = Some(text.into());
+            request.response.location = Some(text);
             return Step::Status(*status);
         }
         request.response.content_length = Some(text.len() as u64);
