@@ -48,6 +48,34 @@ fn a_request_that_breaks_off_is_logged_with_how_far_it_came() {
 }
 
 #[test]
+fn a_client_that_leaves_without_a_request_is_told_of() {
+    let server = Server::http("server { listen 127.0.0.1:{port}; return 204; }");
+    drop(server.client());
+    let address = server.filled("127.0.0.1:{port}");
+    server.logs(&format!(
+        "client closed connection while waiting for request, client: 127.0.0.1, server: {address}"
+    ));
+    let mut client = server.client();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.answer();
+    drop(client);
+    server.logs("client 127.0.0.1 closed keepalive connection\n");
+}
+
+#[test]
+fn only_what_came_with_the_request_before_is_pipelined() {
+    let server = Server::http("server { listen 127.0.0.1:{port}; return 204; }");
+    let good = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut client = server.client();
+    client.send(good);
+    client.answer();
+    client.send("alone\r\n");
+    server.logs("client sent invalid method while reading client request line");
+    server.client().send(&format!("{good}behind\r\n"));
+    server.logs("client sent invalid method while reading client pipelined request line");
+}
+
+#[test]
 fn a_broken_chunked_body_is_an_error() {
     let server = Server::http("server { listen 127.0.0.1:{port}; return 200 fine; }");
     server.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n");

@@ -55,9 +55,9 @@ impl Bounds {
 #[inline]
 pub fn parse(request: &mut Request) -> Head {
     request.head.clear_fields();
-    request.doing = match request.connection().requests {
-        0 | 1 => "reading client request line",
-        _ => "reading client pipelined request line",
+    request.doing = match request.is_pipelined {
+        false => "reading client request line",
+        true => "reading client pipelined request line",
     };
     let settings = &request.core().client;
     let mut bounds = Bounds::new(settings);

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use daemun_core::connection::{AsStream, Connection, Partial, Protocol, Reason, Relay, Wait};
+use daemun_core::log::Level;
 use daemun_core::{debug, log};
 use daemun_event::{Deadline, Millis, Stream, next_turn};
 use daemun_shm::{Stage, WorkerSlot};
@@ -445,7 +446,7 @@ fn receive(request: &mut Request) -> io::Result<bool> {
     match request.receive_available() {
         Ok(0) => {
             if request.head.bytes.is_empty() {
-                debug!(request.log(), Http, *request, "client closed connection");
+                log_gone(request, None);
             } else if request.doing.is_empty() {
                 let origin = Begun(request);
                 log!(request.log(), Info, origin, "client prematurely closed connection");
@@ -456,7 +457,36 @@ fn receive(request: &mut Request) -> io::Result<bool> {
         }
         Ok(_) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
-        Err(error) => Err(error),
+        Err(error) => {
+            match request.head.bytes.is_empty() {
+                true => log_gone(request, Some(&error)),
+                false => log!(request.log(), Info, Begun(request), "recv() failed"; error),
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Tells of a client that left between two requests, or before the first.
+#[cold]
+fn log_gone(request: &Request, error: Option<&io::Error>) {
+    let log = request.log();
+    if !log.takes(Level::Info) {
+        return;
+    }
+    let Request { config, server, .. } = *request;
+    let connection = request.connection();
+    let waiting = Waiting { connection, config, server };
+    let client = &connection.peer;
+    match (connection.requests, error) {
+        (0, None) => log!(log, Info, waiting, "client closed connection"),
+        (0, Some(error)) => log!(log, Info, waiting, "recv() failed"; *error),
+        (_, None) => {
+            log!(log, Info, connection.number, "client {} closed keepalive connection", client);
+        }
+        (_, Some(error)) => {
+            log!(log, Info, connection.number, "client {} closed keepalive connection", client; *error);
+        }
     }
 }
 

@@ -31,9 +31,21 @@ pub struct Head {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidHead;
 
-/// Whether a status line stands where a field should: servers are known to send two, and as in nginx it is passed over.
-pub fn is_status_line(received: &[u8], at: usize) -> bool {
-    received[at..].starts_with(b"HTTP/")
+/// Where the line ends that stands at `at` in place of a field.
+pub enum SecondStatusLine {
+    EndsAt(usize),
+    Incomplete,
+}
+
+impl SecondStatusLine {
+    /// Servers are known to send two, and as in nginx the second is passed over; `None` for any other line.
+    pub fn read(received: &[u8], at: usize) -> Option<SecondStatusLine> {
+        let rest = &received[at..];
+        rest.starts_with(b"HTTP/").then(|| match memchr::memchr(b'\n', rest) {
+            Some(end) => SecondStatusLine::EndsAt(at + end + 1),
+            None => SecondStatusLine::Incomplete,
+        })
+    }
 }
 
 impl Head {

@@ -3,7 +3,7 @@
 use daemun_core::log;
 use daemun_http::request::{Request, Text};
 use daemun_http::upstream::field::Field;
-use daemun_http::upstream::head::{Head, InvalidHead, is_status_line};
+use daemun_http::upstream::head::{Head, InvalidHead, SecondStatusLine};
 use daemun_proto::http1::header::{Invalid, Line};
 use daemun_proto::http1::{Parsed, parse_header_line, parse_status_line};
 
@@ -52,16 +52,14 @@ impl CgiHead {
                     return Ok(Some(next));
                 }
                 Ok(Parsed::Incomplete) => return Ok(None),
-                Err(_) if is_status_line(received, self.at) => {
-                    match memchr::memchr(b'\n', &received[self.at..]) {
-                        Some(end) => self.at += end + 1,
-                        None => return Ok(None),
+                Err(invalid) => match SecondStatusLine::read(received, self.at) {
+                    Some(SecondStatusLine::EndsAt(end)) => self.at = end,
+                    Some(SecondStatusLine::Incomplete) => return Ok(None),
+                    None => {
+                        tell_invalid(request, &received[self.at..], self.at, invalid);
+                        return Err(InvalidHead);
                     }
-                }
-                Err(invalid) => {
-                    tell_invalid(request, &received[self.at..], self.at, invalid);
-                    return Err(InvalidHead);
-                }
+                },
             }
         }
     }

@@ -9,7 +9,7 @@ use daemun_http::request::{Request, Text};
 use daemun_http::response::Header;
 use daemun_http::status::Status;
 use daemun_http::upstream;
-use daemun_http::upstream::head::{Head, InvalidHead, is_status_line};
+use daemun_http::upstream::head::{Head, InvalidHead, SecondStatusLine};
 use daemun_http::upstream::protocol::{HeadStep, InvalidBody, Piece, Protocol};
 use daemun_proto::http1::chunked::{Chunk, Decoder};
 use daemun_proto::http1::header::{Invalid, Line};
@@ -237,16 +237,16 @@ impl Protocol for Http1 {
                     });
                 }
                 Ok(Parsed::Incomplete) => return Ok(HeadStep::Incomplete { consumed: 0 }),
-                Err(_) if is_status_line(received, self.at) => {
-                    match memchr::memchr(b'\n', &received[self.at..]) {
-                        Some(end) => self.at += end + 1,
-                        None => return Ok(HeadStep::Incomplete { consumed: 0 }),
+                Err(invalid) => match SecondStatusLine::read(received, self.at) {
+                    Some(SecondStatusLine::EndsAt(end)) => self.at = end,
+                    Some(SecondStatusLine::Incomplete) => {
+                        return Ok(HeadStep::Incomplete { consumed: 0 });
                     }
-                }
-                Err(invalid) => {
-                    tell_invalid(request, "header", received, self.at, invalid);
-                    return Err(InvalidHead);
-                }
+                    None => {
+                        tell_invalid(request, "header", received, self.at, invalid);
+                        return Err(InvalidHead);
+                    }
+                },
             }
         }
     }
