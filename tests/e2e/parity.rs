@@ -71,7 +71,7 @@ fn only_what_came_with_the_request_before_is_pipelined() {
     client.answer();
     client.send("alone\r\n");
     server.logs("client sent invalid method while reading client request line");
-    server.client().send(&format!("{good}behind\r\n"));
+    server.client().send(format!("{good}behind\r\n"));
     server.logs("client sent invalid method while reading client pipelined request line");
 }
 
