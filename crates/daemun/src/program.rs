@@ -231,11 +231,11 @@ impl Server {
         thread_pools: Vec<PoolSpec>,
     ) -> Surroundings {
         Surroundings {
-            server_header: ServerHeader::new(
-                self.identity.server_without_version,
-                self.identity.server,
-                "daemun",
-            ),
+            server_header: ServerHeader {
+                name: self.identity.server_without_version,
+                version: self.identity.server.to_owned(),
+                build: format!("{} (daemun)", self.identity.server),
+            },
             body_temp_path: TempPath {
                 folder: paths.in_prefix(self.identity.temporary).join("body"),
                 levels: Vec::new(),

@@ -70,19 +70,6 @@ pub struct ServerHeader {
     pub version: String,
     /// `nginx/1.31.5 (build)`.
     pub build: String,
-    /// The header field that says the version, as it is sent.
-    pub version_field: Box<[u8]>,
-}
-
-impl ServerHeader {
-    pub fn new(name: &'static str, version: &str, build: &str) -> ServerHeader {
-        ServerHeader {
-            name,
-            version: version.to_owned(),
-            build: format!("{version} ({build})"),
-            version_field: format!("Server: {version}\r\n").into_bytes().into(),
-        }
-    }
 }
 
 /// A listening socket and the addresses that reach it.

@@ -1,21 +1,21 @@
 //! Dates as HTTP and the logs spell them, each formatted once a second and thread.
 
 use std::cell::RefCell;
+use std::ops::Range;
 use std::thread::LocalKey;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use daemun_sys::clock::{LocalTime, MONTHS, local};
 
-/// A spelling of the second that begins then.
+/// A spelling of the second that it is valid for.
 struct Spelt {
-    since: SystemTime,
-    until: SystemTime,
+    second: Range<SystemTime>,
     text: Vec<u8>,
 }
 
 type Cache = RefCell<Spelt>;
 
-const EMPTY: Spelt = Spelt { since: UNIX_EPOCH, until: UNIX_EPOCH, text: Vec::new() };
+const EMPTY: Spelt = Spelt { second: UNIX_EPOCH..UNIX_EPOCH, text: Vec::new() };
 
 thread_local! {
     static HTTP: Cache = const { RefCell::new(EMPTY) };
@@ -45,10 +45,10 @@ fn with<R>(
 ) -> R {
     let now = daemun_event::wall_clock();
     cache.with_borrow_mut(|cached| {
-        if now < cached.since || now >= cached.until {
-            let since = UNIX_EPOCH + Duration::from_secs(seconds(now));
-            let until = since + Duration::from_secs(1);
-            *cached = Spelt { since, until, text: spell(now).into_bytes() };
+        if !cached.second.contains(&now) {
+            let start = UNIX_EPOCH + Duration::from_secs(seconds(now));
+            let second = start..start + Duration::from_secs(1);
+            *cached = Spelt { second, text: spell(now).into_bytes() };
         }
         take(&cached.text)
     })

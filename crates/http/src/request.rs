@@ -71,6 +71,7 @@ pub struct Request {
     pub host: Vec<u8>,
     /// The port that the client's Host header names.
     pub host_port: Option<u16>,
+    /// What the storage's requests before asked for.
     pub recent_host: RecentHost,
     pub body: RequestBody,
     pub response: ResponseHead,
@@ -570,16 +571,17 @@ impl Session for Request {
 #[derive(Default)]
 pub struct RecentHost {
     text: Vec<u8>,
-    pub name: Vec<u8>,
-    pub port: Option<u16>,
+    name: Vec<u8>,
+    port: Option<u16>,
 }
 
 impl RecentHost {
     /// Longer ones are read each time.
     const MOST: usize = 256;
 
-    pub fn is(&self, text: &[u8]) -> bool {
-        self.text == text && !text.is_empty()
+    /// Name and port of the field, where it is that one.
+    pub fn recall(&self, text: &[u8]) -> Option<(&[u8], Option<u16>)> {
+        (self.text == text && !text.is_empty()).then_some((&self.name, self.port))
     }
 
     pub fn remember(&mut self, text: &[u8], name: &[u8], port: Option<u16>) {

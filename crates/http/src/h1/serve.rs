@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use daemun_core::connection::{AsStream, Connection, Partial, Protocol, Reason, Relay, Wait};
-use daemun_core::log::Level;
 use daemun_core::{debug, log};
 use daemun_event::{Deadline, Millis, Stream, next_turn};
 use daemun_shm::{Stage, WorkerSlot};
@@ -471,9 +470,6 @@ fn receive(request: &mut Request) -> io::Result<bool> {
 #[cold]
 fn log_gone(request: &Request, error: Option<&io::Error>) {
     let log = request.log();
-    if !log.takes(Level::Info) {
-        return;
-    }
     let Request { config, server, .. } = *request;
     let connection = request.connection();
     let waiting = Waiting { connection, config, server };

@@ -76,17 +76,21 @@ pub fn field(request: &mut Request, field: HeaderLine) -> Result<(), Status> {
 /// What the Host field says, unless the target names the host.
 fn host(request: &mut Request, text: &[u8]) -> Result<(), Status> {
     let is_named_by_target = !request.host.is_empty();
-    if !is_named_by_target && request.recent_host.is(text) {
-        request.host.extend_from_slice(&request.recent_host.name);
-        request.host_port = request.recent_host.port;
-        return choose_server(request);
+    match request.recent_host.recall(text) {
+        Some(_) if is_named_by_target => return Ok(()),
+        Some((name, port)) => {
+            request.host.extend_from_slice(name);
+            request.host_port = port;
+        }
+        None => {
+            let host = parse_host(text).map_err(|_| Status::BAD_REQUEST)?;
+            if is_named_by_target {
+                return Ok(());
+            }
+            set_host(request, &host);
+            request.recent_host.remember(text, &request.host, host.port);
+        }
     }
-    let host = parse_host(text).map_err(|_| Status::BAD_REQUEST)?;
-    if is_named_by_target {
-        return Ok(());
-    }
-    set_host(request, &host);
-    request.recent_host.remember(text, &request.host, host.port);
     choose_server(request)
 }
 

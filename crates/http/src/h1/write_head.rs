@@ -32,9 +32,7 @@ pub fn write(request: &mut Request, framing: Framing, out: &mut Vec<u8>) {
         out.extend_from_slice(b"\r\n");
     }
     if let Some(length) = response.content_length {
-        out.extend_from_slice(b"Content-Length: ");
-        out.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
-        out.extend_from_slice(b"\r\n");
+        field(out, b"Content-Length", itoa::Buffer::new().format(length).as_bytes());
     }
     if let Some(modified) = &response.last_modified
         && matches!(response.status.0, 200 | 206 | 304)
@@ -106,7 +104,7 @@ fn write_server(request: &Request, out: &mut Vec<u8>) {
     let server = &request.config.surroundings.server_header;
     let name = match *request.core().sending.server_tokens {
         ServerTokens::Off => server.name,
-        ServerTokens::On => return out.extend_from_slice(&server.version_field),
+        ServerTokens::On => &server.version,
         ServerTokens::Build => &server.build,
     };
     field(out, b"Server", name.as_bytes());
