@@ -10,7 +10,7 @@ use daemun_tests::Server;
 pub fn form(answer: &[u8], server: &Server) -> String {
     let text = answer.escape_ascii().to_string();
     let text = text.replace("\\r\\n", "\n").replace("\\n", "\n");
-    let text = text.replace(&server.port().to_string(), "PORT");
+    let text = without_port(&text, &server.port().to_string());
     let text = text.replace(server.folder().path("").to_str().unwrap(), "FOLDER/");
     let text = boundaries(&text);
     let lines = text.lines().map(|line| match line.split_once(": ") {
@@ -25,6 +25,22 @@ pub fn form(answer: &[u8], server: &Server) -> String {
         _ => without_version(line),
     });
     lines.collect::<Vec<_>>().join("\n")
+}
+
+/// The port becomes `PORT` where it is a number of its own.
+fn without_port(text: &str, port: &str) -> String {
+    let numbers = text.split_inclusive(|c: char| !c.is_ascii_digit());
+    let replaced = numbers.map(|number| match number.strip_prefix(port) {
+        Some(rest) if !rest.starts_with(|c: char| c.is_ascii_digit()) => format!("PORT{rest}"),
+        _ => number.to_owned(),
+    });
+    replaced.collect()
+}
+
+#[test]
+fn a_port_within_a_longer_number_stays() {
+    let text = "max-age=315360000, 153600, localhost:15360/, 15360";
+    assert_eq!(without_port(text, "15360"), "max-age=315360000, 153600, localhost:PORT/, PORT");
 }
 
 /// `nginx/1.22.1` becomes `nginx/VERSION`.
