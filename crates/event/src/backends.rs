@@ -108,8 +108,8 @@ pub trait Backend {
         false
     }
 
-    /// Bytes of a connection that was reported with `HELD`.
-    fn take_received(&mut self, _key: Key, _bytes: &mut [u8]) -> Received {
+    /// Passes on what was received of a connection that was reported with `HELD`: at most so many bytes, in pieces.
+    fn take_received(&mut self, _key: Key, _most: usize, _sink: &mut dyn FnMut(&[u8])) -> Received {
         Received { result: Err(io::ErrorKind::WouldBlock.into()), ready: READ }
     }
 

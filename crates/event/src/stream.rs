@@ -115,7 +115,12 @@ impl Stream {
     #[inline]
     pub fn try_recv(&self, bytes: &mut [u8]) -> io::Result<usize> {
         if self.registration.ready().is_some_and(|ready| ready & READ == 0) {
-            return self.try_recv_held(bytes);
+            let mut rest = &mut *bytes;
+            return self.try_recv_held(rest.len(), &mut |piece| {
+                let (room, behind) = std::mem::take(&mut rest).split_at_mut(piece.len());
+                room.copy_from_slice(piece);
+                rest = behind;
+            });
         }
         let result = rustix::net::recv(&self.fd, &mut *bytes, RecvFlags::empty());
         self.conclude(READ, bytes.len(), result.map(|(received, _)| received))
@@ -123,10 +128,10 @@ impl Stream {
 
     /// Appends what it receives, as much as the vector has capacity for.
     pub fn try_recv_append(&self, bytes: &mut Vec<u8>) -> io::Result<usize> {
-        if self.registration.ready().is_some_and(|ready| ready & READ == 0) {
-            return self.try_append_held(bytes);
-        }
         let room = bytes.capacity() - bytes.len();
+        if self.registration.ready().is_some_and(|ready| ready & READ == 0) {
+            return self.try_recv_held(room, &mut |piece| bytes.extend_from_slice(piece));
+        }
         let result = rustix::net::recv(&self.fd, spare_capacity(bytes), RecvFlags::empty());
         self.conclude(READ, room, result.map(|(received, _)| received))
     }
@@ -336,9 +341,9 @@ impl Stream {
         Ok(sockopt::set_socket_linger(&self.fd, Some(Duration::ZERO))?)
     }
 
-    /// Bytes that the backend has received.
+    /// Passes on bytes that the backend has received, at most so many.
     #[inline(never)]
-    fn try_recv_held(&self, bytes: &mut [u8]) -> io::Result<usize> {
+    fn try_recv_held(&self, most: usize, sink: &mut dyn FnMut(&[u8])) -> io::Result<usize> {
         let Some(slot) = self.registration.slot() else {
             return Err(Errno::AGAIN.into());
         };
@@ -348,35 +353,28 @@ impl Stream {
                 return Err(Errno::AGAIN.into());
             }
             let Received { result, ready } =
-                inner.backend().take_received(sources.key(slot), bytes);
+                inner.backend().take_received(sources.key(slot), most, sink);
             let source = sources.at(slot);
             source.ready = source.ready & !RECEIVABLE | ready;
             result
         })
     }
 
-    fn try_append_held(&self, bytes: &mut Vec<u8>) -> io::Result<usize> {
-        if self.registration.ready().is_none_or(|ready| ready & HELD == 0) {
-            return Err(Errno::AGAIN.into());
-        }
-        let start = bytes.len();
-        bytes.resize(bytes.capacity(), 0);
-        let received = self.try_recv_held(&mut bytes[start..]);
-        bytes.truncate(start + received.as_ref().map_or(0, |count| *count));
-        received
-    }
-
     /// Has the backend take bytes to send. `None` where they are to be sent at once.
     #[inline(never)]
     fn try_send_queued(&self, bytes: &[u8], more: bool) -> Option<io::Result<usize>> {
-        let queues =
-            |slot: &u32| reactor::with(|inner| inner.sources().at(*slot).ready & QUEUES != 0);
-        let Some(slot) = self.registration.slot().filter(queues) else {
+        let Some(slot) = self.registration.slot() else {
             return Some(Err(Errno::AGAIN.into()));
         };
-        let takes = |inner: &Inner| inner.backend().send(inner.sources().key(slot), bytes);
-        if !more && reactor::with(takes) {
-            return Some(Ok(bytes.len()));
+        let taken = reactor::with(|inner| {
+            let mut sources = inner.sources();
+            let queues = sources.at(slot).ready & QUEUES != 0;
+            queues.then(|| !more && inner.backend().send(sources.key(slot), bytes))
+        });
+        match taken {
+            None => return Some(Err(Errno::AGAIN.into())),
+            Some(true) => return Some(Ok(bytes.len())),
+            Some(false) => {}
         }
         match self.flush() {
             Ok(true) => None,

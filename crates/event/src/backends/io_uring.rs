@@ -92,8 +92,7 @@ impl Uring {
             return;
         }
         let entry = watched.begin(request);
-        // SAFETY: of these only a send points to anything: to its buffer, which is kept with the
-        // connection, and as an orphan after it, until it has completed.
+        // SAFETY: none of these points to anything; sends begin elsewhere.
         watched.asked = unsafe { self.ring.push(entry) };
     }
 
@@ -304,13 +303,13 @@ impl Backend for Uring {
         true
     }
 
-    fn take_received(&mut self, key: Key, bytes: &mut [u8]) -> Received {
+    fn take_received(&mut self, key: Key, most: usize, sink: &mut dyn FnMut(&[u8])) -> Received {
         let Uring { watched, buffers, .. } = self;
         let watched = watched.get_mut(key.slot() as usize).and_then(Option::as_mut);
         let Some(watched) = watched.filter(|watched| watched.key == key) else {
             return Received { result: Err(io::ErrorKind::WouldBlock.into()), ready: READ };
         };
-        let result = watched.take(bytes, buffers);
+        let result = watched.take(most, sink, buffers);
         Received { result, ready: watched.receivable() }
     }
 
@@ -327,13 +326,19 @@ impl Backend for Uring {
         if bytes.len() > MOST_QUEUED {
             return false;
         }
-        let Some(watched) = self.watched(key).filter(|watched| watched.sending.is_none()) else {
+        let Uring { watched, ring, .. } = self;
+        let place = watched.get_mut(key.slot() as usize).and_then(Option::as_mut);
+        let is_free = |watched: &&mut Watched| watched.key == key && watched.sending.is_none();
+        let Some(watched) = place.filter(is_free) else {
             return false;
         };
         let mut buffer = Buffer::with_capacity(bytes.len());
         buffer.append(bytes);
         watched.sending = Some(buffer);
-        self.begin(key, Request::Send);
+        let entry = watched.begin(Request::Send);
+        // SAFETY: it points to its buffer, which is kept with the connection, and as an orphan after it, until the
+        // send has completed.
+        watched.asked = unsafe { ring.push(entry) };
         true
     }
 

@@ -91,14 +91,19 @@ impl Buffers {
         held.count += 1;
     }
 
-    /// Moves as much as fits from `held` to `bytes`; how much that is.
-    pub(super) fn take(&mut self, held: &mut Held, bytes: &mut [u8]) -> usize {
+    /// Moves at most so many bytes from `held` to `sink`; how many that are.
+    pub(super) fn take(
+        &mut self,
+        held: &mut Held,
+        most: usize,
+        sink: &mut dyn FnMut(&[u8]),
+    ) -> usize {
         let mut taken = 0;
-        while taken < bytes.len() && !held.is_empty() {
+        while taken < most && !held.is_empty() {
             let id = held.first;
             let Filled { start, end, .. } = self.filled[usize::from(id)];
-            let count = usize::from(end - start).min(bytes.len() - taken);
-            bytes[taken..taken + count].copy_from_slice(self.part(id, start, count));
+            let count = usize::from(end - start).min(most - taken);
+            sink(self.part(id, start, count));
             taken += count;
             if count < usize::from(end - start) {
                 self.filled[usize::from(id)].start += count as u16;

@@ -143,13 +143,14 @@ impl Watched {
         Some(ended | if self.is_drained() { READ } else { HELD })
     }
 
-    /// Moves what was received to `bytes`.
+    /// Moves what was received to `sink`, at most so many bytes.
     pub(super) fn take(
         &mut self,
-        bytes: &mut [u8],
+        most: usize,
+        sink: &mut dyn FnMut(&[u8]),
         buffers: &mut Buffers,
     ) -> std::io::Result<usize> {
-        match buffers.take(&mut self.held, bytes) {
+        match buffers.take(&mut self.held, most, sink) {
             0 => match self.end.take() {
                 None => Err(std::io::ErrorKind::WouldBlock.into()),
                 Some(0) => Ok(0),
