@@ -63,6 +63,33 @@ fn connections_are_kept_and_a_dead_one_is_replaced() {
 }
 
 #[test]
+fn a_long_response_leaves_its_connection_to_the_next_request() {
+    const LENGTH: usize = 20_000;
+    let connections = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&connections);
+    let port = backend(move |stream| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        let body = "x".repeat(LENGTH);
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {LENGTH}\r\n\r\n{body}");
+        while !head(stream).is_empty() {
+            stream.write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    let server = Server::http(&format!(
+        "upstream u {{ server 127.0.0.1:{port}; }}
+         server {{ listen 127.0.0.1:{{port}}; location / {{ proxy_pass http://u; }} }}"
+    ));
+    const REQUESTS: usize = 20;
+    for _ in 0..REQUESTS {
+        assert_eq!(server.get("/").text().len(), LENGTH);
+    }
+    // Each thread keeps its own: where there are several, requests meet other ones.
+    let made = connections.load(Ordering::SeqCst);
+    let is_one_thread = Engine::current().mpm.is_empty();
+    assert!(made == 1 || !is_one_thread && made < REQUESTS, "{made} connections");
+}
+
+#[test]
 fn requests_that_met_a_dead_connection_are_counted() {
     // One answer on each connection; the next request is taken, and the connection closed.
     let port = backend(|stream| {

@@ -8,6 +8,7 @@
 
 mod buffers;
 mod ring;
+mod sends;
 mod watched;
 
 use std::io;
@@ -19,6 +20,7 @@ use libc::{POLLERR, POLLHUP};
 
 use self::buffers::Buffers;
 use self::ring::{Ring, why_not};
+use self::sends::Sends;
 use self::watched::{Kind, Request, Watched};
 use super::{Backend, Event, Interest, Level, OpenError, Received};
 use crate::Buffer;
@@ -40,6 +42,7 @@ pub(super) fn open() -> Result<Box<dyn Backend>, OpenError> {
         ring,
         buffers,
         watched: Vec::new(),
+        sends: Sends::default(),
         again: Vec::new(),
         accepted: Vec::new(),
         early: Vec::new(),
@@ -53,6 +56,7 @@ struct Uring {
     buffers: Buffers,
     /// By a source's slot.
     watched: Vec<Option<Watched>>,
+    sends: Sends,
     /// What is level-triggered, and was reported.
     again: Vec<Key>,
     /// Accepted and not yet asked for, each with its listening socket.
@@ -136,7 +140,7 @@ impl Uring {
                 self.bound(key);
                 ready
             }
-            (Request::Send, _) => watched.sent(result),
+            (Request::Send, _) => watched.sent(result, &mut self.sends),
             (..) if result == -libc::ECANCELED => None,
             (Request::Room, _) if is_broken(result) => Some(WRITE | ONCE | HUP),
             (Request::Room, _) => Some(QUEUES | ONCE),
@@ -257,13 +261,13 @@ impl Backend for Uring {
         match self.watched(key) {
             None => return,
             // nearly always that is all there is to it
-            Some(watched) if watched.sending.is_some() => drop(self.flush(key)),
+            Some(watched) if watched.is_sending() => drop(self.flush(key)),
             Some(_) => {}
         }
         let watched = self.watched[key.slot() as usize].take();
         let Some(mut watched) = watched else { return };
         watched.drop_held(&mut self.buffers);
-        if let Some(buffer) = watched.sending.take() {
+        if let Some(buffer) = watched.take_sending(&mut self.sends) {
             let until = Instant::now() + ORPHANED;
             self.orphans.push(Orphan { name: Request::Send.name(key), _buffer: buffer, until });
         }
@@ -318,7 +322,7 @@ impl Backend for Uring {
         if watched.is_drained() && watched.has_under_way(Request::Receive) {
             self.end_now(key, Request::Receive)?;
         }
-        let is_bare = |watched: &mut Watched| watched.is_drained() && watched.sending.is_none();
+        let is_bare = |watched: &mut Watched| watched.is_drained() && !watched.is_sending();
         Ok(self.watched(key).is_none_or(is_bare))
     }
 
@@ -326,31 +330,30 @@ impl Backend for Uring {
         if bytes.len() > MOST_QUEUED {
             return false;
         }
-        let Uring { watched, ring, .. } = self;
+        let Uring { watched, ring, sends, .. } = self;
         let place = watched.get_mut(key.slot() as usize).and_then(Option::as_mut);
-        let is_free = |watched: &&mut Watched| watched.key == key && watched.sending.is_none();
+        let is_free = |watched: &&mut Watched| watched.key == key && !watched.is_sending();
         let Some(watched) = place.filter(is_free) else {
             return false;
         };
         let mut buffer = Buffer::with_capacity(bytes.len());
         buffer.append(bytes);
-        watched.sending = Some(buffer);
-        let entry = watched.begin(Request::Send);
-        // SAFETY: it points to its buffer, which is kept with the connection, and as an orphan after it, until the
-        // send has completed.
+        let entry = watched.begin_send(buffer, sends);
+        // SAFETY: it points to its buffer, which is kept among the sends, and as an orphan once the connection is gone,
+        // until it has completed.
         watched.asked = unsafe { ring.push(entry) };
         true
     }
 
     fn flush(&mut self, key: Key) -> io::Result<bool> {
-        let in_flight = |watched: &mut Watched| watched.sending.is_some();
+        let in_flight = |watched: &mut Watched| watched.is_sending();
         if !self.watched(key).is_some_and(in_flight) {
             return Ok(true);
         }
         self.ring.submit()?;
         self.take_completions();
         let Some(watched) = self.watched(key) else { return Ok(true) };
-        watched.blocked = watched.sending.is_some();
+        watched.blocked = watched.is_sending();
         Ok(!watched.blocked)
     }
 

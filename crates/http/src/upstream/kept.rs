@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -125,11 +126,20 @@ impl Idle {
 
     /// Has the keeper woken for it; `false` where it has ended.
     fn watch(&mut self, keeper: Option<&Waker>) -> bool {
+        // That it may be readable is often known from before its last response was read.
+        if self.upstream.stream.may_be_readable() && !is_dry(&self.upstream.stream) {
+            return false;
+        }
         let Some(keeper) = keeper else { return true };
         let mut readable = self.upstream.stream.readable(self.until);
         let polled = Pin::new(&mut readable).poll(&mut Context::from_waker(keeper));
         polled.is_pending()
     }
+}
+
+/// Receiving yields neither an answer to nothing nor an end. Later ones will be told of.
+fn is_dry(stream: &Stream) -> bool {
+    stream.try_recv(&mut [0; 1]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }
 
 /// Neither an answer to nothing nor an end waits to be received.

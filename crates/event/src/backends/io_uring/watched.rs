@@ -7,6 +7,7 @@ use io_uring::{opcode, squeue};
 use libc::{MSG_NOSIGNAL, MSG_WAITALL, POLLIN, POLLOUT, POLLRDHUP, SOCK_CLOEXEC, SOCK_NONBLOCK};
 
 use super::buffers::{self, Buffers, Held};
+use super::sends::{Place, Sends};
 use crate::Buffer;
 use crate::sources::{HELD, HUP, Key, QUEUES, READ, WRITE};
 
@@ -68,7 +69,7 @@ pub(super) struct Watched {
     /// How receiving ended, which is told after all that is held: zero bytes or an errno.
     end: Option<u16>,
     /// What the kernel has yet to send.
-    pub(super) sending: Option<Buffer>,
+    sending: Place,
     /// Somebody has to be told once that is done.
     pub(super) blocked: bool,
 }
@@ -84,7 +85,7 @@ impl Watched {
             asked: 0,
             held: Held::NOTHING,
             end: None,
-            sending: None,
+            sending: Place::NONE,
             blocked: false,
         }
     }
@@ -97,11 +98,28 @@ impl Watched {
         self.under_way == 0
     }
 
-    /// The kernel's form of a request, which is under way from now on. It points to nothing, except
-    /// a send to `sending`.
+    /// The kernel's form of a request other than a send, which is under way from now on. It points to nothing.
     pub(super) fn begin(&mut self, request: Request) -> squeue::Entry {
         self.under_way |= request as u8;
         self.entry(request).user_data(request.name(self.key))
+    }
+
+    /// The kernel's form of a send, which points to the buffer's bytes.
+    pub(super) fn begin_send(&mut self, buffer: Buffer, sends: &mut Sends) -> squeue::Entry {
+        let send = opcode::Send::new(Fd(self.fd), buffer.as_ptr(), buffer.len() as u32);
+        let send = send.flags(MSG_NOSIGNAL | MSG_WAITALL).build();
+        self.under_way |= Request::Send as u8;
+        self.sending = sends.insert(buffer);
+        send.user_data(Request::Send.name(self.key))
+    }
+
+    pub(super) fn is_sending(&self) -> bool {
+        self.sending != Place::NONE
+    }
+
+    /// What is still being sent.
+    pub(super) fn take_sending(&mut self, sends: &mut Sends) -> Option<Buffer> {
+        sends.take(std::mem::replace(&mut self.sending, Place::NONE))
     }
 
     pub(super) fn is_over(&mut self, request: Request) {
@@ -175,8 +193,8 @@ impl Watched {
 
     /// A send has ended: the readiness to report. Where not all was taken, the connection has failed,
     /// and the next send tells how.
-    pub(super) fn sent(&mut self, result: i32) -> Option<u8> {
-        let wanted = self.sending.take().map_or(0, |buffer| buffer.len());
+    pub(super) fn sent(&mut self, result: i32, sends: &mut Sends) -> Option<u8> {
+        let wanted = self.take_sending(sends).map_or(0, |buffer| buffer.len());
         let blocked = std::mem::take(&mut self.blocked);
         if usize::try_from(result).is_ok_and(|sent| sent >= wanted) {
             return blocked.then_some(QUEUES);
@@ -191,11 +209,6 @@ impl Watched {
             (Request::Receive, _) => opcode::RecvMulti::new(fd, buffers::GROUP).build(),
             (Request::Room, _) => poll(POLLOUT),
             (Request::End, _) => poll(POLLRDHUP),
-            (Request::Send, _) => {
-                let bytes: &[u8] = self.sending.as_deref().unwrap_or_default();
-                let send = opcode::Send::new(fd, bytes.as_ptr(), bytes.len() as u32);
-                send.flags(MSG_NOSIGNAL | MSG_WAITALL).build()
-            }
             (Request::Level, Kind::Listener) => {
                 opcode::AcceptMulti::new(fd).flags(SOCK_NONBLOCK | SOCK_CLOEXEC).build()
             }
@@ -204,7 +217,7 @@ impl Watched {
                 let accept = opcode::Accept::new(fd, no_address, no_address.cast());
                 accept.flags(SOCK_NONBLOCK | SOCK_CLOEXEC).build()
             }
-            (Request::Level | Request::Cancel, _) => poll(POLLIN),
+            (Request::Level | Request::Send | Request::Cancel, _) => poll(POLLIN),
         }
     }
 }
@@ -215,7 +228,7 @@ mod tests {
 
     #[test]
     fn a_watched_connection_is_small() {
-        assert_eq!(size_of::<Option<Watched>>(), 64);
+        assert_eq!(size_of::<Option<Watched>>(), 40);
     }
 
     #[test]
