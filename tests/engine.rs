@@ -15,6 +15,7 @@ pub struct Engine {
 
 /// The first one is used unless `DAEMUN_TEST_ENGINE` names another; `cargo xtask test` goes through all.
 pub const ENGINES: &[Engine] = &[
+    whole("native/io_uring", "", ""),
     whole("native/epoll", "", "use epoll;"),
     whole("prefork", "mpm prefork;", ""),
     whole("event", "mpm event;", ""),
@@ -22,7 +23,6 @@ pub const ENGINES: &[Engine] = &[
     marked("native/poll", "", "use poll;"),
     marked("native/select", "", "use select;"),
     marked("native/portable", "", "use portable;"),
-    marked("native/io_uring", "", "use io_uring;"),
 ];
 
 /// The end-to-end tests, by module, that every engine runs: what they try depends on how connections are run.

@@ -33,7 +33,7 @@ pub static MODULE: Module = Module {
             "The settings of connection processing.";
         "worker_connections" in EVENTS, Exactly(1), "512", Action::Set(worker_connections),
             "How many connections a worker may have open at a time.";
-        "use" in EVENTS, Exactly(1), "epoll", Action::Set(method),
+        "use" in EVENTS, Exactly(1), "io_uring", Action::Set(method),
             "The way in which workers learn about events.";
         "multi_accept" in EVENTS, Flag, "off", set!(SETTINGS.multi_accept, values::flag),
             "Whether a worker accepts all new connections at once instead of one at a time.";

@@ -11,23 +11,22 @@ use daemun_sys::identity;
 use daemun_sys::limits::{self, Resource};
 
 /// The event method of a configuration that is about to be in force.
-pub fn log_method(named: Option<&str>, log: &Log) {
-    let mut method = named.unwrap_or(backends::NAMES[0]);
+pub fn log_method(mut method: &str, log: &Log) {
     if let Err(OpenError::Unsupported { reason }) = backends::probe(method) {
         log_fallback(method, &reason, log);
-        method = backends::NAMES[0];
+        method = backends::READINESS;
     }
     log!(log, Notice, (), "using the \"{}\" event method", method);
 }
 
-/// The thread's reactor with the method of the configuration, or with the best one that works here.
-pub fn open_reactor(named: Option<&str>, log: &Log) -> Result<Reactor, OpenError> {
-    match (named, Reactor::open(named)) {
-        (Some(name), Err(OpenError::Unsupported { reason })) => {
-            log_fallback(name, &reason, log);
+/// The thread's reactor with this method, or with the best one that works here.
+pub fn open_reactor(method: &str, log: &Log) -> Result<Reactor, OpenError> {
+    match Reactor::open(Some(method)) {
+        Err(OpenError::Unsupported { reason }) => {
+            log_fallback(method, &reason, log);
             Reactor::open(None)
         }
-        (_, opened) => opened,
+        opened => opened,
     }
 }
 
@@ -37,9 +36,17 @@ pub fn fatal(sentence: String, log: &Log) -> String {
     sentence
 }
 
-fn log_fallback(named: &str, reason: &str, log: &Log) {
-    let method = backends::NAMES[0];
-    log!(log, Notice, (), "\"{}\" is not available here ({}), using \"{}\"", named, reason, method);
+fn log_fallback(wanted: &str, reason: &str, log: &Log) {
+    let method = backends::READINESS;
+    log!(
+        log,
+        Notice,
+        (),
+        "\"{}\" is not available here ({}), using \"{}\"",
+        wanted,
+        reason,
+        method
+    );
 }
 
 /// What starts, and on what: once, when the server starts.

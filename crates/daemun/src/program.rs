@@ -65,7 +65,7 @@ impl Program for Server {
         cycle: &Cycle<Configuration>,
         previous: Option<&Cycle<Configuration>>,
     ) -> Result<(), String> {
-        notices::log_method(cycle.settings.events.method.as_deref(), &cycle.log);
+        notices::log_method(worker::event_method(&cycle.settings), &cycle.log);
         if previous.is_none() {
             notices::log_start(self.identity.server, &cycle.log);
         }

@@ -9,7 +9,7 @@ use daemun_core::connection::{Connection, Reason, Wait};
 use daemun_core::log;
 use daemun_core::log::Log;
 use daemun_core::settings::{Mpm, ProcessSettings};
-use daemun_event::Reactor;
+use daemun_event::{Reactor, backends};
 use daemun_http::config::HttpConfig;
 use daemun_http::core::{client, connection};
 use daemun_http::file_cache;
@@ -27,8 +27,7 @@ use crate::program::Configuration;
 
 /// Serves until ordered to end; returns the exit code.
 pub fn run(cycle: &Cycle<Configuration>, context: WorkerContext) -> i32 {
-    let method = method_of(cycle);
-    let reactor = match notices::open_reactor(method, &cycle.log) {
+    let reactor = match notices::open_reactor(event_method(&cycle.settings), &cycle.log) {
         Ok(reactor) => reactor,
         Err(error) => {
             log!(cycle.log, Emerg, (), "{}", error);
@@ -87,7 +86,7 @@ impl Worker<'_> {
         let crew = Crew {
             threads: mpm.threads_per_child,
             stack: mpm.thread_stack_size,
-            method: method_of(self.cycle).map(str::to_owned),
+            method: event_method(&self.cycle.settings).to_owned(),
             keeps: mpm.mpm == Mpm::Worker,
             factor: mpm.async_request_worker_factor,
             make: Arc::new(move |counters| {
@@ -133,10 +132,17 @@ impl Worker<'_> {
     }
 }
 
-/// What is received ahead cannot be passed to another thread, so threads are told of readiness.
-fn method_of(cycle: &Cycle<Configuration>) -> Option<&str> {
-    let method = cycle.settings.events.method.as_deref();
-    method.filter(|method| *method != "io_uring" || !cycle.settings.mpm.mpm.has_threads())
+/// How workers learn about events. What is received ahead cannot be passed to another thread, so threads are told of
+/// readiness; and a process with one connection at a time is not worth a ring, unless one is asked for.
+pub fn event_method(settings: &ProcessSettings) -> &str {
+    let named = settings.events.method.as_deref();
+    match settings.mpm.mpm {
+        Mpm::Native => named.unwrap_or(backends::NAMES[0]),
+        Mpm::Prefork => named.unwrap_or(backends::READINESS),
+        Mpm::Worker | Mpm::Event => {
+            named.filter(|method| *method != "io_uring").unwrap_or(backends::READINESS)
+        }
+    }
 }
 
 /// As in nginx, listening sockets and the channel to the master count among the connections.

@@ -143,9 +143,9 @@ pub trait Backend {
 /// The names that [`open`] knows on this system, best first.
 pub const NAMES: &[&str] = &[
     #[cfg(target_os = "linux")]
-    "epoll",
-    #[cfg(target_os = "linux")]
     "io_uring",
+    #[cfg(target_os = "linux")]
+    "epoll",
     #[cfg(any(
         target_vendor = "apple",
         target_os = "freebsd",
@@ -160,6 +160,9 @@ pub const NAMES: &[&str] = &[
     "poll",
     "select",
 ];
+
+/// The best of those that tell of readiness: every system of this kind has it, and allows it.
+pub const READINESS: &str = if cfg!(target_os = "linux") { "epoll" } else { NAMES[0] };
 
 /// The most descriptors that a method can watch, where that is a limit of its own.
 pub fn most_descriptors(name: &str) -> Option<usize> {

@@ -54,7 +54,7 @@ pub struct Reactor {
 }
 
 impl Reactor {
-    /// `method` as in `use`; `None` is the best that the system has.
+    /// `method` as in `use`; `None` is the best of those that every system of this kind has.
     ///
     /// # Panics
     /// Where the thread has a reactor already.
@@ -70,7 +70,7 @@ impl Reactor {
 
     fn with_clock(method: Option<&str>, clock: clock::Source) -> Result<Reactor, OpenError> {
         assert!(CURRENT.get().is_null(), "this thread has a reactor");
-        let backend = backends::open(method.unwrap_or(backends::NAMES[0]))?;
+        let backend = backends::open(method.unwrap_or(backends::READINESS))?;
         let inner = Rc::new(Inner::new(backend, Clock::new(clock))?);
         CURRENT.set(Rc::as_ptr(&inner));
         Ok(Reactor { inner, events: Vec::new(), posted: Vec::new() })

@@ -41,7 +41,7 @@ pub struct Crew<P> {
     /// Bytes of stack for each.
     pub stack: usize,
     /// `use`.
-    pub method: Option<String>,
+    pub method: String,
     /// A thread keeps its connection until that is closed.
     pub keeps: bool,
     /// `async_request_worker_factor`.

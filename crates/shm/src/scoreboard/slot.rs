@@ -117,11 +117,6 @@ impl Mpm {
         }
     }
 
-    /// Whether a child has threads that serve, beside the one that listens.
-    pub fn has_threads(self) -> bool {
-        matches!(self, Mpm::Event | Mpm::Worker)
-    }
-
     pub(super) fn from_bits(bits: u8) -> Mpm {
         match bits {
             1 => Mpm::Event,

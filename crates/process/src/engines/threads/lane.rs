@@ -60,7 +60,7 @@ fn start<P: Protocol>(
     let (method, report) = (crew.method.clone(), Arc::clone(&crew.report));
     let name = format!("worker thread {number}");
     thread::Builder::new().name(name).stack_size(crew.stack).spawn(move || {
-        let reactor = match Reactor::open(method.as_deref()) {
+        let reactor = match Reactor::open(Some(&method)) {
             Ok(reactor) => reactor,
             Err(error) => return drop(says.send(Err(io::Error::other(error.to_string())))),
         };
