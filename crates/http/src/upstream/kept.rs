@@ -118,16 +118,14 @@ impl Idle {
     /// Nothing came, so the server has not closed it, and its time is not up.
     fn is_usable(&self) -> bool {
         let stream = &self.upstream.stream;
-        let is_known_open =
-            !stream.peer_closed() && !stream.may_be_readable() && !self.until.has_passed();
+        let is_known_open = !stream.peer_closed() && is_quiet(stream) && !self.until.has_passed();
         let waited = daemun_event::now().saturating_sub(self.since);
         is_known_open && (waited < TRUSTED || has_nothing(stream))
     }
 
     /// Has the keeper woken for it; `false` where it has ended.
     fn watch(&mut self, keeper: Option<&Waker>) -> bool {
-        // That it may be readable is often known from before its last response was read.
-        if self.upstream.stream.may_be_readable() && !is_dry(&self.upstream.stream) {
+        if !is_quiet(&self.upstream.stream) {
             return false;
         }
         let Some(keeper) = keeper else { return true };
@@ -137,9 +135,11 @@ impl Idle {
     }
 }
 
-/// Receiving yields neither an answer to nothing nor an end. Later ones will be told of.
-fn is_dry(stream: &Stream) -> bool {
-    stream.try_recv(&mut [0; 1]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+/// Nothing is known to have come. That it may be readable can be left from before its last response was read: then
+/// asking tells, and has later bytes told of.
+fn is_quiet(stream: &Stream) -> bool {
+    let finds_nothing = |error: io::Error| error.kind() == io::ErrorKind::WouldBlock;
+    !stream.may_be_readable() || stream.try_recv(&mut [0; 1]).is_err_and(finds_nothing)
 }
 
 /// Neither an answer to nothing nor an end waits to be received.
