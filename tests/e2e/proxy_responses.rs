@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 use daemun_tests::Server;
@@ -34,6 +35,33 @@ fn framing_of_all_kinds_is_understood() {
     let server = front(saying("hello, this is no HTTP"), "");
     assert_eq!(server.send("GET / HTTP/1.0\r\n\r\n"), "hello, this is no HTTP");
     server.logs("upstream sent no valid HTTP/1.0 header");
+}
+
+#[test]
+fn long_responses_reach_many_clients_in_order() {
+    const CLIENTS: usize = 32;
+    const REQUESTS: usize = 40;
+    let text: String = (0..10_000).map(|line| format!("{line:09}\n")).collect();
+    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len());
+    let port = backend(move |stream| {
+        while !head(stream).is_empty() {
+            stream.write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    let server = Server::http(&format!(
+        "upstream u {{ server 127.0.0.1:{port}; keepalive {CLIENTS}; }}
+         server {{ listen 127.0.0.1:{{port}}; location / {{ proxy_pass http://u; }} }}"
+    ));
+    thread::scope(|scope| {
+        for _ in 0..CLIENTS {
+            scope.spawn(|| {
+                let mut client = server.client();
+                for _ in 0..REQUESTS {
+                    assert!(client.get("/").text() == text, "another text");
+                }
+            });
+        }
+    });
 }
 
 #[test]

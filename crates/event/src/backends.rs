@@ -108,6 +108,12 @@ pub trait Backend {
         false
     }
 
+    /// What a receive may yield now, of a connection that was reported as readable. Since then somebody may have received
+    /// all there was and asked for more: recv(2) would overtake what the backend receives.
+    fn receivable(&mut self, _key: Key) -> u8 {
+        READ
+    }
+
     /// Passes on what was received of a connection that was reported with `HELD`: at most so many bytes, in pieces.
     fn take_received(&mut self, _key: Key, _most: usize, _sink: &mut dyn FnMut(&[u8])) -> Received {
         Received { result: Err(io::ErrorKind::WouldBlock.into()), ready: READ }

@@ -15,7 +15,7 @@ use crate::backends::{self, Backend, Event, OpenError};
 use crate::buffer::Pool;
 use crate::clock::{self, Clock};
 use crate::remote::{Message, Shared};
-use crate::sources::{HUP, Key, NONE, Owner, RECEIVABLE, Sources, Waiter};
+use crate::sources::{HUP, Key, NONE, Owner, READ, RECEIVABLE, Sources, Waiter};
 use crate::tasks::{Body, Spawned, Tasks};
 use crate::waker::TaskName;
 use crate::watch::Watches;
@@ -453,9 +453,13 @@ impl Inner {
         let Some(source) = sources.find(event.key) else {
             return Told::Nothing;
         };
-        source.ready |= event.ready;
+        let mut ready = event.ready;
+        if self.completes && ready & READ != 0 {
+            ready = ready & !READ | self.backend().receivable(event.key);
+        }
+        source.ready |= ready;
         match source.owner {
-            Owner::Tasks => Told::Tasks(source.take_waiters(event.ready)),
+            Owner::Tasks => Told::Tasks(source.take_waiters(ready)),
             Owner::Parked if source.ready & (RECEIVABLE | HUP) != 0 => Told::Parked(source.read),
             Owner::Parked | Owner::Free => Told::Nothing,
             Owner::Listener => Told::Listener(source.read),

@@ -24,7 +24,7 @@ use self::sends::Sends;
 use self::watched::{Kind, Request, Watched};
 use super::{Backend, Event, Interest, Level, OpenError, Received};
 use crate::Buffer;
-use crate::sources::{HUP, Key, ONCE, QUEUES, READ, RECEIVABLE, WRITE};
+use crate::sources::{HUP, Key, ONCE, QUEUES, READ, WRITE};
 
 /// Buffers that one connection may hold before receiving ahead ends.
 const MOST_HELD: u16 = 8;
@@ -193,22 +193,6 @@ impl Uring {
         self.early = events;
     }
 
-    /// Yields the events that came about outside of a wait. Since then somebody may have received all there was and
-    /// asked for more: what a receive may yield is what it may yield now, or recv(2) would overtake the ring.
-    fn tell_early(&mut self, events: &mut Vec<Event>) {
-        for mut event in std::mem::take(&mut self.early) {
-            if event.ready & RECEIVABLE != 0
-                && let Some(watched) = self.watched(event.key)
-                && watched.kind == Kind::Stream
-            {
-                event.ready = event.ready & !RECEIVABLE | watched.receivable();
-            }
-            if event.ready != 0 {
-                events.push(event);
-            }
-        }
-    }
-
     /// Ends a request and takes what came of it until then.
     fn end_now(&mut self, key: Key, request: Request) -> io::Result<()> {
         self.ring.cancel_now(request.name(key))?;
@@ -307,6 +291,13 @@ impl Backend for Uring {
         true
     }
 
+    fn receivable(&mut self, key: Key) -> u8 {
+        match self.watched(key) {
+            Some(watched) if watched.kind == Kind::Stream => watched.receivable(),
+            _ => READ,
+        }
+    }
+
     fn take_received(&mut self, key: Key, most: usize, sink: &mut dyn FnMut(&[u8])) -> Received {
         let Uring { watched, buffers, .. } = self;
         let watched = watched.get_mut(key.slot() as usize).and_then(Option::as_mut);
@@ -367,7 +358,7 @@ impl Backend for Uring {
         self.renew();
         self.give_up_orphans();
         loop {
-            self.tell_early(events);
+            events.append(&mut self.early);
             self.ring.wait(if events.is_empty() { timeout } else { Some(Duration::ZERO) })?;
             let mut has_completed = false;
             while let Some(completion) = self.ring.next() {
