@@ -5,6 +5,7 @@
 
 mod daemon;
 mod deaths;
+mod echoes;
 mod failover;
 mod large_bodies;
 mod leaving;
