@@ -11,6 +11,9 @@ use io_uring::types::BufRingEntry;
 pub(super) const GROUP: u16 = 0;
 
 const COUNT: usize = 1024;
+/// How many of them are in use at first. They are used in turn: more than needed would only push each other, and all else,
+/// out of the processor's caches.
+const FIRST: u16 = 64;
 /// Bytes of one: a usual request head fits. Not a power of two, or else all of them would begin in the same few sets of
 /// the processor's caches.
 const SIZE: usize = 1024 + 64;
@@ -43,8 +46,10 @@ pub(super) struct Buffers {
     entries: NonNull<Entries>,
     storage: NonNull<[u8]>,
     filled: Box<[Filled; COUNT]>,
-    /// Buffers that were ever given to the kernel, as it counts them.
+    /// How many times a buffer was given to the kernel, as it counts them.
     given: u16,
+    /// Buffers that are in use: these first ones.
+    used: u16,
 }
 
 /// The kernel wants it to begin a page.
@@ -60,7 +65,7 @@ struct Filled {
 }
 
 impl Buffers {
-    /// Gives all buffers to the kernel. The ring must go before they do.
+    /// Gives the first buffers to the kernel. The ring must go before they do.
     pub(super) fn register(submitter: &Submitter<'_>) -> io::Result<Buffers> {
         let storage = Box::into_raw(vec![0; COUNT * SIZE].into_boxed_slice());
         let entries = Box::into_raw(Box::new(Entries([[0; 2]; COUNT])));
@@ -71,13 +76,21 @@ impl Buffers {
             storage: unsafe { NonNull::new_unchecked(storage) },
             filled: Box::new([Filled { start: 0, end: 0, next: NONE }; COUNT]),
             given: 0,
+            used: 0,
         };
         let address = entries.addr() as u64;
         // SAFETY: the entries are `COUNT` long, begin a page and outlive the ring, as this
         // function's caller promises; the pointer was exposed for the kernel by its address.
         unsafe { submitter.register_buf_ring_with_flags(address, COUNT as u16, GROUP, 0) }?;
-        (0..COUNT as u16).for_each(|id| buffers.give(id));
+        buffers.use_more();
         Ok(buffers)
+    }
+
+    /// Gives the kernel as many buffers again as are in use, since it found none.
+    pub(super) fn use_more(&mut self) {
+        let used = (self.used * 2).clamp(FIRST, COUNT as u16);
+        (self.used..used).for_each(|id| self.give(id));
+        self.used = used;
     }
 
     /// Appends to `held` what the kernel filled a buffer with.

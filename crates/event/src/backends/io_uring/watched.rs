@@ -153,6 +153,9 @@ impl Watched {
             return (was_drained && !self.is_drained()).then_some(HELD);
         }
         self.ending = false;
+        if result == -libc::ENOBUFS {
+            buffers.use_more();
+        }
         self.end = match -result {
             libc::ECANCELED | libc::ENOBUFS | libc::EINTR => None,
             code => u16::try_from(code).ok(),
