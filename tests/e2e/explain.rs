@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use daemun_tests::{Answer, Server, Setup};
+use daemun_tests::{Answer, Dice, Server, Setup};
 
 #[test]
 fn a_request_is_followed_from_station_to_station() {
@@ -174,25 +174,6 @@ fn done(bytes: &[u8], told: &Course) -> Course {
         server: field("X-Server"),
         location: field("X-Location"),
         file: told.file.as_ref().and(answer.header("X-File")).map(str::to_owned),
-    }
-}
-
-/// Numbers that are the same for the same seed: a linear congruential generator.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % limit
-    }
-
-    fn one_in(&mut self, chances: usize) -> bool {
-        self.below(chances) == 0
-    }
-
-    fn pick<'t>(&mut self, list: &[&'t str]) -> &'t str {
-        list[self.below(list.len())]
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use daemun_tests::{PATIENCE, Server};
+use daemun_tests::{Dice, PATIENCE, Server};
 
 const CLIENTS: u64 = 24;
 
@@ -53,7 +53,7 @@ fn exchange(port: u16, client: u64, end: Instant) {
     while Instant::now() < end {
         let connected = stream.take();
         let mut connected = connected.unwrap_or_else(|| connect(port));
-        let place = ["kept", "fresh", "direct", "small"][dice.below(4)];
+        let place = dice.pick(&["kept", "fresh", "direct", "small"]);
         let body = body(&mut dice);
         let length = body.len();
         let head = format!(
@@ -61,7 +61,7 @@ fn exchange(port: u16, client: u64, end: Instant) {
         );
         let mut sender = connected.try_clone().unwrap();
         let came_back = thread::scope(|scope| {
-            let (sent, mut pace) = (&body, Dice(dice.next()));
+            let (sent, mut pace) = (&body, Dice(dice.roll()));
             scope.spawn(move || {
                 sender.write_all(head.as_bytes()).unwrap();
                 send_in_pieces(&mut sender, sent, &mut pace);
@@ -69,7 +69,7 @@ fn exchange(port: u16, client: u64, end: Instant) {
             receive(&mut connected, length, &mut dice)
         });
         assert!(came_back == body, "client {client}, /{place}/: {length} bytes came back changed");
-        stream = (dice.below(8) > 0).then_some(connected);
+        stream = (!dice.one_in(8)).then_some(connected);
     }
 }
 
@@ -84,7 +84,7 @@ fn connect(port: u16) -> TcpStream {
 fn body(dice: &mut Dice) -> Vec<u8> {
     let most = [100, 2_000, 20_000, 300_000][dice.below(4)];
     let words = dice.below(most) / 8;
-    (0..words).flat_map(|_| dice.next().to_le_bytes()).collect()
+    (0..words).flat_map(|_| dice.roll().to_le_bytes()).collect()
 }
 
 fn send_in_pieces(stream: &mut TcpStream, mut bytes: &[u8], pace: &mut Dice) {
@@ -92,7 +92,7 @@ fn send_in_pieces(stream: &mut TcpStream, mut bytes: &[u8], pace: &mut Dice) {
         let piece = (1 + pace.below(40_000)).min(bytes.len());
         stream.write_all(&bytes[..piece]).unwrap();
         bytes = &bytes[piece..];
-        if pace.below(16) == 0 {
+        if pace.one_in(16) {
             thread::yield_now();
         }
     }
@@ -112,7 +112,7 @@ fn receive(stream: &mut TcpStream, length: usize, dice: &mut Dice) -> Vec<u8> {
     while filled < length {
         let piece = (1 + dice.below(30_000)).min(length - filled);
         filled += stream.read(&mut body[filled..filled + piece]).unwrap();
-        if dice.below(64) == 0 {
+        if dice.one_in(64) {
             thread::yield_now();
         }
     }
@@ -147,20 +147,4 @@ fn echo_one(mut stream: &TcpStream) -> Option<()> {
     let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
     stream.write_all(answer.as_bytes()).ok()?;
     stream.write_all(&body).ok()
-}
-
-/// Numbers that look random, and are the same in each run (xorshift).
-struct Dice(u64);
-
-impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
-    }
 }

@@ -454,6 +454,7 @@ impl Inner {
             return Told::Nothing;
         };
         let mut ready = event.ready;
+        // Since the report came, somebody may have asked the backend for more.
         if self.completes && ready & READ != 0 {
             ready = ready & !READ | self.backend().receivable(event.key);
         }
