@@ -114,13 +114,14 @@ impl Stream {
     /// Bytes received; zero is the peer's end.
     #[inline]
     pub fn try_recv(&self, bytes: &mut [u8]) -> io::Result<usize> {
-        if self.registration.ready().is_some_and(|ready| ready & READ == 0) {
-            let mut rest = &mut *bytes;
-            return self.try_recv_held(rest.len(), &mut |piece| {
-                let (room, behind) = std::mem::take(&mut rest).split_at_mut(piece.len());
-                room.copy_from_slice(piece);
-                rest = behind;
-            });
+        let mut rest = &mut *bytes;
+        let held = self.try_recv_held(rest.len(), &mut |piece| {
+            let (room, behind) = std::mem::take(&mut rest).split_at_mut(piece.len());
+            room.copy_from_slice(piece);
+            rest = behind;
+        });
+        if let Some(held) = held {
+            return held;
         }
         let result = rustix::net::recv(&self.fd, &mut *bytes, RecvFlags::empty());
         self.conclude(READ, bytes.len(), result.map(|(received, _)| received))
@@ -129,8 +130,9 @@ impl Stream {
     /// Appends what it receives, as much as the vector has capacity for.
     pub fn try_recv_append(&self, bytes: &mut Vec<u8>) -> io::Result<usize> {
         let room = bytes.capacity() - bytes.len();
-        if self.registration.ready().is_some_and(|ready| ready & READ == 0) {
-            return self.try_recv_held(room, &mut |piece| bytes.extend_from_slice(piece));
+        let held = self.try_recv_held(room, &mut |piece| bytes.extend_from_slice(piece));
+        if let Some(held) = held {
+            return held;
         }
         let result = rustix::net::recv(&self.fd, spare_capacity(bytes), RecvFlags::empty());
         self.conclude(READ, room, result.map(|(received, _)| received))
@@ -183,10 +185,8 @@ impl Stream {
     /// Bytes taken by the kernel. `more`: more follows at once (MSG_MORE).
     #[inline]
     pub fn try_send(&self, bytes: &[u8], more: bool) -> io::Result<usize> {
-        if self.registration.ready().is_some_and(|ready| ready & WRITE == 0)
-            && let Some(taken) = self.try_send_queued(bytes, more)
-        {
-            return taken;
+        if let Some(queued) = self.try_send_queued(bytes, more) {
+            return queued;
         }
         let result = rustix::net::send(&self.fd, bytes, send_flags(more));
         self.conclude(WRITE, bytes.len(), result)
@@ -341,59 +341,62 @@ impl Stream {
         Ok(sockopt::set_socket_linger(&self.fd, Some(Duration::ZERO))?)
     }
 
-    /// Passes on bytes that the backend has received, at most so many.
-    #[inline(never)]
-    fn try_recv_held(&self, most: usize, sink: &mut dyn FnMut(&[u8])) -> io::Result<usize> {
-        let Some(slot) = self.registration.slot() else {
-            return Err(Errno::AGAIN.into());
+    /// Passes on bytes that the backend has received, at most so many. `None` where the system may have some.
+    #[inline]
+    fn try_recv_held(
+        &self,
+        most: usize,
+        sink: &mut dyn FnMut(&[u8]),
+    ) -> Option<io::Result<usize>> {
+        let slot = match self.registration.slot.get() {
+            NONE => return None,
+            DRY => return Some(Err(Errno::AGAIN.into())),
+            slot => slot,
         };
         reactor::with(|inner| {
             let mut sources = inner.sources();
-            if sources.at(slot).ready & HELD == 0 {
-                return Err(Errno::AGAIN.into());
+            match sources.at(slot).ready {
+                ready if ready & READ != 0 => return None,
+                ready if ready & HELD == 0 => return Some(Err(Errno::AGAIN.into())),
+                _ => {}
             }
             let Received { result, ready } =
                 inner.backend().take_received(sources.key(slot), most, sink);
             let source = sources.at(slot);
             source.ready = source.ready & !RECEIVABLE | ready;
-            result
+            Some(result)
         })
     }
 
     /// Has the backend take bytes to send. `None` where they are to be sent at once.
-    #[inline(never)]
+    #[inline]
     fn try_send_queued(&self, bytes: &[u8], more: bool) -> Option<io::Result<usize>> {
-        let Some(slot) = self.registration.slot() else {
-            return Some(Err(Errno::AGAIN.into()));
-        };
-        let taken = reactor::with(|inner| {
+        let slot = self.registration.slot()?;
+        reactor::with(|inner| {
             let mut sources = inner.sources();
-            let queues = sources.at(slot).ready & QUEUES != 0;
-            queues.then(|| !more && inner.backend().send(sources.key(slot), bytes))
-        });
-        match taken {
-            None => return Some(Err(Errno::AGAIN.into())),
-            Some(true) => return Some(Ok(bytes.len())),
-            Some(false) => {}
-        }
-        match self.flush() {
-            Ok(true) => None,
-            Ok(false) => Some(Err(Errno::AGAIN.into())),
-            Err(error) => Some(Err(error)),
-        }
+            let ready = sources.at(slot).ready;
+            if ready & WRITE != 0 {
+                return None;
+            }
+            if ready & QUEUES == 0 {
+                return Some(Err(Errno::AGAIN.into()));
+            }
+            if !more && inner.backend().send(sources.key(slot), bytes) {
+                return Some(Ok(bytes.len()));
+            }
+            drop(sources);
+            match inner.flush(slot) {
+                Ok(true) => None,
+                Ok(false) => Some(Err(Errno::AGAIN.into())),
+                Err(error) => Some(Err(error)),
+            }
+        })
     }
 
     /// Whether nothing is left with the backend that is to be sent before anything else.
     fn flush(&self) -> io::Result<bool> {
         let Some(slot) = self.registration.slot() else { return Ok(true) };
-        reactor::with(|inner| {
-            let key = inner.sources().key(slot);
-            let flushed = inner.backend().flush(key)?;
-            if !flushed {
-                inner.sources().at(slot).ready &= !QUEUES;
-            }
-            Ok(flushed)
-        })
+        reactor::with(|inner| inner.flush(slot))
     }
 
     /// Makes a system call to send unless it is known to be in vain. `wanted` is what it should take,
@@ -689,6 +692,15 @@ impl Inner {
             }
             (armed, _) => self.wheel().set(armed, deadline.0),
         }
+    }
+
+    fn flush(&self, slot: u32) -> io::Result<bool> {
+        let key = self.sources().key(slot);
+        let flushed = self.backend().flush(key)?;
+        if !flushed {
+            self.sources().at(slot).ready &= !QUEUES;
+        }
+        Ok(flushed)
     }
 
     fn rearm(&self, slot: u32, fd: BorrowedFd<'_>, interest: Interest) -> io::Result<()> {

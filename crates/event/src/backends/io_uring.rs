@@ -6,6 +6,7 @@
 //! kernel finds no buffer, and where more comes than is read: then receiving goes on by recv(2), as elsewhere, until
 //! that runs dry and somebody waits again.
 
+mod batch;
 mod buffers;
 mod ring;
 mod sends;
@@ -15,9 +16,10 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
-use io_uring::{cqueue, opcode};
+use io_uring::{cqueue, opcode, squeue};
 use libc::{POLLERR, POLLHUP};
 
+use self::batch::Batch;
 use self::buffers::Buffers;
 use self::ring::{Ring, why_not};
 use self::sends::Sends;
@@ -25,9 +27,6 @@ use self::watched::{Kind, Request, Watched};
 use super::{Backend, Event, Interest, Level, OpenError, Received};
 use crate::Buffer;
 use crate::sources::{HUP, Key, ONCE, QUEUES, READ, WRITE};
-
-/// Buffers that one connection may hold before receiving ahead ends.
-const MOST_HELD: u16 = 8;
 
 /// Bytes that are sent together with the next wait; more pays for a system call of its own.
 const MOST_QUEUED: usize = 16 * 1024;
@@ -42,7 +41,9 @@ pub(super) fn open() -> Result<Box<dyn Backend>, OpenError> {
         ring,
         buffers,
         watched: Vec::new(),
+        batch: Batch::new(),
         sends: Sends::default(),
+        completions: Vec::new(),
         again: Vec::new(),
         accepted: Vec::new(),
         early: Vec::new(),
@@ -56,7 +57,10 @@ struct Uring {
     buffers: Buffers,
     /// By a source's slot.
     watched: Vec<Option<Watched>>,
+    batch: Batch,
     sends: Sends,
+    /// Those that are being looked at; empty otherwise.
+    completions: Vec<cqueue::Entry>,
     /// What is level-triggered, and was reported.
     again: Vec<Key>,
     /// Accepted and not yet asked for, each with its listening socket.
@@ -84,26 +88,23 @@ impl Uring {
     }
 
     fn watched(&mut self, key: Key) -> Option<&mut Watched> {
-        let watched = self.watched.get_mut(key.slot() as usize)?.as_mut();
-        watched.filter(|watched| watched.key == key)
+        find(&mut self.watched, key)
+    }
+
+    fn is_sending(&mut self, key: Key) -> bool {
+        let round = self.ring.round();
+        self.watched(key).is_some_and(|watched| watched.is_sending(round))
     }
 
     /// Has a request made with the next wait, unless it is under way.
     fn begin(&mut self, key: Key, request: Request) {
-        let place = self.watched.get_mut(key.slot() as usize).and_then(Option::as_mut);
-        let Some(watched) = place.filter(|watched| watched.key == key) else { return };
+        let Some(watched) = find(&mut self.watched, key) else { return };
         if watched.has_under_way(request) {
             return;
         }
-        let entry = watched.begin(request);
+        let entry = watched.begin(request, self.ring.round());
         // SAFETY: none of these points to anything; sends begin elsewhere.
-        watched.asked = unsafe { self.ring.push(entry) };
-    }
-
-    fn cancel(&mut self, key: Key, request: Request) {
-        let entry = opcode::AsyncCancel::new(request.name(key)).build();
-        // SAFETY: a cancellation points to nothing.
-        unsafe { self.ring.push(entry.user_data(Request::Cancel.name(key))) };
+        unsafe { self.ring.push(entry) };
     }
 
     /// Asks again for what is level-triggered; where connections were accepted and not taken, it is reported at once.
@@ -124,8 +125,7 @@ impl Uring {
         let (request, key) = Request::parse(completion.user_data());
         let buffer = cqueue::buffer_select(completion.flags());
         let result = completion.result();
-        let place = self.watched.get_mut(key.slot() as usize).and_then(Option::as_mut);
-        let Some(watched) = place.filter(|watched| watched.key == key) else {
+        let Some(watched) = find(&mut self.watched, key) else {
             // it was under way when its source went
             self.orphans.retain(|orphan| orphan.name != completion.user_data());
             return buffer.into_iter().for_each(|id| self.buffers.give(id));
@@ -134,13 +134,25 @@ impl Uring {
             watched.is_over(request);
         }
         let ready = match (request, watched.kind) {
-            (Request::Cancel, _) => None,
             (Request::Receive, _) => {
                 let ready = watched.received(result, buffer, &mut self.buffers);
-                self.bound(key);
+                if watched.is_to_end() {
+                    cancel(&mut self.ring, Request::Receive.name(key));
+                }
                 ready
             }
-            (Request::Send, _) => watched.sent(result, &mut self.sends),
+            (Request::Send, _) => match rest(&self.batch, key, result) {
+                None => Some(WRITE | HUP),
+                Some(rest) => {
+                    let entry = watched.begin_send_rest(rest, &mut self.sends, self.ring.round());
+                    // SAFETY: it points to its buffer, which is kept among the sends, and as an orphan once the
+                    // connection is gone, until it has completed.
+                    unsafe { self.ring.push(entry) };
+                    None
+                }
+            },
+            (Request::SendRest, _) => watched.rest_sent(result, &mut self.sends),
+            (Request::Cancel, _) => None,
             (..) if result == -libc::ECANCELED => None,
             (Request::Room, _) if is_broken(result) => Some(WRITE | ONCE | HUP),
             (Request::Room, _) => Some(QUEUES | ONCE),
@@ -161,16 +173,6 @@ impl Uring {
         events.extend(ready.map(|ready| Event { key, ready }));
     }
 
-    /// Ends receiving ahead for who does not read.
-    fn bound(&mut self, key: Key) {
-        let Some(watched) = self.watched(key) else { return };
-        if watched.held() > MOST_HELD && watched.has_under_way(Request::Receive) && !watched.ending
-        {
-            watched.ending = true;
-            self.cancel(key, Request::Receive);
-        }
-    }
-
     fn give_up_orphans(&mut self) {
         if self.orphans.is_empty() {
             return;
@@ -178,26 +180,47 @@ impl Uring {
         let now = Instant::now();
         for orphan in self.orphans.iter_mut().filter(|orphan| orphan.until <= now) {
             orphan.until = now + ORPHANED;
-            let cancel = opcode::AsyncCancel::new(orphan.name).build().user_data(0);
-            // SAFETY: a cancellation points to nothing.
-            unsafe { self.ring.push(cancel) };
+            cancel(&mut self.ring, orphan.name);
         }
     }
 
-    /// Takes completions without waiting for any.
-    fn take_completions(&mut self) {
-        let mut events = std::mem::take(&mut self.early);
-        while let Some(completion) = self.ring.next() {
-            self.complete(&completion, &mut events);
+    /// Takes completions without waiting for any; whether there were some.
+    fn take_completions(&mut self, events: &mut Vec<Event>) -> bool {
+        let mut completions = std::mem::take(&mut self.completions);
+        let mut has_completed = false;
+        loop {
+            self.ring.take_completions(&mut completions);
+            has_completed |= !completions.is_empty();
+            completions.drain(..).for_each(|completion| self.complete(&completion, events));
+            if !self.ring.collect_overflow() {
+                break;
+            }
         }
+        self.completions = completions;
+        // of what was not sent there is a copy by now
+        self.batch.begin(self.ring.round());
+        has_completed
+    }
+
+    /// Takes completions outside of a wait.
+    fn take_early(&mut self) {
+        let mut events = std::mem::take(&mut self.early);
+        self.take_completions(&mut events);
         self.early = events;
+    }
+
+    /// Has the kernel see all requests. What it could not send is known after this.
+    fn submit(&mut self) -> io::Result<()> {
+        let submitted = self.ring.submit();
+        self.take_early();
+        submitted
     }
 
     /// Ends a request and takes what came of it until then.
     fn end_now(&mut self, key: Key, request: Request) -> io::Result<()> {
-        self.ring.cancel_now(request.name(key))?;
-        self.take_completions();
-        Ok(())
+        let cancelled = self.ring.cancel_now(request.name(key));
+        self.take_early();
+        cancelled
     }
 }
 
@@ -242,29 +265,28 @@ impl Backend for Uring {
     }
 
     fn forget(&mut self, key: Key) {
-        match self.watched(key) {
-            None => return,
+        if self.is_sending(key) {
             // nearly always that is all there is to it
-            Some(watched) if watched.is_sending() => drop(self.flush(key)),
-            Some(_) => {}
+            let _ = self.submit();
         }
-        let watched = self.watched[key.slot() as usize].take();
-        let Some(mut watched) = watched else { return };
+        let Some(place) = self.watched.get_mut(key.slot() as usize) else { return };
+        let Some(mut watched) = place.take_if(|watched| watched.key == key) else { return };
         watched.drop_held(&mut self.buffers);
         if let Some(buffer) = watched.take_sending(&mut self.sends) {
             let until = Instant::now() + ORPHANED;
-            self.orphans.push(Orphan { name: Request::Send.name(key), _buffer: buffer, until });
+            self.orphans.push(Orphan { name: Request::SendRest.name(key), _buffer: buffer, until });
         }
         if watched.is_idle() {
             return;
         }
-        // what it has not seen would concern the next descriptor of this number; it can only fail
-        // where the ring is of no use any more
-        let _ = self.ring.ensure_seen(watched.asked);
+        if watched.is_unseen(self.ring.round()) {
+            // It would concern the next descriptor of this number. It can only fail where the ring is of no use any more.
+            let _ = self.submit();
+        }
         // the kernel keeps the connection open for as long as anything is under way
         for request in [Request::Receive, Request::Room, Request::End, Request::Level] {
             if watched.has_under_way(request) {
-                self.cancel(key, request);
+                cancel(&mut self.ring, request.name(key));
             }
         }
     }
@@ -299,12 +321,10 @@ impl Backend for Uring {
     }
 
     fn take_received(&mut self, key: Key, most: usize, sink: &mut dyn FnMut(&[u8])) -> Received {
-        let Uring { watched, buffers, .. } = self;
-        let watched = watched.get_mut(key.slot() as usize).and_then(Option::as_mut);
-        let Some(watched) = watched.filter(|watched| watched.key == key) else {
+        let Some(watched) = find(&mut self.watched, key) else {
             return Received { result: Err(io::ErrorKind::WouldBlock.into()), ready: READ };
         };
-        let result = watched.take(most, sink, buffers);
+        let result = watched.take(most, sink, &mut self.buffers);
         Received { result, ready: watched.receivable() }
     }
 
@@ -313,7 +333,8 @@ impl Backend for Uring {
         if watched.is_drained() && watched.has_under_way(Request::Receive) {
             self.end_now(key, Request::Receive)?;
         }
-        let is_bare = |watched: &mut Watched| watched.is_drained() && !watched.is_sending();
+        let round = self.ring.round();
+        let is_bare = |watched: &mut Watched| watched.is_drained() && !watched.is_sending(round);
         Ok(self.watched(key).is_none_or(is_bare))
     }
 
@@ -321,30 +342,27 @@ impl Backend for Uring {
         if bytes.len() > MOST_QUEUED {
             return false;
         }
-        let Uring { watched, ring, sends, .. } = self;
-        let place = watched.get_mut(key.slot() as usize).and_then(Option::as_mut);
-        let is_free = |watched: &&mut Watched| watched.key == key && !watched.is_sending();
-        let Some(watched) = place.filter(is_free) else {
+        let round = self.ring.round();
+        let Some(watched) = find(&mut self.watched, key) else { return false };
+        if watched.is_sending(round) {
             return false;
-        };
-        let mut buffer = Buffer::with_capacity(bytes.len());
-        buffer.append(bytes);
-        let entry = watched.begin_send(buffer, sends);
-        // SAFETY: it points to its buffer, which is kept among the sends, and as an orphan once the connection is gone,
-        // until it has completed.
-        watched.asked = unsafe { ring.push(entry) };
+        }
+        let Some(bytes) = self.batch.add(key, bytes, round) else { return false };
+        let entry = watched.begin_send(bytes, round);
+        // SAFETY: it points to the batch, which keeps the bytes until the kernel has seen the request; it does not look at
+        // them after that.
+        unsafe { self.ring.push(entry) };
         true
     }
 
     fn flush(&mut self, key: Key) -> io::Result<bool> {
-        let in_flight = |watched: &mut Watched| watched.is_sending();
-        if !self.watched(key).is_some_and(in_flight) {
+        if !self.is_sending(key) {
             return Ok(true);
         }
-        self.ring.submit()?;
-        self.take_completions();
+        self.submit()?;
+        let round = self.ring.round();
         let Some(watched) = self.watched(key) else { return Ok(true) };
-        watched.blocked = watched.is_sending();
+        watched.blocked = watched.is_sending(round);
         Ok(!watched.blocked)
     }
 
@@ -360,12 +378,8 @@ impl Backend for Uring {
         loop {
             events.append(&mut self.early);
             self.ring.wait(if events.is_empty() { timeout } else { Some(Duration::ZERO) })?;
-            let mut has_completed = false;
-            while let Some(completion) = self.ring.next() {
-                has_completed = true;
-                self.complete(&completion, events);
-            }
-            // completions that tell nobody anything, mostly of what was sent, are no end of a wait
+            let has_completed = self.take_completions(events);
+            // completions that tell nobody anything are no end of a wait
             if !events.is_empty() || !has_completed || timeout == Some(Duration::ZERO) {
                 return Ok(());
             }
@@ -378,6 +392,30 @@ impl Drop for Uring {
         // what was taken to be sent is sent, as if it had been at once
         let _ = self.ring.submit();
     }
+}
+
+fn find(watched: &mut [Option<Watched>], key: Key) -> Option<&mut Watched> {
+    let watched = watched.get_mut(key.slot() as usize)?.as_mut();
+    watched.filter(|watched| watched.key == key)
+}
+
+/// Has a request cancelled. That tells nobody anything.
+fn cancel(ring: &mut Ring, name: u64) {
+    let entry = opcode::AsyncCancel::new(name).build().flags(squeue::Flags::SKIP_SUCCESS);
+    // SAFETY: a cancellation points to nothing.
+    unsafe { ring.push(entry.user_data(Request::Cancel as u64)) };
+}
+
+/// A copy of what a send had no room for. `None` where the connection has failed, as the next send tells.
+fn rest(batch: &Batch, key: Key, result: i32) -> Option<Buffer> {
+    let sent = match -result {
+        libc::EAGAIN | libc::EINTR => 0,
+        _ => usize::try_from(result).ok()?,
+    };
+    let rest = batch.rest(key, sent)?;
+    let mut buffer = Buffer::with_capacity(rest.len());
+    buffer.append(rest);
+    Some(buffer)
 }
 
 /// Whether a poll ended with an error, or found one.

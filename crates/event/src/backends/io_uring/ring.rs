@@ -19,9 +19,18 @@ pub(super) struct Ring {
     ring: IoUring,
     /// Requests that the queue had no room for, in order.
     backlog: VecDeque<squeue::Entry>,
-    /// Requests pushed, and the first of them that the kernel may not have seen.
-    pushed: u64,
-    unseen: u64,
+    /// Goes on once the kernel has seen all requests.
+    round: Round,
+}
+
+/// When a request was made: the kernel has seen it once the ring is in another round. They wrap, so what compares them has
+/// to do no harm where it finds an old one equal.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Round(u32);
+
+impl Round {
+    /// Before any of a new ring.
+    pub(super) const NEVER: Round = Round(0);
 }
 
 impl Ring {
@@ -37,41 +46,36 @@ impl Ring {
             .setup_taskrun_flag()
             .build(REQUESTS)
             .map_err(why_not)?;
-        Ok(Ring { ring, backlog: VecDeque::new(), pushed: 0, unseen: 0 })
+        Ok(Ring { ring, backlog: VecDeque::new(), round: Round(1) })
     }
 
     pub(super) fn submitter(&self) -> Submitter<'_> {
         self.ring.submitter()
     }
 
-    /// Has a request submitted with the next wait; its number.
+    pub(super) fn round(&self) -> Round {
+        self.round
+    }
+
+    /// Has a request submitted with the next wait, in this round.
     ///
     /// # Safety
     /// What the request points to lives until it has completed.
-    pub(super) unsafe fn push(&mut self, request: squeue::Entry) -> u64 {
+    pub(super) unsafe fn push(&mut self, request: squeue::Entry) {
         // SAFETY: the caller's promise.
         if !self.backlog.is_empty() || unsafe { self.ring.submission().push(&request) }.is_err() {
             self.backlog.push_back(request);
         }
-        self.pushed += 1;
-        self.pushed - 1
-    }
-
-    /// Makes sure that the kernel has seen a request, which names a descriptor by its number, before
-    /// that descriptor is closed.
-    pub(super) fn ensure_seen(&mut self, number: u64) -> io::Result<()> {
-        if number >= self.unseen { self.submit() } else { Ok(()) }
     }
 
     /// Submits what was pushed, and waits for a completion within `timeout` where there is none.
     pub(super) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.submit_backlog()?;
-        let (submitter, mut requests, completions) = self.ring.split();
+        let (submitter, requests, completions) = self.ring.split();
         let wants = completions.is_empty() && timeout != Some(Duration::ZERO);
         if !wants && requests.is_empty() && !requests.taskrun() && !requests.cq_overflow() {
             return Ok(());
         }
-        requests.sync();
         drop((requests, completions));
         let entered = match (wants, timeout) {
             (false, _) => submitter.submit(),
@@ -85,11 +89,17 @@ impl Ring {
         forgive(entered)
     }
 
-    pub(super) fn next(&mut self) -> Option<cqueue::Entry> {
-        self.ring.completion().next()
+    /// Appends the completions that there are.
+    pub(super) fn take_completions(&mut self, completions: &mut Vec<cqueue::Entry>) {
+        completions.extend(self.ring.completion());
     }
 
-    /// Ends the request called `name`: all its completions can be [taken](Self::next) after this.
+    /// Has the kernel pass on completions that the queue had no room for. False where there are none.
+    pub(super) fn collect_overflow(&mut self) -> bool {
+        self.ring.submission().cq_overflow() && self.ring.submit().is_ok()
+    }
+
+    /// Ends the request called `name`: all its completions can be taken after this.
     pub(super) fn cancel_now(&mut self, name: u64) -> io::Result<()> {
         self.submit()?;
         // it may have ended by itself
@@ -102,8 +112,7 @@ impl Ring {
         for _ in 0..TRIES {
             self.submit_backlog()?;
             forgive(self.ring.submit())?;
-            self.note_seen();
-            if self.unseen == self.pushed {
+            if self.note_seen() {
                 return Ok(());
             }
         }
@@ -128,10 +137,13 @@ impl Ring {
         Ok(())
     }
 
-    fn note_seen(&mut self) {
-        if self.backlog.is_empty() && self.ring.submission().is_empty() {
-            self.unseen = self.pushed;
+    /// Whether the kernel has seen all requests.
+    fn note_seen(&mut self) -> bool {
+        let seen = self.backlog.is_empty() && self.ring.submission().is_empty();
+        if seen {
+            self.round = Round(self.round.0.wrapping_add(1));
         }
+        seen
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the kernel has yet to send. Few connections have something under way at a time, so it is not kept with them.
+//! What the kernel had no room for and has yet to send. Few connections have such a rest, so it is not kept with them.
 
 use crate::Buffer;
 

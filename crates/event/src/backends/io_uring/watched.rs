@@ -4,28 +4,38 @@ use std::os::fd::RawFd;
 
 use io_uring::types::Fd;
 use io_uring::{opcode, squeue};
-use libc::{MSG_NOSIGNAL, MSG_WAITALL, POLLIN, POLLOUT, POLLRDHUP, SOCK_CLOEXEC, SOCK_NONBLOCK};
+use libc::{
+    MSG_DONTWAIT, MSG_NOSIGNAL, MSG_WAITALL, POLLIN, POLLOUT, POLLRDHUP, SOCK_CLOEXEC,
+    SOCK_NONBLOCK,
+};
 
 use super::buffers::{self, Buffers, Held};
+use super::ring::Round;
 use super::sends::{Place, Sends};
 use crate::Buffer;
 use crate::sources::{HELD, HUP, Key, QUEUES, READ, WRITE};
 
+/// Buffers that one connection may hold before receiving ahead ends.
+const MOST_HELD: u16 = 8;
+
 /// What is asked of the kernel. With a [`Key`] it names the request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Request {
-    Receive = 1,
-    Room = 2,
-    End = 4,
-    /// Of what is level-triggered: that it is readable, or connections.
-    Level = 8,
-    Send = 16,
     /// Its completion tells nothing.
     Cancel = 0,
+    Receive = 1,
+    Room = 2,
+    End = 3,
+    /// Of what is level-triggered: that it is readable, or connections.
+    Level = 4,
+    /// That is done once the kernel has seen it. It completes only where not all was sent.
+    Send = 5,
+    /// For as long as it takes.
+    SendRest = 6,
 }
 
 /// Where a request stands in its name: above any slot, below the generation.
-const PLACE: u32 = 27;
+const PLACE: u32 = 29;
 
 impl Request {
     pub(super) fn name(self, key: Key) -> u64 {
@@ -34,15 +44,20 @@ impl Request {
     }
 
     pub(super) fn parse(name: u64) -> (Request, Key) {
-        let request = match (name >> PLACE) & 0x1f {
+        let request = match (name >> PLACE) & 7 {
             1 => Request::Receive,
             2 => Request::Room,
-            4 => Request::End,
-            8 => Request::Level,
-            16 => Request::Send,
+            3 => Request::End,
+            4 => Request::Level,
+            5 => Request::Send,
+            6 => Request::SendRest,
             _ => Request::Cancel,
         };
-        (request, Key::from_bits(name & !(0x1f << PLACE)))
+        (request, Key::from_bits(name & !(7 << PLACE)))
+    }
+
+    fn bit(self) -> u8 {
+        1 << self as u8
     }
 }
 
@@ -62,13 +77,15 @@ pub(super) struct Watched {
     /// Bits of [`Request`].
     under_way: u8,
     /// The receive is being cancelled.
-    pub(super) ending: bool,
-    /// The number of the last request.
-    pub(super) asked: u64,
+    ending: bool,
+    /// The last request's.
+    asked: Round,
+    /// The last send's.
+    sent: Round,
     held: Held,
     /// How receiving ended, which is told after all that is held: zero bytes or an errno.
     end: Option<u16>,
-    /// What the kernel has yet to send.
+    /// What the kernel had no room for and has yet to send.
     sending: Place,
     /// Somebody has to be told once that is done.
     pub(super) blocked: bool,
@@ -82,7 +99,8 @@ impl Watched {
             kind,
             under_way: 0,
             ending: false,
-            asked: 0,
+            asked: Round::NEVER,
+            sent: Round::NEVER,
             held: Held::NOTHING,
             end: None,
             sending: Place::NONE,
@@ -91,30 +109,56 @@ impl Watched {
     }
 
     pub(super) fn has_under_way(&self, request: Request) -> bool {
-        self.under_way & request as u8 != 0
+        self.under_way & request.bit() != 0
     }
 
     pub(super) fn is_idle(&self) -> bool {
         self.under_way == 0
     }
 
+    /// Whether the kernel has not seen its last request, in this round.
+    pub(super) fn is_unseen(&self, round: Round) -> bool {
+        self.asked == round
+    }
+
     /// The kernel's form of a request other than a send, which is under way from now on. It points to nothing.
-    pub(super) fn begin(&mut self, request: Request) -> squeue::Entry {
-        self.under_way |= request as u8;
+    pub(super) fn begin(&mut self, request: Request, round: Round) -> squeue::Entry {
+        self.under_way |= request.bit();
+        self.asked = round;
         self.entry(request).user_data(request.name(self.key))
     }
 
-    /// The kernel's form of a send, which points to the buffer's bytes.
-    pub(super) fn begin_send(&mut self, buffer: Buffer, sends: &mut Sends) -> squeue::Entry {
-        let send = opcode::Send::new(Fd(self.fd), buffer.as_ptr(), buffer.len() as u32);
-        let send = send.flags(MSG_NOSIGNAL | MSG_WAITALL).build();
-        self.under_way |= Request::Send as u8;
-        self.sending = sends.insert(buffer);
-        send.user_data(Request::Send.name(self.key))
+    /// The kernel's form of a send that takes no time, which points to the bytes.
+    pub(super) fn begin_send(&mut self, bytes: &[u8], round: Round) -> squeue::Entry {
+        self.asked = round;
+        self.sent = round;
+        // without MSG_WAITALL it would have succeeded once a part was sent
+        let flags = MSG_NOSIGNAL | MSG_WAITALL | MSG_DONTWAIT;
+        self.send(bytes, flags, Request::Send).flags(squeue::Flags::SKIP_SUCCESS)
     }
 
-    pub(super) fn is_sending(&self) -> bool {
-        self.sending != Place::NONE
+    /// The kernel's form of a send of what another one had no room for, which points to the buffer's bytes.
+    pub(super) fn begin_send_rest(
+        &mut self,
+        rest: Buffer,
+        sends: &mut Sends,
+        round: Round,
+    ) -> squeue::Entry {
+        self.asked = round;
+        self.under_way |= Request::SendRest.bit();
+        let entry = self.send(&rest, MSG_NOSIGNAL | MSG_WAITALL, Request::SendRest);
+        self.sending = sends.insert(rest);
+        entry
+    }
+
+    fn send(&self, bytes: &[u8], flags: i32, request: Request) -> squeue::Entry {
+        let send = opcode::Send::new(Fd(self.fd), bytes.as_ptr(), bytes.len() as u32);
+        send.flags(flags).build().user_data(request.name(self.key))
+    }
+
+    /// Whether bytes may be left that are to be sent before any others, in this round.
+    pub(super) fn is_sending(&self, round: Round) -> bool {
+        self.sent == round || self.sending != Place::NONE
     }
 
     /// What is still being sent.
@@ -123,7 +167,7 @@ impl Watched {
     }
 
     pub(super) fn is_over(&mut self, request: Request) {
-        self.under_way &= !(request as u8);
+        self.under_way &= !request.bit();
     }
 
     /// All that was received has been taken, and nothing else is to be told.
@@ -131,9 +175,12 @@ impl Watched {
         self.held.is_empty() && self.end.is_none()
     }
 
-    /// Buffers that it holds.
-    pub(super) fn held(&self) -> u16 {
-        self.held.count()
+    /// Has receiving ahead end for who does not read: whether the receive is to be cancelled.
+    pub(super) fn is_to_end(&mut self) -> bool {
+        let is_to_end =
+            self.held.count() > MOST_HELD && self.has_under_way(Request::Receive) && !self.ending;
+        self.ending |= is_to_end;
+        is_to_end
     }
 
     /// A completion of the receive: the readiness to report.
@@ -194,9 +241,9 @@ impl Watched {
         buffers.clear(&mut self.held);
     }
 
-    /// A send has ended: the readiness to report. Where not all was taken, the connection has failed,
+    /// The send of a rest has ended: the readiness to report. Where not all was taken, the connection has failed,
     /// and the next send tells how.
-    pub(super) fn sent(&mut self, result: i32, sends: &mut Sends) -> Option<u8> {
+    pub(super) fn rest_sent(&mut self, result: i32, sends: &mut Sends) -> Option<u8> {
         let wanted = self.take_sending(sends).map_or(0, |buffer| buffer.len());
         let blocked = std::mem::take(&mut self.blocked);
         if usize::try_from(result).is_ok_and(|sent| sent >= wanted) {
@@ -220,7 +267,9 @@ impl Watched {
                 let accept = opcode::Accept::new(fd, no_address, no_address.cast());
                 accept.flags(SOCK_NONBLOCK | SOCK_CLOEXEC).build()
             }
-            (Request::Level | Request::Send | Request::Cancel, _) => poll(POLLIN),
+            (Request::Level | Request::Send | Request::SendRest | Request::Cancel, _) => {
+                poll(POLLIN)
+            }
         }
     }
 }
@@ -236,8 +285,8 @@ mod tests {
 
     #[test]
     fn a_request_is_found_by_its_name() {
-        let key = Key::from_bits(0xffff_fff7_07ff_fff1);
-        for request in [Request::Receive, Request::Room, Request::End, Request::Send] {
+        let key = Key::from_bits(0xffff_fff7_1fff_fff1);
+        for request in [Request::Receive, Request::Room, Request::End, Request::SendRest] {
             let (parsed, of) = Request::parse(request.name(key));
             assert!(parsed == request && of == key);
         }
