@@ -343,11 +343,7 @@ impl Stream {
 
     /// Passes on bytes that the backend has received, at most so many. `None` where the system may have some.
     #[inline]
-    fn try_recv_held(
-        &self,
-        most: usize,
-        sink: &mut dyn FnMut(&[u8]),
-    ) -> Option<io::Result<usize>> {
+    fn try_recv_held(&self, most: usize, sink: &mut dyn FnMut(&[u8])) -> Option<io::Result<usize>> {
         let slot = match self.registration.slot.get() {
             NONE => return None,
             DRY => return Some(Err(Errno::AGAIN.into())),

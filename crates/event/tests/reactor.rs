@@ -421,6 +421,54 @@ fn pieces_arrive_in_the_order_in_which_they_were_sent() {
     });
 }
 
+/// Sends numbered pieces, one a turn, until there is no room. What was taken.
+fn fill(reactor: &mut Reactor, near: &Stream) -> Vec<u8> {
+    let mut taken = Vec::new();
+    run(reactor, async {
+        for number in 0u32.. {
+            let piece = number.to_be_bytes().repeat(1001);
+            match near.try_send(&piece, false) {
+                Ok(sent) => taken.extend_from_slice(&piece[..sent]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) => panic!("{error}"),
+            }
+            next_turn().await;
+        }
+    });
+    taken
+}
+
+#[test]
+fn what_the_kernel_had_no_room_for_is_sent_once_it_has() {
+    each_backend(|reactor| {
+        let (near, far) = pair();
+        near.park(1, Deadline::NEVER).unwrap();
+        near.unpark();
+        let mut received = Vec::new();
+        let taken = fill(reactor, &near);
+        run(reactor, async {
+            while received.len() < taken.len() {
+                let part = far.recv_pooled(in_ms(5000)).await.unwrap();
+                received.extend_from_slice(&part);
+            }
+            near.writable(in_ms(5000)).await.unwrap();
+        });
+        assert!(received == taken);
+
+        received.clear();
+        let taken = fill(reactor, &near);
+        drop(near);
+        run(reactor, async {
+            while let part = far.recv_pooled(in_ms(5000)).await.unwrap()
+                && !part.is_empty()
+            {
+                received.extend_from_slice(&part);
+            }
+        });
+        assert!(received == taken);
+    });
+}
+
 #[test]
 fn a_closed_stream_takes_nothing_from_the_next_with_its_descriptor() {
     each_backend(|reactor| {
