@@ -295,6 +295,8 @@ pub(crate) struct Inner {
     backend: RefCell<Box<dyn Backend>>,
     /// The backend accepts and receives ahead.
     pub(crate) completes: bool,
+    /// The backend has to be told who waits.
+    pub(crate) needs_rearm: bool,
     sources: RefCell<Sources>,
     wheel: RefCell<Wheel>,
     tasks: RefCell<Tasks>,
@@ -327,6 +329,7 @@ impl Inner {
         let remote = Shared::register().map_err(OpenError::Io)?;
         let inner = Inner {
             completes: backend.completes(),
+            needs_rearm: backend.needs_rearm(),
             backend: RefCell::new(backend),
             sources: RefCell::new(Sources::new()),
             wheel: RefCell::new(Wheel::new()),

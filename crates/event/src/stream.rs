@@ -21,7 +21,7 @@ use rustix::net::{
 use crate::backends::{Interest, Received};
 use crate::reactor::{self, Inner};
 use crate::sources::{
-    HELD, HUP, NONE, ONCE, Owner, QUEUES, READ, RECEIVABLE, SENDABLE, WRITE, Waiter,
+    HELD, HUP, NONE, ONCE, Owner, QUEUES, READ, RECEIVABLE, SENDABLE, UNASKED, WRITE, Waiter,
 };
 use crate::wheel::Target;
 use crate::{Buffer, Deadline};
@@ -552,6 +552,9 @@ impl Registration {
             source.ready ^= SENDABLE;
         }
         source.sends = wanted == Interest::Write;
+        if source.sends {
+            source.ready |= UNASKED;
+        }
         self.slot.set(key.slot());
         Ok(key.slot())
     }
@@ -593,9 +596,12 @@ impl Registration {
             NONE | DRY => {}
             slot => reactor::with(|inner| {
                 // Where room to send could not be watched, sending goes on to be tried.
-                if direction == READ || self.add_sends(inner, slot, fd).is_ok() {
-                    let ready = if direction == READ { READ } else { SENDABLE };
-                    inner.sources().at(slot).ready &= !ready;
+                if direction == READ {
+                    let mut sources = inner.sources();
+                    let source = sources.at(slot);
+                    source.ready = source.ready & !READ | UNASKED;
+                } else if self.add_sends(inner, slot, fd).is_ok() {
+                    inner.sources().at(slot).ready &= !SENDABLE;
                 }
             }),
         }
@@ -610,7 +616,7 @@ impl Registration {
             let source = sources.at(slot);
             // An end has been reported with what came before it, and will not be again.
             if source.ready & HUP == 0 {
-                source.ready &= !READ;
+                source.ready = source.ready & !READ | UNASKED;
             }
             inner.backend().watches_lent()
         });
@@ -700,11 +706,18 @@ impl Inner {
     }
 
     fn rearm(&self, slot: u32, fd: BorrowedFd<'_>, interest: Interest) -> io::Result<()> {
-        let mut backend = self.backend();
-        if !backend.needs_rearm() {
+        if !self.needs_rearm {
             return Ok(());
         }
-        backend.rearm(fd, self.sources().key(slot), interest)
+        let mut sources = self.sources();
+        let source = sources.at(slot);
+        if interest == Interest::Read {
+            if self.completes && source.ready & UNASKED == 0 {
+                return Ok(());
+            }
+            source.ready &= !UNASKED;
+        }
+        self.backend().rearm(fd, sources.key(slot), interest)
     }
 
     fn remove_source(&self, slot: u32) {

@@ -43,7 +43,6 @@ pub(super) fn open() -> Result<Box<dyn Backend>, OpenError> {
         watched: Vec::new(),
         batch: Batch::new(),
         sends: Sends::default(),
-        completions: Vec::new(),
         again: Vec::new(),
         accepted: Vec::new(),
         early: Vec::new(),
@@ -59,8 +58,6 @@ struct Uring {
     watched: Vec<Option<Watched>>,
     batch: Batch,
     sends: Sends,
-    /// Those that are being looked at; empty otherwise.
-    completions: Vec<cqueue::Entry>,
     /// What is level-triggered, and was reported.
     again: Vec<Key>,
     /// Accepted and not yet asked for, each with its listening socket.
@@ -109,6 +106,9 @@ impl Uring {
 
     /// Asks again for what is level-triggered; where connections were accepted and not taken, it is reported at once.
     fn renew(&mut self) {
+        if self.again.is_empty() {
+            return;
+        }
         for key in std::mem::take(&mut self.again) {
             let Some(watched) = self.watched(key) else { continue };
             let fd = watched.fd;
@@ -186,17 +186,11 @@ impl Uring {
 
     /// Takes completions without waiting for any; whether there were some.
     fn take_completions(&mut self, events: &mut Vec<Event>) -> bool {
-        let mut completions = std::mem::take(&mut self.completions);
         let mut has_completed = false;
-        loop {
-            self.ring.take_completions(&mut completions);
-            has_completed |= !completions.is_empty();
-            completions.drain(..).for_each(|completion| self.complete(&completion, events));
-            if !self.ring.collect_overflow() {
-                break;
-            }
+        while let Some(completion) = self.ring.next() {
+            has_completed = true;
+            self.complete(&completion, events);
         }
-        self.completions = completions;
         // of what was not sent there is a copy by now
         self.batch.begin(self.ring.round());
         has_completed
@@ -376,7 +370,9 @@ impl Backend for Uring {
         self.renew();
         self.give_up_orphans();
         loop {
-            events.append(&mut self.early);
+            if !self.early.is_empty() {
+                events.append(&mut self.early);
+            }
             self.ring.wait(if events.is_empty() { timeout } else { Some(Duration::ZERO) })?;
             let has_completed = self.take_completions(events);
             // completions that tell nobody anything are no end of a wait

@@ -89,14 +89,15 @@ impl Ring {
         forgive(entered)
     }
 
-    /// Appends the completions that there are.
-    pub(super) fn take_completions(&mut self, completions: &mut Vec<cqueue::Entry>) {
-        completions.extend(self.ring.completion());
-    }
-
-    /// Has the kernel pass on completions that the queue had no room for. False where there are none.
-    pub(super) fn collect_overflow(&mut self) -> bool {
-        self.ring.submission().cq_overflow() && self.ring.submit().is_ok()
+    /// The next completion, also of those that the queue had no room for.
+    pub(super) fn next(&mut self) -> Option<cqueue::Entry> {
+        let next = self.ring.completion().next();
+        if next.is_none() && self.ring.submission().cq_overflow() {
+            // it may fail for what it submits on the way, which goes on to wait
+            let _ = self.ring.submit();
+            return self.ring.completion().next();
+        }
+        next
     }
 
     /// Ends the request called `name`: all its completions can be taken after this.
