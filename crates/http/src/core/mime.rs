@@ -8,12 +8,13 @@ use daemun_conf as conf;
 use daemun_core::load::{Fault, Loader};
 use daemun_core::module::{Action, Module, SettingsKey};
 use daemun_core::{directives, set, settings, values};
+use foldhash::fast::RandomState;
 
 use crate::module::HttpModule;
 use crate::request::Request;
 
-/// Media types by extension in lower case.
-pub type Types = Arc<HashMap<Vec<u8>, Bytes>>;
+/// Media types by extension in lower case. Clients choose what is looked up, not what is in it, so a quick hash will do.
+pub type Types = Arc<HashMap<Vec<u8>, Bytes, RandomState>>;
 
 settings! {
     pub struct Settings {
@@ -54,13 +55,13 @@ fn built_in() -> Types {
     let list = [("html", "text/html"), ("gif", "image/gif"), ("jpg", "image/jpeg")];
     let list =
         list.map(|(extension, kind)| (extension.into(), Bytes::from_static(kind.as_bytes())));
-    Arc::new(HashMap::from(list))
+    Arc::new(HashMap::from_iter(list))
 }
 
 fn types(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {
     let rows = directive.block.iter().flat_map(|block| &block.directives);
     let earlier = &loader.settings(&SETTINGS).types;
-    let mut types = if earlier.is_set() { HashMap::clone(earlier) } else { HashMap::new() };
+    let mut types = if earlier.is_set() { HashMap::clone(earlier) } else { HashMap::default() };
     for row in rows {
         let kind = Bytes::copy_from_slice(&row.name.text);
         for extension in &row.args {
@@ -91,7 +92,7 @@ impl Settings {
     /// The media type of a URI: that of what stands behind the last dot of its last segment, unless that begins with
     /// the dot.
     pub fn type_of(&self, uri: &[u8]) -> Bytes {
-        let mark = uri.iter().rposition(|byte| matches!(byte, b'.' | b'/'));
+        let mark = memchr::memrchr2(b'.', b'/', uri);
         let dot = mark.filter(|at| uri[*at] == b'.' && *at > 0 && uri[*at - 1] != b'/');
         let extension = dot.map(|dot| &uri[dot + 1..]);
         let known = extension.and_then(|extension| self.lookup(extension));
