@@ -390,7 +390,9 @@ fn servers_may_stand_in_a_file_of_their_own() {
     assert_eq!(server.get("/").status, 502, "there is no file yet");
     let lines = "server unix:{dir}/a weight=2;\nserver unix:{dir}/b;\n";
     server.folder().write("servers.conf", server.filled(lines));
+    let old = children(server.pid());
     assert_eq!(server.run(&["-s", "reload"]).code, Some(0));
+    eventually("nobody else serves", || !old.iter().any(|worker| is_running(*worker)));
     eventually("the new configuration serves", || server.get("/").status == 200);
     let six = answers(&server, "/", 6);
     assert_eq!((six.matches('a').count(), six.matches('b').count()), (4, 2), "{six}");
