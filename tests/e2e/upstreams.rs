@@ -64,13 +64,16 @@ fn workers_that_are_killed_leave_a_zone_that_works() {
     let mut server = Server::start(&main.replace("%%", &group(&lines)));
     server.expect("exited on signal 9");
     for _ in 0..5 {
-        for worker in children(server.pid()) {
+        let workers = children(server.pid());
+        for worker in &workers {
             // it may have ended, and been replaced
-            let _ = signals::send(worker, signals::SIGKILL);
+            let _ = signals::send(*worker, signals::SIGKILL);
         }
         let mut client = server.client();
         client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
         let _ = client.rest();
+        // until then they may take connections with them
+        eventually("they are dead", || !workers.iter().any(|worker| is_running(*worker)));
     }
     let seen: HashSet<_> = (0..12).map(|_| text(&server, "/")).collect();
     assert_eq!(seen.len(), 3);
