@@ -16,11 +16,11 @@ pub(crate) const RECEIVABLE: u8 = READ | HELD;
 
 /// The backend takes what is to be sent. With `WRITE` the connection has failed, as a send will tell.
 pub(crate) const QUEUES: u8 = 32;
-/// The backend is not known to receive ahead: it has to be asked to once somebody waits.
-pub(crate) const UNASKED: u8 = 64;
-
 /// A send may take something.
 pub(crate) const SENDABLE: u8 = WRITE | QUEUES;
+
+/// The backend is not known to receive ahead: it has to be asked to once somebody waits.
+pub(crate) const UNASKED: u8 = 64;
 
 /// No source, timer, waiter or list member.
 pub(crate) const NONE: u32 = u32::MAX;

@@ -595,12 +595,12 @@ impl Registration {
             NONE | DRY if direction == READ => self.slot.set(DRY),
             NONE | DRY => {}
             slot => reactor::with(|inner| {
-                // Where room to send could not be watched, sending goes on to be tried.
                 if direction == READ {
                     let mut sources = inner.sources();
                     let source = sources.at(slot);
                     source.ready = source.ready & !READ | UNASKED;
                 } else if self.add_sends(inner, slot, fd).is_ok() {
+                    // Where room to send could not be watched, sending goes on to be tried.
                     inner.sources().at(slot).ready &= !SENDABLE;
                 }
             }),

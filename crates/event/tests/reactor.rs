@@ -77,6 +77,17 @@ fn pair() -> (Stream, Stream) {
     (stream(left), stream(right))
 }
 
+/// All that the peer sends until it closes its side.
+async fn until_the_end(stream: &Stream) -> Vec<u8> {
+    let mut received = Vec::new();
+    while let part = stream.recv_pooled(in_ms(5000)).await.unwrap()
+        && !part.is_empty()
+    {
+        received.extend_from_slice(&part);
+    }
+    received
+}
+
 fn in_ms(millis: u64) -> Deadline {
     Deadline::after(Duration::from_millis(millis))
 }
@@ -409,15 +420,7 @@ fn pieces_arrive_in_the_order_in_which_they_were_sent() {
         near.try_send_vectored(&slices, false).unwrap();
         near.try_send(b"6", false).unwrap();
         near.shutdown_send().unwrap();
-        let mut received = Vec::new();
-        run(reactor, async {
-            while let buffer = far.recv_pooled(in_ms(1000)).await.unwrap()
-                && !buffer.is_empty()
-            {
-                received.extend_from_slice(&buffer);
-            }
-        });
-        assert_eq!(received, b"123456");
+        assert_eq!(run(reactor, until_the_end(&far)), b"123456");
     });
 }
 
@@ -455,17 +458,9 @@ fn what_the_kernel_had_no_room_for_is_sent_once_it_has() {
         });
         assert!(received == taken);
 
-        received.clear();
         let taken = fill(reactor, &near);
         drop(near);
-        run(reactor, async {
-            while let part = far.recv_pooled(in_ms(5000)).await.unwrap()
-                && !part.is_empty()
-            {
-                received.extend_from_slice(&part);
-            }
-        });
-        assert!(received == taken);
+        assert!(run(reactor, until_the_end(&far)) == taken);
     });
 }
 
