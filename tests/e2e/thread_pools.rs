@@ -1,10 +1,12 @@
 //! `aio threads`: what blocks in a pool's thread stalls nobody else.
 
-use std::io::Read;
+use std::io::{Read, Write};
+use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
-use daemun_tests::{Client, Server, Setup, eventually};
+use daemun_tests::{Client, PATIENCE, Server, Setup, eventually};
 
+use crate::backend::{backend, head};
 use crate::slow_files::SlowFiles;
 
 /// Several pieces of a file, for every way of sending it.
@@ -202,6 +204,77 @@ fn request_bodies_are_written_by_threads() {
         assert!(answer.text().contains("/body/"), "{}", answer.text());
     }
     server.logs("a client request body is buffered to a temporary file");
+}
+
+/// A server behind, whose response of [`LONG`] chunks is far more than buffers and sockets hold; when it could send all of it.
+fn sending_chunks() -> (u16, mpsc::Receiver<()>) {
+    let (done, ended) = mpsc::channel();
+    let done = Mutex::new(done);
+    let port = backend(move |stream| {
+        head(stream);
+        stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
+        let is_sent = (0..LONG).all(|index| {
+            let framed = [b"2710\r\n", &*chunk(index), b"\r\n"].concat();
+            stream.write_all(&framed).is_ok()
+        });
+        if is_sent && stream.write_all(b"0\r\n\r\n").is_ok() {
+            let _ = done.lock().unwrap().send(());
+        }
+    });
+    (port, ended)
+}
+
+const LONG: usize = 2000;
+
+fn chunk(index: usize) -> Vec<u8> {
+    (0..10_000).map(|at| ((index * 31 + at) % 251) as u8).collect()
+}
+
+/// A slow file at one port and long responses from behind at the other, for the one thread of a pool.
+fn in_front_of(port: u16, slow: &SlowFiles, pool: &str) -> Server {
+    let settings = format!(
+        "aio threads=disk;
+         aio_write on;
+         proxy_temp_path {{dir}}/responses;
+         server {{ listen 127.0.0.1:{{port2}}; location / {{ proxy_pass http://127.0.0.1:{port}; }} }}"
+    );
+    server(native(), slow, pool, &settings)
+}
+
+#[test]
+fn responses_are_written_by_threads() {
+    let Some(slow) = SlowFiles::mount(content()) else { return };
+    let (port, ended) = sending_chunks();
+    let server = in_front_of(port, &slow, "thread_pool disk threads=1 max_queue=100;");
+    let mut holder = ask(&server, &slow);
+    let mut client = Client::connect(server.port2());
+    client.send("GET / HTTP/1.0\r\n\r\n");
+    server.logs("an upstream response is buffered to a temporary file");
+    let early = ended.recv_timeout(Duration::from_millis(500));
+    assert!(early.is_err(), "it was written while the pool's thread had something else to do");
+    slow.release();
+    ended.recv_timeout(PATIENCE).expect("all of it was taken");
+    assert_eq!(client.head().status, 200);
+    let received = client.rest();
+    assert_eq!(received.len(), LONG * 10_000);
+    let differs = received.chunks(10_000).enumerate().find(|(index, got)| *got != chunk(*index));
+    assert_eq!(differs.map(|(index, _)| index), None, "the first chunk that is not right");
+    assert!(holder.answer().body == content());
+}
+
+#[test]
+fn a_response_that_no_thread_can_write_breaks_off() {
+    let Some(slow) = SlowFiles::mount(content()) else { return };
+    let (port, _ended) = sending_chunks();
+    let server = in_front_of(port, &slow, "thread_pool disk threads=1 max_queue=0;");
+    let mut holder = ask(&server, &slow);
+    let mut client = Client::connect(server.port2());
+    client.send("GET / HTTP/1.0\r\n\r\n");
+    server.logs("thread pool \"disk\" queue overflow");
+    let received = client.rest().len();
+    assert!(received < LONG * 10_000, "all {received} bytes came");
+    slow.release();
+    assert!(holder.answer().body == content());
 }
 
 #[test]

@@ -360,8 +360,7 @@ impl Request {
             self.body.memory.extend_from_slice(&self.head.bytes[data]);
             return Ok(());
         }
-        let settings = &self.core().sending;
-        let result = match *settings.aio_write && settings.aio.uses_threads() {
+        let result = match aio::writes(self) {
             true => Box::pin(self.write_in_pool(data)).await,
             false => self.write_to_file(data),
         };

@@ -73,6 +73,12 @@ pub(crate) fn check<'l>(
     }
 }
 
+/// Whether threads write temporary files for this request (`aio_write`).
+pub(crate) fn writes(request: &Request) -> bool {
+    let sending = &request.core().sending;
+    *sending.aio_write && sending.aio.uses_threads()
+}
+
 /// A place for a task in the pool that the request's location names; what stands against it is logged.
 pub(crate) fn admit(request: &mut Request) -> Option<Ticket> {
     let Aio::Threads(script, _) = &*request.core().sending.aio else {

@@ -148,6 +148,10 @@ impl BodyStream for Incoming {
                 self.in_a_row += chunk.len() as usize;
                 return Poll::Ready(Some(Ok(chunk)));
             }
+            if self.storage.is_writing() {
+                ready!(self.poll_written(request, cx));
+                continue;
+            }
             match self.state {
                 State::Open => ready!(self.poll_receive(request, cx)),
                 State::Ended => return Poll::Ready(None),
@@ -162,7 +166,8 @@ impl BodyStream for Incoming {
 
     fn poll_ahead(&mut self, request: &mut Request, cx: &mut Context<'_>) {
         self.is_ahead = true;
-        while self.is_buffered
+        while self.poll_written(request, cx).is_ready()
+            && self.is_buffered
             && self.state == State::Open
             && (self.copy.is_some() || self.storage.has_room(self.exchange.settings))
             && self.poll_receive(request, cx).is_ready()
@@ -175,6 +180,15 @@ impl Incoming {
     /// Whether a buffer has to be full, or the response whole, before anything is sent (`proxy_flush_idle off`).
     fn gathers(&self) -> bool {
         self.is_buffered && self.state == State::Open && !*self.exchange.settings.flush_idle
+    }
+
+    /// Waits until a thread has written what was read ahead, if one is to.
+    fn poll_written(&mut self, request: &mut Request, cx: &mut Context<'_>) -> Poll<()> {
+        if let Err(error) = ready!(self.storage.poll_written(request, cx)) {
+            tell_unwritten(request, error);
+            self.break_off(request);
+        }
+        Poll::Ready(())
     }
 
     /// Receives once, and decodes it. Whatever goes wrong is told, and shows in the state.
@@ -300,10 +314,7 @@ impl Incoming {
             return true;
         }
         let stored = self.storage.push_ahead(request, self.exchange.settings, piece);
-        if let Err(error) = &stored {
-            log!(request.log(), Crit, *request, "writing an upstream response to a file failed"; error);
-        }
-        stored.is_ok()
+        stored.map_err(|error| tell_unwritten(request, error)).is_ok()
     }
 
     /// Adds a piece to the copy, if there is to be one. A file that can't be written costs the client nothing.
@@ -311,7 +322,7 @@ impl Incoming {
         match self.copy.as_mut()?.append(piece) {
             Ok(range) => Some(range),
             Err(error) => {
-                log!(request.log(), Crit, *request, "writing an upstream response to a file failed"; error);
+                tell_unwritten(request, error);
                 self.copy = None;
                 None
             }
@@ -362,6 +373,13 @@ impl Incoming {
         self.state = State::Broken;
         self.copy = None;
         self.exchange.finish(request, false);
+    }
+}
+
+fn tell_unwritten(request: &Request, error: io::Error) {
+    // What stands against a place in the pool has been told.
+    if error.kind() != ErrorKind::ResourceBusy {
+        log!(request.log(), Crit, *request, "writing an upstream response to a file failed"; error);
     }
 }
 

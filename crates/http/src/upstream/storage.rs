@@ -4,13 +4,17 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use daemun_core::log;
+use daemun_core::thread_pool::Job;
 
 use super::settings::Settings;
 use crate::body::{Chunk, FileRange};
+use crate::core::aio;
 use crate::request::Request;
 use crate::request_body::create_temporary;
 
@@ -21,8 +25,14 @@ pub struct Storage {
     /// Bytes that wait in memory.
     in_memory: usize,
     file: Option<Arc<File>>,
-    /// Bytes that were written to the file.
+    /// Bytes that have their place in the file.
+    given: u64,
+    /// Bytes that stand in the file, the first of those.
     written: u64,
+    /// A thread writes them (`aio_write`): how many stand in the file after that.
+    writing: Option<Job<io::Result<u64>>>,
+    /// What comes behind those, as soon as they are written.
+    unwritten: Vec<Bytes>,
     /// There can be no file, which has been told.
     has_no_file: bool,
 }
@@ -41,7 +51,7 @@ impl Storage {
         settings: &Settings,
         bytes: Bytes,
     ) -> io::Result<()> {
-        let fits_file = self.written + bytes.len() as u64 <= settings.most_in_file();
+        let fits_file = self.given + bytes.len() as u64 <= settings.most_in_file();
         if self.in_memory + bytes.len() <= settings.most_in_memory() || !fits_file {
             self.push(bytes);
             return Ok(());
@@ -50,11 +60,65 @@ impl Storage {
             self.push(bytes);
             return Ok(());
         };
-        file.write_all_at(&bytes, self.written)?;
-        let (offset, length) = (self.written, bytes.len() as u64);
-        self.written += length;
+        let (offset, length) = (self.given, bytes.len() as u64);
+        self.given += length;
+        if aio::writes(request) {
+            self.unwritten.push(bytes);
+        } else {
+            file.write_all_at(&bytes, offset)?;
+            self.written = self.given;
+        }
         self.push_range(FileRange { file, offset, length });
         Ok(())
+    }
+
+    /// Has a thread write what has a place in the file, and waits for that. After an error nothing waits any more.
+    pub fn poll_written(
+        &mut self,
+        request: &mut Request,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        while self.is_writing() {
+            let written = match &mut self.writing {
+                Some(job) => ready!(Pin::new(job).poll(cx)),
+                None => match self.begin_writing(request) {
+                    Ok(job) => {
+                        self.writing = Some(job);
+                        continue;
+                    }
+                    Err(error) => Err(error),
+                },
+            };
+            self.writing = None;
+            match written {
+                Ok(written) => self.written = written,
+                Err(error) => {
+                    *self = Storage { has_no_file: true, ..Storage::default() };
+                    return Poll::Ready(Err(error));
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn begin_writing(&mut self, request: &mut Request) -> io::Result<Job<io::Result<u64>>> {
+        let (Some(file), mut at) = (self.file.clone(), self.written) else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        let ticket = aio::admit(request).ok_or(io::ErrorKind::ResourceBusy)?;
+        let pieces = std::mem::take(&mut self.unwritten);
+        Ok(ticket.run(move || {
+            for piece in pieces {
+                file.write_all_at(&piece, at)?;
+                at += piece.len() as u64;
+            }
+            Ok(at)
+        }))
+    }
+
+    /// Whether a part of what waits has yet to be written.
+    pub fn is_writing(&self) -> bool {
+        self.writing.is_some() || !self.unwritten.is_empty()
     }
 
     /// Adds what stands in a file, behind what waits there already where that comes last.
@@ -78,7 +142,17 @@ impl Storage {
         self.in_memory
     }
 
+    /// The oldest piece that can be sent: what a thread has yet to write cannot, nor what comes behind it.
     pub fn pop(&mut self) -> Option<Chunk> {
+        if self.is_writing()
+            && let Some(Chunk::File(range)) = self.queue.front_mut()
+            && range.offset + range.length > self.written
+        {
+            let length = self.written.saturating_sub(range.offset);
+            let written = FileRange { length, ..range.clone() };
+            range.skip(length);
+            return (length > 0).then_some(Chunk::File(written));
+        }
         let chunk = self.queue.pop_front()?;
         if let Chunk::Bytes(bytes) = &chunk {
             self.in_memory -= bytes.len();
@@ -88,7 +162,7 @@ impl Storage {
 
     /// Whether more may be read ahead.
     pub fn has_room(&self, settings: &Settings) -> bool {
-        let has_file = !self.has_no_file && self.written < settings.most_in_file();
+        let has_file = !self.has_no_file && self.given < settings.most_in_file();
         self.in_memory < settings.most_in_memory() || has_file
     }
 
