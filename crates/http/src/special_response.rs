@@ -98,7 +98,7 @@ fn page(status: Status) -> Option<(&'static str, PageText)> {
         401 => plain("401 Authorization Required"),
         402 => plain("402 Payment Required"),
         403 => plain("403 Forbidden"),
-        404 => plain("404 Not Found"),
+        404 | 498 => plain("404 Not Found"),
         405 => plain("405 Not Allowed"),
         406 => plain("406 Not Acceptable"),
         407 => plain("407 Proxy Authentication Required"),
