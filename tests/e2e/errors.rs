@@ -36,6 +36,21 @@ fn error_page_has_many_forms() {
 }
 
 #[test]
+fn the_first_of_two_named_locations_counts() {
+    let server = Server::http(
+        "server {
+             listen 127.0.0.1:{port};
+             error_page 404 = @page;
+             location @page { return 200 first; }
+             location @page { return 200 second; }
+         }",
+    );
+    assert_eq!(server.get("/nothing").text(), "first");
+    server.logs("[warn]");
+    server.logs("duplicate location \"@page\", ignored in ");
+}
+
+#[test]
 fn an_error_within_an_error_page_is_told_plainly_unless_recursive() {
     let server = Server::http(
         "server {

@@ -1,6 +1,6 @@
 //! Which virtual server answers.
 
-use daemun_tests::{Client, Server};
+use daemun_tests::{Client, Server, Setup};
 
 #[test]
 fn a_host_finds_its_server() {
@@ -39,6 +39,27 @@ fn a_host_finds_its_server() {
     }
     let old = server.send("GET / HTTP/1.0\r\n\r\n");
     assert!(old.ends_with("\r\n\r\ndefault"), "{old}");
+}
+
+#[test]
+fn a_malformed_name_is_refused_where_names_choose() {
+    let setup = Setup::new();
+    let alone = |name: &str| format!("server {{ listen {}; server_name {name}; }}", setup.port());
+    let check = |servers: &str| setup.run(&format!("events {{}} http {{ {servers} }}"), &["-t"]);
+    for name in ["a.*.com", "a..b", "*.a.*", ".a..b"] {
+        let output = check(&alone(name));
+        assert_eq!(output.code, Some(0), "{name}: {}", output.stderr);
+        let output = check(&(alone(name) + &alone("other")));
+        let port = setup.port();
+        let sentence =
+            format!("[emerg] invalid server name or wildcard \"{name}\" on 0.0.0.0:{port} in ");
+        assert!(output.stderr.contains(&sentence), "{name}: {}", output.stderr);
+    }
+    for name in ["*", "*.", ".", "*a.com"] {
+        let output = check(&alone(name));
+        let sentence = format!("[emerg] server name \"{name}\" is invalid in ");
+        assert!(output.stderr.contains(&sentence), "{name}: {}", output.stderr);
+    }
 }
 
 #[test]

@@ -24,10 +24,11 @@ use crate::core::files::{self, Root};
 use crate::core::limit_except;
 use crate::core::listen::{self, Listen};
 use crate::core::routing::Match;
-use crate::core::server_name;
+use crate::core::server_name::{self, ServerName};
 use crate::core::{tracking, upstreams};
 use crate::locations::Locations;
 use crate::module::{Apply, Filter, Handler, HttpModule, Phase};
+use crate::request::Text;
 use crate::server_names::{ServerIndex, ServerNames};
 use crate::variables::Definitions;
 
@@ -249,10 +250,7 @@ impl Builder<'_> {
         match child.context {
             Contexts::LOCATION => {
                 let inner = self.location(child, None);
-                if let Err(name) = location.nested.add(inner) {
-                    let name = String::from_utf8_lossy(&name);
-                    self.diagnostics.emerg(format!("duplicate location \"{name}\""), span);
-                }
+                self.add_location(&mut location.nested, inner, span);
             }
             Contexts::LOCATION_IF => {
                 let inner = self.location(child, dedicated);
@@ -264,6 +262,19 @@ impl Builder<'_> {
                 location.limit_except = Some(Box::new((methods, inner)));
             }
             _ => {}
+        }
+    }
+
+    fn add_location(&mut self, locations: &mut Locations, location: Location, span: Option<Span>) {
+        let duplicate = |name: &[u8]| format!("duplicate location \"{}\"", Text(name));
+        if let Some(Match::Named(name)) = location.matching()
+            && locations.named(name).is_some()
+        {
+            // nginx takes it without a word, and never gets there
+            return self.diagnostics.warn(duplicate(name) + ", ignored", span);
+        }
+        if let Err(name) = locations.add(location) {
+            self.diagnostics.emerg(duplicate(&name), span);
         }
     }
 
@@ -297,7 +308,14 @@ impl Builder<'_> {
                 if server.listens_on(&listen.spec.address, is_root) {
                     self.add_names(listen, virtual_, index, server);
                 }
-                virtual_.is_alone = !virtual_.names.matters(virtual_.default);
+            }
+            virtual_.is_alone = !virtual_.names.matters(virtual_.default);
+            if !virtual_.is_alone {
+                for server in servers.iter() {
+                    if server.listens_on(&listen.spec.address, is_root) {
+                        self.refuse_malformed_names(listen, server);
+                    }
+                }
             }
         }
         group_by_socket(addresses)
@@ -351,7 +369,7 @@ impl Builder<'_> {
     ) {
         let names = &server.settings().of(&server_name::SETTINGS).names.0;
         if names.is_empty() {
-            let unnamed = server_name::ServerName::Exact(Vec::new());
+            let unnamed = ServerName::Exact(Vec::new());
             virtual_.names.add(&unnamed, index, 0);
         }
         for (position, named) in names.iter().enumerate() {
@@ -362,6 +380,16 @@ impl Builder<'_> {
                     format!("conflicting server name \"{name}\" on {address}, ignored"),
                     name.span,
                 );
+            }
+        }
+    }
+
+    fn refuse_malformed_names(&mut self, listen: &Listen, server: &Server) {
+        for named in &server.settings().of(&server_name::SETTINGS).names.0 {
+            if matches!(named.name, ServerName::Malformed) {
+                let (name, address) = (&named.word, &listen.spec.address);
+                let message = format!("invalid server name or wildcard \"{name}\" on {address}");
+                self.diagnostics.emerg(message, name.span);
             }
         }
     }

@@ -38,6 +38,7 @@ impl ServerNames {
                 self.patterns.push((server, position));
                 true
             }
+            ServerName::Malformed => true,
         }
     }
 

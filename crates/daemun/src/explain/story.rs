@@ -180,6 +180,7 @@ fn answers_to(name: &ServerName, host: &[u8]) -> bool {
         }
         ServerName::Prefix(prefix) => host.starts_with(prefix),
         ServerName::Pattern(pattern) => pattern.pattern.is_match(host) == Ok(true),
+        ServerName::Malformed => false,
     }
 }
 

@@ -21,6 +21,8 @@ pub enum ServerName {
     /// `www.example.*`, kept as `www.example.`.
     Prefix(Vec<u8>),
     Pattern(Box<NamedPattern>),
+    /// A wildcard elsewhere, or two dots in a row: no name, which is refused where a name chooses the server.
+    Malformed,
 }
 
 /// A name with the word it came from.
@@ -69,30 +71,37 @@ fn read(loader: &mut Loader<'_>, word: &conf::Word) -> Result<ServerName, Fault>
     }
     let text = word.text.to_ascii_lowercase();
     match &*text {
+        [b'*'] | [b'*', b'.'] | [b'.'] => Err(fault(format!("server name \"{word}\" is invalid"))),
+        [b'*', second, ..] if *second != b'.' => {
+            Err(fault(format!("server name \"{word}\" is invalid")))
+        }
         [b'~'] => Err(fault(format!("empty regex in server name \"{word}\""))),
         [b'~', ..] => {
             let caseless = word.text.iter().any(u8::is_ascii_uppercase);
             loader.pattern(word, &word.text[1..], caseless).map(ServerName::Pattern)
         }
         b"$hostname" => Ok(ServerName::Exact(hostname())),
-        [b'*', b'.', rest @ ..] if is_plain(rest) => {
-            Ok(ServerName::Suffix { suffix: text[1..].to_vec(), with_apex: false })
-        }
-        [b'.', rest @ ..] if is_plain(rest) => {
-            Ok(ServerName::Suffix { suffix: text.clone(), with_apex: true })
-        }
-        [rest @ .., b'.', b'*'] if is_plain(rest) => {
-            Ok(ServerName::Prefix(text[..text.len() - 1].to_vec()))
-        }
-        _ if text.contains(&b'*') || text.starts_with(b".") => {
-            Err(fault(format!("server name \"{word}\" is invalid")))
-        }
-        _ => Ok(ServerName::Exact(text)),
+        _ => Ok(host_name(&text)),
     }
 }
 
-fn is_plain(name: &[u8]) -> bool {
-    !name.is_empty() && !name.contains(&b'*') && !name.starts_with(b".")
+/// A name in lower case, with or without a wildcard.
+fn host_name(text: &[u8]) -> ServerName {
+    let is_plain =
+        |name: &[u8]| !name.contains(&b'*') && !name.windows(2).any(|pair| pair == b"..");
+    match text {
+        [b'*', rest @ ..] if is_plain(rest) => {
+            ServerName::Suffix { suffix: rest.to_vec(), with_apex: false }
+        }
+        [b'.', ..] if is_plain(text) => {
+            ServerName::Suffix { suffix: text.to_vec(), with_apex: true }
+        }
+        [rest @ .., b'*'] if rest.ends_with(b".") && is_plain(rest) => {
+            ServerName::Prefix(rest.to_vec())
+        }
+        _ if is_plain(text) => ServerName::Exact(text.to_vec()),
+        _ => ServerName::Malformed,
+    }
 }
 
 /// As `$server_name` shows it: a leading dot is dropped.

@@ -150,6 +150,7 @@ fn has_name(server: &Server, host: &[u8]) -> bool {
         }
         ServerName::Prefix(prefix) => host.starts_with(prefix),
         ServerName::Pattern(pattern) => pattern.pattern.is_match(host) == Ok(true),
+        ServerName::Malformed => false,
     })
 }
 
