@@ -89,7 +89,8 @@ fn serve(request: &mut Request) -> Step {
         most: *settings.max_buffer_size,
     };
     match part(request, &cut) {
-        Ok(body) => {
+        Ok(None) => static_files::send(request, &known),
+        Ok(Some(body)) => {
             let sent = static_files::send(request, &known);
             let Step::Respond(_) = sent else { return sent };
             let length = body.len().unwrap_or_default();
@@ -103,8 +104,8 @@ fn serve(request: &mut Request) -> Step {
     }
 }
 
-/// The file's own bytes are sent from the file, since small ones may be known from memory alone.
-fn part(request: &mut Request, cut: &Cut) -> Result<Body, Status> {
+/// The file's own bytes are sent from the file, since small ones may be known from memory alone. `None` is the file as it is.
+fn part(request: &mut Request, cut: &Cut) -> Result<Option<Body>, Status> {
     let mut path = Vec::new();
     files::map_uri(request, &mut path);
     let opened =
@@ -115,9 +116,10 @@ fn part(request: &mut Request, cut: &Cut) -> Result<Body, Status> {
         log!(request.log(), Error, *request, "{} in \"{}\"", reason, path);
         Status::INTERNAL_SERVER_ERROR
     })?;
+    let Some(trimmed) = trimmed else { return Ok(None) };
     let (offset, length) = (trimmed.data.start, trimmed.data.end - trimmed.data.start);
     let data = Chunk::File(FileRange { file: opened.file.clone(), offset, length });
-    Ok(Body::Many(VecDeque::from([Chunk::Bytes(trimmed.head.into()), data])))
+    Ok(Some(Body::Many(VecDeque::from([Chunk::Bytes(trimmed.head.into()), data]))))
 }
 
 /// Where the part begins, and how long it is, in milliseconds; `None` where the file is wanted as it is.
@@ -134,12 +136,11 @@ fn milliseconds(text: &[u8]) -> Option<u64> {
     let text = str::from_utf8(text).ok()?;
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    if whole.is_empty() || !is_number(whole) || !is_number(fraction) {
+    if text.is_empty() || !is_number(whole) || !is_number(fraction) {
         return None;
     }
     let fraction = &fraction[..fraction.len().min(3)];
-    let fraction: u64 = format!("{fraction:0<3}").parse().ok()?;
-    whole.parse::<u64>().ok()?.checked_mul(1000)?.checked_add(fraction)
+    format!("{whole}{fraction:0<3}").parse().ok().filter(|time| *time <= i64::MAX as u64)
 }
 
 fn mp4(loader: &mut Loader<'_>, _: &conf::Directive) -> Result<(), Fault> {
@@ -153,10 +154,12 @@ mod tests {
 
     #[test]
     fn times_are_seconds_with_a_fraction() {
-        for (text, time) in [("0", 0), ("1.5", 1500), ("12.3456", 12_345), ("7.", 7000)] {
+        for (text, time) in
+            [("0", 0), ("1.5", 1500), ("12.3456", 12_345), ("7.", 7000), (".5", 500), (".", 0)]
+        {
             assert_eq!(milliseconds(text.as_bytes()), Some(time), "{text}");
         }
-        for text in ["", ".5", "-1", "1.x", "x", "99999999999999999999"] {
+        for text in ["", "-1", "1.2.3", "1.x", "x", "99999999999999999999"] {
             assert_eq!(milliseconds(text.as_bytes()), None, "{text}");
         }
     }

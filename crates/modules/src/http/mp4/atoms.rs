@@ -24,6 +24,7 @@ pub(super) struct Trimmed {
 }
 
 /// An atom in memory.
+#[derive(Clone, Copy)]
 pub(super) struct Atom<'a> {
     pub name: [u8; 4],
     pub content: &'a [u8],
@@ -94,20 +95,23 @@ pub(super) fn duration(content: &[u8], short: usize, long: usize) -> Result<u64,
     }
 }
 
-/// Makes the part of a video that is wanted.
-pub(super) fn trim(file: &File, size: u64, cut: &Cut) -> Result<Trimmed, String> {
-    let outline = outline(file, size, cut.most)?;
+/// Makes the part of a video that is wanted; `None` where that is the file as it is.
+pub(super) fn trim(file: &File, size: u64, cut: &Cut) -> Result<Option<Trimmed>, String> {
+    let Some(outline) = outline(file, size, cut)? else { return Ok(None) };
     let moov = atoms(&outline.moov)?;
     let movie = moov.iter().find(|atom| &atom.name == b"mvhd").ok_or("no mp4 mvhd atom found")?;
     let is_long = movie.content.first() == Some(&1);
     let timescale = word(movie.content, if is_long { 20 } else { 12 })?;
     let whole = duration(movie.content, 16, 24)?;
-    if track::trimmed(whole, timescale, cut) == 0 && cut.start > 0 {
+    if whole < track::units(cut.start, timescale) {
         return Err("mp4 start time exceeds file duration".to_owned());
     }
     let boxes = moov.iter().filter(|atom| &atom.name == b"trak");
-    let tracks: Vec<Track<'_>> =
-        boxes.map(|atom| Track::trim(atom.content, timescale, cut)).collect::<Result<_, _>>()?;
+    let trimmed = boxes.filter_map(|atom| Track::trim(atom.content, timescale, cut).transpose());
+    let tracks: Vec<Track<'_>> = trimmed.collect::<Result<_, _>>()?;
+    if tracks.is_empty() {
+        return Err("no mp4 trak atoms were found".to_owned());
+    }
     let starts = tracks.iter().filter_map(|track| track.data.as_ref().map(|data| data.start));
     let start = starts.min().ok_or("no data between start time and end time")?;
     let end = match cut.length {
@@ -131,7 +135,7 @@ pub(super) fn trim(file: &File, size: u64, cut: &Cut) -> Result<Trimmed, String>
     let mut head = outline.ftyp;
     head.extend_from_slice(&movie_atom(&header, &tracks, shift)?);
     head.extend_from_slice(&mdat);
-    Ok(Trimmed { head, data: start..end })
+    Ok(Some(Trimmed { head, data: start..end }))
 }
 
 fn movie_atom(header: &[u8], tracks: &[Track<'_>], shift: i128) -> Result<Vec<u8>, String> {
@@ -162,7 +166,8 @@ struct Outline {
     data: Range<u64>,
 }
 
-fn outline(file: &File, size: u64, most: usize) -> Result<Outline, String> {
+/// `None` where all of a file is wanted that has its description in front.
+fn outline(file: &File, size: u64, cut: &Cut) -> Result<Option<Outline>, String> {
     let told = |error: io::Error| format!("read() failed: {error}");
     let (mut ftyp, mut moov, mut data) = (Vec::new(), None, None);
     let mut at = 0;
@@ -177,7 +182,7 @@ fn outline(file: &File, size: u64, most: usize) -> Result<Outline, String> {
         }
         let read = |from: u64| -> Result<Vec<u8>, String> {
             let length = usize::try_from(at + length - from).unwrap_or(usize::MAX);
-            if length > most {
+            if length > cut.most {
                 let name = String::from_utf8_lossy(&name);
                 return Err(format!(
                     "mp4 {name} atom is too large:{length}, you may want to increase mp4_max_buffer_size"
@@ -189,15 +194,16 @@ fn outline(file: &File, size: u64, most: usize) -> Result<Outline, String> {
         };
         match &name {
             b"ftyp" => ftyp = read(at)?,
+            b"moov" if data.is_none() && cut.start == 0 && cut.length.is_none() => return Ok(None),
             b"moov" => moov = Some(read(at + header as u64)?),
             b"mdat" => data = Some(at + header as u64..at + length),
             _ => {}
         }
         at += length;
     }
-    Ok(Outline {
+    Ok(Some(Outline {
         ftyp,
         moov: moov.ok_or("no mp4 trak atoms were found")?,
         data: data.ok_or("no mp4 mdat atom was found")?,
-    })
+    }))
 }

@@ -12,7 +12,7 @@ pub(super) struct Track<'a> {
     edit: Option<(u64, u64)>,
     media_header: Vec<u8>,
     handler: Option<&'a [u8]>,
-    /// `vmhd`, `smhd`, `dinf` and the like, as they are.
+    /// `vmhd`, `smhd` and `dinf`, as they are.
     media: Vec<Atom<'a>>,
     descriptions: &'a [u8],
     samples: Samples,
@@ -20,11 +20,11 @@ pub(super) struct Track<'a> {
     pub data: Option<Range<u64>>,
 }
 
-/// The tables, sample by sample.
+/// The tables.
 struct Samples {
-    durations: Vec<u32>,
-    /// How much later than decoded a sample is shown, with the version of the table.
-    delays: Option<(u8, Vec<u32>)>,
+    durations: Runs,
+    /// How much later than decoded a sample is shown.
+    delays: Option<Runs>,
     /// The numbers of key frames, from 1; `None`: every one is.
     keys: Option<Vec<u32>>,
     /// One for all of them, or one each.
@@ -39,13 +39,19 @@ struct Chunk {
     offset: u64,
     samples: u32,
     description: u32,
+    /// The row that tells of it; one of its own where a part of it is left.
+    row: Option<usize>,
+}
+
+/// Milliseconds in units of a timescale.
+pub(super) fn units(milliseconds: u64, timescale: u32) -> u64 {
+    milliseconds.saturating_mul(u64::from(timescale)) / 1000
 }
 
 /// A duration less what is cut off.
 pub(super) fn trimmed(whole: u64, timescale: u32, cut: &Cut) -> u64 {
-    let units = |milliseconds: u64| milliseconds.saturating_mul(u64::from(timescale)) / 1000;
-    let left = whole.saturating_sub(units(cut.start));
-    cut.length.map_or(left, |length| units(length).min(left))
+    let left = whole.saturating_sub(units(cut.start, timescale));
+    cut.length.map_or(left, |length| units(length, timescale).min(left))
 }
 
 fn find<'a>(list: &[Atom<'a>], name: &[u8; 4]) -> Result<&'a [u8], String> {
@@ -55,36 +61,46 @@ fn find<'a>(list: &[Atom<'a>], name: &[u8; 4]) -> Result<&'a [u8], String> {
 }
 
 impl<'a> Track<'a> {
-    /// Cuts a track; durations in its header are in units of the movie's timescale.
-    pub fn trim(content: &'a [u8], movie_timescale: u32, cut: &Cut) -> Result<Track<'a>, String> {
+    /// Cuts a track; durations in its header are in units of the movie's timescale. `None` where it ends before the start.
+    pub fn trim(
+        content: &'a [u8],
+        movie_timescale: u32,
+        cut: &Cut,
+    ) -> Result<Option<Track<'a>>, String> {
         let parts = atoms(content)?;
         let mut header = find(&parts, b"tkhd")?.to_vec();
         let media = atoms(find(&parts, b"mdia")?)?;
         let mut media_header = find(&media, b"mdhd")?.to_vec();
-        let information = atoms(find(&media, b"minf")?)?;
-        let tables = atoms(find(&information, b"stbl")?)?;
         let is_long = media_header.first() == Some(&1);
         let timescale = word(&media_header, if is_long { 20 } else { 12 })?;
+        let (shown, played) = (duration(&header, 20, 28)?, duration(&media_header, 16, 24)?);
+        let shown = trimmed(shown, movie_timescale, cut);
+        let played = trimmed(played, timescale, cut);
+        if shown == 0 || played == 0 {
+            return Ok(None);
+        }
 
+        let information = atoms(find(&media, b"minf")?)?;
+        let tables = atoms(find(&information, b"stbl")?)?;
         let mut samples = Samples::read(&tables)?;
-        let (range, before) = samples.wanted(timescale, cut);
-        let data = samples.cut(&range)?;
+        let (range, before) = samples.wanted(timescale, cut)?;
+        let data = samples.cut(&range, cut.length.is_some())?;
 
-        let shown = trimmed(duration(&header, 20, 28)?, movie_timescale, cut);
         set_duration(&mut header, 20, 28, shown)?;
-        let played = trimmed(duration(&media_header, 16, 24)?, timescale, cut);
         set_duration(&mut media_header, 16, 24, played + before)?;
-        let kept = |atom: &Atom<'_>| &atom.name != b"stbl";
-        Ok(Track {
+        let known = [b"vmhd", b"smhd", b"dinf"];
+        let media_information =
+            known.iter().filter_map(|name| information.iter().find(|atom| &&atom.name == name));
+        Ok(Some(Track {
             header,
             edit: (before > 0).then_some((shown, before)),
             media_header,
             handler: find(&media, b"hdlr").ok(),
-            media: information.into_iter().filter(kept).collect(),
+            media: media_information.copied().collect(),
             descriptions: find(&tables, b"stsd")?,
             samples,
             data,
-        })
+        }))
     }
 
     /// The content of its atom, with offsets that are moved.
@@ -123,25 +139,84 @@ impl<'a> Track<'a> {
 /// How many samples a track may have: each takes some bytes of memory.
 const MOST: usize = 10_000_000;
 
-/// A table of counts and values, a value for each.
-fn expand(table: &[u8]) -> Result<Vec<u32>, String> {
-    let mut values = Vec::new();
-    for row in 0..word(table, 4)? as usize {
-        let count = word(table, 8 + 8 * row)? as usize;
-        if values.len() + count > MOST {
-            return Err("too many mp4 samples".to_owned());
-        }
-        values.resize(values.len() + count, word(table, 12 + 8 * row)?);
-    }
-    Ok(values)
+/// A table of how many samples in a row have a value.
+struct Runs {
+    version: u8,
+    rows: Vec<(u32, u32)>,
 }
 
-/// The reverse.
-fn condense(version: u8, values: &[u32]) -> Vec<u8> {
-    let rows: Vec<(u32, u32)> =
-        values.chunk_by(|one, next| one == next).map(|run| (run.len() as u32, run[0])).collect();
-    let numbers = rows.into_iter().flat_map(|(count, value)| [count, value]).collect::<Vec<_>>();
-    table(version, numbers.len() as u32 / 2, &numbers)
+impl Runs {
+    fn read(table: &[u8]) -> Result<Runs, String> {
+        let count = word(table, 4)? as usize;
+        let rows =
+            (0..count).map(|row| Ok((word(table, 8 + 8 * row)?, word(table, 12 + 8 * row)?)));
+        let rows = rows.collect::<Result<_, String>>()?;
+        Ok(Runs { version: table.first().copied().unwrap_or(0), rows })
+    }
+
+    fn samples(&self) -> usize {
+        self.rows.iter().map(|(count, _)| *count as usize).sum()
+    }
+
+    /// The sample that plays when so much time has passed, where values are durations.
+    fn at_time(&self, mut time: u64) -> Option<usize> {
+        let mut first = 0;
+        for (count, duration) in &self.rows {
+            let whole = u64::from(*count) * u64::from(*duration);
+            if time < whole {
+                return Some(first + (time / u64::from(*duration)) as usize);
+            }
+            time -= whole;
+            first += *count as usize;
+        }
+        None
+    }
+
+    /// The values of a range, added up.
+    fn sum(&self, range: &Range<usize>) -> u64 {
+        let mut first = 0;
+        let parts = self.rows.iter().map(|(count, value)| {
+            let next = first + *count as usize;
+            let inside = range.end.min(next).saturating_sub(range.start.max(first));
+            first = next;
+            inside as u64 * u64::from(*value)
+        });
+        parts.sum()
+    }
+
+    /// Leaves a range. As nginx has it, the row behind the last sample stays where it `ends`, with what is left of it, which may
+    /// be nothing.
+    fn cut(&mut self, range: &Range<usize>, ends: bool) {
+        match self.place(range.start) {
+            Some((row, skipped)) => {
+                self.rows.drain(..row);
+                self.rows[0].0 -= skipped;
+            }
+            None => self.rows.clear(),
+        }
+        if ends && let Some((row, left)) = self.place(range.len()) {
+            self.rows.truncate(row + 1);
+            self.rows[row].0 = left;
+        }
+    }
+
+    /// The row of a sample, and its place in there.
+    fn place(&self, sample: usize) -> Option<(usize, u32)> {
+        let mut left = sample;
+        for (row, (count, _)) in self.rows.iter().enumerate() {
+            if left < *count as usize {
+                return Some((row, left as u32));
+            }
+            left -= *count as usize;
+        }
+        None
+    }
+
+    fn write(&self) -> Vec<u8> {
+        let numbers: Vec<u32> =
+            self.rows.iter().flat_map(|(count, value)| [*count, *value]).collect();
+        table(self.version, self.rows.len() as u32, &numbers)
+    }
 }
 
 /// Version, flags, number of rows, rows.
@@ -154,11 +229,8 @@ fn table(version: u8, rows: u32, numbers: &[u32]) -> Vec<u8> {
 
 impl Samples {
     fn read(tables: &[Atom<'_>]) -> Result<Samples, String> {
-        let durations = expand(find(tables, b"stts")?)?;
-        let delays = match find(tables, b"ctts") {
-            Ok(table) => Some((table.first().copied().unwrap_or(0), expand(table)?)),
-            Err(_) => None,
-        };
+        let durations = Runs::read(find(tables, b"stts")?)?;
+        let delays = find(tables, b"ctts").ok().map(Runs::read).transpose()?;
         let keys = match find(tables, b"stss") {
             Ok(table) => {
                 let rows = word(table, 4)? as usize;
@@ -184,13 +256,15 @@ impl Samples {
     }
 
     /// The samples that are wanted, and how much time before the start they begin.
-    fn wanted(&self, timescale: u32, cut: &Cut) -> (Range<usize>, u64) {
-        let units = |milliseconds: u64| milliseconds.saturating_mul(u64::from(timescale)) / 1000;
-        let start = self.at_time(0, units(cut.start));
-        let end = match cut.length {
-            Some(length) => self.at_time(start, units(length)),
-            None => self.durations.len(),
-        };
+    fn wanted(&self, timescale: u32, cut: &Cut) -> Result<(Range<usize>, u64), String> {
+        let start = self.durations.at_time(units(cut.start, timescale));
+        let start = start.ok_or("start time is out mp4 stts samples")?;
+        // The part's time begins with its first sample.
+        let from = self.durations.sum(&(0..start));
+        let end = cut.length.and_then(|length| {
+            self.durations.at_time(from.saturating_add(units(length, timescale)))
+        });
+        let end = end.unwrap_or_else(|| self.durations.samples());
         let first = match (&self.keys, cut.with_key_frame) {
             (Some(keys), true) => {
                 // Numbers of samples begin with 1.
@@ -199,24 +273,11 @@ impl Samples {
             }
             _ => start,
         };
-        let before = self.durations[first..start].iter().map(|time| u64::from(*time)).sum();
-        (first..end, before)
+        Ok((first..end, self.durations.sum(&(first..start))))
     }
 
-    /// The sample that plays so long after the beginning of another.
-    fn at_time(&self, from: usize, time: u64) -> usize {
-        let mut left = time;
-        let passed = self.durations[from..].iter().take_while(|duration| {
-            let duration = u64::from(**duration);
-            let has_passed = left >= duration && left > 0;
-            left = left.saturating_sub(duration);
-            has_passed
-        });
-        from + passed.count()
-    }
-
-    /// Leaves the samples of a range; where they are in the file.
-    fn cut(&mut self, range: &Range<usize>) -> Result<Option<Range<u64>>, String> {
+    /// Leaves the samples of a range, which `ends` where an end is wanted; where they are in the file.
+    fn cut(&mut self, range: &Range<usize>, ends: bool) -> Result<Option<Range<u64>>, String> {
         if range.end > self.sizes.len() {
             return Err("mp4 stsz atom has fewer samples than stts".to_owned());
         }
@@ -230,19 +291,20 @@ impl Samples {
                     self.sizes[first..kept.start].iter().map(|size| u64::from(*size)).sum();
                 left.push(Chunk {
                     offset: chunk.offset.saturating_add(skipped),
-                    samples: (kept.end - kept.start) as u32,
+                    samples: kept.len() as u32,
                     description: chunk.description,
+                    row: chunk.row.filter(|_| kept.len() == chunk.samples as usize),
                 });
             }
             first = next;
         }
         self.chunks = left;
-        self.durations = self.durations[range.clone()].to_vec();
+        self.durations.cut(range, ends);
         self.sizes = self.sizes[range.clone()].to_vec();
-        if let Some((_, delays)) = &mut self.delays {
-            *delays =
-                delays.get(range.clone()).ok_or("mp4 ctts atom has too few samples")?.to_vec();
+        if let Some(delays) = &mut self.delays {
+            delays.cut(range, ends);
         }
+        self.delays.take_if(|delays| delays.rows.is_empty());
         if let Some(keys) = &mut self.keys {
             let inside = |key: &u32| range.contains(&(*key as usize).wrapping_sub(1));
             *keys =
@@ -263,18 +325,20 @@ impl Samples {
     }
 
     fn write(&self, shift: i128, out: &mut Vec<u8>) -> Result<(), String> {
-        push(out, b"stts", &condense(0, &self.durations));
+        push(out, b"stts", &self.durations.write());
         if let Some(keys) = &self.keys {
             push(out, b"stss", &table(0, keys.len() as u32, keys));
         }
-        if let Some((version, delays)) = &self.delays {
-            push(out, b"ctts", &condense(*version, delays));
+        if let Some(delays) = &self.delays {
+            push(out, b"ctts", &delays.write());
         }
         let mut rows: Vec<u32> = Vec::new();
+        let mut last = None;
         for (index, chunk) in self.chunks.iter().enumerate() {
-            if rows.len() < 3 || rows[rows.len() - 2..] != [chunk.samples, chunk.description] {
+            if chunk.row.is_none() || chunk.row != last {
                 rows.extend([index as u32 + 1, chunk.samples, chunk.description]);
             }
+            last = chunk.row;
         }
         push(out, b"stsc", &table(0, rows.len() as u32 / 3, &rows));
         let mut sizes = table(0, self.uniform_size, &[self.sizes.len() as u32]);
@@ -318,7 +382,7 @@ fn chunks(table: &[u8], offsets: &[u64]) -> Result<Vec<Chunk>, String> {
             current += 1;
         }
         let [_, samples, description] = row(current)?;
-        chunks.push(Chunk { offset: *offset, samples, description });
+        chunks.push(Chunk { offset: *offset, samples, description, row: Some(current) });
     }
     Ok(chunks)
 }
@@ -334,9 +398,10 @@ mod tests {
             offset: 1000 + sizes[..first].iter().map(|size| u64::from(*size)).sum::<u64>(),
             samples,
             description: 1,
+            row: Some(first / 9),
         };
         Samples {
-            durations: vec![100; 10],
+            durations: Runs { version: 0, rows: vec![(4, 100), (6, 100)] },
             delays: None,
             keys: Some(vec![1, 5, 9]),
             chunks: vec![chunk(0, 3), chunk(3, 3), chunk(6, 3), chunk(9, 1)],
@@ -353,26 +418,35 @@ mod tests {
     #[test]
     fn the_samples_of_a_time_are_left() {
         // A thousand units a second: a unit is a millisecond.
-        assert_eq!(samples().wanted(1000, &cut(250, None, false)), (2..10, 0));
-        assert_eq!(samples().wanted(1000, &cut(300, Some(200), false)), (3..5, 0));
-        assert_eq!(samples().wanted(1000, &cut(650, None, true)), (4..10, 200));
-        assert_eq!(samples().wanted(1000, &cut(5000, None, false)), (10..10, 0));
+        assert_eq!(samples().wanted(1000, &cut(250, None, false)), Ok((2..10, 0)));
+        assert_eq!(samples().wanted(1000, &cut(300, Some(200), false)), Ok((3..5, 0)));
+        assert_eq!(samples().wanted(1000, &cut(650, None, true)), Ok((4..10, 200)));
+        assert_eq!(samples().wanted(1000, &cut(650, Some(5000), true)), Ok((4..10, 200)));
+        assert!(samples().wanted(1000, &cut(1000, None, false)).is_err());
     }
 
     #[test]
     fn a_chunk_may_lose_its_beginning_and_its_end() {
         let mut left = samples();
         // From the second sample of the second chunk to the first of the third.
-        assert_eq!(left.cut(&(4..7)), Ok(Some(1000 + 46..1000 + 46 + 14 + 15 + 16)));
+        assert_eq!(left.cut(&(4..7), true), Ok(Some(1000 + 46..1000 + 46 + 14 + 15 + 16)));
         assert_eq!(left.chunks.iter().map(|chunk| chunk.samples).collect::<Vec<_>>(), [2, 1]);
         assert_eq!((left.sizes, left.keys), (vec![14, 15, 16], Some(vec![1])));
-        assert_eq!(samples().cut(&(10..10)), Ok(None));
+        assert_eq!(samples().cut(&(10..10), true), Ok(None));
     }
 
     #[test]
-    fn tables_are_condensed_as_they_were() {
-        let values = [5, 5, 7, 5];
-        assert_eq!(expand(&condense(0, &values)), Ok(values.to_vec()));
-        assert_eq!(condense(0, &values).len(), 8 + 3 * 8);
+    fn rows_are_cut_as_nginx_cuts_them() {
+        let cut = |range: Range<usize>, ends| {
+            let mut runs = Runs { version: 0, rows: vec![(4, 7), (6, 8), (2, 9)] };
+            runs.cut(&range, ends);
+            runs.rows
+        };
+        assert_eq!(cut(0..12, false), [(4, 7), (6, 8), (2, 9)]);
+        assert_eq!(cut(5..12, false), [(5, 8), (2, 9)]);
+        assert_eq!(cut(3..6, true), [(1, 7), (2, 8)]);
+        // nothing is left of the row behind
+        assert_eq!(cut(3..10, true), [(1, 7), (6, 8), (0, 9)]);
+        assert_eq!(cut(12..12, false), []);
     }
 }
