@@ -95,7 +95,7 @@ fn filter(request: &mut Request, body: Body) -> Result<Body, Status> {
     let bits = fitting_window(*settings.window_bits, request.response.content_length);
     compress::announce(request, "gzip");
     let encoder = Compress::new_gzip(Compression::new(library_level(*settings.level)), bits);
-    Ok(source::transformed(body, Gzip(encoder)))
+    Ok(source::transformed(body, Gzip { encoder, header: None }))
 }
 
 /// The level of zlib-rs that is as strong as zlib's.
@@ -122,12 +122,23 @@ fn fitting_window(bits: u8, length: Option<u64>) -> u8 {
     bits
 }
 
-struct Gzip(Compress);
+struct Gzip {
+    encoder: Compress,
+    /// Goes with what comes first behind it.
+    header: Option<[u8; HEADER]>,
+}
+
+/// Bytes of a header without a name (RFC 1952, section 2.3).
+const HEADER: usize = 10;
 
 /// How much room the output gets at a time.
 const ROOM: usize = 16 * 1024;
 
 impl Gzip {
+    fn begin(&mut self, out: &mut Vec<u8>) {
+        out.extend(self.header.take().into_iter().flatten());
+    }
+
     fn compress(
         &mut self,
         mut input: &[u8],
@@ -136,9 +147,9 @@ impl Gzip {
     ) -> io::Result<()> {
         loop {
             out.reserve(ROOM);
-            let before = self.0.total_in();
-            let status = self.0.compress_vec(input, out, flush).map_err(io::Error::other)?;
-            input = &input[(self.0.total_in() - before) as usize..];
+            let before = self.encoder.total_in();
+            let status = self.encoder.compress_vec(input, out, flush).map_err(io::Error::other)?;
+            input = &input[(self.encoder.total_in() - before) as usize..];
             let is_done = match flush {
                 FlushCompress::Finish => status == flate2::Status::StreamEnd,
                 _ => input.is_empty() && out.len() < out.capacity(),
@@ -152,12 +163,20 @@ impl Gzip {
 
 impl Transform for Gzip {
     fn feed(&mut self, _: &mut Request, input: Bytes, out: &mut Vec<u8>) -> io::Result<()> {
-        self.compress(&input, out, FlushCompress::None)
+        let start = out.len();
+        self.begin(out);
+        self.compress(&input, out, FlushCompress::None)?;
+        if self.encoder.total_out() == HEADER as u64 {
+            self.header = out[start..].try_into().ok();
+            out.truncate(start);
+        }
+        Ok(())
     }
 
     fn finish(&mut self, request: &mut Request, out: &mut Vec<u8>) -> io::Result<()> {
+        self.begin(out);
         self.compress(&[], out, FlushCompress::Finish)?;
-        let totals = Totals { read: self.0.total_in(), written: self.0.total_out() };
+        let totals = Totals { read: self.encoder.total_in(), written: self.encoder.total_out() };
         *request.context(&SETTINGS) = totals;
         Ok(())
     }
@@ -192,7 +211,8 @@ mod tests {
         let text: Vec<u8> =
             (0..50_000u32).flat_map(|n| (n * n % 1009).to_string().into_bytes()).collect();
         for size in [1000, 7777, 300_000] {
-            let mut gzip = Gzip(Compress::new_gzip(Compression::new(2), 15));
+            let encoder = Compress::new_gzip(Compression::new(2), 15);
+            let mut gzip = Gzip { encoder, header: None };
             let mut out = Vec::new();
             for piece in text.chunks(size) {
                 gzip.compress(piece, &mut out, FlushCompress::None).unwrap();
