@@ -136,6 +136,16 @@ fn fields_are_hidden_and_obeyed() {
 }
 
 #[test]
+fn a_field_that_is_passed_and_was_not_sent_is_not_made_up() {
+    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    let got = front(saying(answer), "proxy_pass_header Server;").get("/");
+    assert_eq!(got.header("Server"), None, "it is the server's behind, which has none");
+    assert!(got.header("Date").is_some());
+    let got = front(saying(answer), "proxy_pass_header Date;").get("/");
+    assert!(got.header("Server").is_some() && got.header("Date").is_none());
+}
+
+#[test]
 fn errors_can_have_pages_of_the_servers_own() {
     let missing = "HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\ngone";
     assert_eq!(front(saying(missing), "error_page 404 /page;").get("/").text(), "gone");

@@ -32,6 +32,9 @@ pub struct ResponseHead {
     pub status_text: Option<Bytes>,
     /// It is an upstream's, which has seen the request's conditions.
     pub is_foreign: bool,
+    /// `Server` and `Date` are the upstream's own, which may not have sent them.
+    pub leaves_server: bool,
+    pub leaves_date: bool,
     /// Status line text of `return CODE` and the like that have none of their own is left out.
     pub content_type: Option<Bytes>,
     /// Appended to the type as `; charset=...`.
@@ -144,6 +147,8 @@ impl ResponseHead {
     pub fn clear_entity(&mut self) {
         self.status_text = None;
         self.is_foreign = false;
+        self.leaves_server = false;
+        self.leaves_date = false;
         self.content_type = None;
         self.charset = None;
         self.content_length = None;

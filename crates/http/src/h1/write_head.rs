@@ -18,7 +18,9 @@ pub struct Framing {
 pub fn write(request: &mut Request, framing: Framing, out: &mut Vec<u8>) {
     write_status_line(&request.response, out);
     write_server(request, out);
-    if !request.response.is_foreign || request.response.values(b"Date").next().is_none() {
+    let response = &request.response;
+    let has_date = response.is_foreign && response.values(b"Date").next().is_some();
+    if !has_date && !response.leaves_date {
         date::with_http_date_field(|field| out.extend_from_slice(field));
     }
     let response = &request.response;
@@ -98,7 +100,8 @@ fn write_status_line(response: &ResponseHead, out: &mut Vec<u8>) {
 }
 
 fn write_server(request: &Request, out: &mut Vec<u8>) {
-    if request.response.values(b"Server").next().is_some() {
+    let response = &request.response;
+    if response.leaves_server || response.values(b"Server").next().is_some() {
         return;
     }
     let server = &request.config.surroundings.server_header;

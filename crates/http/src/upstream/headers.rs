@@ -95,7 +95,10 @@ fn lead(request: &mut Request, target: &Bytes) -> Step {
     if target.starts_with(b"@") {
         return Step::Named(target.to_vec());
     }
-    let Ok((uri, args)) = uri::split_unsafe(request, target) else {
+    request.doing = "reading response header from upstream";
+    let split = uri::split_unsafe(request, target);
+    request.doing = "";
+    let Ok((uri, args)) = split else {
         return Step::Status(Status::NOT_FOUND);
     };
     request.get_instead();
@@ -116,6 +119,9 @@ fn pass(request: &mut Request, settings: &Settings, protocol: &dyn Protocol, hea
     response.status_text = head.status_text.map(|text| head.slice(text));
     response.content_length = head.content_length.filter(|_| !head.is_chunked);
     response.is_foreign = true;
+    let leaves = |field, name: &[u8]| protocol.hides(field) && !is_hidden(settings, true, name);
+    response.leaves_server = leaves(Field::Server, b"Server");
+    response.leaves_date = leaves(Field::Date, b"Date");
     response.allows_ranges = *settings.force_ranges;
     let charset = head.fields.iter().rfind(|(field, _)| *field == Field::AccelCharset);
     if let Some((_, line)) = charset
