@@ -304,18 +304,14 @@ impl Builder<'_> {
             }
         }
         for (listen, virtual_) in &mut addresses {
-            for (index, server) in servers.iter().enumerate() {
-                if server.listens_on(&listen.spec.address, is_root) {
-                    self.add_names(listen, virtual_, index, server);
-                }
+            let here = servers.iter().enumerate();
+            let here = here.filter(|(_, server)| server.listens_on(&listen.spec.address, is_root));
+            for (index, server) in here.clone() {
+                self.add_names(listen, virtual_, index, server);
             }
             virtual_.is_alone = !virtual_.names.matters(virtual_.default);
             if !virtual_.is_alone {
-                for server in servers.iter() {
-                    if server.listens_on(&listen.spec.address, is_root) {
-                        self.refuse_malformed_names(listen, server);
-                    }
-                }
+                here.for_each(|(_, server)| self.refuse_malformed_names(listen, server));
             }
         }
         group_by_socket(addresses)

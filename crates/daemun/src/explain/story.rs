@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use daemun_http::config::{HttpConfig, Location, Server};
 use daemun_http::core::routing::Match;
-use daemun_http::core::server_name::{self, ServerName};
+use daemun_http::core::server_name;
 use daemun_http::module::Phase;
 use daemun_http::phases::Answer;
 use daemun_http::request::{Request, Text};
@@ -83,7 +83,7 @@ impl Story<'_> {
     fn reason(&self, server: &Server) -> String {
         let host = &self.request.host;
         let names = &server.settings().of(&server_name::SETTINGS).names.0;
-        if let Some(named) = names.iter().find(|named| answers_to(&named.name, host)) {
+        if let Some(named) = names.iter().find(|named| named.name.answers_to(host)) {
             return format!("by its name \"{}\"", named.word);
         }
         let shared = self.http.virtual_of(self.request.connection());
@@ -169,18 +169,6 @@ fn is_same_file(before: &Event, event: &Event) -> bool {
     match (before, event) {
         (Event::File { path: first, .. }, Event::File { path: second, .. }) => first == second,
         _ => false,
-    }
-}
-
-fn answers_to(name: &ServerName, host: &[u8]) -> bool {
-    match name {
-        ServerName::Exact(name) => name == host,
-        ServerName::Suffix { suffix, with_apex } => {
-            host.ends_with(suffix) || (*with_apex && host == &suffix[1..])
-        }
-        ServerName::Prefix(prefix) => host.starts_with(prefix),
-        ServerName::Pattern(pattern) => pattern.pattern.is_match(host) == Ok(true),
-        ServerName::Malformed => false,
     }
 }
 

@@ -25,6 +25,21 @@ pub enum ServerName {
     Malformed,
 }
 
+impl ServerName {
+    /// Whether this name alone would take a host, which is in lower case.
+    pub fn answers_to(&self, host: &[u8]) -> bool {
+        match self {
+            ServerName::Exact(name) => name == host,
+            ServerName::Suffix { suffix, with_apex } => {
+                host.ends_with(suffix) || *with_apex && host == &suffix[1..]
+            }
+            ServerName::Prefix(prefix) => host.starts_with(prefix),
+            ServerName::Pattern(pattern) => pattern.pattern.is_match(host) == Ok(true),
+            ServerName::Malformed => false,
+        }
+    }
+}
+
 /// A name with the word it came from.
 pub struct Named {
     pub name: ServerName,
@@ -71,10 +86,7 @@ fn read(loader: &mut Loader<'_>, word: &conf::Word) -> Result<ServerName, Fault>
     }
     let text = word.text.to_ascii_lowercase();
     match &*text {
-        [b'*'] | [b'*', b'.'] | [b'.'] => Err(fault(format!("server name \"{word}\" is invalid"))),
-        [b'*', second, ..] if *second != b'.' => {
-            Err(fault(format!("server name \"{word}\" is invalid")))
-        }
+        text if is_incomplete(text) => Err(fault(format!("server name \"{word}\" is invalid"))),
         [b'~'] => Err(fault(format!("empty regex in server name \"{word}\""))),
         [b'~', ..] => {
             let caseless = word.text.iter().any(u8::is_ascii_uppercase);
@@ -82,6 +94,14 @@ fn read(loader: &mut Loader<'_>, word: &conf::Word) -> Result<ServerName, Fault>
         }
         b"$hostname" => Ok(ServerName::Exact(hostname())),
         _ => Ok(host_name(&text)),
+    }
+}
+
+/// A wildcard in front needs a dot and a name behind it, a dot a name.
+fn is_incomplete(text: &[u8]) -> bool {
+    match text {
+        [b'*', rest @ ..] => !matches!(rest, [b'.', _, ..]),
+        _ => text == b".",
     }
 }
 

@@ -18,7 +18,7 @@ use daemun_core::module::{Module, SettingsKey, SettingsSet};
 use daemun_core::setting::Inherit;
 use daemun_core::{directives, settings};
 use daemun_http::config::Server;
-use daemun_http::core::server_name::{self, ServerName};
+use daemun_http::core::server_name;
 use daemun_http::head::Known;
 use daemun_http::module::{HttpModule, Variable};
 use daemun_http::request::{Request, Text};
@@ -143,15 +143,7 @@ fn without_scheme(referer: &[u8]) -> Option<&[u8]> {
 
 fn has_name(server: &Server, host: &[u8]) -> bool {
     let names = &server.settings().of(&server_name::SETTINGS).names.0;
-    names.iter().any(|named| match &named.name {
-        ServerName::Exact(name) => name == host,
-        ServerName::Suffix { suffix, with_apex } => {
-            host.ends_with(suffix) || *with_apex && host == &suffix[1..]
-        }
-        ServerName::Prefix(prefix) => host.starts_with(prefix),
-        ServerName::Pattern(pattern) => pattern.pattern.is_match(host) == Ok(true),
-        ServerName::Malformed => false,
-    })
+    names.iter().any(|named| named.name.answers_to(host))
 }
 
 impl Referers {
