@@ -206,14 +206,20 @@ fn request_bodies_are_written_by_threads() {
     server.logs("a client request body is buffered to a temporary file");
 }
 
-/// A server behind, whose response of [`LONG`] chunks is far more than buffers and sockets hold; when it could send all of it.
+const CHUNKS: usize = 2000;
+
+fn chunk(index: usize) -> Vec<u8> {
+    (0..10_000).map(|at| ((index * 31 + at) % 251) as u8).collect()
+}
+
+/// A server behind, whose response is far more than buffers and sockets hold; when it could send all of it.
 fn sending_chunks() -> (u16, mpsc::Receiver<()>) {
     let (done, ended) = mpsc::channel();
     let done = Mutex::new(done);
     let port = backend(move |stream| {
         head(stream);
         stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
-        let is_sent = (0..LONG).all(|index| {
+        let is_sent = (0..CHUNKS).all(|index| {
             let framed = [b"2710\r\n", &*chunk(index), b"\r\n"].concat();
             stream.write_all(&framed).is_ok()
         });
@@ -224,31 +230,27 @@ fn sending_chunks() -> (u16, mpsc::Receiver<()>) {
     (port, ended)
 }
 
-const LONG: usize = 2000;
-
-fn chunk(index: usize) -> Vec<u8> {
-    (0..10_000).map(|at| ((index * 31 + at) % 251) as u8).collect()
-}
-
-/// A slow file at one port and long responses from behind at the other, for the one thread of a pool.
-fn in_front_of(port: u16, slow: &SlowFiles, pool: &str) -> Server {
+/// A response from behind is asked for at the second port while a slow file occupies the one thread that could write it.
+fn ask_behind(slow: &SlowFiles, port: u16, max_queue: usize) -> (Server, Client, Client) {
     let settings = format!(
         "aio threads=disk;
          aio_write on;
          proxy_temp_path {{dir}}/responses;
          server {{ listen 127.0.0.1:{{port2}}; location / {{ proxy_pass http://127.0.0.1:{port}; }} }}"
     );
-    server(native(), slow, pool, &settings)
+    let pool = format!("thread_pool disk threads=1 max_queue={max_queue};");
+    let server = server(native(), slow, &pool, &settings);
+    let holder = ask(&server, slow);
+    let mut client = Client::connect(server.port2());
+    client.send("GET / HTTP/1.0\r\n\r\n");
+    (server, holder, client)
 }
 
 #[test]
 fn responses_are_written_by_threads() {
     let Some(slow) = SlowFiles::mount(content()) else { return };
     let (port, ended) = sending_chunks();
-    let server = in_front_of(port, &slow, "thread_pool disk threads=1 max_queue=100;");
-    let mut holder = ask(&server, &slow);
-    let mut client = Client::connect(server.port2());
-    client.send("GET / HTTP/1.0\r\n\r\n");
+    let (server, mut holder, mut client) = ask_behind(&slow, port, 100);
     server.logs("an upstream response is buffered to a temporary file");
     let early = ended.recv_timeout(Duration::from_millis(500));
     assert!(early.is_err(), "it was written while the pool's thread had something else to do");
@@ -256,7 +258,7 @@ fn responses_are_written_by_threads() {
     ended.recv_timeout(PATIENCE).expect("all of it was taken");
     assert_eq!(client.head().status, 200);
     let received = client.rest();
-    assert_eq!(received.len(), LONG * 10_000);
+    assert_eq!(received.len(), CHUNKS * 10_000);
     let differs = received.chunks(10_000).enumerate().find(|(index, got)| *got != chunk(*index));
     assert_eq!(differs.map(|(index, _)| index), None, "the first chunk that is not right");
     assert!(holder.answer().body == content());
@@ -266,13 +268,10 @@ fn responses_are_written_by_threads() {
 fn a_response_that_no_thread_can_write_breaks_off() {
     let Some(slow) = SlowFiles::mount(content()) else { return };
     let (port, _ended) = sending_chunks();
-    let server = in_front_of(port, &slow, "thread_pool disk threads=1 max_queue=0;");
-    let mut holder = ask(&server, &slow);
-    let mut client = Client::connect(server.port2());
-    client.send("GET / HTTP/1.0\r\n\r\n");
+    let (server, mut holder, mut client) = ask_behind(&slow, port, 0);
     server.logs("thread pool \"disk\" queue overflow");
     let received = client.rest().len();
-    assert!(received < LONG * 10_000, "all {received} bytes came");
+    assert!(received < CHUNKS * 10_000, "all {received} bytes came");
     slow.release();
     assert!(holder.answer().body == content());
 }

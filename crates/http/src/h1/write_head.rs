@@ -23,7 +23,6 @@ pub fn write(request: &mut Request, framing: Framing, out: &mut Vec<u8>) {
     if !has_date && !response.leaves_date {
         date::with_http_date_field(|field| out.extend_from_slice(field));
     }
-    let response = &request.response;
     if let Some(kind) = response.content_type.as_ref().filter(|kind| !kind.is_empty()) {
         out.extend_from_slice(b"Content-Type: ");
         out.extend_from_slice(kind);

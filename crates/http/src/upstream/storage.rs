@@ -93,7 +93,7 @@ impl Storage {
             match written {
                 Ok(written) => self.written = written,
                 Err(error) => {
-                    *self = Storage { has_no_file: true, ..Storage::default() };
+                    *self = Storage::default();
                     return Poll::Ready(Err(error));
                 }
             }
@@ -102,9 +102,8 @@ impl Storage {
     }
 
     fn begin_writing(&mut self, request: &mut Request) -> io::Result<Job<io::Result<u64>>> {
-        let (Some(file), mut at) = (self.file.clone(), self.written) else {
-            return Err(io::ErrorKind::NotFound.into());
-        };
+        let file = self.file.clone().ok_or(io::ErrorKind::NotFound)?;
+        let mut at = self.written;
         let ticket = aio::admit(request).ok_or(io::ErrorKind::ResourceBusy)?;
         let pieces = std::mem::take(&mut self.unwritten);
         Ok(ticket.run(move || {

@@ -104,7 +104,8 @@ fn serve(request: &mut Request) -> Step {
     }
 }
 
-/// The file's own bytes are sent from the file, since small ones may be known from memory alone. `None` is the file as it is.
+/// The file's own bytes are sent from the file, since small ones may be known from memory alone. `None` is the file as
+/// it is.
 fn part(request: &mut Request, cut: &Cut) -> Result<Option<Body>, Status> {
     let mut path = Vec::new();
     files::map_uri(request, &mut path);

@@ -184,8 +184,8 @@ impl Runs {
         parts.sum()
     }
 
-    /// Leaves a range. As nginx has it, the row behind the last sample stays where it `ends`, with what is left of it, which may
-    /// be nothing.
+    /// Leaves a range. As nginx has it, the row behind the last sample stays where it `ends`, with what is left of it,
+    /// which may be nothing.
     fn cut(&mut self, range: &Range<usize>, ends: bool) {
         match self.place(range.start) {
             Some((row, skipped)) => {
