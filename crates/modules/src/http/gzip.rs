@@ -95,7 +95,8 @@ fn filter(request: &mut Request, body: Body) -> Result<Body, Status> {
     let bits = fitting_window(*settings.window_bits, request.response.content_length);
     compress::announce(request, "gzip");
     let encoder = Compress::new_gzip(Compression::new(library_level(*settings.level)), bits);
-    Ok(source::transformed(body, Gzip { encoder, header: None }))
+    let gzip = Gzip { encoder, effort: effort(*settings.level), header: None };
+    Ok(source::transformed(body, gzip))
 }
 
 /// The level of zlib-rs that is as strong as zlib's.
@@ -107,6 +108,15 @@ fn library_level(level: u32) -> u32 {
         1 | 2 => 2,
         3 | 4 => 4,
         level => level,
+    }
+}
+
+/// What the header says of the level (RFC 1952, `XFL`), in zlib's words: the library has none.
+fn effort(level: u32) -> u8 {
+    match level {
+        1 => 4,
+        9 => 2,
+        _ => 0,
     }
 }
 
@@ -124,12 +134,16 @@ fn fitting_window(bits: u8, length: Option<u64>) -> u8 {
 
 struct Gzip {
     encoder: Compress,
+    effort: u8,
     /// Goes with what comes first behind it.
     header: Option<[u8; HEADER]>,
 }
 
 /// Bytes of a header without a name (RFC 1952, section 2.3).
 const HEADER: usize = 10;
+
+/// Where `XFL` stands in it.
+const EFFORT: usize = 8;
 
 /// How much room the output gets at a time.
 const ROOM: usize = 16 * 1024;
@@ -145,6 +159,8 @@ impl Gzip {
         out: &mut Vec<u8>,
         flush: FlushCompress,
     ) -> io::Result<()> {
+        let start = out.len();
+        let begins = self.encoder.total_out() == 0;
         loop {
             out.reserve(ROOM);
             let before = self.encoder.total_in();
@@ -155,6 +171,9 @@ impl Gzip {
                 _ => input.is_empty() && out.len() < out.capacity(),
             };
             if is_done {
+                if begins && let Some(effort) = out.get_mut(start + EFFORT) {
+                    *effort = self.effort;
+                }
                 return Ok(());
             }
         }
@@ -207,12 +226,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_header_is_zlibs() {
+        for (level, told) in [(1, 4), (6, 0), (9, 2)] {
+            let encoder = Compress::new_gzip(Compression::new(library_level(level)), 15);
+            let mut gzip = Gzip { encoder, effort: effort(level), header: None };
+            let mut out = Vec::new();
+            gzip.compress(b"text", &mut out, FlushCompress::Finish).unwrap();
+            assert_eq!(out[..HEADER], [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, told, 3]);
+        }
+    }
+
+    #[test]
     fn what_is_compressed_comes_back_whatever_its_pieces() {
         let text: Vec<u8> =
             (0..50_000u32).flat_map(|n| (n * n % 1009).to_string().into_bytes()).collect();
         for size in [1000, 7777, 300_000] {
             let encoder = Compress::new_gzip(Compression::new(2), 15);
-            let mut gzip = Gzip { encoder, header: None };
+            let mut gzip = Gzip { encoder, effort: 0, header: None };
             let mut out = Vec::new();
             for piece in text.chunks(size) {
                 gzip.compress(piece, &mut out, FlushCompress::None).unwrap();
