@@ -86,6 +86,15 @@ fn directives_can_come_from_the_command_line() {
 }
 
 #[test]
+fn what_the_system_has_not_is_ignored_with_a_warning() {
+    let conf = "events { } http { access_log off; proxy_send_lowat 100; }";
+    let output = Setup::new().run(conf, &["-t"]);
+    assert_eq!(output.code, Some(0), "{}", output.stderr);
+    let warning = "[warn] \"proxy_send_lowat\" is not supported, ignored in ";
+    assert!(output.stderr.contains(warning), "{}", output.stderr);
+}
+
+#[test]
 fn an_address_of_another_machine_is_found() {
     let output = Setup::new()
         .run("events { } http { access_log off; server { listen 192.0.2.1:8080; } }", &["-t"]);

@@ -269,7 +269,8 @@ impl<'a> Loader<'a> {
     ) -> Result<(), Fault> {
         let row = self.row(directive)?;
         check_form(row, directive)?;
-        if matches!(row.action, Action::Accepted(_) | Action::Checked(..)) {
+        if matches!(row.action, Action::Accepted(_) | Action::Checked(..) | Action::Unsupported(_))
+        {
             // No setting remembers that it was given.
             let name = &directive.name.text;
             if before.iter().any(|earlier| earlier.name.text == *name) {
@@ -280,6 +281,12 @@ impl<'a> Loader<'a> {
             Action::Set(set) => set(self, directive),
             Action::Accepted(_) => Ok(()),
             Action::Checked(check, _) => check(directive),
+            Action::Unsupported(check) => {
+                check(directive)?;
+                let message = format!("\"{}\" is not supported, ignored", row.name);
+                self.diagnostics.warn(message, directive.name.span);
+                Ok(())
+            }
             Action::Noted(check, reason) => {
                 check(directive)?;
                 let message = format!("the \"{}\" directive has no effect: {reason}", row.name);

@@ -76,6 +76,8 @@ pub enum Action {
     Accepted(&'static str),
     /// Its arguments are checked and have no effect, for the reason given.
     Checked(fn(&conf::Directive) -> Result<(), Fault>, &'static str),
+    /// As `Checked`, because the system has no such thing: there is a warning, as nginx has it.
+    Unsupported(fn(&conf::Directive) -> Result<(), Fault>),
     /// As `Checked`, and `-t` says so: the user may count on an effect.
     Noted(fn(&conf::Directive) -> Result<(), Fault>, &'static str),
 }

@@ -8,7 +8,7 @@ use daemun_conf::{Diagnostics, Files, Root};
 
 use crate::load::{Block, Loader, Paths, Registry};
 use crate::log::OpenFiles;
-use crate::module::{Contexts, Directive, Module};
+use crate::module::{Action, Contexts, Directive, Module};
 
 /// Lists what is wrong with the tables: rows without context or help, two rows for one name and context,
 /// a default that its own row refuses.
@@ -74,7 +74,8 @@ fn is_sentence(help: &str) -> bool {
 }
 
 fn refusal_of_default(registry: &Registry, row: &'static Directive) -> Option<String> {
-    if row.default.is_empty() {
+    // what warns whatever the value says nothing of its default
+    if row.default.is_empty() || matches!(row.action, Action::Unsupported(_)) {
         return None;
     }
     let text = match row.arguments.is_block() {

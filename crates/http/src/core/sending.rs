@@ -129,8 +129,9 @@ pub static MODULE: HttpModule = HttpModule {
             "msie_refresh" in HTTP_SERVER_LOCATION, Flag, "off",
                 set!(SETTINGS.msie_refresh, values::flag),
                 "Redirects Internet Explorer by pages that refresh themselves.";
-            "send_lowat" in HTTP_SERVER_LOCATION, Exactly(1), "0", KERNEL_DECIDES,
-                "Accepted: the kernel decides better on this system.";
+            "send_lowat" in HTTP_SERVER_LOCATION, Exactly(1), "0",
+                Action::Unsupported(|directive| values::size(directive).map(drop)),
+                "Accepted, with a warning: this system has no such limit.";
             "read_ahead" in HTTP_SERVER_LOCATION, Exactly(1), "0", KERNEL_DECIDES,
                 "Accepted: the kernel decides better on this system.";
             "directio" in HTTP_SERVER_LOCATION, Exactly(1), "off",

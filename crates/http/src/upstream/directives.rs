@@ -164,12 +164,11 @@ macro_rules! upstream_directives {
                 name: concat!($crate::upstream_directives!(@prefix $($at)+), "send_lowat"),
                 contexts: ::daemun_core::module::Contexts::HTTP_SERVER_LOCATION,
                 arguments: ::daemun_core::module::Arguments::Exactly(1),
-                action: ::daemun_core::module::Action::Checked(
-                    |directive| ::daemun_core::values::size(directive).map(drop),
-                    "the kernel decides better on this system",
-                ),
+                action: ::daemun_core::module::Action::Unsupported(|directive| {
+                    ::daemun_core::values::size(directive).map(drop)
+                }),
                 default: "0",
-                help: "Accepted: the kernel decides better on this system.",
+                help: "Accepted, with a warning: this system has no such limit.",
             },
         ] $($rest)*)
     };
