@@ -350,7 +350,7 @@ fn values_of_memcached_are_responses() {
     server.logs("key: \"/none\" was not found by memcached");
     assert_eq!(server.request("POST", "/a.css", &[]).status, 405);
     assert_eq!(server.get("/unset").status, 500);
-    server.logs("the \"$memcached_key\" variable is not set");
+    server.logs("the \"$memcached_key\" variable is not set, client");
 }
 
 #[test]

@@ -31,7 +31,7 @@ pub fn get(key: &[u8], out: &mut Vec<u8>) {
 pub enum Reply {
     /// There is a value: its flags, where they are wanted, and its length.
     Value {
-        flags: u32,
+        flags: u64,
         length: u64,
     },
     NotFound,
@@ -58,7 +58,7 @@ pub fn reply(line: &[u8], key: &[u8], wants_flags: bool) -> Result<Reply, Flaw> 
     let rest = rest.strip_prefix(b" ").ok_or(Flaw::Response)?;
     let space = memchr::memchr(b' ', rest).ok_or(Flaw::Response)?;
     let flags = match wants_flags {
-        true => decimal(&rest[..space]).and_then(|flags| u32::try_from(flags).ok()),
+        true => decimal(&rest[..space]),
         false => Some(0),
     };
     let flags = flags.ok_or(Flaw::Flags)?;

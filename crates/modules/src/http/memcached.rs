@@ -187,7 +187,7 @@ impl Protocol for Memcached {
         let Some(length) = memchr::memchr(b'\n', received) else {
             return Ok(HeadStep::Incomplete { consumed: 0 });
         };
-        let flag = *self.settings.gzip_flag;
+        let flag = u64::from(*self.settings.gzip_flag);
         let reply = memcached::reply(&received[..length], &self.key, flag != 0);
         match reply.map_err(|flaw| self.tell(request, flaw, &received[..length])) {
             Ok(Reply::Value { flags, length }) => {
@@ -226,15 +226,22 @@ impl Protocol for Memcached {
         input: &[u8],
         at: &mut usize,
     ) -> Result<Piece, InvalidBody> {
+        if self.is_head {
+            return Ok(Piece::End);
+        }
         Ok(match self.body.next(input, at) {
             memcached::Step::Data(length) => Piece::Data(length),
             memcached::Step::Incomplete => Piece::Incomplete,
             memcached::Step::End => Piece::End,
             memcached::Step::InvalidTrailer => {
-                log!(request.log(), Error, *request, "memcached sent invalid trailer");
+                self.tell_excess(request);
                 Piece::End
             }
         })
+    }
+
+    fn tell_excess(&self, request: &Request) {
+        log!(request.log(), Error, *request, "memcached sent invalid trailer");
     }
 
     fn expected(&self) -> Option<u64> {
