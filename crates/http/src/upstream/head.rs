@@ -5,7 +5,8 @@ use std::num::NonZeroU16;
 use bytes::Bytes;
 use daemun_core::log;
 use daemun_proto::decimal::decimal;
-use daemun_proto::http1::{HeaderLine, Range};
+use daemun_proto::http1::header::{Invalid, Line};
+use daemun_proto::http1::{HeaderLine, Parsed, Range, parse_header_line};
 
 use super::field::{Field, SINGLE};
 use crate::request::{Request, Text};
@@ -31,20 +32,25 @@ pub struct Head {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidHead;
 
-/// Where the line ends that stands at `at` in place of a field.
-pub enum SecondStatusLine {
-    EndsAt(usize),
-    Incomplete,
-}
-
-impl SecondStatusLine {
-    /// Servers are known to send two, and as in nginx the second is passed over; `None` for any other line.
-    pub fn read(received: &[u8], at: usize) -> Option<SecondStatusLine> {
-        let rest = &received[at..];
-        rest.starts_with(b"HTTP/").then(|| match memchr::memchr(b'\n', rest) {
-            Some(end) => SecondStatusLine::EndsAt(at + end + 1),
-            None => SecondStatusLine::Incomplete,
-        })
+/// Reads the field, or the head's end, that stands at `at`, and goes on behind it.
+///
+/// Servers are known to send two status lines: as in nginx one in place of a field is passed over.
+pub fn read_line(received: &[u8], at: &mut usize) -> Result<Parsed<Line>, Invalid> {
+    loop {
+        let parsed = parse_header_line(received, *at, true);
+        match parsed {
+            Ok(Parsed::Done(Line::Header(HeaderLine { is_odd: true, .. }), _)) | Err(_)
+                if received[*at..].starts_with(b"HTTP/") => {}
+            Ok(Parsed::Done(_, next)) => {
+                *at = next;
+                return parsed;
+            }
+            _ => return parsed,
+        }
+        let Some(end) = memchr::memchr(b'\n', &received[*at..]) else {
+            return Ok(Parsed::Incomplete);
+        };
+        *at += end + 1;
     }
 }
 

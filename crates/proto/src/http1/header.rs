@@ -50,9 +50,9 @@ static NAME: [u8; 256] = {
 
 /// Reads the header line, or the section's end, that begins at `start`.
 ///
-/// As in nginx a line without a colon is a header with an empty value, and a name that begins or goes on with
-/// white space, or a NUL or bare CR in a value, is refused: that covers obsolete folding and a space before
-/// the colon.
+/// As in nginx a line without a colon is a header with an empty value, a line may end with more CRs than one, and a
+/// name that begins or goes on with white space, or a NUL or bare CR in a value, is refused: that covers obsolete
+/// folding and a space before the colon.
 pub fn parse_header_line(
     buffer: &[u8],
     start: usize,
@@ -75,11 +75,13 @@ pub fn parse_header_line(
     };
     if matches!(stop, b'\r' | b'\n') {
         let name = Range::new(start, at);
-        let line = match name.is_empty() {
-            true => Line::End,
-            false => Line::Header(HeaderLine { name, value: Range::new(at, at), is_odd }),
+        return match name.is_empty() {
+            true => finish(buffer, at, at, 1, Line::End),
+            false => {
+                let value = Range::new(at, at);
+                finish(buffer, at, at, usize::MAX, Line::Header(HeaderLine { name, value, is_odd }))
+            }
         };
-        return finish(buffer, at, line);
     }
     if stop != b':' || at == start {
         return Err(Invalid { up_to: at });
@@ -88,8 +90,9 @@ pub fn parse_header_line(
     let Some(value) = read_value(buffer, at + 1)? else {
         return Ok(Parsed::Incomplete);
     };
-    let end = value.1;
-    finish(buffer, end, Line::Header(HeaderLine { name, value: value.0, is_odd }))
+    let (value, end) = value;
+    let line = Line::Header(HeaderLine { name, value, is_odd });
+    finish(buffer, end, value.end as usize, usize::MAX, line)
 }
 
 /// Finds a name of `N` letters and dashes, given in lower case, among some.
@@ -176,12 +179,18 @@ fn find_below(buffer: &[u8], mut at: usize, bound: u8) -> Option<usize> {
     Some(at + rest)
 }
 
-/// Passes over CR LF, or LF alone, at `at`.
-fn finish(buffer: &[u8], at: usize, line: Line) -> Result<Parsed<Line>, Invalid> {
-    let at = if buffer[at] == b'\r' { at + 1 } else { at };
-    match buffer.get(at) {
-        Some(b'\n') => Ok(Parsed::Done(line, at + 1)),
-        Some(_) => Err(Invalid { up_to: at }),
+/// Passes over an LF at `at`, with as many CRs before it as `most`. What stands up to `end` is sound without that.
+fn finish(
+    buffer: &[u8],
+    at: usize,
+    end: usize,
+    most: usize,
+    line: Line,
+) -> Result<Parsed<Line>, Invalid> {
+    let returns = buffer[at..].iter().take(most).take_while(|byte| **byte == b'\r').count();
+    match buffer.get(at + returns) {
+        Some(b'\n') => Ok(Parsed::Done(line, at + returns + 1)),
+        Some(_) => Err(Invalid { up_to: end }),
         None => Ok(Parsed::Incomplete),
     }
 }
@@ -213,6 +222,7 @@ mod tests {
         assert_eq!(header("No-Colon\r\n"), ("No-Colon", "", false));
         assert_eq!(header("a_b: 1\r\n"), ("a_b", "1", true));
         assert_eq!(header("a!: 1\r\n"), ("a!", "1", true));
+        assert_eq!(header("a: 1 \r\r\n"), ("a", "1", false));
     }
 
     #[test]
@@ -255,8 +265,16 @@ mod tests {
             "a: b\0c\r\n",
             "a: b\rc\r\n",
             "a\0: b\r\n",
+            "\r\r\n",
         ] {
             assert!(parse(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn it_is_told_how_far_a_line_is_sound() {
+        for (text, sound) in [("a: b\rc\n", "a: b"), ("a: b \rc\n", "a: b"), ("a: b\0\n", "a: b")] {
+            assert_eq!(parse(text), Err(Invalid { up_to: sound.len() }), "{text:?}");
         }
     }
 }

@@ -3,9 +3,9 @@
 use daemun_core::log;
 use daemun_http::request::{Request, Text};
 use daemun_http::upstream::field::Field;
-use daemun_http::upstream::head::{Head, InvalidHead, SecondStatusLine};
+use daemun_http::upstream::head::{Head, InvalidHead, read_line};
 use daemun_proto::http1::header::{Invalid, Line};
-use daemun_proto::http1::{Parsed, parse_header_line, parse_status_line};
+use daemun_proto::http1::{Parsed, parse_status_line};
 
 /// How far a head has been read.
 #[derive(Default)]
@@ -42,24 +42,17 @@ impl CgiHead {
             self.awaits_status_line = false;
         }
         loop {
-            match parse_header_line(received, self.at, true) {
-                Ok(Parsed::Done(Line::Header(line), next)) => {
-                    self.at = next;
-                    head.add(request, received, line)?;
-                }
+            match read_line(received, &mut self.at) {
+                Ok(Parsed::Done(Line::Header(line), _)) => head.add(request, received, line)?,
                 Ok(Parsed::Done(Line::End, next)) => {
                     settle_status(request, received, head)?;
                     return Ok(Some(next));
                 }
                 Ok(Parsed::Incomplete) => return Ok(None),
-                Err(invalid) => match SecondStatusLine::read(received, self.at) {
-                    Some(SecondStatusLine::EndsAt(end)) => self.at = end,
-                    Some(SecondStatusLine::Incomplete) => return Ok(None),
-                    None => {
-                        tell_invalid(request, &received[self.at..], self.at, invalid);
-                        return Err(InvalidHead);
-                    }
-                },
+                Err(invalid) => {
+                    tell_invalid(request, &received[self.at..], self.at, invalid);
+                    return Err(InvalidHead);
+                }
             }
         }
     }

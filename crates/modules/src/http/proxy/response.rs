@@ -9,7 +9,7 @@ use daemun_http::request::{Request, Text};
 use daemun_http::response::Header;
 use daemun_http::status::Status;
 use daemun_http::upstream;
-use daemun_http::upstream::head::{Head, InvalidHead, SecondStatusLine};
+use daemun_http::upstream::head::{Head, InvalidHead, read_line};
 use daemun_http::upstream::protocol::{HeadStep, InvalidBody, Piece, Protocol};
 use daemun_proto::http1::chunked::{Chunk, Decoder};
 use daemun_proto::http1::header::{Invalid, Line};
@@ -222,11 +222,8 @@ impl Protocol for Http1 {
             return Ok(step);
         }
         loop {
-            match parse_header_line(received, self.at, true) {
-                Ok(Parsed::Done(Line::Header(line), next)) => {
-                    self.at = next;
-                    head.add(request, received, line)?;
-                }
+            match read_line(received, &mut self.at) {
+                Ok(Parsed::Done(Line::Header(line), _)) => head.add(request, received, line)?,
                 Ok(Parsed::Done(Line::End, next)) => {
                     self.at = 0;
                     self.has_status = false;
@@ -237,16 +234,10 @@ impl Protocol for Http1 {
                     });
                 }
                 Ok(Parsed::Incomplete) => return Ok(HeadStep::Incomplete { consumed: 0 }),
-                Err(invalid) => match SecondStatusLine::read(received, self.at) {
-                    Some(SecondStatusLine::EndsAt(end)) => self.at = end,
-                    Some(SecondStatusLine::Incomplete) => {
-                        return Ok(HeadStep::Incomplete { consumed: 0 });
-                    }
-                    None => {
-                        tell_invalid(request, "header", received, self.at, invalid);
-                        return Err(InvalidHead);
-                    }
-                },
+                Err(invalid) => {
+                    tell_invalid(request, "header", received, self.at, invalid);
+                    return Err(InvalidHead);
+                }
             }
         }
     }
