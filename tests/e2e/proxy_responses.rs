@@ -27,6 +27,7 @@ fn framing_of_all_kinds_is_understood() {
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n",
         "HTTP/1.1 200 OK\nContent-Length: 5\n\nhello and more",
         "HTTP/1.1 200 OK\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+        "HTTP/1.1 200 OK\r\nHTTP/1.1\r\nContent-Length: 5\r\r\n\r\nhello",
     ] {
         let server = front(saying(answer), "");
         let got = server.get("/");
@@ -72,6 +73,7 @@ fn bad_responses_are_answered_with_502() {
             "HTTP/1.1 200 OK\r\nbad header: x\r\n\r\n",
             "upstream sent invalid header: \"bad\\x20...\"",
         ),
+        ("HTTP/1.1 200 OK\r\nX: a \rb\r\n\r\n", "upstream sent invalid header: \"X: a\\x20...\""),
         (
             "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
             "upstream sent \"Content-Length\" and \"Transfer-Encoding\" headers at the same time",
@@ -143,6 +145,32 @@ fn a_field_that_is_passed_and_was_not_sent_is_not_made_up() {
     assert!(got.header("Date").is_some());
     let got = front(saying(answer), "proxy_pass_header Date;").get("/");
     assert!(got.header("Server").is_some() && got.header("Date").is_none());
+}
+
+#[test]
+fn what_could_be_read_of_a_bad_head_is_known() {
+    let server = front(
+        saying("HTTP/1.1 200 OK\r\nX-Why: because\r\nbad header\r\n\r\n"),
+        "error_page 502 = @why;} location @why { return 200 $upstream_http_x_why;",
+    );
+    assert_eq!(server.get("/").text(), "because");
+}
+
+#[test]
+fn a_response_may_choose_its_charset_among_those_that_are_known() {
+    let answer = "HTTP/1.1 200 OK\r\nContent-Type: text/css\r\nX-Accel-Charset: koi8-r\r\n\
+                  Content-Length: 1\r\n\r\nx";
+    let plain = Some("text/css");
+    assert_eq!(front(saying(answer), "").get("/").header("Content-Type"), plain);
+    let server = front(saying(answer), "charset utf-8;");
+    assert_eq!(server.get("/").header("Content-Type"), plain);
+    server.logs("unknown charset \"koi8-r\" to override");
+    let elsewhere = "} location /elsewhere { charset koi8-r;";
+    let told = front(saying(answer), elsewhere).get("/");
+    assert_eq!(told.header("Content-Type"), Some("text/css; charset=koi8-r"));
+    let ignored =
+        front(saying(answer), &format!("proxy_ignore_headers X-Accel-Charset; {elsewhere}"));
+    assert_eq!(ignored.get("/").header("Content-Type"), plain);
 }
 
 #[test]

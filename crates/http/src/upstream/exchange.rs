@@ -187,16 +187,18 @@ impl Exchange {
     }
 
     async fn attempt(&mut self, request: &mut Request) -> Result<(), Fault> {
-        request.doing = "connecting to upstream";
+        request.doing = "";
         self.protocol.begin_again();
         // What the request says of tries is true of those before this one.
         self.outgoing.begin(request, &mut *self.protocol, self.streams)?;
+        request.doing = "connecting to upstream";
         request.upstream_record().begin_try();
         let Ok(peer) = self.selection.next(request).await else {
             Self::name_peer(request, self.selection.group().name.as_str().into(), false);
             log!(request.log(), Error, *request, "no live upstreams");
             return Err(Failure::NoLive.into());
         };
+        request.upstream_record().forget_earlier();
         self.bind_client(request);
         let is_unix = matches!(peer.address, Address::Unix(_));
         Self::name_peer(request, Arc::clone(&peer.name), is_unix);
@@ -339,6 +341,9 @@ impl Exchange {
             match upstream.stream.try_recv_into(buffer) {
                 Ok(0) => {
                     request.doing = "reading response header from upstream";
+                    if let Some(begun) = reading.buffer.take() {
+                        self.leave_head(request, reading, &begun);
+                    }
                     let what = "upstream prematurely closed connection";
                     match self.is_stale(request) {
                         true => log!(request.log(), Info, *request, "{}", what),
@@ -375,7 +380,10 @@ impl Exchange {
         let Some(mut buffer) = reading.buffer.take() else { return Ok(false) };
         loop {
             match self.protocol.read_head(request, &buffer, &mut reading.head) {
-                Err(_) => return Err(Failure::InvalidHeader.into()),
+                Err(_) => {
+                    self.leave_head(request, reading, &buffer);
+                    return Err(Failure::InvalidHeader.into());
+                }
                 Ok(HeadStep::Incomplete { consumed }) => {
                     let length = self.protocol.head_length().unwrap_or(buffer.len());
                     if length >= *self.settings.buffer_size {
@@ -410,6 +418,13 @@ impl Exchange {
                 }
             }
         }
+    }
+
+    /// A head is of no use. What could be read of it is known to variables.
+    fn leave_head(&mut self, request: &mut Request, reading: &mut Reading, received: &[u8]) {
+        let bytes = self.protocol.take_head_bytes();
+        reading.head.bytes = bytes.unwrap_or_else(|| Bytes::copy_from_slice(received));
+        std::mem::swap(&mut request.upstream_record().head, &mut reading.head);
     }
 
     fn settle_head(

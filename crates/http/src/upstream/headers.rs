@@ -127,7 +127,7 @@ fn pass(request: &mut Request, settings: &Settings, protocol: &dyn Protocol, hea
     if let Some((_, line)) = charset
         && !settings.ignore_headers.contains(Ignored::ACCEL_CHARSET)
     {
-        response.charset = Some(head.slice(line.value));
+        request.upstream_record().charset = Some(head.slice(line.value));
     }
 }
 

@@ -97,7 +97,10 @@ pub fn begin(request: &mut Request, exchange: Box<Exchange>) -> Body {
         in_a_row: 0,
     };
     let first = incoming.exchange.input.len() as u64;
-    request.doing = "reading upstream";
+    request.doing = match is_buffered {
+        true => "reading upstream",
+        false => "reading response header from upstream",
+    };
     incoming.decode(request);
     request.doing = "";
     let length = request.response.content_length;

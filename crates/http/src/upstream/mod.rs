@@ -6,7 +6,7 @@ mod early_hints;
 mod exchange;
 pub mod field;
 pub mod head;
-mod headers;
+pub mod headers;
 mod incoming;
 mod kept;
 pub mod next;

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use daemun_event::Millis;
 
 use super::head::Head;
@@ -16,8 +17,10 @@ pub struct Record {
     pub tries: Vec<Try>,
     /// The next try is the first of another group.
     begins_group: bool,
-    /// The response's head, for `$upstream_http_NAME` and `$upstream_cookie_NAME`.
+    /// The response's head, so much as could be read of it, for `$upstream_http_NAME` and `$upstream_cookie_NAME`.
     pub head: Head,
+    /// What the response is to be in (`X-Accel-Charset`).
+    pub charset: Option<Bytes>,
     /// `$upstream_trailer_NAME`.
     pub trailers: Vec<Header>,
     /// `http://` and the like, for the log.
@@ -92,6 +95,7 @@ impl Record {
     /// Forgets what the last try's peer has answered.
     fn forget_response(&mut self) {
         self.head.clear();
+        self.charset = None;
         self.trailers.clear();
         self.is_stored = false;
     }
@@ -107,12 +111,18 @@ impl Record {
     pub fn begin_try(&mut self) {
         if !self.tries.is_empty() {
             self.settle_time();
-            self.forget_response();
         }
         if std::mem::take(&mut self.begins_group) {
             self.tries.push(Try::default());
         }
         self.tries.push(Try { started: daemun_event::now(), ..Try::default() });
+    }
+
+    /// Forgets what was answered before the last try, whose peer is about to be asked.
+    pub fn forget_earlier(&mut self) {
+        if self.tries.len() > 1 {
+            self.forget_response();
+        }
     }
 
     pub fn last_try(&mut self) -> &mut Try {

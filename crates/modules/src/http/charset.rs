@@ -42,6 +42,8 @@ settings! {
         types: TypeSet = TypeSet::of(TYPES),
         /// Of the whole `http` block.
         maps: Vec<Arc<Map>> = Vec::new(),
+        /// The character sets that the configuration names, wherever it does.
+        named: Vec<Bytes> = Vec::new(),
     }
 }
 
@@ -82,7 +84,13 @@ pub static MODULE: HttpModule = HttpModule {
 
 fn applies(settings: &SettingsSet) -> bool {
     let settings = settings.of(&SETTINGS);
-    settings.target.is_some() || settings.source.is_some()
+    !settings.named.is_empty()
+}
+
+impl Settings {
+    fn knows(&self, name: &[u8]) -> bool {
+        self.named.iter().any(|known| known.eq_ignore_ascii_case(name))
+    }
 }
 
 /// Two sets that are known by name have a map between them.
@@ -153,6 +161,15 @@ fn target(request: &mut Request, settings: &Settings) -> Option<Bytes> {
         return request.main_charset.clone();
     }
     request.response.content_type.as_ref().filter(|kind| !kind.is_empty())?;
+    if let Some(told) = request.upstream.as_ref().and_then(|record| record.charset.clone())
+        && !told.is_empty()
+    {
+        let is_known = settings.knows(&told);
+        if !is_known {
+            log!(request.log(), Error, *request, "unknown charset \"{}\" to override", Text(&told));
+        }
+        return is_known.then_some(told);
+    }
     let target = settings.target.as_ref()?;
     let takes_part = match &request.response.charset {
         Some(_) => *settings.overrides,
@@ -198,7 +215,15 @@ fn name(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<Option<S
     if word == "off" && directive.name == "charset" {
         return Ok(None);
     }
-    loader.script(word).map(Some)
+    let name = loader.script(word)?;
+    note(loader, word);
+    Ok(Some(name))
+}
+
+/// Remembers the name of a character set for responses that ask for it.
+fn note(loader: &mut Loader<'_>, word: &conf::Word) {
+    let name = Bytes::copy_from_slice(&word.text);
+    loader.main_settings(&SETTINGS).named.modify().push(name);
 }
 
 fn charset_map(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {
@@ -216,6 +241,8 @@ fn charset_map(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(
             "\"charset_map\" with \"utf-8\" charset should be given in the second column";
         return Err(sentence.to_owned().into());
     }
+    note(loader, source);
+    note(loader, target);
     let maps = loader.settings(&SETTINGS).maps.modify();
     if maps.iter().any(|map| map.is_between(&source.text, &target.text)) {
         return Err(

@@ -6,6 +6,7 @@ use daemun_http::request::{Request, Text};
 use daemun_http::status::Status;
 use daemun_http::upstream::field::Field;
 use daemun_http::upstream::head::{Head, InvalidHead};
+use daemun_http::upstream::headers;
 use daemun_http::upstream::protocol::{HeadStep, InvalidBody, Piece, Protocol};
 use daemun_proto::fastcgi::{self, Flaw, Kind, Reader, Step};
 use daemun_proto::http1::Method;
@@ -212,7 +213,11 @@ impl Protocol for FastCgi {
                     // It is too late for another answer.
                     let _ = self.complain(request, &input[*at - length..*at]);
                 }
-                Step::StdoutClosed => self.check_end(request, "stdout")?,
+                // what is not buffered may go on behind that
+                Step::StdoutClosed if headers::is_buffered(request, &self.settings.common) => {
+                    self.check_end(request, "stdout")?;
+                }
+                Step::StdoutClosed => {}
                 Step::Ending => self.check_end(request, "request")?,
                 // An application that still has to say so would fail if the connection were closed before.
                 Step::Ended => {
