@@ -3,7 +3,7 @@
 use std::io::Cursor;
 
 use image::imageops::FilterType;
-use image::{DynamicImage, ImageFormat, ImageReader, Limits};
+use image::{DynamicImage, ImageFormat, ImageReader, Limits, RgbaImage};
 
 use super::encoders;
 
@@ -180,9 +180,10 @@ pub(super) fn convert(
     let mut limits = Limits::default();
     limits.max_alloc = Some(MEMORY);
     reader.limits(limits);
-    let picture = reader.decode().map_err(|error| error.to_string())?;
-    let picture = match !quality.keeps_transparency && has_palette(format, bytes) {
-        true => picture.to_rgb8().into(),
+    let picture = eight_bits(reader.decode().map_err(|error| error.to_string())?);
+    let has_palette = has_palette(format, bytes);
+    let picture = match !quality.keeps_transparency && has_palette {
+        true => picture.into_rgb8().into(),
         false => picture,
     };
     let picture = frame(picture, change);
@@ -200,7 +201,23 @@ pub(super) fn convert(
         0 => picture,
         percent => picture.unsharpen(percent.min(100) as f32 / 100.0, 0),
     };
+    if format == Format::Png
+        && has_palette
+        && let Some(indexed) = encoders::indexed_png(&picture.to_rgba8())?
+    {
+        return Ok(indexed);
+    }
     encode(&picture, format, quality)
+}
+
+/// With as many bits for each part of a colour as screens have: more only make a picture longer.
+fn eight_bits(picture: DynamicImage) -> DynamicImage {
+    let color = picture.color();
+    match (color.has_alpha(), color.has_color()) {
+        (true, _) => picture.into_rgba8().into(),
+        (false, true) => picture.into_rgb8().into(),
+        (false, false) => picture.into_luma8().into(),
+    }
 }
 
 fn has_palette(format: Format, bytes: &[u8]) -> bool {
@@ -237,7 +254,35 @@ fn frame(picture: DynamicImage, change: &Change) -> DynamicImage {
     if (new_width, new_height) == (width, height) {
         return picture;
     }
-    picture.resize_exact(new_width, new_height, FilterType::Triangle)
+    let resize =
+        |picture: DynamicImage| picture.resize_exact(new_width, new_height, FilterType::Triangle);
+    match picture {
+        DynamicImage::ImageRgba8(mut picture) => {
+            weigh_by_alpha(&mut picture);
+            let mut resized = resize(picture.into()).into_rgba8();
+            undo_weights(&mut resized);
+            resized.into()
+        }
+        picture => resize(picture),
+    }
+}
+
+/// What is transparent has no colour to share with what stands beside it.
+fn weigh_by_alpha(picture: &mut RgbaImage) {
+    for image::Rgba([colour @ .., alpha]) in picture.pixels_mut() {
+        for part in colour {
+            *part = ((u32::from(*part) * u32::from(*alpha) + 127) / 255) as u8;
+        }
+    }
+}
+
+fn undo_weights(picture: &mut RgbaImage) {
+    for image::Rgba([colour @ .., alpha]) in picture.pixels_mut().filter(|pixel| pixel[3] > 0) {
+        let alpha = u32::from(*alpha);
+        for part in colour {
+            *part = ((u32::from(*part) * 255 + alpha / 2) / alpha).min(255) as u8;
+        }
+    }
 }
 
 /// Brings one side down to `most`, and the other with it.
@@ -317,6 +362,41 @@ mod tests {
         let turned = image::load_from_memory(&turned).unwrap().to_rgb8();
         // What was at the left is at the bottom.
         assert_eq!(turned.get_pixel(0, 1), &image::Rgb([255, 0, 0]));
+    }
+
+    #[test]
+    fn a_transparent_neighbour_does_not_darken() {
+        let image = RgbaImage::from_fn(30, 30, |x, _| match x {
+            0..13 => image::Rgba([255, 255, 255, 255]),
+            _ => image::Rgba([0, 0, 0, 0]),
+        });
+        let bytes = encode(&image.into(), Format::Png, QUALITY).unwrap();
+        let half = Change::Resize { width: 15, height: 15, angle: 0 };
+        let halved = convert(Format::Png, &bytes, &half, QUALITY).unwrap();
+        let halved = image::load_from_memory(&halved).unwrap().to_rgba8();
+        let mut edge = halved.pixels().filter(|pixel| (1..255).contains(&pixel[3])).peekable();
+        assert!(edge.peek().is_some());
+        assert!(edge.all(|pixel| pixel[0] > 250), "white fades, and stays white");
+    }
+
+    #[test]
+    fn colours_have_eight_bits_and_a_palette_stays_one() {
+        let bytes_of = |picture: DynamicImage| {
+            let mut out = Cursor::new(Vec::new());
+            picture.write_to(&mut out, ImageFormat::Png).unwrap();
+            out.into_inner()
+        };
+        let turned =
+            |bytes: &[u8]| convert(Format::Png, bytes, &Change::Rotate(180), QUALITY).unwrap();
+        // behind width and height stand the bits of a sample, and what samples are (PNG, 11.2.1)
+        let deep = turned(&bytes_of(DynamicImage::new_rgb16(20, 20)));
+        assert_eq!(deep[24..26], [8, 2]);
+        let mut image = RgbaImage::from_fn(20, 20, |x, y| image::Rgba([x as u8, y as u8, 9, 255]));
+        image.put_pixel(0, 0, image::Rgba([0, 0, 0, 0]));
+        let indexed = turned(&encoders::indexed_png(&image).unwrap().unwrap());
+        assert_eq!(indexed[24..26], [8, 3]);
+        let image = image::load_from_memory(&indexed).unwrap().to_rgba8();
+        assert_eq!((image.get_pixel(19, 19)[3], image.get_pixel(0, 0)[3]), (0, 255));
     }
 
     #[test]
