@@ -6,7 +6,7 @@ use bytes::Bytes;
 use daemun_core::log;
 use daemun_proto::decimal::decimal;
 use daemun_proto::http1::header::{Invalid, Line};
-use daemun_proto::http1::{HeaderLine, Parsed, Range, parse_header_line};
+use daemun_proto::http1::{HeaderLine, Parsed, Range, parse_response_header_line};
 
 use super::field::{Field, SINGLE};
 use crate::request::{Request, Text};
@@ -37,7 +37,7 @@ pub struct InvalidHead;
 /// Servers are known to send two status lines: as in nginx one in place of a field is passed over.
 pub fn read_line(received: &[u8], at: &mut usize) -> Result<Parsed<Line>, Invalid> {
     loop {
-        let parsed = parse_header_line(received, *at, true);
+        let parsed = parse_response_header_line(received, *at);
         match parsed {
             Ok(Parsed::Done(Line::Header(HeaderLine { is_odd: true, .. }), _)) | Err(_)
                 if received[*at..].starts_with(b"HTTP/") => {}

@@ -10,7 +10,7 @@ pub mod request_line;
 pub mod status_line;
 pub mod uri;
 
-pub use header::{HeaderLine, parse_header_line};
+pub use header::{HeaderLine, parse_header_line, parse_response_header_line};
 pub use request_line::{Method, RequestLine, Version, parse_request_line};
 pub use status_line::{StatusLine, parse_status_line};
 

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use daemun_core::listen::Address;
 use daemun_event::{Deadline, Millis, Stream};
 use daemun_proto::http1::chunked::{Chunk, Decoder};
-use daemun_proto::http1::{Parsed, parse_header_line, parse_status_line};
+use daemun_proto::http1::{Parsed, parse_response_header_line, parse_status_line};
 use daemun_upstream::Checked;
 
 use super::watch::Check;
@@ -159,7 +159,7 @@ fn parse(input: &[u8]) -> Option<Option<(Response, Framing, usize)>> {
     let mut response = Response { status: line.code, ..Response::default() };
     loop {
         use daemun_proto::http1::header::Line;
-        match parse_header_line(input, at, true).ok()? {
+        match parse_response_header_line(input, at).ok()? {
             Parsed::Incomplete => return Some(None),
             Parsed::Done(Line::Header(field), next) => {
                 let (name, value) = (field.name.of(input), field.value.of(input));

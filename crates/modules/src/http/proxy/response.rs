@@ -13,7 +13,7 @@ use daemun_http::upstream::head::{Head, InvalidHead, read_line};
 use daemun_http::upstream::protocol::{HeadStep, InvalidBody, Piece, Protocol};
 use daemun_proto::http1::chunked::{Chunk, Decoder};
 use daemun_proto::http1::header::{Invalid, Line};
-use daemun_proto::http1::{Method, Parsed, Version, parse_header_line, parse_status_line};
+use daemun_proto::http1::{Method, Parsed, Version, parse_response_header_line, parse_status_line};
 
 use super::Settings;
 use super::pass::Place;
@@ -127,7 +127,7 @@ impl Http1 {
         let mut end = 0;
         let mut fields = Vec::new();
         loop {
-            match parse_header_line(&trailers.bytes, end, true) {
+            match parse_response_header_line(&trailers.bytes, end) {
                 Ok(Parsed::Done(Line::Header(line), next)) => {
                     let [name, value] = [line.name, line.value]
                         .map(|range| Bytes::copy_from_slice(range.of(&trailers.bytes)));
