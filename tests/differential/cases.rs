@@ -8,7 +8,20 @@ use crate::data::{
 /// A raw request, and the name that the list of differences knows it by.
 pub struct Case {
     pub name: String,
+    /// The name of all cases of one kind, which the list may have instead.
+    kind: Option<String>,
     pub request: Vec<u8>,
+}
+
+impl Case {
+    fn new(name: String, request: String) -> Case {
+        Case { name, kind: None, request: request.into_bytes() }
+    }
+
+    /// Whether the list of differences means this case.
+    pub fn is_called(&self, listed: &str) -> bool {
+        self.name == listed || self.kind.as_deref() == Some(listed)
+    }
 }
 
 pub fn site() -> Vec<Case> {
@@ -140,26 +153,49 @@ pub fn filters() -> Vec<Case> {
     cases
 }
 
+/// What servers behind say, each by number, to HTTP/1.0, where bodies are not cut into chunks.
+pub fn responses(http: &[String], scgi: &[String]) -> Vec<Case> {
+    let folders = ["", "unbuffered/", "own/", "fields/", "ranges/"];
+    let mut cases = Vec::new();
+    for (protocol, responses) in [("http", http), ("scgi", scgi)] {
+        for (number, response) in responses.iter().enumerate() {
+            let shown = response.escape_debug().to_string();
+            let case = |place: &str, request: String| Case {
+                kind: Some(shown.clone()),
+                ..Case::new(format!("{place} {shown}"), request)
+            };
+            for folder in folders {
+                let field = if folder == "ranges/" { "Range: bytes=1-2\r\n" } else { "" };
+                let uri = format!("/{protocol}/{folder}{number}");
+                let request = format!("GET {uri} HTTP/1.0\r\nHost: localhost\r\n{field}\r\n");
+                cases.push(case(&format!("{protocol}/{folder}"), request));
+            }
+            let request = format!("HEAD /{protocol}/{number} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+            cases.push(case(&format!("head {protocol}/"), request));
+        }
+    }
+    cases
+}
+
 fn hosts() -> Vec<Case> {
     let hosts = data::lines(HOSTS);
-    let host = |host: &String| Case {
-        name: format!("host {}", host.escape_debug()),
-        request: format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
-            .into_bytes(),
+    let host = |host: &String| {
+        let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        Case::new(format!("host {}", host.escape_debug()), request)
     };
-    let target = |host: &String| Case {
-        name: format!("target's host {}", host.escape_debug()),
-        request: format!("GET http://{host}/ HTTP/1.1\r\nHost: other\r\nConnection: close\r\n\r\n")
-            .into_bytes(),
+    let target = |host: &String| {
+        let head = format!("GET http://{host}/ HTTP/1.1\r\nHost: other");
+        let name = format!("target's host {}", host.escape_debug());
+        Case::new(name, format!("{head}\r\nConnection: close\r\n\r\n"))
     };
     hosts.iter().map(host).chain(hosts.iter().map(target)).collect()
 }
 
 fn methods(uri: &str) -> Vec<Case> {
-    let case = |method: String| Case {
-        name: format!("{method} {uri}"),
-        request: format!("{method} {uri} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-            .into_bytes(),
+    let case = |method: String| {
+        let line = format!("{method} {uri} HTTP/1.1");
+        let request = format!("{line}\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        Case::new(format!("{method} {uri}"), request)
     };
     data::lines(METHODS).into_iter().map(case).collect()
 }
@@ -192,11 +228,7 @@ fn fields(uri: &str, fields: &[impl AsRef<str>]) -> Vec<Case> {
 }
 
 fn uris(uris: &[impl AsRef<str>]) -> Vec<Case> {
-    let case = |uri: &str| Case {
-        name: format!("uri {}", uri.escape_debug()),
-        request: format!("GET {uri} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-            .into_bytes(),
-    };
+    let case = |uri: &str| get(format!("uri {}", uri.escape_debug()), uri, "Connection: close\r\n");
     uris.iter().map(|uri| case(uri.as_ref())).collect()
 }
 
@@ -206,10 +238,9 @@ fn raws(requests: &[String]) -> Vec<Case> {
 }
 
 fn raw(name: &str, request: &str) -> Case {
-    Case { name: name.to_owned(), request: request.as_bytes().to_vec() }
+    Case::new(name.to_owned(), request.to_owned())
 }
 
 fn get(name: String, uri: &str, fields: &str) -> Case {
-    let request = format!("GET {uri} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n");
-    Case { name, request: request.into_bytes() }
+    Case::new(name, format!("GET {uri} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n"))
 }

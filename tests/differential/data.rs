@@ -13,6 +13,8 @@ pub const CONDITIONS: &str = include_str!("data/conditions.txt");
 pub const FIELDS: &str = include_str!("data/fields.txt");
 pub const RAW: &str = include_str!("data/raw.txt");
 pub const HOSTS: &str = include_str!("data/hosts.txt");
+pub const HTTP_RESPONSES: &str = include_str!("data/http-responses.txt");
+pub const CGI_RESPONSES: &str = include_str!("data/cgi-responses.txt");
 pub const METHODS: &str = include_str!("data/methods.txt");
 /// A field that tells the framing, ` | `, and the body.
 pub const BODIES: &str = include_str!("data/bodies.txt");

@@ -1,7 +1,7 @@
 //! Where daemun answers otherwise than Debian's nginx 1.22, and why. nginx 1.31 is the specification: a reason that
 //! begins with "version" is a difference between the two nginxes.
 
-/// Cases whose answers differ for one reason.
+/// Cases, or kinds of cases, whose answers differ for one reason.
 pub struct Difference {
     #[allow(dead_code, reason = "read by people")]
     pub reason: &'static str,
@@ -176,6 +176,89 @@ pub const DIFFERENCES: &[Difference] = &[
             r"body 23 /unlimited 1.1: Transfer-Encoding: chunked | 5\r\nhell\r\n0\r\n\r\n",
             r"body 14 /file 1.1: Transfer-Encoding: chunked | 5\nhello\n0\n\n",
             r"body 23 /file 1.1: Transfer-Encoding: chunked | 5\r\nhell\r\n0\r\n\r\n",
+        ],
+    },
+    Difference {
+        reason: "Last-Modified and ETag stand before the upstream's other fields",
+        configuration: "responses",
+        cases: &[
+            r#"ETag: \"abc\"\r\nLast-Modified: bad\r\nAccept-Ranges: bytes\r\n\r\n0123456789"#,
+            r#"HTTP/1.1 200 OK\r\nAccept-Ranges: none\r\nLast-Modified: Mon, 01 Jan 2024 00:00:00 GMT\r\nETag: \"abc\"\r\nContent-Length: 10\r\n\r\n0123456789"#,
+            r#"HTTP/1.1 304 Not Modified\r\nETag: \"a\"\r\nLast-Modified: Mon, 01 Jan 2024 00:00:00 GMT\r\n\r\n"#,
+            r#"Last-Modified: Mon, 01 Jan 2024 00:00:00 GMT\r\nETag: \"abc\"\r\nContent-Length: 10\r\n\r\n0123456789"#,
+            r#"Status: 304 N\r\nETag: \"a\"\r\nContent-Length: 5\r\n\r\n"#,
+            r#"Status: 304 N\r\nETag: \"a\"\r\n\r\nbody"#,
+        ],
+    },
+    Difference {
+        reason: "an interim response that nginx takes for the final one has no body: a client would take it for the next response",
+        configuration: "responses",
+        cases: &[
+            r"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+            r"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\nhi",
+            r"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+            r"Status: 100 C\r\n\r\nbody",
+            r"Status: 1000 x\r\n\r\nn",
+            r"Status: 101 C\r\n\r\nbody",
+            r"Status: 103 C\r\nX: y\r\n\r\nStatus: 200 OK\r\n\r\nbody",
+        ],
+    },
+    Difference {
+        reason: "what came before the flaw of a chunked body is passed on",
+        configuration: "responses",
+        cases: &[
+            r"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\nab\n0\n\n",
+            r"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nabc\r\n0\r\n\r\n",
+            r"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nab\r\n0\r\n\r\n",
+        ],
+    },
+    Difference {
+        reason: "version: 1.31 refuses framing that is none, or told twice",
+        configuration: "responses",
+        cases: &[
+            r"Content-Length: -1\r\n\r\nx",
+            r"Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello",
+            r"Content-Length: x\r\n\r\nhello",
+            r"HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\nhello",
+            r"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\nhello",
+            r"HTTP/1.1 200 OK\r\nContent-Length: 5,5\r\n\r\nhello",
+            r"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nhello",
+            r"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+            r"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            r"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\nhello",
+            r"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n",
+            r"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n",
+            r"HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n\r\nhello",
+        ],
+    },
+    Difference {
+        reason: "version: 1.31 takes the first of fields that count once",
+        configuration: "responses",
+        cases: &[
+            r"Content-Type: text/plain\r\nContent-Type: text/css\r\n\r\nok",
+            r"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Type: text/html\r\nContent-Length: 2\r\n\r\nok",
+            r"HTTP/1.1 302 Moved\r\nLocation: x/y\r\nLocation: z\r\nContent-Length: 0\r\n\r\n",
+            r"Status: 404\r\nStatus: 200\r\n\r\nx",
+        ],
+    },
+    Difference {
+        reason: "version: 1.31 gives a status its reason",
+        configuration: "responses",
+        cases: &[r"Status: 404 \r\n\r\nnope", r"Status: 404\r\n\r\nnope", r"Status: 600\r\n\r\nn"],
+    },
+    Difference {
+        reason: "version: 1.31 passes all that a server asks of the client",
+        configuration: "responses",
+        cases: &[
+            r#"HTTP/1.1 401 No\r\nWWW-Authenticate: Basic realm=\"x\"\r\nWWW-Authenticate: Digest y\r\nContent-Length: 0\r\n\r\n"#,
+            r#"Status: 401 No\r\nWWW-Authenticate: Basic realm=\"x\"\r\nWWW-Authenticate: D\r\n\r\n"#,
+        ],
+    },
+    Difference {
+        reason: "version: 1.22 knows no early hints",
+        configuration: "responses",
+        cases: &[
+            r"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
         ],
     },
 ];
