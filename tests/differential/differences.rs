@@ -179,18 +179,6 @@ pub const DIFFERENCES: &[Difference] = &[
         ],
     },
     Difference {
-        reason: "Last-Modified and ETag stand before the upstream's other fields",
-        configuration: "responses",
-        cases: &[
-            r#"ETag: \"abc\"\r\nLast-Modified: bad\r\nAccept-Ranges: bytes\r\n\r\n0123456789"#,
-            r#"HTTP/1.1 200 OK\r\nAccept-Ranges: none\r\nLast-Modified: Mon, 01 Jan 2024 00:00:00 GMT\r\nETag: \"abc\"\r\nContent-Length: 10\r\n\r\n0123456789"#,
-            r#"HTTP/1.1 304 Not Modified\r\nETag: \"a\"\r\nLast-Modified: Mon, 01 Jan 2024 00:00:00 GMT\r\n\r\n"#,
-            r#"Last-Modified: Mon, 01 Jan 2024 00:00:00 GMT\r\nETag: \"abc\"\r\nContent-Length: 10\r\n\r\n0123456789"#,
-            r#"Status: 304 N\r\nETag: \"a\"\r\nContent-Length: 5\r\n\r\n"#,
-            r#"Status: 304 N\r\nETag: \"a\"\r\n\r\nbody"#,
-        ],
-    },
-    Difference {
         reason: "an interim response that nginx takes for the final one has no body: a client would take it for the next response",
         configuration: "responses",
         cases: &[

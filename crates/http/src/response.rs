@@ -15,6 +15,14 @@ pub struct Header {
     pub value: Bytes,
 }
 
+impl Header {
+    /// The place and the name that an upstream gave a field whose value is known to filters: it is in the response's
+    /// field of that name.
+    pub fn stand_in(name: Bytes) -> Header {
+        Header { name, value: Bytes::new() }
+    }
+}
+
 /// A field behind the body, whose value is known once the body is sent.
 #[derive(Clone, Debug)]
 pub struct Trailer {
@@ -24,7 +32,8 @@ pub struct Trailer {
     pub always: bool,
 }
 
-/// Fields with places of their own are sent in nginx's order; the others follow in the order they were added.
+/// Fields with places of their own are sent in nginx's order; the others follow in the order they were added. Those
+/// that an upstream sent keep its order ([`Header::stand_in`]).
 #[derive(Default)]
 pub struct ResponseHead {
     pub status: Status,

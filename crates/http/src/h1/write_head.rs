@@ -4,7 +4,7 @@ use crate::core::sending::ServerTokens;
 use crate::core::server_name;
 use crate::date;
 use crate::request::Request;
-use crate::response::ResponseHead;
+use crate::response::{Header, ResponseHead};
 use crate::status::Status;
 use bytes::Bytes;
 
@@ -35,8 +35,10 @@ pub fn write(request: &mut Request, framing: Framing, out: &mut Vec<u8>) {
     if let Some(length) = response.content_length {
         field(out, b"Content-Length", itoa::Buffer::new().format(length).as_bytes());
     }
+    let stand_ins = StandIns::of(response);
     if let Some(modified) = &response.last_modified
         && matches!(response.status.0, 200 | 206 | 304)
+        && !stand_ins.last_modified
     {
         field(out, b"Last-Modified", &modified.text);
     }
@@ -49,16 +51,73 @@ pub fn write(request: &mut Request, framing: Framing, out: &mut Vec<u8>) {
     if response.varies_by_encoding {
         field(out, b"Vary", b"Accept-Encoding");
     }
-    if let Some(location) = response.location.as_ref().filter(|_| !has_location) {
+    let location = response.location.as_ref().filter(|_| !has_location);
+    if let Some(location) = location.filter(|_| !stand_ins.location) {
         field(out, b"Location", location);
     }
-    if let Some(etag) = &response.etag {
+    if let Some(etag) = response.etag.as_ref().filter(|_| !stand_ins.etag) {
         field(out, b"ETag", etag);
     }
     for header in &response.headers {
-        field(out, &header.name, &header.value);
+        let value = match StandIn::of(header) {
+            None => Some(&header.value),
+            Some(StandIn::Etag) => response.etag.as_ref(),
+            Some(StandIn::LastModified) => response.last_modified.as_ref().map(|time| &time.text),
+            // an upstream may send one without a value
+            Some(StandIn::Location) if response.location.is_none() => Some(&header.value),
+            Some(StandIn::Location) => location,
+        };
+        if let Some(value) = value {
+            field(out, &header.name, value);
+        }
     }
     out.extend_from_slice(b"\r\n");
+}
+
+/// A field that [`Header::stand_in`] has put in an upstream's place.
+enum StandIn {
+    Etag,
+    LastModified,
+    Location,
+}
+
+impl StandIn {
+    #[inline]
+    fn of(header: &Header) -> Option<StandIn> {
+        if !header.value.is_empty() {
+            return None;
+        }
+        let name = &header.name;
+        match name.len() {
+            4 if name.eq_ignore_ascii_case(b"ETag") => Some(StandIn::Etag),
+            8 if name.eq_ignore_ascii_case(b"Location") => Some(StandIn::Location),
+            13 if name.eq_ignore_ascii_case(b"Last-Modified") => Some(StandIn::LastModified),
+            _ => None,
+        }
+    }
+}
+
+/// Which fields have a place among the others.
+#[derive(Default)]
+struct StandIns {
+    etag: bool,
+    last_modified: bool,
+    location: bool,
+}
+
+impl StandIns {
+    fn of(response: &ResponseHead) -> StandIns {
+        let mut found = StandIns::default();
+        for header in &response.headers {
+            match StandIn::of(header) {
+                Some(StandIn::Etag) => found.etag = true,
+                Some(StandIn::LastModified) => found.last_modified = true,
+                Some(StandIn::Location) => found.location = true,
+                None => {}
+            }
+        }
+        found
+    }
 }
 
 /// Appends one field.

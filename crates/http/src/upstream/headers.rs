@@ -139,17 +139,18 @@ fn copy(
     field: Field,
     line: HeaderLine,
 ) {
+    let name = head.slice(line.name);
     let mut value = head.slice(line.value);
     match field {
         Field::AcceptRanges if *settings.force_ranges => return,
         Field::ContentType => return set_type(request, value),
         Field::LastModified => {
             request.response.last_modified = Some(LastModified::spelt(value));
-            return;
+            return request.response.headers.push(Header::stand_in(name));
         }
         Field::Etag => {
             request.response.etag = Some(value);
-            return;
+            return request.response.headers.push(Header::stand_in(name));
         }
         Field::Location => {
             if let Some(rewritten) = protocol.rewrite_location(request, &value, 0) {
@@ -161,7 +162,7 @@ fn copy(
                     Text(&rewritten)
                 );
                 request.response.location = Some(rewritten);
-                return;
+                return request.response.headers.push(Header::stand_in(name));
             }
         }
         Field::Refresh => {
@@ -174,7 +175,7 @@ fn copy(
         }
         _ => {}
     }
-    request.response.headers.push(Header { name: head.slice(line.name), value });
+    request.response.headers.push(Header { name, value });
 }
 
 fn position(text: &[u8], word: &[u8]) -> Option<usize> {
