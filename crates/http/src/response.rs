@@ -16,8 +16,8 @@ pub struct Header {
 }
 
 impl Header {
-    /// The place and the name that an upstream gave a field whose value is known to filters: it is in the response's
-    /// field of that name.
+    /// The place and the name, as whoever set it spelt that, of a field whose value is known to filters: it is in the
+    /// response's field of that name.
     pub fn stand_in(name: Bytes) -> Header {
         Header { name, value: Bytes::new() }
     }
@@ -33,7 +33,7 @@ pub struct Trailer {
 }
 
 /// Fields with places of their own are sent in nginx's order; the others follow in the order they were added. Those
-/// that an upstream sent keep its order ([`Header::stand_in`]).
+/// that an upstream sent or the configuration adds stand among the others ([`Header::stand_in`]).
 #[derive(Default)]
 pub struct ResponseHead {
     pub status: Status,
@@ -146,6 +146,29 @@ impl ResponseHead {
             [b'"', ..] => Some([b"W/", &*etag].concat().into()),
             _ => None,
         };
+    }
+
+    /// Sets the one field of that name, where the first of them stands if there is one.
+    pub fn replace(&mut self, name: &'static str, value: Bytes) {
+        let is_it = |header: &Header| header.name.eq_ignore_ascii_case(name.as_bytes());
+        let Some(first) = self.headers.iter().position(is_it) else {
+            return self.add(name, value);
+        };
+        self.headers[first].value = value;
+        let mut behind = self.headers.split_off(first + 1);
+        behind.retain(|header| !is_it(header));
+        self.headers.append(&mut behind);
+    }
+
+    /// Has a field whose value is in the response's field of that name stand among the others, under this name.
+    pub fn place(&mut self, name: &Bytes) {
+        let is_it = |header: &&mut Header| {
+            header.value.is_empty() && header.name.eq_ignore_ascii_case(name)
+        };
+        match self.headers.iter_mut().find(is_it) {
+            Some(header) => header.name = name.clone(),
+            None => self.headers.push(Header::stand_in(name.clone())),
+        }
     }
 
     pub fn remove(&mut self, name: &[u8]) {

@@ -149,9 +149,16 @@ fn add(request: &mut Request, addition: &Addition, value: Bytes) {
     match addition.kind {
         Kind::Add if value.is_empty() => {}
         Kind::Add => response.headers.push(Header { name: addition.name.clone(), value }),
-        Kind::ReplaceEtag => response.etag = Some(value).filter(|value| !value.is_empty()),
+        Kind::ReplaceEtag if value.is_empty() => response.etag = None,
+        Kind::ReplaceEtag => {
+            if response.etag.replace(value).is_none() {
+                response.place(&addition.name);
+            }
+        }
+        Kind::ReplaceLastModified if value.is_empty() => response.last_modified = None,
         Kind::ReplaceLastModified => {
-            response.last_modified = (!value.is_empty()).then(|| LastModified::spelt(value));
+            response.last_modified = Some(LastModified::spelt(value));
+            response.place(&addition.name);
         }
     }
 }

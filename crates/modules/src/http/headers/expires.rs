@@ -100,10 +100,8 @@ pub(super) fn apply(expires: &Expires, request: &mut Request) {
         }
     };
     let response = &mut request.response;
-    response.remove(b"Expires");
-    response.remove(b"Cache-Control");
-    response.add("Expires", at);
-    response.add("Cache-Control", cache_control);
+    response.replace("Expires", at);
+    response.replace("Cache-Control", cache_control);
 }
 
 const NO_CACHE: Bytes = Bytes::from_static(b"no-cache");
