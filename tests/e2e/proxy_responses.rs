@@ -244,6 +244,58 @@ fn events_reach_the_client_at_once() {
 }
 
 #[test]
+fn what_trickles_is_compressed_at_once() {
+    for (coding, directives) in [
+        ("gzip", "proxy_buffering off;"),
+        ("gzip", ""),
+        ("br", "proxy_buffering off;"),
+        ("zstd", "proxy_buffering off;"),
+    ] {
+        let (next, wait) = mpsc::channel::<()>();
+        let wait = std::sync::Mutex::new(wait);
+        let port = backend(move |stream| {
+            head(stream);
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n";
+            stream.write_all(head.as_bytes()).unwrap();
+            stream.write_all(b"first ").unwrap();
+            let _ = wait.lock().unwrap().recv();
+            stream.write_all(b"last").unwrap();
+        });
+        let server = front(
+            port,
+            &format!(
+                "{directives} sub_filter i I; gzip on; brotli on; zstd on;
+                 gzip_proxied any; gzip_http_version 1.0;"
+            ),
+        );
+        let mut client = server.client();
+        client.send(format!("GET / HTTP/1.0\r\nAccept-Encoding: {coding}\r\n\r\n"));
+        assert_eq!(client.head().header("Content-Encoding"), Some(coding));
+        let mut packed = Vec::new();
+        while unpacked(coding, &packed) != b"fIrst " {
+            packed.extend(client.exactly(1));
+        }
+        next.send(()).unwrap();
+        packed.extend(client.rest());
+        assert_eq!(unpacked(coding, &packed), b"fIrst last", "{coding}, {directives}");
+    }
+}
+
+/// What a part of a compressed body can be read as.
+fn unpacked(coding: &str, packed: &[u8]) -> Vec<u8> {
+    let mut decoder: Box<dyn Read> = match coding {
+        "gzip" => Box::new(flate2::read::GzDecoder::new(packed)),
+        "br" => Box::new(brotli::Decompressor::new(packed, 4096)),
+        _ => Box::new(zstd::stream::read::Decoder::new(packed).unwrap()),
+    };
+    let (mut text, mut byte) = (Vec::new(), [0]);
+    while let Ok(1) = decoder.read(&mut byte) {
+        text.extend(byte);
+    }
+    text
+}
+
+#[test]
 fn nginxs_way_of_gathering_can_be_had() {
     let (next, wait) = mpsc::channel::<()>();
     let wait = std::sync::Mutex::new(wait);

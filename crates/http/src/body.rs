@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -98,6 +99,12 @@ pub trait BodyStream {
         false
     }
 
+    /// How long it may be silent until what came before has to reach the client, for who holds that back to send it
+    /// with more; `None`: however long.
+    fn patience(&self) -> Option<Duration> {
+        None
+    }
+
     /// The client takes nothing at present: whoever can store what comes goes on, and is polled again for it.
     fn poll_ahead(&mut self, _request: &mut Request, _cx: &mut Context<'_>) {}
 }
@@ -151,6 +158,14 @@ impl Body {
     pub fn poll_ahead(&mut self, request: &mut Request, cx: &mut Context<'_>) {
         if let Body::Stream(stream) = self {
             stream.poll_ahead(request, cx);
+        }
+    }
+
+    /// As [`BodyStream::patience`].
+    pub fn patience(&self) -> Option<Duration> {
+        match self {
+            Body::Stream(stream) => stream.patience(),
+            _ => None,
         }
     }
 

@@ -4,8 +4,10 @@ use std::io;
 use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
+use daemun_event::{Deadline, Sleep, sleep_until};
 
 use crate::body::{Body, BodyStream, Chunk, FileRange, NextChunk};
 use crate::core::aio;
@@ -69,6 +71,12 @@ impl Source {
         self.body.poll_ahead(request, cx);
     }
 
+    /// As [`BodyStream::patience`]. Who reads a file is not silent.
+    fn patience(&self) -> Option<Duration> {
+        let reads = self.job.is_some() || self.file.is_some();
+        if reads { None } else { self.body.patience() }
+    }
+
     /// Takes the next bytes, or waits for them.
     pub async fn next(&mut self, request: &mut Request) -> Option<io::Result<Bytes>> {
         std::future::poll_fn(|cx| self.poll_bytes(request, cx)).await
@@ -123,8 +131,16 @@ impl Source {
 
 /// Makes other bytes of a body's bytes.
 pub trait Transform {
+    /// It may keep back what it was fed, until it is fed more or flushed.
+    const HOLDS: bool = false;
+
     /// Takes some input, and appends what can be said of it so far.
     fn feed(&mut self, request: &mut Request, input: Bytes, out: &mut Vec<u8>) -> io::Result<()>;
+
+    /// Appends what can be said of all that it was fed.
+    fn flush(&mut self, _out: &mut Vec<u8>) -> io::Result<()> {
+        Ok(())
+    }
 
     /// Appends what is still to be said, once there is no more input.
     fn finish(&mut self, request: &mut Request, out: &mut Vec<u8>) -> io::Result<()>;
@@ -132,23 +148,55 @@ pub trait Transform {
 
 /// The body that `transform` makes of `body`.
 pub fn transformed(body: Body, transform: impl Transform + 'static) -> Body {
-    Body::stream(Transformed { source: Some(Source::new(body)), transform })
+    let source = Some(Source::new(body));
+    Body::stream(Transformed { source, transform, holds: false, lull: None })
 }
 
 struct Transformed<T> {
     /// `None` once it has ended.
     source: Option<Source>,
     transform: T,
+    /// It was fed since it was flushed.
+    holds: bool,
+    /// Until it is flushed, where no more comes before.
+    lull: Option<Sleep>,
+}
+
+impl<T: Transform> Transformed<T> {
+    /// Nothing comes at present: what is held goes out once that has lasted too long.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> NextChunk {
+        let patience = self.source.as_ref().and_then(Source::patience);
+        let Some(patience) = patience.filter(|_| self.holds) else {
+            return Poll::Pending;
+        };
+        if !patience.is_zero() {
+            let lull = self.lull.get_or_insert_with(|| sleep_until(Deadline::after(patience)));
+            ready!(Pin::new(lull).poll(cx));
+        }
+        self.lull = None;
+        self.holds = false;
+        let mut out = Vec::new();
+        match self.transform.flush(&mut out) {
+            Err(error) => Poll::Ready(Some(Err(error))),
+            Ok(()) if out.is_empty() => Poll::Pending,
+            Ok(()) => Poll::Ready(Some(Ok(Chunk::Bytes(out.into())))),
+        }
+    }
 }
 
 impl<T: Transform> BodyStream for Transformed<T> {
     fn poll_next(&mut self, request: &mut Request, cx: &mut Context<'_>) -> NextChunk {
         let mut out = Vec::new();
         while let Some(source) = &mut self.source {
-            let result = match ready!(source.poll_bytes(request, cx)) {
-                Some(Ok(bytes)) => self.transform.feed(request, bytes, &mut out),
-                Some(Err(error)) => Err(error),
-                None => {
+            let result = match source.poll_bytes(request, cx) {
+                Poll::Pending => return self.poll_flush(cx),
+                Poll::Ready(Some(Ok(bytes))) => {
+                    self.holds = T::HOLDS;
+                    self.lull = None;
+                    self.transform.feed(request, bytes, &mut out)
+                }
+                Poll::Ready(Some(Err(error))) => Err(error),
+                Poll::Ready(None) => {
                     self.source = None;
                     self.transform.finish(request, &mut out)
                 }
@@ -161,6 +209,10 @@ impl<T: Transform> BodyStream for Transformed<T> {
             }
         }
         Poll::Ready(None)
+    }
+
+    fn patience(&self) -> Option<Duration> {
+        self.source.as_ref().and_then(Source::patience)
     }
 
     fn poll_ahead(&mut self, request: &mut Request, cx: &mut Context<'_>) {

@@ -3,6 +3,7 @@
 use std::io::{self, ErrorKind};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use daemun_core::log;
@@ -23,6 +24,9 @@ use crate::request::Request;
 
 /// How much is passed on before others have their turn.
 const IN_A_ROW: usize = 1 << 20;
+
+/// How long a buffered response is silent where it trickles: longer than between the packets of one that comes at once.
+const LULL: Duration = Duration::from_millis(50);
 
 /// The response's body, read as the client takes it, or ahead of that.
 struct Incoming {
@@ -165,6 +169,13 @@ impl BodyStream for Incoming {
 
     fn holds_head(&self) -> bool {
         self.gathers()
+    }
+
+    fn patience(&self) -> Option<Duration> {
+        match self.is_buffered {
+            true => self.exchange.settings.flush_idle.then_some(LULL),
+            false => Some(Duration::ZERO),
+        }
     }
 
     fn poll_ahead(&mut self, request: &mut Request, cx: &mut Context<'_>) {

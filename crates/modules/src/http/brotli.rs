@@ -141,10 +141,20 @@ impl Brotli {
 }
 
 impl Transform for Brotli {
+    const HOLDS: bool = true;
+
     fn feed(&mut self, _: &mut Request, input: Bytes, out: &mut Vec<u8>) -> io::Result<()> {
         self.totals.read += input.len() as u64;
         if let Some(encoder) = &mut self.encoder {
             encoder.write_all(&input)?;
+        }
+        self.take(out);
+        Ok(())
+    }
+
+    fn flush(&mut self, out: &mut Vec<u8>) -> io::Result<()> {
+        if let Some(encoder) = &mut self.encoder {
+            encoder.flush()?;
         }
         self.take(out);
         Ok(())

@@ -181,6 +181,8 @@ impl Gzip {
 }
 
 impl Transform for Gzip {
+    const HOLDS: bool = true;
+
     fn feed(&mut self, _: &mut Request, input: Bytes, out: &mut Vec<u8>) -> io::Result<()> {
         let start = out.len();
         self.begin(out);
@@ -190,6 +192,11 @@ impl Transform for Gzip {
             out.truncate(start);
         }
         Ok(())
+    }
+
+    fn flush(&mut self, out: &mut Vec<u8>) -> io::Result<()> {
+        self.begin(out);
+        self.compress(&[], out, FlushCompress::Sync)
     }
 
     fn finish(&mut self, request: &mut Request, out: &mut Vec<u8>) -> io::Result<()> {

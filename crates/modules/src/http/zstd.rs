@@ -112,14 +112,32 @@ struct Zstd {
     totals: Totals,
 }
 
+impl Zstd {
+    fn take(&mut self, out: &mut Vec<u8>) {
+        if let Some(encoder) = &mut self.encoder {
+            self.totals.written += encoder.get_ref().len() as u64;
+            out.append(encoder.get_mut());
+        }
+    }
+}
+
 impl Transform for Zstd {
+    const HOLDS: bool = true;
+
     fn feed(&mut self, _: &mut Request, input: Bytes, out: &mut Vec<u8>) -> io::Result<()> {
         self.totals.read += input.len() as u64;
         if let Some(encoder) = &mut self.encoder {
             encoder.write_all(&input)?;
-            self.totals.written += encoder.get_ref().len() as u64;
-            out.append(encoder.get_mut());
         }
+        self.take(out);
+        Ok(())
+    }
+
+    fn flush(&mut self, out: &mut Vec<u8>) -> io::Result<()> {
+        if let Some(encoder) = &mut self.encoder {
+            encoder.flush()?;
+        }
+        self.take(out);
         Ok(())
     }
 
