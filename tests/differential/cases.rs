@@ -155,7 +155,7 @@ pub fn filters() -> Vec<Case> {
 
 /// What servers behind say, each by number, to HTTP/1.0, where bodies are not cut into chunks.
 pub fn responses(http: &[String], scgi: &[String]) -> Vec<Case> {
-    let folders = ["", "unbuffered/", "own/", "fields/", "ranges/"];
+    let folders = ["", "unbuffered/", "own/", "fields/", "ranges/", "changed/"];
     let mut cases = Vec::new();
     for (protocol, responses) in [("http", http), ("scgi", scgi)] {
         for (number, response) in responses.iter().enumerate() {

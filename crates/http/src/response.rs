@@ -160,14 +160,15 @@ impl ResponseHead {
         self.headers.append(&mut behind);
     }
 
-    /// Has a field whose value is in the response's field of that name stand among the others, under this name.
-    pub fn place(&mut self, name: &Bytes) {
+    /// Has a field whose value is in the response's field of that name stand among the others, under this name: at this
+    /// place unless it has one.
+    pub fn place(&mut self, name: &Bytes, at: usize) {
         let is_it = |header: &&mut Header| {
             header.value.is_empty() && header.name.eq_ignore_ascii_case(name)
         };
         match self.headers.iter_mut().find(is_it) {
             Some(header) => header.name = name.clone(),
-            None => self.headers.push(Header::stand_in(name.clone())),
+            None => self.headers.insert(at, Header::stand_in(name.clone())),
         }
     }
 

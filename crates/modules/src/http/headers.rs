@@ -151,14 +151,15 @@ fn add(request: &mut Request, addition: &Addition, value: Bytes) {
         Kind::Add => response.headers.push(Header { name: addition.name.clone(), value }),
         Kind::ReplaceEtag if value.is_empty() => response.etag = None,
         Kind::ReplaceEtag => {
-            if response.etag.replace(value).is_none() {
-                response.place(&addition.name);
-            }
+            // a file's own stands before all others
+            let at = if response.etag.is_some() { 0 } else { response.headers.len() };
+            response.etag = Some(value);
+            response.place(&addition.name, at);
         }
         Kind::ReplaceLastModified if value.is_empty() => response.last_modified = None,
         Kind::ReplaceLastModified => {
             response.last_modified = Some(LastModified::spelt(value));
-            response.place(&addition.name);
+            response.place(&addition.name, response.headers.len());
         }
     }
 }

@@ -81,7 +81,9 @@ fn filter(request: &mut Request, body: Body) -> Result<Body, Status> {
     }
     if !request.is_subrequest() {
         let response = &mut request.response;
-        response.rewrites_body();
+        response.content_length = None;
+        // an upstream's own Accept-Ranges stays, as in nginx
+        response.allows_ranges = false;
         if *settings.last_modified {
             response.weaken_etag();
         } else {
