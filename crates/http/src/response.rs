@@ -41,7 +41,7 @@ pub struct ResponseHead {
     pub status_text: Option<Bytes>,
     /// It is an upstream's, which has seen the request's conditions.
     pub is_foreign: bool,
-    /// `Server` and `Date` are the upstream's own, which may not have sent them.
+    /// `Server` and `Date` are the upstream's own, which may not have sent them: none are made up.
     pub leaves_server: bool,
     pub leaves_date: bool,
     /// Status line text of `return CODE` and the like that have none of their own is left out.
@@ -103,6 +103,8 @@ impl ResponseHead {
     pub fn reset(&mut self) {
         self.status = Status::default();
         self.location = None;
+        self.leaves_server = false;
+        self.leaves_date = false;
         self.varies_by_encoding = false;
         self.headers.clear();
         self.trailers.clear();
@@ -180,13 +182,15 @@ impl ResponseHead {
     pub fn clear_entity(&mut self) {
         self.status_text = None;
         self.is_foreign = false;
-        self.leaves_server = false;
-        self.leaves_date = false;
         self.content_type = None;
         self.charset = None;
         self.content_length = None;
         self.last_modified = None;
         self.etag = None;
+        let is_gone = |name: &[u8]| {
+            name.eq_ignore_ascii_case(b"Last-Modified") || name.eq_ignore_ascii_case(b"ETag")
+        };
+        self.headers.retain(|header| !header.value.is_empty() || !is_gone(&header.name));
         self.refuse_ranges();
     }
 }

@@ -19,8 +19,7 @@ pub fn write(request: &mut Request, framing: Framing, out: &mut Vec<u8>) {
     write_status_line(&request.response, out);
     write_server(request, out);
     let response = &request.response;
-    let has_date = response.is_foreign && response.values(b"Date").next().is_some();
-    if !has_date && !response.leaves_date {
+    if !response.leaves_date {
         date::with_http_date_field(|field| out.extend_from_slice(field));
     }
     if let Some(kind) = response.content_type.as_ref().filter(|kind| !kind.is_empty()) {
@@ -159,7 +158,7 @@ fn write_status_line(response: &ResponseHead, out: &mut Vec<u8>) {
 
 fn write_server(request: &Request, out: &mut Vec<u8>) {
     let response = &request.response;
-    if response.leaves_server || response.values(b"Server").next().is_some() {
+    if response.leaves_server {
         return;
     }
     let server = &request.config.surroundings.server_header;

@@ -120,8 +120,8 @@ fn pass(request: &mut Request, settings: &Settings, protocol: &dyn Protocol, hea
     response.content_length = head.content_length.filter(|_| !head.is_chunked);
     response.is_foreign = true;
     let leaves = |field, name: &[u8]| protocol.hides(field) && !is_hidden(settings, true, name);
-    response.leaves_server = leaves(Field::Server, b"Server");
-    response.leaves_date = leaves(Field::Date, b"Date");
+    response.leaves_server |= leaves(Field::Server, b"Server");
+    response.leaves_date |= leaves(Field::Date, b"Date");
     response.allows_ranges = *settings.force_ranges;
     let charset = head.fields.iter().rfind(|(field, _)| *field == Field::AccelCharset);
     if let Some((_, line)) = charset
@@ -152,6 +152,8 @@ fn copy(
             request.response.etag = Some(value);
             return request.response.headers.push(Header::stand_in(name));
         }
+        Field::Server => request.response.leaves_server = true,
+        Field::Date => request.response.leaves_date = true,
         Field::Location => {
             if let Some(rewritten) = protocol.rewrite_location(request, &value, 0) {
                 debug!(
