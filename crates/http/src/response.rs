@@ -52,6 +52,9 @@ pub struct ResponseHead {
     pub content_length: Option<u64>,
     pub last_modified: Option<LastModified>,
     pub etag: Option<Bytes>,
+    /// The coding of the body, whose field stands among the others. What the configuration adds as such a field says
+    /// nothing of the body.
+    pub encoding: Option<Bytes>,
     /// Relative ones are completed when they are sent.
     pub location: Option<Bytes>,
     pub headers: Vec<Header>,
@@ -102,6 +105,7 @@ impl ResponseHead {
     /// Forgets everything and keeps the storage.
     pub fn reset(&mut self) {
         self.status = Status::default();
+        self.encoding = None;
         self.location = None;
         self.leaves_server = false;
         self.leaves_date = false;
@@ -126,7 +130,20 @@ impl ResponseHead {
 
     /// The body is already encoded.
     pub fn is_encoded(&self) -> bool {
-        self.values(b"Content-Encoding").any(|value| !value.is_empty())
+        self.encoding.as_ref().is_some_and(|coding| !coding.is_empty())
+    }
+
+    /// Tells the coding of the body.
+    pub fn set_encoding(&mut self, coding: &'static str) {
+        self.encoding = Some(Bytes::from_static(coding.as_bytes()));
+        self.add("Content-Encoding", coding);
+    }
+
+    /// The body is in no coding any more.
+    pub fn clear_encoding(&mut self) {
+        if self.encoding.take().is_some() {
+            self.remove(b"Content-Encoding");
+        }
     }
 
     /// Another length, unknown yet, and other bytes: for a filter that rewrites the body.

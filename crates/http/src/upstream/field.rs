@@ -22,6 +22,7 @@ pub enum Field {
     AccelCharset,
     ContentLength,
     TransferEncoding,
+    ContentEncoding,
     WwwAuthenticate,
     SetCookie,
     ContentDisposition,
@@ -88,6 +89,7 @@ impl Field {
                 [
                     (b"x-accel-redirect", Field::AccelRedirect),
                     (b"www-authenticate", Field::WwwAuthenticate),
+                    (b"content-encoding", Field::ContentEncoding),
                 ],
             ),
             17 => among(

@@ -152,6 +152,7 @@ fn copy(
             request.response.etag = Some(value);
             return request.response.headers.push(Header::stand_in(name));
         }
+        Field::ContentEncoding => request.response.encoding = Some(value.clone()),
         Field::Server => request.response.leaves_server = true,
         Field::Date => request.response.leaves_date = true,
         Field::Location => {

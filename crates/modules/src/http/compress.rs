@@ -58,7 +58,7 @@ pub(super) fn may_compress(
 /// Makes the head that of a body which is encoded on its way out.
 pub(super) fn announce(request: &mut Request, coding: &'static str) {
     let response = &mut request.response;
-    response.add("Content-Encoding", coding);
+    response.set_encoding(coding);
     response.rewrites_body();
     response.weaken_etag();
 }
@@ -118,7 +118,7 @@ pub(super) fn send_beside(
         return Step::Status(Status::NOT_FOUND);
     }
     request.root_tested = request.error_status == 0;
-    request.response.add("Content-Encoding", coding);
+    request.response.set_encoding(coding);
     static_files::send(request, &known)
 }
 

@@ -47,7 +47,7 @@ pub static MODULE: HttpModule = HttpModule {
 };
 
 fn filter(request: &mut Request, body: Body) -> Result<Body, Status> {
-    let coding = request.response.values(b"Content-Encoding").next();
+    let coding = request.response.encoding.as_ref();
     if !coding.is_some_and(|coding| coding.eq_ignore_ascii_case(b"gzip")) {
         return Ok(body);
     }
@@ -56,7 +56,7 @@ fn filter(request: &mut Request, body: Body) -> Result<Body, Status> {
         return Ok(body);
     }
     let response = &mut request.response;
-    response.remove(b"Content-Encoding");
+    response.clear_encoding();
     response.rewrites_body();
     response.weaken_etag();
     Ok(source::transformed(body, Gunzip { decoder: Decompress::new_gzip(15), has_ended: true }))

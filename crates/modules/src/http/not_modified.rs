@@ -50,7 +50,7 @@ fn filter(request: &mut Request, body: Body) -> Result<Body, Status> {
     response.content_type = None;
     response.content_length = None;
     response.allows_ranges = false;
-    response.remove(b"Content-Encoding");
+    response.clear_encoding();
     Ok(Body::Empty)
 }
 
