@@ -21,6 +21,11 @@ impl Header {
     pub fn stand_in(name: Bytes) -> Header {
         Header { name, value: Bytes::new() }
     }
+
+    #[inline]
+    pub fn stands_in_for(&self, name: &[u8]) -> bool {
+        self.value.is_empty() && self.name.eq_ignore_ascii_case(name)
+    }
 }
 
 /// A field behind the body, whose value is known once the body is sent.
@@ -169,23 +174,23 @@ impl ResponseHead {
 
     /// Sets the one field of that name, where the first of them stands if there is one.
     pub fn replace(&mut self, name: &'static str, value: Bytes) {
-        let is_it = |header: &Header| header.name.eq_ignore_ascii_case(name.as_bytes());
-        let Some(first) = self.headers.iter().position(is_it) else {
-            return self.add(name, value);
-        };
-        self.headers[first].value = value;
-        let mut behind = self.headers.split_off(first + 1);
-        behind.retain(|header| !is_it(header));
-        self.headers.append(&mut behind);
+        let mut value = Some(value);
+        self.headers.retain_mut(|header| {
+            if !header.name.eq_ignore_ascii_case(name.as_bytes()) {
+                return true;
+            }
+            let first = value.take().map(|value| header.value = value);
+            first.is_some()
+        });
+        if let Some(value) = value {
+            self.add(name, value);
+        }
     }
 
     /// Has a field whose value is in the response's field of that name stand among the others, under this name: at this
     /// place unless it has one.
     pub fn place(&mut self, name: &Bytes, at: usize) {
-        let is_it = |header: &&mut Header| {
-            header.value.is_empty() && header.name.eq_ignore_ascii_case(name)
-        };
-        match self.headers.iter_mut().find(is_it) {
+        match self.headers.iter_mut().find(|header| header.stands_in_for(name)) {
             Some(header) => header.name = name.clone(),
             None => self.headers.insert(at, Header::stand_in(name.clone())),
         }
@@ -204,10 +209,9 @@ impl ResponseHead {
         self.content_length = None;
         self.last_modified = None;
         self.etag = None;
-        let is_gone = |name: &[u8]| {
-            name.eq_ignore_ascii_case(b"Last-Modified") || name.eq_ignore_ascii_case(b"ETag")
-        };
-        self.headers.retain(|header| !header.value.is_empty() || !is_gone(&header.name));
+        self.headers.retain(|header| {
+            !header.stands_in_for(b"Last-Modified") && !header.stands_in_for(b"ETag")
+        });
         self.refuse_ranges();
     }
 }

@@ -73,7 +73,7 @@ pub fn write(request: &mut Request, framing: Framing, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// A field that [`Header::stand_in`] has put in an upstream's place.
+/// A field whose value is in the response's field of that name ([`Header::stand_in`]).
 enum StandIn {
     Etag,
     LastModified,
@@ -81,18 +81,16 @@ enum StandIn {
 }
 
 impl StandIn {
-    #[inline]
     fn of(header: &Header) -> Option<StandIn> {
         if !header.value.is_empty() {
             return None;
         }
-        let name = &header.name;
-        match name.len() {
-            4 if name.eq_ignore_ascii_case(b"ETag") => Some(StandIn::Etag),
-            8 if name.eq_ignore_ascii_case(b"Location") => Some(StandIn::Location),
-            13 if name.eq_ignore_ascii_case(b"Last-Modified") => Some(StandIn::LastModified),
-            _ => None,
-        }
+        let kinds = [
+            (&b"ETag"[..], StandIn::Etag),
+            (b"Last-Modified", StandIn::LastModified),
+            (b"Location", StandIn::Location),
+        ];
+        kinds.into_iter().find(|(name, _)| header.stands_in_for(name)).map(|(_, kind)| kind)
     }
 }
 
