@@ -1,6 +1,8 @@
 //! `proxy_pass`: what becomes of responses, good and bad ones.
 
 use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Mutex;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -219,15 +221,25 @@ fn trailers_and_early_hints_pass_where_that_is_asked_for() {
     assert!(both.ends_with("0\r\nX-T: t\r\n\r\n"), "{both}");
 }
 
-#[test]
-fn events_reach_the_client_at_once() {
-    let (next, wait) = mpsc::channel::<()>();
-    let wait = std::sync::Mutex::new(wait);
+/// A server behind that goes on when it is told to.
+fn waiting(
+    serve: impl Fn(&mut TcpStream, &mpsc::Receiver<()>) + Send + Sync + 'static,
+) -> (u16, mpsc::Sender<()>) {
+    let (next, wait) = mpsc::channel();
+    let wait = Mutex::new(wait);
     let port = backend(move |stream| {
         head(stream);
+        serve(stream, &wait.lock().unwrap());
+    });
+    (port, next)
+}
+
+#[test]
+fn events_reach_the_client_at_once() {
+    let (port, next) = waiting(|stream, wait| {
         let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
         stream.write_all(head.as_bytes()).unwrap();
-        while wait.lock().unwrap().recv().is_ok() {
+        while wait.recv().is_ok() {
             stream.write_all(b"data: x\n\n").unwrap();
         }
     });
@@ -251,14 +263,11 @@ fn what_trickles_is_compressed_at_once() {
         ("br", "proxy_buffering off;"),
         ("zstd", "proxy_buffering off;"),
     ] {
-        let (next, wait) = mpsc::channel::<()>();
-        let wait = std::sync::Mutex::new(wait);
-        let port = backend(move |stream| {
-            head(stream);
+        let (port, next) = waiting(|stream, wait| {
             let head = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n";
             stream.write_all(head.as_bytes()).unwrap();
             stream.write_all(b"first ").unwrap();
-            let _ = wait.lock().unwrap().recv();
+            let _ = wait.recv();
             stream.write_all(b"last").unwrap();
         });
         let server = front(
@@ -297,12 +306,9 @@ fn unpacked(coding: &str, packed: &[u8]) -> Vec<u8> {
 
 #[test]
 fn nginxs_way_of_gathering_can_be_had() {
-    let (next, wait) = mpsc::channel::<()>();
-    let wait = std::sync::Mutex::new(wait);
-    let port = backend(move |stream| {
-        head(stream);
+    let (port, next) = waiting(|stream, wait| {
         stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nfirst ").unwrap();
-        wait.lock().unwrap().recv().unwrap();
+        wait.recv().unwrap();
         stream.write_all(b"last").unwrap();
     });
     let server = front(port, "proxy_flush_idle off;");

@@ -172,6 +172,11 @@ impl ResponseHead {
         };
     }
 
+    /// Whether a field of the response's own stands among the others.
+    pub fn has_stand_in(&self, name: &[u8]) -> bool {
+        self.headers.iter().any(|header| header.stands_in_for(name))
+    }
+
     /// Sets the one field of that name, where the first of them stands if there is one.
     pub fn replace(&mut self, name: &'static str, value: Bytes) {
         let mut value = Some(value);

@@ -34,10 +34,9 @@ pub fn write(request: &mut Request, framing: Framing, out: &mut Vec<u8>) {
     if let Some(length) = response.content_length {
         field(out, b"Content-Length", itoa::Buffer::new().format(length).as_bytes());
     }
-    let stand_ins = StandIns::of(response);
     if let Some(modified) = &response.last_modified
         && matches!(response.status.0, 200 | 206 | 304)
-        && !stand_ins.last_modified
+        && !response.has_stand_in(b"Last-Modified")
     {
         field(out, b"Last-Modified", &modified.text);
     }
@@ -51,10 +50,10 @@ pub fn write(request: &mut Request, framing: Framing, out: &mut Vec<u8>) {
         field(out, b"Vary", b"Accept-Encoding");
     }
     let location = response.location.as_ref().filter(|_| !has_location);
-    if let Some(location) = location.filter(|_| !stand_ins.location) {
+    if let Some(location) = location.filter(|_| !response.has_stand_in(b"Location")) {
         field(out, b"Location", location);
     }
-    if let Some(etag) = response.etag.as_ref().filter(|_| !stand_ins.etag) {
+    if let Some(etag) = response.etag.as_ref().filter(|_| !response.has_stand_in(b"ETag")) {
         field(out, b"ETag", etag);
     }
     for header in &response.headers {
@@ -91,29 +90,6 @@ impl StandIn {
             (b"Location", StandIn::Location),
         ];
         kinds.into_iter().find(|(name, _)| header.stands_in_for(name)).map(|(_, kind)| kind)
-    }
-}
-
-/// Which fields have a place among the others.
-#[derive(Default)]
-struct StandIns {
-    etag: bool,
-    last_modified: bool,
-    location: bool,
-}
-
-impl StandIns {
-    fn of(response: &ResponseHead) -> StandIns {
-        let mut found = StandIns::default();
-        for header in &response.headers {
-            match StandIn::of(header) {
-                Some(StandIn::Etag) => found.etag = true,
-                Some(StandIn::LastModified) => found.last_modified = true,
-                Some(StandIn::Location) => found.location = true,
-                None => {}
-            }
-        }
-        found
     }
 }
 
@@ -155,8 +131,7 @@ fn write_status_line(response: &ResponseHead, out: &mut Vec<u8>) {
 }
 
 fn write_server(request: &Request, out: &mut Vec<u8>) {
-    let response = &request.response;
-    if response.leaves_server {
+    if request.response.leaves_server {
         return;
     }
     let server = &request.config.surroundings.server_header;

@@ -7,12 +7,9 @@
 //! brotli_static on;
 //! ```
 
-use std::cell::RefCell;
-use std::io::{self, Write};
-use std::rc::Rc;
+use std::io;
 
 use brotli::CompressorWriter;
-use bytes::Bytes;
 use daemun_conf as conf;
 use daemun_core::load::Fault;
 use daemun_core::module::{Module, SettingsKey};
@@ -21,11 +18,10 @@ use daemun_http::body::Body;
 use daemun_http::module::{Apply, Filter, Handler, HttpModule, Phase, PhaseHandler, Variable};
 use daemun_http::request::Request;
 use daemun_http::set_types;
-use daemun_http::source::{self, Transform};
 use daemun_http::status::Status;
 use daemun_http::type_set::TypeSet;
 
-use super::compress::{self, STATIC, Static, Totals};
+use super::compress::{self, Encode, STATIC, Static};
 use super::gzip::TAKES_AS_NEEDED;
 
 settings! {
@@ -102,71 +98,20 @@ fn filter(request: &mut Request, body: Body) -> Result<Body, Status> {
         return Ok(body);
     }
     compress::announce(request, "br");
-    let out = Out::default();
     let (level, bits) = (*settings.level, *settings.window_bits);
-    let encoder = CompressorWriter::new(out.clone(), BUFFER, level, bits);
-    Ok(source::transformed(body, Brotli { encoder: Some(encoder), out, totals: Totals::default() }))
+    let encoder = CompressorWriter::new(Vec::new(), BUFFER, level, bits);
+    Ok(compress::encoded(body, encoder, &SETTINGS))
 }
 
 const BUFFER: usize = 16 * 1024;
 
-struct Brotli {
-    /// `None` once it has ended.
-    encoder: Option<CompressorWriter<Out>>,
-    out: Out,
-    totals: Totals,
-}
-
-/// Where the encoder writes, for both it and us.
-#[derive(Clone, Default)]
-struct Out(Rc<RefCell<Vec<u8>>>);
-
-impl Write for Out {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.borrow_mut().extend_from_slice(bytes);
-        Ok(bytes.len())
+impl Encode for CompressorWriter<Vec<u8>> {
+    fn written(&mut self) -> &mut Vec<u8> {
+        self.get_mut()
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Brotli {
-    fn take(&mut self, out: &mut Vec<u8>) {
-        let mut written = self.out.0.borrow_mut();
-        self.totals.written += written.len() as u64;
-        out.append(&mut written);
-    }
-}
-
-impl Transform for Brotli {
-    const HOLDS: bool = true;
-
-    fn feed(&mut self, _: &mut Request, input: Bytes, out: &mut Vec<u8>) -> io::Result<()> {
-        self.totals.read += input.len() as u64;
-        if let Some(encoder) = &mut self.encoder {
-            encoder.write_all(&input)?;
-        }
-        self.take(out);
-        Ok(())
-    }
-
-    fn flush(&mut self, out: &mut Vec<u8>) -> io::Result<()> {
-        if let Some(encoder) = &mut self.encoder {
-            encoder.flush()?;
-        }
-        self.take(out);
-        Ok(())
-    }
-
-    fn finish(&mut self, request: &mut Request, out: &mut Vec<u8>) -> io::Result<()> {
-        if let Some(encoder) = self.encoder.take() {
-            encoder.into_inner();
-        }
-        self.take(out);
-        *request.context(&SETTINGS) = self.totals;
-        Ok(())
+    fn end(self) -> io::Result<Vec<u8>> {
+        Ok(self.into_inner())
     }
 }
 

@@ -1,10 +1,15 @@
 //! What the modules that compress responses have in common.
 
+use std::io::{self, Write};
+
+use bytes::Bytes;
 use daemun_core::module::SettingsKey;
 use daemun_core::{debug, log};
+use daemun_http::body::Body;
 use daemun_http::core::encoding;
 use daemun_http::module::Step;
 use daemun_http::request::{Request, Text};
+use daemun_http::source::{self, Transform};
 use daemun_http::status::Status;
 use daemun_http::type_set::TypeSet;
 use daemun_http::{file_cache, files};
@@ -27,6 +32,71 @@ impl Totals {
         let hundredths = (self.read * 1000 / self.written + 5) / 10;
         out.extend_from_slice(format!("{}.{:02}", hundredths / 100, hundredths % 100).as_bytes());
         true
+    }
+}
+
+/// An encoder that writes into memory.
+pub(super) trait Encode: Write {
+    /// What it has written and nobody has taken.
+    fn written(&mut self) -> &mut Vec<u8>;
+
+    /// Ends the body: what was left to write.
+    fn end(self) -> io::Result<Vec<u8>>;
+}
+
+/// The body that an encoder makes of another; `module` keeps the totals for its ratio.
+pub(super) fn encoded<T: 'static>(
+    body: Body,
+    encoder: impl Encode + 'static,
+    module: &'static SettingsKey<T>,
+) -> Body {
+    let encoder = Some(encoder);
+    source::transformed(body, Encoded { encoder, totals: Totals::default(), module })
+}
+
+struct Encoded<E, T: 'static> {
+    /// `None` once it has ended.
+    encoder: Option<E>,
+    totals: Totals,
+    module: &'static SettingsKey<T>,
+}
+
+impl<E: Encode, T> Encoded<E, T> {
+    /// Has the encoder do something, and takes what it writes.
+    fn advance(
+        &mut self,
+        out: &mut Vec<u8>,
+        step: impl FnOnce(&mut E) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let Some(encoder) = &mut self.encoder else { return Ok(()) };
+        step(encoder)?;
+        let written = encoder.written();
+        self.totals.written += written.len() as u64;
+        out.append(written);
+        Ok(())
+    }
+}
+
+impl<E: Encode, T> Transform for Encoded<E, T> {
+    const HOLDS: bool = true;
+
+    fn feed(&mut self, _: &mut Request, input: Bytes, out: &mut Vec<u8>) -> io::Result<()> {
+        self.totals.read += input.len() as u64;
+        self.advance(out, |encoder| encoder.write_all(&input))
+    }
+
+    fn flush(&mut self, out: &mut Vec<u8>) -> io::Result<()> {
+        self.advance(out, E::flush)
+    }
+
+    fn finish(&mut self, request: &mut Request, out: &mut Vec<u8>) -> io::Result<()> {
+        if let Some(encoder) = self.encoder.take() {
+            let mut rest = encoder.end()?;
+            self.totals.written += rest.len() as u64;
+            out.append(&mut rest);
+        }
+        *request.context(self.module) = self.totals;
+        Ok(())
     }
 }
 

@@ -7,9 +7,8 @@
 //! zstd_static on;
 //! ```
 
-use std::io::{self, Write};
+use std::io;
 
-use bytes::Bytes;
 use daemun_conf as conf;
 use daemun_core::load::Fault;
 use daemun_core::log;
@@ -19,12 +18,11 @@ use daemun_http::body::Body;
 use daemun_http::module::{Apply, Filter, Handler, HttpModule, Phase, PhaseHandler, Variable};
 use daemun_http::request::Request;
 use daemun_http::set_types;
-use daemun_http::source::{self, Transform};
 use daemun_http::status::Status;
 use daemun_http::type_set::TypeSet;
 use zstd::stream::write::Encoder;
 
-use super::compress::{self, STATIC, Static, Totals};
+use super::compress::{self, Encode, STATIC, Static};
 use super::gzip::TAKES_AS_NEEDED;
 
 settings! {
@@ -102,53 +100,16 @@ fn filter(request: &mut Request, body: Body) -> Result<Body, Status> {
         }
     };
     compress::announce(request, "zstd");
-    let zstd = Zstd { encoder: Some(encoder), totals: Totals::default() };
-    Ok(source::transformed(body, zstd))
+    Ok(compress::encoded(body, encoder, &SETTINGS))
 }
 
-struct Zstd {
-    /// `None` once it has ended.
-    encoder: Option<Encoder<'static, Vec<u8>>>,
-    totals: Totals,
-}
-
-impl Zstd {
-    fn take(&mut self, out: &mut Vec<u8>) {
-        if let Some(encoder) = &mut self.encoder {
-            self.totals.written += encoder.get_ref().len() as u64;
-            out.append(encoder.get_mut());
-        }
-    }
-}
-
-impl Transform for Zstd {
-    const HOLDS: bool = true;
-
-    fn feed(&mut self, _: &mut Request, input: Bytes, out: &mut Vec<u8>) -> io::Result<()> {
-        self.totals.read += input.len() as u64;
-        if let Some(encoder) = &mut self.encoder {
-            encoder.write_all(&input)?;
-        }
-        self.take(out);
-        Ok(())
+impl Encode for Encoder<'static, Vec<u8>> {
+    fn written(&mut self) -> &mut Vec<u8> {
+        self.get_mut()
     }
 
-    fn flush(&mut self, out: &mut Vec<u8>) -> io::Result<()> {
-        if let Some(encoder) = &mut self.encoder {
-            encoder.flush()?;
-        }
-        self.take(out);
-        Ok(())
-    }
-
-    fn finish(&mut self, request: &mut Request, out: &mut Vec<u8>) -> io::Result<()> {
-        if let Some(encoder) = self.encoder.take() {
-            let mut rest = encoder.finish()?;
-            self.totals.written += rest.len() as u64;
-            out.append(&mut rest);
-        }
-        *request.context(&SETTINGS) = self.totals;
-        Ok(())
+    fn end(self) -> io::Result<Vec<u8>> {
+        self.finish()
     }
 }
 

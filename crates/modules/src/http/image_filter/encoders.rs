@@ -55,7 +55,7 @@ pub(super) fn gif(picture: RgbaImage, interlaced: bool) -> Result<Vec<u8>, Strin
 pub(super) fn indexed_png(picture: &RgbaImage) -> Result<Option<Vec<u8>>, String> {
     let indexed = match Indexed::exactly(picture) {
         None if picture.pixels().all(|pixel| matches!(pixel[3], 0 | 255)) => {
-            Indexed::nearly(picture)?
+            Some(Indexed::nearly(picture)?)
         }
         indexed => indexed,
     };
@@ -99,7 +99,7 @@ impl Indexed {
         Some(Indexed { colours, pixels })
     }
 
-    fn nearly(picture: &RgbaImage) -> Result<Option<Indexed>, String> {
+    fn nearly(picture: &RgbaImage) -> Result<Indexed, String> {
         let frame = with_palette(picture.clone())?;
         let parts = frame.palette.unwrap_or_default();
         let transparent = frame.transparent.map(usize::from);
@@ -108,7 +108,7 @@ impl Indexed {
             [red, green, blue] => [red, green, blue, alpha(index)],
             _ => [0; 4],
         });
-        Ok(Some(Indexed { colours: colours.collect(), pixels: frame.buffer.into_owned() }))
+        Ok(Indexed { colours: colours.collect(), pixels: frame.buffer.into_owned() })
     }
 }
 
