@@ -6,9 +6,12 @@
 use std::io;
 use std::os::fd::AsFd;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use daemun_event::{Deadline, Millis, Peer, Stream};
+use daemun_tls::facts::Facts;
+use daemun_tls::{Session, Transport};
 
 /// A connection without a request in hand.
 pub struct Connection {
@@ -34,6 +37,20 @@ pub struct Rare {
     partial: Option<Partial>,
     proxy_header: Option<Box<[u8]>>,
     relay: Option<Box<Relay>>,
+    tls: Option<Box<Session>>,
+    /// Of a [duplicate](Connection::duplicate), which has no session of its own.
+    facts: Option<Arc<Facts>>,
+}
+
+impl Rare {
+    fn is_empty(&self) -> bool {
+        let Rare { partial, proxy_header, relay, tls, facts } = self;
+        partial.is_none()
+            && proxy_header.is_none()
+            && relay.is_none()
+            && tls.is_none()
+            && facts.is_none()
+    }
 }
 
 impl Connection {
@@ -44,7 +61,7 @@ impl Connection {
 
     pub fn take_partial(&mut self) -> Option<Partial> {
         let partial = self.rare.as_mut()?.partial.take();
-        if self.proxy_header().is_none() && self.relay().is_none() {
+        if self.rare.as_ref().is_some_and(|rare| rare.is_empty()) {
             self.rare = None;
         }
         partial
@@ -89,7 +106,54 @@ impl Connection {
         if let Some(header) = self.proxy_header() {
             duplicate.keep_proxy_header(header.into());
         }
+        if let Some(facts) = self.tls() {
+            duplicate.rare.get_or_insert_default().facts = Some(Arc::clone(facts));
+        }
         Ok(duplicate)
+    }
+
+    /// What bytes are received from and sent to.
+    #[inline]
+    pub fn transport(&mut self) -> Transport<'_> {
+        let session = self.rare.as_deref_mut().and_then(|rare| rare.tls.as_deref_mut());
+        Transport::new(&self.stream, session)
+    }
+
+    /// Has everything that passes from now on be protected.
+    pub fn begin_tls(&mut self, session: Box<Session>) {
+        self.rare.get_or_insert_default().tls = Some(session);
+    }
+
+    /// What the handshake came to, where there was one.
+    #[inline]
+    pub fn tls(&self) -> Option<&Arc<Facts>> {
+        let rare = self.rare.as_ref()?;
+        rare.tls.as_ref().map(|session| session.facts()).or(rare.facts.as_ref())
+    }
+
+    /// Whether a receive may yield something, as far as is known without asking the kernel.
+    #[inline]
+    pub fn may_be_readable(&self) -> bool {
+        self.rare
+            .as_ref()
+            .and_then(|rare| rare.tls.as_ref())
+            .is_some_and(|session| session.has_plain())
+            || self.stream.may_be_readable()
+    }
+
+    /// Gives back what only a connection in use needs.
+    pub fn rest(&mut self) {
+        if let Some(session) = self.rare.as_mut().and_then(|rare| rare.tls.as_mut()) {
+            session.rest();
+        }
+    }
+
+    /// Tells the peer that nothing more will come, where its protocol has words for that.
+    pub fn say_goodbye(&mut self) {
+        if self.rare.as_ref().is_some_and(|rare| rare.tls.is_some()) {
+            // A peer that does not take it sees the connection closed.
+            let _ = self.transport().close();
+        }
     }
 
     /// The PROXY protocol's header that the connection began with, as it came.

@@ -30,6 +30,7 @@ use crate::locations::Locations;
 use crate::module::{Apply, Filter, Handler, HttpModule, Phase};
 use crate::request::Text;
 use crate::server_names::{ServerIndex, ServerNames};
+use crate::tls::{self, Terms, Tls};
 use crate::variables::Definitions;
 
 /// What a generation knows about HTTP.
@@ -43,6 +44,8 @@ pub struct HttpConfig {
     pub variables: Definitions,
     /// Some address expects the PROXY protocol.
     pub has_proxy_protocol: bool,
+    /// Some address speaks TLS.
+    pub has_tls: bool,
     pub surroundings: Surroundings,
     pub upstreams: Groups,
     /// Some page shows what each worker serves.
@@ -77,7 +80,7 @@ pub struct ServerHeader {
 pub struct Socket {
     pub spec: ListenSpec,
     /// More than one where a wildcard socket serves single addresses too.
-    addresses: Vec<(Address, Virtual)>,
+    pub addresses: Vec<(Address, Virtual)>,
 }
 
 /// The servers of one address.
@@ -88,6 +91,8 @@ pub struct Virtual {
     pub is_alone: bool,
     /// Connections begin with the PROXY protocol's header.
     pub proxy_protocol: bool,
+    /// Connections speak TLS.
+    pub ssl: bool,
     default_is_explicit: bool,
 }
 
@@ -98,6 +103,8 @@ pub struct Server {
     server_rewrite: Vec<Handler>,
     post_read: Vec<Handler>,
     takes_connect: bool,
+    /// What it offers in handshakes.
+    pub tls: Tls,
 }
 
 /// A location, with the handlers that its settings call for.
@@ -147,7 +154,12 @@ pub fn build(
         root.root = Some(Root::Root(Script::literal(folder.as_os_str().as_encoded_bytes())));
     }
     block.inherit();
-    let mut builder = Builder { modules, debugs: !surroundings.debugged.is_empty(), diagnostics };
+    let mut builder = Builder {
+        modules,
+        debugs: !surroundings.debugged.is_empty(),
+        tls_terms: Terms::new(paths),
+        diagnostics,
+    };
     let mut spans = Vec::new();
     let mut servers = Vec::new();
     for child in block.children {
@@ -159,7 +171,9 @@ pub fn build(
     let sockets = builder.sockets(&mut servers, &spans);
     let variables = Definitions::resolve(variables, modules, builder.diagnostics);
     let mut virtuals = sockets.iter().flat_map(|socket| &socket.addresses);
-    let has_proxy_protocol = virtuals.any(|(_, virtual_)| virtual_.proxy_protocol);
+    let has_proxy_protocol = virtuals.clone().any(|(_, virtual_)| virtual_.proxy_protocol);
+    let has_tls = virtuals.any(|(_, virtual_)| virtual_.ssl);
+    tls::check(&sockets, &servers, diagnostics);
     let upstreams = std::mem::take(&mut block.settings.of_mut(&upstreams::SETTINGS).groups.0);
     let mut config = HttpConfig {
         sockets,
@@ -167,6 +181,7 @@ pub fn build(
         settings: block.settings,
         variables,
         has_proxy_protocol,
+        has_tls,
         surroundings,
         upstreams,
         shows_requests: false,
@@ -182,6 +197,7 @@ struct Builder<'b> {
     modules: &'b [&'static HttpModule],
     /// Some connections are debugged.
     debugs: bool,
+    tls_terms: Terms,
     diagnostics: &'b mut Diagnostics,
 }
 
@@ -191,7 +207,8 @@ impl Builder<'_> {
         let server_rewrite = self.handlers(&location.settings, Phase::ServerRewrite);
         let post_read = self.handlers(&location.settings, Phase::PostRead);
         let takes_connect = location.takes_connect();
-        Server { location, server_rewrite, post_read, takes_connect }
+        let tls = self.tls_terms.settle(&location.settings, self.diagnostics);
+        Server { location, server_rewrite, post_read, takes_connect, tls }
     }
 
     /// `dedicated` is the handler that the location around an `if` is dedicated to.
@@ -331,12 +348,14 @@ impl Builder<'_> {
                 names: ServerNames::default(),
                 is_alone: false,
                 proxy_protocol: listen.proxy_protocol,
+                ssl: listen.ssl,
                 default_is_explicit: listen.default_server,
             };
             addresses.push((listen, virtual_));
             return;
         };
         virtual_.proxy_protocol |= listen.proxy_protocol;
+        virtual_.ssl |= listen.ssl;
         let address = &listen.spec.address;
         if listen.has_options {
             if first.has_options {
@@ -443,6 +462,7 @@ impl HttpConfig {
             settings,
             variables: Definitions::default(),
             has_proxy_protocol: false,
+            has_tls: false,
             surroundings,
             upstreams: Groups::default(),
             shows_requests: false,
@@ -518,9 +538,12 @@ impl HttpConfig {
         exact.map_or(first, |(_, virtual_)| virtual_)
     }
 
-    /// The default server of the address that the connection came to.
+    /// The default server of the address that the connection came to; where a handshake named one, that.
     pub fn default_server(&'static self, connection: &Connection) -> &'static Server {
-        &self.servers[self.virtual_of(connection).default]
+        match connection.tls() {
+            Some(facts) => &self.servers[facts.context],
+            None => &self.servers[self.virtual_of(connection).default],
+        }
     }
 
     /// The address that a connection came to: the socket's own, unless that is a wildcard.

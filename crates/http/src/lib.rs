@@ -25,6 +25,7 @@ pub mod source;
 pub mod special_response;
 pub mod status;
 pub mod subrequest;
+pub mod tls;
 pub mod trace;
 pub mod type_set;
 pub mod upstream;

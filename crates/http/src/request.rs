@@ -277,6 +277,14 @@ impl Request {
         self.real_peer.unwrap_or(self.connection().peer)
     }
 
+    /// `http` or `https`.
+    pub fn scheme(&self) -> &'static str {
+        match self.connection().tls() {
+            Some(_) => "https",
+            None => "http",
+        }
+    }
+
     /// What the PROXY protocol told about the connection.
     pub fn proxy_header(&self) -> Option<proxy_protocol::Header<'_>> {
         match proxy_protocol::parse(self.connection().proxy_header()?) {
@@ -494,7 +502,7 @@ impl Request {
     pub fn receive_available(&mut self) -> io::Result<usize> {
         RECEIVED.with_borrow_mut(|buffer| {
             buffer.clear();
-            let received = self.connection().stream.try_recv_append(buffer)?;
+            let received = self.connection_mut().transport().try_recv_append(buffer)?;
             debug!(self.log(), Event, *self, "recv: {} of {}", received, RECEIVE);
             self.head.bytes.extend_from_slice(buffer);
             Ok(received)

@@ -346,8 +346,11 @@ impl Request {
             return Ok(());
         }
         let timeout = *self.settings(&crate::core::sending::SETTINGS).send_timeout;
-        let sent =
-            self.connection().stream.send_all(b"HTTP/1.1 100 Continue\r\n\r\n", timeout).await;
+        let sent = self
+            .connection_mut()
+            .transport()
+            .send_all(b"HTTP/1.1 100 Continue\r\n\r\n", timeout)
+            .await;
         sent.map_err(|_| Status::BAD_REQUEST)
     }
 
@@ -434,7 +437,7 @@ impl Request {
 
     /// Waits for more bytes behind those that are there; 0 is the client's end.
     pub async fn receive_more(&mut self, deadline: Deadline) -> io::Result<usize> {
-        let received = self.connection().stream.recv_pooled(deadline).await?;
+        let received = self.connection_mut().transport().recv_pooled(deadline).await?;
         self.head.bytes.extend_from_slice(&received);
         Ok(received.len())
     }

@@ -63,18 +63,28 @@ impl ServerNames {
         request: &mut Request,
         host: &[u8],
     ) -> Result<Option<&'static Server>, StepLimit> {
+        Ok(self.find_index(config, request, host)?.map(|index| &config.servers[index]))
+    }
+
+    /// As [`find`](Self::find): its position.
+    pub fn find_index(
+        &self,
+        config: &'static HttpConfig,
+        request: &mut Request,
+        host: &[u8],
+    ) -> Result<Option<ServerIndex>, StepLimit> {
         let by_name =
             self.exact.get(host).or_else(|| self.by_suffix(host)).or_else(|| self.by_prefix(host));
-        if let Some(server) = by_name {
-            return Ok(Some(&config.servers[*server]));
+        if let Some(index) = by_name {
+            return Ok(Some(*index));
         }
-        for (server, position) in &self.patterns {
-            let server = &config.servers[*server];
+        for (index, position) in &self.patterns {
+            let server = &config.servers[*index];
             let named = &server.settings().of(&server_name::SETTINGS).names.0[*position];
             if let ServerName::Pattern(pattern) = &named.name
                 && request.matches(pattern, host)?
             {
-                return Ok(Some(server));
+                return Ok(Some(*index));
             }
         }
         Ok(None)

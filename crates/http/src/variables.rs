@@ -274,7 +274,7 @@ static CORE: &[Variable] = &[
     variable("host", host),
     variable("hostname", |_, _, out| append(&server_name::hostname(), out)),
     variable("http_", request_header),
-    variable("https", |_, _, _| true),
+    variable("https", |r, _, out| r.connection().tls().is_none() || append(b"on", out)),
     variable("is_args", |r, _, out| r.args.is_empty() || append(b"?", out)),
     variable("is_request_port", |r, _, out| r.host_port.is_none() || append(b":", out)),
     Variable::changeable("limit_rate", |r, _, out| append_number(r.limit_rate.unwrap_or(0), out)),
@@ -335,7 +335,7 @@ static CORE: &[Variable] = &[
         append_seconds(daemun_event::now().saturating_sub(r.started), out)
     }),
     variable("request_uri", |r, _, out| !r.uri.is_empty() && append_request_uri(r, out)),
-    variable("scheme", |_, _, out| append(b"http", out)),
+    variable("scheme", |r, _, out| append(r.scheme().as_bytes(), out)),
     variable("sent_http_", sent_header),
     variable("sent_trailer_", sent_trailer),
     variable("server_addr", |r, _, out| match r.local_address() {

@@ -9,4 +9,5 @@ pub mod http1;
 pub mod memcached;
 pub mod proxy_protocol;
 pub mod scgi;
+pub mod tls;
 pub mod uwsgi;

@@ -19,6 +19,8 @@ pub struct Listen {
     pub spec: ListenSpec,
     pub default_server: bool,
     pub proxy_protocol: bool,
+    /// Connections speak TLS.
+    pub ssl: bool,
     /// Socket options, or `bind`, were given: the address gets a socket of its own.
     pub bind: bool,
     /// Anything but the address was set.
@@ -56,6 +58,7 @@ fn listen(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fa
         spec: ListenSpec::new(addresses[0].clone()),
         default_server: false,
         proxy_protocol: false,
+        ssl: false,
         bind: false,
         has_options: false,
         span: word.span,
@@ -85,6 +88,7 @@ pub fn default_listen(is_root: bool, span: conf::Span) -> Listen {
         spec: ListenSpec::new(default_address(is_root)),
         default_server: false,
         proxy_protocol: false,
+        ssl: false,
         bind: false,
         has_options: false,
         span,
@@ -178,7 +182,10 @@ fn read_parameter(listen: &mut Listen, parameter: &conf::Word) -> Result<(), Fau
             listen.default_server = true;
             return Ok(());
         }
-        "ssl" => return Err(missing("ssl", "http_ssl_module")),
+        "ssl" => {
+            listen.ssl = true;
+            return Ok(());
+        }
         "http2" => return Err(missing("http2", "http_v2_module")),
         "quic" => return Err(missing("quic", "http_v3_module")),
         "proxy_protocol" => {

@@ -74,4 +74,5 @@ pub const PARTS: &[&HttpModule] = &[
     &early_hints::MODULE,
     &crate::upstream::variables::MODULE,
     &upstreams::MODULE,
+    &crate::tls::MODULE,
 ];

@@ -21,25 +21,25 @@ fn may_still_send(request: &Request) -> bool {
     request.lingers
         || !request.body.is_complete()
         || request.consumed < request.head.bytes.len()
-        || (request.connection().stream.may_be_readable() && request.is_http11())
+        || (request.connection().may_be_readable() && request.is_http11())
 }
 
 /// Reads the connection empty, for as long as the settings allow.
 pub async fn linger(request: &mut Request) {
-    let settings = &request.core().connection;
-    let stream = &request.connection().stream;
-    if stream.shutdown_send().is_err() {
+    let settings = &request.location.core.connection;
+    let mut transport = request.connection_mut().transport();
+    if transport.shutdown_send().is_err() {
         return;
     }
     let until = Deadline::after(*settings.lingering_time);
     let mut buffer = [0; 4096];
     while !until.has_passed() {
-        match stream.try_recv(&mut buffer) {
+        match transport.try_recv(&mut buffer) {
             Ok(0) => return,
             Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 let deadline = Deadline::after(*settings.lingering_timeout).min(until);
-                if stream.readable(deadline).await.is_err() {
+                if transport.stream.readable(deadline).await.is_err() {
                     return;
                 }
             }

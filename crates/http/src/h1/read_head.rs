@@ -18,6 +18,8 @@ pub enum Head {
     Complete(usize),
     Incomplete,
     Refused(Status),
+    /// What has come is the beginning of a TLS handshake.
+    Handshake,
 }
 
 /// nginx's buffers as bounds on a contiguous head: a first one, then large ones, each beginning with the line that

@@ -139,7 +139,7 @@ fn send_at_once(request: &mut Request, body: Body) -> io::Result<Option<Rest>> {
             *out = Vec::with_capacity(COPIED);
         }
         match body {
-            Body::Empty if !framing.is_chunked => Ok(None),
+            Body::Empty if !framing.is_chunked && !has_unsent(request) => Ok(None),
             Body::One(Chunk::File(range)) if may_sendfile_at_once(request) => {
                 send_file_at_once(request, range)
             }
@@ -237,14 +237,22 @@ fn limits_rate(request: &Request) -> bool {
 
 fn may_sendfile_at_once(request: &Request) -> bool {
     let settings = &request.core().sending;
-    *settings.sendfile && may_read_at_once(request) && !limits_rate(request)
+    *settings.sendfile
+        && may_read_at_once(request)
+        && !limits_rate(request)
+        && request.connection().tls().is_none()
+}
+
+/// Whether the last bytes are protected and not on their way yet.
+fn has_unsent(request: &mut Request) -> bool {
+    request.connection_mut().transport().has_unsent()
 }
 
 fn try_send(request: &mut Request, bytes: &[u8], more: bool) -> io::Result<usize> {
     if bytes.is_empty() {
         return Ok(0);
     }
-    match request.connection().stream.try_send(bytes, more) {
+    match request.connection_mut().transport().try_send(bytes, more) {
         Ok(sent) => {
             request.sent += sent as u64;
             debug!(request.log(), Event, *request, "send: {} of {}", sent, bytes.len());
@@ -278,7 +286,8 @@ fn chunk_size(configured: usize) -> usize {
 
 fn try_send_file(request: &mut Request, range: &mut FileRange, most: usize) -> io::Result<usize> {
     let count = usize::try_from(range.length).unwrap_or(usize::MAX).min(most);
-    let sent = request.connection().stream.try_send_file(&range.file, &mut range.offset, count)?;
+    let transport = request.connection_mut().transport();
+    let sent = transport.try_send_file(&range.file, &mut range.offset, count)?;
     if sent == 0 {
         return Err(file_reader::has_become_shorter());
     }
@@ -364,7 +373,11 @@ async fn send_pieces(
     if framing.is_chunked {
         gathered.extend_from_slice(&last_chunk(request));
     }
-    flush(request, body, &mut pace, &mut gathered, false).await
+    flush(request, body, &mut pace, &mut gathered, false).await?;
+    while !request.connection_mut().transport().flush()? {
+        wait_for_client(request, body).await?;
+    }
+    Ok(())
 }
 
 async fn flush(
@@ -423,7 +436,8 @@ async fn send_file(
     mut range: FileRange,
 ) -> io::Result<()> {
     let settings = &request.core().sending;
-    if !*settings.sendfile || file_reader::is_direct(request, &range) {
+    let is_plain = request.connection().tls().is_none();
+    if !*settings.sendfile || !is_plain || file_reader::is_direct(request, &range) {
         return copy_file(request, body, pace, range).await;
     }
     let most = chunk_size(*settings.sendfile_max_chunk);

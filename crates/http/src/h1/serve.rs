@@ -24,6 +24,7 @@ use crate::phases::{self, Answer, Start};
 use crate::request::{Request, Text};
 use crate::special_response;
 use crate::status::Status;
+use crate::tls;
 use crate::upstream;
 
 /// HTTP/1.x as an engine runs it: what the sessions of one reactor share.
@@ -94,7 +95,7 @@ impl Protocol for Http {
         Wait::first_byte(*settings.of(&client::SETTINGS).header_timeout)
     }
 
-    fn timed_out(&self, connection: Connection) -> Outcome {
+    fn timed_out(&self, mut connection: Connection) -> Outcome {
         let server = self.config.default_server(&connection);
         let settings = &server.location.core.connection;
         match connection.waited {
@@ -115,10 +116,12 @@ impl Protocol for Http {
                 }
             }
         }
+        connection.say_goodbye();
         Outcome::Close(connection)
     }
 
-    fn shed(&self, connection: Connection) {
+    fn shed(&self, mut connection: Connection) {
+        connection.say_goodbye();
         let server = self.config.default_server(&connection);
         debug!(server.log(), Http, connection.number, "reusing connection");
     }
@@ -272,8 +275,15 @@ async fn serve(http: Rc<Http>, mut connection: Connection) -> Outcome {
     loop {
         let head = match receive_head(&mut request, &mut deadline) {
             Ok(Head::Incomplete) => return park(&http, request, deadline, idle),
+            Ok(Head::Handshake) => {
+                deadline = None;
+                match Box::pin(tls::accept(&mut request)).await {
+                    Ok(()) => continue,
+                    Err(_) => return close(&http, request),
+                }
+            }
             Ok(head) => head,
-            Err(_) => return Outcome::Close(http.put_back(request)),
+            Err(_) => return close(&http, request),
         };
         deadline = None;
         let next = {
@@ -290,15 +300,12 @@ async fn serve(http: Rc<Http>, mut connection: Connection) -> Outcome {
         match next {
             Next::KeepAlive(after) if !http.is_closing() => {
                 if has_nothing_more(&request) {
-                    return Outcome::Park {
-                        connection: http.put_back(request),
-                        wait: after.wait(),
-                    };
+                    return rest(http.put_back(request), after.wait());
                 }
                 idle = Some(after);
             }
             Next::Relay(relay) => return pass_on(http.put_back(request), relay),
-            _ => return Outcome::Close(http.put_back(request)),
+            _ => return close(&http, request),
         }
         prepare_next(&mut request);
         in_a_row += 1;
@@ -327,10 +334,10 @@ async fn finish(http: Rc<Http>, drained: Drained) -> Outcome {
     http.count(&request);
     match next {
         Next::KeepAlive(idle) if !http.is_closing() => match has_nothing_more(&request) {
-            true => Outcome::Park { connection: http.put_back(request), wait: idle.wait() },
+            true => rest(http.put_back(request), idle.wait()),
             false => again(&http, request),
         },
-        _ => Outcome::Close(http.put_back(request)),
+        _ => close(&http, request),
     }
 }
 
@@ -363,8 +370,15 @@ async fn go_on(http: Rc<Http>, connection: Connection, relay: Relay) -> Outcome 
     http.count_since(&request, since, sent);
     match next {
         Next::Relay(relay) => pass_on(http.put_back(request), relay),
-        _ => Outcome::Close(http.put_back(request)),
+        _ => close(&http, request),
     }
+}
+
+/// Ends a connection, and tells the client so where its protocol can.
+fn close(http: &Http, request: Box<Request>) -> Outcome {
+    let mut connection = http.put_back(request);
+    connection.say_goodbye();
+    Outcome::Close(connection)
 }
 
 /// Leaves an upgraded connection to whoever takes it.
@@ -433,6 +447,11 @@ fn receive_head(request: &mut Request, deadline: &mut Option<Deadline>) -> io::R
         if proxy_header::is_due(request) && !proxy_header::take(request)? {
             continue;
         }
+        if tls::is_due(request) {
+            // It was no request.
+            request.connection_mut().requests -= 1;
+            return Ok(Head::Handshake);
+        }
         match read_head::parse(request) {
             Head::Incomplete => {}
             head => return Ok(head),
@@ -488,7 +507,7 @@ fn log_gone(request: &Request, error: Option<&io::Error>) {
 
 /// All that has come was this request, and nothing has come since: the usual case, known without a system call.
 fn has_nothing_more(request: &Request) -> bool {
-    request.consumed == request.head.bytes.len() && !request.connection().stream.may_be_readable()
+    request.consumed == request.head.bytes.len() && !request.connection().may_be_readable()
 }
 
 /// Nothing more is there: the connection waits without a task for a request, or for the rest of its head.
@@ -510,7 +529,13 @@ fn park(
         }
         None => idle.unwrap_or_else(|| Idle::of(&request)).wait(),
     };
-    Outcome::Park { connection: http.put_back(request), wait }
+    rest(http.put_back(request), wait)
+}
+
+/// Parks a connection without what only one in use needs.
+fn rest(mut connection: Connection, wait: Wait) -> Outcome {
+    connection.rest();
+    Outcome::Park { connection, wait }
 }
 
 /// Answers one request.
@@ -594,14 +619,17 @@ pub(super) fn answer_of(request: &mut Request, head: Head) -> impl Future<Output
         Head::Complete(end) => {
             request.head_end = end;
             request.consumed = end;
-            Start::Request
+            match tls::is_missing(request) {
+                false => Start::Request,
+                true => Start::With(Step::Status(Status::TO_HTTPS)),
+            }
         }
         Head::Refused(status) => {
             request.keepalive = false;
             request.lingers |= matches!(status, Status::HEADER_TOO_LARGE | Status::URI_TOO_LONG);
             Start::With(Step::Status(status))
         }
-        Head::Incomplete => Start::With(Step::Hangup),
+        Head::Incomplete | Head::Handshake => Start::With(Step::Hangup),
     };
     phases::answer(request, start)
 }

@@ -170,7 +170,9 @@ fn write_absolute_location(request: &mut Request, out: &mut Vec<u8>) -> bool {
     }
     out.extend_from_slice(b"Location: ");
     let start = out.len();
-    out.extend_from_slice(b"http://");
+    let scheme = request.scheme();
+    out.extend_from_slice(scheme.as_bytes());
+    out.extend_from_slice(b"://");
     let local = request.local_address();
     if *settings.server_name_in_redirect {
         let first = &request.server.settings().of(&server_name::SETTINGS).first.0;
@@ -181,7 +183,8 @@ fn write_absolute_location(request: &mut Request, out: &mut Vec<u8>) -> bool {
         out.extend_from_slice(local.ip().to_string().as_bytes());
     }
     let port = local.map_or(0, |local| local.port());
-    if *settings.port_in_redirect && port != 0 && port != 80 {
+    let usual = if scheme == "https" { 443 } else { 80 };
+    if *settings.port_in_redirect && port != 0 && port != usual {
         out.push(b':');
         out.extend_from_slice(itoa::Buffer::new().format(port).as_bytes());
     }

@@ -11,6 +11,7 @@ use daemun_core::listen::Address;
 use daemun_core::log;
 use daemun_event::{Deadline, Millis, Stream};
 use daemun_sys::socket::{self, Name, Setting};
+use daemun_tls::{Session, Transport};
 use rustix::io::Errno;
 use rustix::net::{SocketAddrUnix, sockopt};
 
@@ -29,6 +30,16 @@ pub struct Upstream {
     pub is_kept: bool,
     /// Bytes sent for this request.
     pub sent: u64,
+    /// What protects it, where it speaks TLS.
+    pub tls: Option<Box<Session>>,
+}
+
+impl Upstream {
+    /// What bytes are received from and sent to.
+    #[inline]
+    pub fn transport(&mut self) -> Transport<'_> {
+        Transport::new(&self.stream, self.tls.as_deref_mut())
+    }
 }
 
 /// Why a wait ended early.
@@ -102,7 +113,7 @@ pub async fn connect(
         }
     }
     let started = daemun_event::now();
-    Ok(Upstream { stream, requests: 1, started, is_kept: false, sent: 0 })
+    Ok(Upstream { stream, requests: 1, started, is_kept: false, sent: 0, tls: None })
 }
 
 /// Tells the socket what the configuration says. What the system refuses is told and does without.

@@ -27,7 +27,7 @@ pub async fn pass(
         if let Some(out) = out {
             let timeout = *request.core().sending.send_timeout;
             // A client that has gone is noticed when the response is sent.
-            let _ = request.connection().stream.send_all(&out, timeout).await;
+            let _ = request.connection_mut().transport().send_all(&out, timeout).await;
         }
     }
     head.clear();

@@ -13,6 +13,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use daemun_core::{connection, log};
 use daemun_event::{Buffer, Deadline, Stream, next_turn};
+use daemun_tls::Transport;
 use daemun_upstream::{Peer, Selection};
 
 use super::connect::{self, Upstream};
@@ -117,6 +118,7 @@ impl Relay {
             started: request.started,
             is_kept: false,
             sent,
+            tls: None,
         };
         Some(Relay {
             upstream,
@@ -170,6 +172,8 @@ impl Relay {
     }
 
     async fn pass(&mut self, request: &mut Request, waiting: &mut Waiting) -> Result<End, Fault> {
+        // The keys of a connection stay with their process.
+        self.stays |= request.connection().tls().is_some() || self.upstream.tls.is_some();
         let ticket = (!self.stays).then(Ticket::new);
         let mut in_a_row = 0;
         loop {
@@ -200,14 +204,14 @@ impl Relay {
         let mut moved = false;
         if waiting.from_upstream.is_empty()
             && !waiting.upstream_ended
-            && let Some(bytes) = receive(&self.upstream.stream, self.limits.buffer_size)?
+            && let Some(bytes) = receive(&mut self.upstream.transport(), self.limits.buffer_size)?
         {
             request.upstream_record().last_try().bytes_received += bytes.len() as u64;
             waiting.upstream_ended = bytes.is_empty();
             waiting.from_upstream = bytes;
             moved = true;
         }
-        let sent = send(&request.connection().stream, &mut waiting.from_upstream)?;
+        let sent = send(&mut request.connection_mut().transport(), &mut waiting.from_upstream)?;
         request.sent += sent as u64;
         Ok(moved || sent > 0)
     }
@@ -217,13 +221,14 @@ impl Relay {
         let mut moved = false;
         if waiting.from_client.is_empty()
             && !waiting.client_ended
-            && let Some(bytes) = receive(&request.connection().stream, self.limits.buffer_size)?
+            && let Some(bytes) =
+                receive(&mut request.connection_mut().transport(), self.limits.buffer_size)?
         {
             waiting.client_ended = bytes.is_empty();
             waiting.from_client = bytes;
             moved = true;
         }
-        let sent = send(&self.upstream.stream, &mut waiting.from_client)?;
+        let sent = send(&mut self.upstream.transport(), &mut waiting.from_client)?;
         self.upstream.sent += sent as u64;
         request.upstream_record().last_try().bytes_sent = self.upstream.sent;
         Ok(moved || sent > 0)
@@ -232,13 +237,15 @@ impl Relay {
     /// Waits for bytes from either side that has none waiting, for room where there are some, and to be told to leave.
     async fn wait(
         &mut self,
-        request: &Request,
+        request: &mut Request,
         waiting: &Waiting,
         ticket: Option<&Ticket>,
     ) -> Result<(), Fault> {
+        let down =
+            !waiting.from_upstream.is_empty() || request.connection_mut().transport().has_unsent();
+        let up = !waiting.from_client.is_empty() || self.upstream.transport().has_unsent();
         let (upstream, client) = (&self.upstream.stream, &request.connection().stream);
         let to_client = *request.core().sending.send_timeout;
-        let (down, up) = (!waiting.from_upstream.is_empty(), !waiting.from_client.is_empty());
         let until = self.until;
         let sends_down = Deadline::after(to_client).min(until);
         let sends_up = Deadline::after(self.limits.send_timeout).min(until);
@@ -329,12 +336,12 @@ fn writable(stream: &Stream, deadline: Deadline, cx: &mut Context<'_>) -> Poll<i
 }
 
 /// What is there: no bytes are the end, `None` is nothing. A reset is an end, too.
-fn receive(stream: &Stream, most: usize) -> io::Result<Option<Bytes>> {
-    if !stream.may_be_readable() {
+fn receive(transport: &mut Transport<'_>, most: usize) -> io::Result<Option<Bytes>> {
+    if !transport.may_be_readable() {
         return Ok(None);
     }
     let mut buffer = Buffer::with_capacity(most);
-    match stream.try_recv_into(&mut buffer) {
+    match transport.try_recv_into(&mut buffer) {
         Ok(_) => Ok(Some(share(buffer))),
         Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
         Err(_) => Ok(Some(Bytes::new())),
@@ -342,11 +349,12 @@ fn receive(stream: &Stream, most: usize) -> io::Result<Option<Bytes>> {
 }
 
 /// Sends what the kernel takes.
-fn send(stream: &Stream, bytes: &mut Bytes) -> io::Result<usize> {
+fn send(transport: &mut Transport<'_>, bytes: &mut Bytes) -> io::Result<usize> {
     if bytes.is_empty() {
+        transport.flush()?;
         return Ok(0);
     }
-    match stream.try_send(bytes, false) {
+    match transport.try_send(bytes, false) {
         Ok(sent) => {
             bytes.advance(sent);
             Ok(sent)

@@ -41,7 +41,6 @@ pub mod secure_link;
 pub mod server_status;
 pub mod split_clients;
 pub mod ssi;
-pub mod ssl;
 pub mod static_files;
 pub mod sticky;
 pub mod stub_status;
@@ -59,7 +58,6 @@ use daemun_proto::http1::Method;
 
 /// Handlers of a phase, and filters, act in this order.
 pub static MODULES: &[&HttpModule] = &[
-    &ssl::MODULE,
     // Groups of servers; they are asked by the modules that pass requests on.
     &upstream::MODULE,
     &upstream::HASH,

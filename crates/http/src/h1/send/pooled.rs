@@ -55,7 +55,8 @@ pub(super) async fn send_file(
     range: FileRange,
     ticket: Option<Ticket>,
 ) -> io::Result<()> {
-    let sendfile = *request.core().sending.sendfile;
+    let is_plain = request.connection().tls().is_none();
+    let sendfile = is_plain && *request.core().sending.sendfile;
     match sendfile && !file_reader::is_direct(request, &range) {
         true => send_from_file(request, body, pace, range, ticket).await,
         false => copy_file(request, body, pace, range, ticket).await,

@@ -106,7 +106,9 @@ fn destination(request: &Request) -> Result<(Vec<u8>, Vec<u8>), Status> {
                 log!(log, Error, *request, "client sent no \"Host\" header");
                 return Err(Status::BAD_REQUEST);
             }
-            let rest = value.strip_prefix(b"http://").ok_or_else(invalid)?;
+            let scheme = request.scheme().as_bytes();
+            let rest = value.strip_prefix(scheme).and_then(|rest| rest.strip_prefix(b"://"));
+            let rest = rest.ok_or_else(invalid)?;
             let Some(rest) = rest.strip_prefix(&*request.host) else {
                 log!(
                     log,

@@ -1,0 +1,146 @@
+//! A handshake on a connection to an address that speaks TLS.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use daemun_core::{debug, log};
+use daemun_event::Deadline;
+use daemun_tls::handshake::server;
+use daemun_tls::handshake::{Blame, Failure};
+use rustix::io::Errno;
+
+use super::settings::SETTINGS;
+use super::terms::Tls;
+use crate::config::Server;
+use crate::request::Request;
+
+/// Whether what has come is the beginning of a handshake. A client that speaks HTTP here is
+/// [told so](crate::status::Status::TO_HTTPS).
+#[inline]
+pub fn is_due(request: &Request) -> bool {
+    request.config.has_tls && speaks_tls(request)
+}
+
+fn speaks_tls(request: &Request) -> bool {
+    let connection = request.connection();
+    let is_hello = request.head.bytes.first().is_some_and(|byte| *byte == 22 || *byte >= 0x80);
+    is_hello && connection.tls().is_none() && request.config.virtual_of(connection).ssl
+}
+
+/// Whether a request came as it is where TLS is spoken; the client is told so.
+#[inline]
+pub fn is_missing(request: &Request) -> bool {
+    request.config.has_tls && came_plain(request)
+}
+
+fn came_plain(request: &Request) -> bool {
+    let connection = request.connection();
+    // A request that is only explained comes over no connection.
+    let is_plain = request.trace.is_none()
+        && connection.tls().is_none()
+        && request.config.virtual_of(connection).ssl;
+    if is_plain {
+        log!(request.log(), Info, *request, "client sent plain HTTP request to HTTPS port");
+    }
+    is_plain
+}
+
+/// Makes the connection one that speaks TLS; an error ends it.
+pub async fn accept(request: &mut Request) -> io::Result<()> {
+    request.doing = "SSL handshaking";
+    let received = std::mem::take(&mut request.head.bytes);
+    let deadline = Deadline::after(*request.core().client.header_timeout);
+    let config = request.config;
+    let virtual_ = config.virtual_of(request.connection());
+    let default = virtual_.default;
+    let hello = server::hear(&request.connection().stream, received, deadline).await;
+    let hello = hello.map_err(|failure| tell(request, failure))?;
+    let name = hello.parsed().server_name.and_then(normal);
+    let chosen = match name {
+        Some(name) => {
+            let found = virtual_.names.find_index(config, request, &name);
+            found.ok().flatten().unwrap_or(default)
+        }
+        None => default,
+    };
+    // A server without a certificate of its own is served by the default server's.
+    let terms = match (&config.servers[chosen].tls, &config.servers[default].tls) {
+        (Tls::Serves(terms), _) | (Tls::None, Tls::Serves(terms)) => terms,
+        _ => {
+            let failure = server::reject(&request.connection().stream);
+            return Err(tell(request, failure));
+        }
+    };
+    let stream = &request.connection().stream;
+    let session = server::accept(stream, hello, Arc::clone(terms), chosen, deadline).await;
+    let session = session.map_err(|failure| tell(request, failure))?;
+    let chosen = &config.servers[chosen];
+    request.doing = "";
+    let mut session = Box::new(session);
+    session.set_record_size(*chosen.settings().of(&SETTINGS).buffer_size, true);
+    let facts = Arc::clone(session.facts());
+    let (version, suite) = (facts.version().name(), facts.suite.name);
+    debug!(request.log(), Event, *request, "SSL: {}, cipher: \"{}\"", version, suite);
+    let connection = request.connection_mut();
+    connection.begin_tls(session);
+    // Unless a request has come with it, the client may wait for what the handshake has still to send.
+    if !connection.may_be_readable() {
+        let _ = connection.transport().flush();
+    }
+    Ok(())
+}
+
+/// In lower case, without the dot at the end.
+fn normal(name: &[u8]) -> Option<Vec<u8>> {
+    let name = name.strip_suffix(b".").unwrap_or(name);
+    (!name.is_empty()).then(|| name.to_ascii_lowercase())
+}
+
+/// A connection in its handshake, as the error log tells of it.
+struct Handshaking<'r>(&'r Request);
+
+impl log::Origin for Handshaking<'_> {
+    fn connection(&self) -> u64 {
+        self.0.connection().number
+    }
+
+    fn context(&self, line: &mut dyn fmt::Write) -> fmt::Result {
+        let request = self.0;
+        let connection = request.connection();
+        let address = &request.config.sockets[usize::from(connection.listener)].spec.address;
+        write!(line, " while SSL handshaking, client: {}, server: {address}", connection.peer)
+    }
+}
+
+#[cold]
+fn tell(request: &Request, failure: Failure) -> io::Error {
+    let log = Server::log(request.server);
+    let origin = Handshaking(request);
+    match failure {
+        Failure::Closed => {
+            log!(log, Info, origin, "peer closed connection in SSL handshake");
+            io::ErrorKind::UnexpectedEof.into()
+        }
+        Failure::TimedOut => {
+            let error = io::Error::from(Errno::TIMEDOUT);
+            log!(log, Info, origin, "client timed out"; error);
+            error
+        }
+        Failure::Io(error) if error.raw_os_error().is_some() => {
+            log!(log, Info, origin, "peer closed connection in SSL handshake"; error);
+            error
+        }
+        Failure::Io(error) => {
+            log!(log, Crit, origin, "SSL_do_handshake() failed ({})", error);
+            error
+        }
+        Failure::Refused { words, blame } => {
+            match blame {
+                Blame::Peer => log!(log, Info, origin, "SSL_do_handshake() failed {}", words),
+                Blame::Ourselves => log!(log, Crit, origin, "SSL_do_handshake() failed {}", words),
+            }
+            io::ErrorKind::InvalidData.into()
+        }
+    }
+}

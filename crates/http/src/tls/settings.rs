@@ -1,0 +1,257 @@
+//! nginx's `ngx_http_ssl_module`: what the directives say.
+//!
+//! ```nginx
+//! server {
+//!     listen 443 ssl;
+//!     ssl_certificate     /etc/ssl/example.org.crt;
+//!     ssl_certificate_key /etc/ssl/example.org.key;
+//! }
+//! ```
+
+use std::time::Duration;
+
+use daemun_conf as conf;
+use daemun_core::load::{Fault, Loader};
+use daemun_core::module::{Module, SettingsKey};
+use daemun_core::{directives, set, settings, values};
+use daemun_tls::suite::Version;
+
+use super::variables::VARIABLES;
+use crate::module::HttpModule;
+
+/// `ssl_verify_client`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VerifyClient {
+    Off,
+    On,
+    Optional,
+    OptionalNoCa,
+}
+
+settings! {
+    pub struct Settings {
+        certificates: Vec<conf::Word> = Vec::new(),
+        keys: Vec<conf::Word> = Vec::new(),
+        password_file: Option<conf::Word> = None,
+        protocols: Vec<Version> = vec![Version::Tls12, Version::Tls13],
+        ciphers: String = "HIGH:!aNULL:!MD5".to_owned(),
+        prefer_server_ciphers: bool = false,
+        curves: Vec<u16> = Vec::new(),
+        buffer_size: usize = 16 * 1024,
+        verify_client: VerifyClient = VerifyClient::Off,
+        verify_depth: usize = 1,
+        client_certificate: Option<conf::Word> = None,
+        trusted_certificate: Option<conf::Word> = None,
+        crl: Option<conf::Word> = None,
+        session_tickets: bool = true,
+        session_timeout: Duration = Duration::from_secs(300),
+        session_ticket_keys: Vec<conf::Word> = Vec::new(),
+        early_data: bool = false,
+        reject_handshake: bool = false,
+        conf_commands: Vec<(conf::Word, conf::Word)> = Vec::new(),
+    }
+}
+
+pub static SETTINGS: SettingsKey<Settings> = SettingsKey::new();
+
+pub static MODULE: HttpModule = HttpModule {
+    base: Module {
+        name: "http_ssl_module",
+        settings: Some(&SETTINGS),
+        directives: directives! {
+            "ssl_certificate" in HTTP_SERVER, Exactly(1), "", Action::Set(certificate),
+                "A file with the server's certificate and those that lead from it to its root, in PEM.";
+            "ssl_certificate_key" in HTTP_SERVER, Exactly(1), "", Action::Set(certificate_key),
+                "A file with the certificate's private key, in PEM.";
+            "ssl_certificate_cache" in HTTP_SERVER, Between(1, 3), "off",
+                Action::Accepted("certificates are read when the configuration is"),
+                "How long certificates from variables are remembered.";
+            "ssl_ech_file" in HTTP_SERVER, Exactly(1), "",
+                Action::Unsupported(any),
+                "Keys for encrypted hellos, which the library has not.";
+            "ssl_password_file" in HTTP_SERVER, Exactly(1), "", set!(SETTINGS.password_file, word),
+                "A file with a passphrase for private keys on each line.";
+            "ssl_certificate_compression" in HTTP_SERVER, Flag, "off",
+                Action::Checked(|directive| values::flag(directive).map(drop), "it is not needed"),
+                "Whether certificates are compressed for clients that can have it so.";
+            "ssl_dhparam" in HTTP_SERVER, Exactly(1), "",
+                Action::Checked(any, "no key exchange over finite fields is offered"),
+                "Parameters for key exchange over finite fields, which is not offered.";
+            "ssl_ecdh_curve" in HTTP_SERVER, Exactly(1), "auto", Action::Set(curves),
+                "The groups for key exchange, most wanted first.";
+            "ssl_protocols" in HTTP_SERVER, AtLeast(1), "TLSv1.2 TLSv1.3", Action::Set(protocols),
+                "The versions of TLS that are spoken.";
+            "ssl_ciphers" in HTTP_SERVER, Exactly(1), "HIGH:!aNULL:!MD5",
+                set!(SETTINGS.ciphers, values::text),
+                "The cipher suites of TLS 1.2, in OpenSSL's words.";
+            "ssl_buffer_size" in HTTP_SERVER, Exactly(1), "16k",
+                set!(SETTINGS.buffer_size, values::size),
+                "The longest record that is sent.";
+            "ssl_verify_client" in HTTP_SERVER, Exactly(1), "off",
+                set!(SETTINGS.verify_client, verify_client),
+                "Whether clients have to show a certificate.";
+            "ssl_verify_depth" in HTTP_SERVER, Exactly(1), "1",
+                set!(SETTINGS.verify_depth, values::integer),
+                "How long the chain of a client's certificate may be.";
+            "ssl_client_certificate" in HTTP_SERVER, Exactly(1), "",
+                set!(SETTINGS.client_certificate, word),
+                "A file with the authorities that clients' certificates may come from; clients are told of them.";
+            "ssl_trusted_certificate" in HTTP_SERVER, Exactly(1), "",
+                set!(SETTINGS.trusted_certificate, word),
+                "The same, and clients are not told of them.";
+            "ssl_prefer_server_ciphers" in HTTP_SERVER, Flag, "off",
+                set!(SETTINGS.prefer_server_ciphers, values::flag),
+                "Whether the server's order of cipher suites counts, and not the client's.";
+            "ssl_session_cache" in HTTP_SERVER, Between(1, 2), "none", Action::Set(session_cache),
+                "Where sessions are remembered.";
+            "ssl_session_tickets" in HTTP_SERVER, Flag, "on",
+                set!(SETTINGS.session_tickets, values::flag),
+                "Whether clients keep their sessions, as tickets.";
+            "ssl_session_ticket_key" in HTTP_SERVER, Exactly(1), "", Action::Set(ticket_key),
+                "A file with a key that protects tickets, to be shared by several servers.";
+            "ssl_session_timeout" in HTTP_SERVER, Exactly(1), "5m",
+                set!(SETTINGS.session_timeout, values::seconds),
+                "How long a session may be gone on with.";
+            "ssl_crl" in HTTP_SERVER, Exactly(1), "", set!(SETTINGS.crl, word),
+                "A file with lists of certificates that were revoked.";
+            "ssl_early_data" in HTTP_SERVER, Flag, "off", set!(SETTINGS.early_data, values::flag),
+                "Whether a request may come with the first message of a handshake.";
+            "ssl_conf_command" in HTTP_SERVER, Exactly(2), "", Action::Set(conf_command),
+                "A setting by its name in OpenSSL.";
+            "ssl_reject_handshake" in HTTP_SERVER, Flag, "off",
+                set!(SETTINGS.reject_handshake, values::flag),
+                "Refuses every handshake for the server's names.";
+        },
+    },
+    variables: VARIABLES,
+    ..HttpModule::EMPTY
+};
+
+fn word(directive: &conf::Directive) -> Result<Option<conf::Word>, Fault> {
+    Ok(Some(directive.args[0].clone()))
+}
+
+fn any(_: &conf::Directive) -> Result<(), Fault> {
+    Ok(())
+}
+
+fn certificate(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {
+    let word = directive.args[0].clone();
+    loader.settings(&SETTINGS).certificates.modify().push(word);
+    Ok(())
+}
+
+fn certificate_key(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {
+    let word = directive.args[0].clone();
+    loader.settings(&SETTINGS).keys.modify().push(word);
+    Ok(())
+}
+
+fn ticket_key(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {
+    let word = directive.args[0].clone();
+    loader.settings(&SETTINGS).session_ticket_keys.modify().push(word);
+    Ok(())
+}
+
+fn conf_command(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {
+    let pair = (directive.args[0].clone(), directive.args[1].clone());
+    loader.settings(&SETTINGS).conf_commands.modify().push(pair);
+    Ok(())
+}
+
+/// Old versions are known words, and never spoken.
+fn protocols(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {
+    let mut protocols = Vec::new();
+    for word in &directive.args {
+        let version = match word.as_str() {
+            Ok("TLSv1.2") => Version::Tls12,
+            Ok("TLSv1.3") => Version::Tls13,
+            Ok("SSLv2" | "SSLv3" | "TLSv1" | "TLSv1.1") => {
+                let message = format!("\"{word}\" is never spoken: no client needs it any more");
+                loader.warn(word.span, message);
+                continue;
+            }
+            _ => return Err(Fault::from(format!("invalid value \"{word}\"")).at(word.span)),
+        };
+        if protocols.contains(&version) {
+            let message = format!("duplicate value \"{word}\"");
+            loader.warn(word.span, message);
+        } else {
+            protocols.push(version);
+        }
+    }
+    if protocols.is_empty() {
+        return Err(Fault::from("has nothing that can be spoken")
+            .help("TLSv1.2 and TLSv1.3 are spoken; older versions are not safe"));
+    }
+    loader.settings(&SETTINGS).protocols.set(protocols)?;
+    Ok(())
+}
+
+fn curves(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {
+    let word = &directive.args[0];
+    let mut curves = Vec::new();
+    let mut is_auto = false;
+    for name in values::text(directive)?.split(':') {
+        let number = match name {
+            "auto" => {
+                is_auto = true;
+                continue;
+            }
+            "X25519" | "x25519" => 0x001d,
+            "prime256v1" | "P-256" | "secp256r1" => 0x0017,
+            "secp384r1" | "P-384" => 0x0018,
+            "X25519MLKEM768" => 0x11ec,
+            "SecP256r1MLKEM768" => 0x11eb,
+            "MLKEM768" => 0x0201,
+            "MLKEM1024" => 0x0202,
+            "secp521r1" | "P-521" | "X448" | "x448" | "ffdhe2048" | "ffdhe3072" | "ffdhe4096" => {
+                loader.warn(word.span, format!("the group \"{name}\" is never offered"));
+                continue;
+            }
+            _ => {
+                let reason = format!("SSL_CTX_set1_curves_list(\"{word}\") failed");
+                return Err(Fault::from(reason).at(word.span));
+            }
+        };
+        curves.push(number);
+    }
+    if curves.is_empty() && !is_auto {
+        return Err(Fault::from("has no group that can be offered").at(word.span));
+    }
+    loader.settings(&SETTINGS).curves.set(curves)?;
+    Ok(())
+}
+
+fn verify_client(directive: &conf::Directive) -> Result<VerifyClient, Fault> {
+    use VerifyClient::*;
+    let choices =
+        [("off", Off), ("on", On), ("optional", Optional), ("optional_no_ca", OptionalNoCa)];
+    values::choice(directive, &choices)
+}
+
+/// The form is checked; sessions are kept by clients, as tickets.
+fn session_cache(_: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {
+    for word in &directive.args {
+        let invalid = || Fault::from(format!("invalid session cache \"{word}\"")).at(word.span);
+        match word.as_str().map_err(|_| invalid())? {
+            "off" | "none" | "builtin" => {}
+            text if text.starts_with("builtin:") => {
+                text[8..].parse::<u32>().map_err(|_| invalid())?;
+            }
+            text if text.starts_with("shared:") => {
+                let (name, size) = text[7..].split_once(':').ok_or_else(invalid)?;
+                let size = conf::units::size(size.as_bytes()).ok_or_else(invalid)?;
+                if name.is_empty() {
+                    return Err(invalid());
+                }
+                if size < 8 * 4096 {
+                    let message = format!("session cache \"{word}\" is too small");
+                    return Err(Fault::from(message).at(word.span));
+                }
+            }
+            _ => return Err(invalid()),
+        }
+    }
+    Ok(())
+}

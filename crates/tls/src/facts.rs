@@ -1,0 +1,49 @@
+//! What a handshake settled, as long as its connection lives: `$ssl_*`.
+
+use std::sync::Arc;
+
+use crate::suite::{Suite, Version};
+
+/// What both sides agreed on. Connections that agreed on the same share one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Facts {
+    pub suite: &'static Suite,
+    /// The group of the key exchange by number; 0 where a session was resumed without one.
+    pub group: u16,
+    /// The name that the client asked for, as it came.
+    pub server_name: Option<Box<[u8]>>,
+    /// What ALPN settled on.
+    pub protocol: Option<Box<[u8]>>,
+    /// A session went on.
+    pub reused: bool,
+    /// Request data came before the handshake was finished.
+    pub early_data: bool,
+    /// What the client offered, two bytes each.
+    pub offered_suites: Box<[u8]>,
+    pub offered_groups: Box<[u8]>,
+    /// What signed the server's part, by number; 0 where nothing did.
+    pub signature: u16,
+    /// What signed the client's part.
+    pub client_signature: u16,
+    /// By which it can be resumed; empty where it cannot.
+    pub session_id: Box<[u8]>,
+    /// The client's certificate.
+    pub client: Option<Arc<ClientCertificate>>,
+    /// Which server's rules the client's certificate was judged by.
+    pub context: usize,
+}
+
+/// What a client presented, and what was thought of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClientCertificate {
+    /// In DER, the client's own first.
+    pub chain: Vec<Box<[u8]>>,
+    /// Why it is not trusted: OpenSSL's number and words. `None` where it is.
+    pub refused: Option<(i32, &'static str)>,
+}
+
+impl Facts {
+    pub fn version(&self) -> Version {
+        self.suite.version
+    }
+}

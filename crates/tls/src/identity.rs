@@ -1,0 +1,73 @@
+//! A server's or a client's certificate with the key to it, from PEM.
+
+use std::sync::Arc;
+
+use rustls::crypto::aws_lc_rs::sign::any_supported_type;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::{CertifiedKey, SigningKey};
+
+use crate::pem::{self, Block};
+use crate::x509::Certificate;
+
+/// Why a certificate or a key cannot be used, in OpenSSL's words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unusable(pub &'static str);
+
+const NO_START_LINE: Unusable = Unusable("error:0480006C:PEM routines::no start line");
+const BAD_PEM: Unusable = Unusable("error:04800066:PEM routines::bad end line");
+const BAD_CERTIFICATE: Unusable =
+    Unusable("error:0688010A:asn1 encoding routines::nested asn1 error");
+const BAD_KEY: Unusable = Unusable("error:1E08010C:DECODER routines::unsupported");
+const MISMATCH: Unusable =
+    Unusable("error:05800074:x509 certificate routines::key values mismatch");
+
+/// A chain: the first certificate is one's own.
+pub fn chain(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, Unusable> {
+    let mut chain = Vec::new();
+    for block in pem::blocks(text).ok_or(BAD_PEM)? {
+        if let Some(certificate) = certificate(block)? {
+            chain.push(certificate);
+        }
+    }
+    if chain.is_empty() { Err(NO_START_LINE) } else { Ok(chain) }
+}
+
+fn certificate(block: Block) -> Result<Option<CertificateDer<'static>>, Unusable> {
+    let Block { label, mut content, .. } = block;
+    match &*label {
+        "CERTIFICATE" | "X509 CERTIFICATE" => {}
+        // What is trusted stands behind the certificate.
+        "TRUSTED CERTIFICATE" => {
+            content.truncate(Certificate::length(&content).ok_or(BAD_CERTIFICATE)?);
+        }
+        _ => return Ok(None),
+    }
+    Certificate::parse(&content).ok_or(BAD_CERTIFICATE)?;
+    Ok(Some(CertificateDer::from(content)))
+}
+
+/// The first private key.
+pub fn key(text: &[u8]) -> Result<Arc<dyn SigningKey>, Unusable> {
+    for Block { label, content, .. } in pem::blocks(text).ok_or(BAD_PEM)? {
+        let key = match &*label {
+            "PRIVATE KEY" => PrivateKeyDer::Pkcs8(content.into()),
+            "RSA PRIVATE KEY" => PrivateKeyDer::Pkcs1(content.into()),
+            "EC PRIVATE KEY" => PrivateKeyDer::Sec1(content.into()),
+            _ => continue,
+        };
+        return any_supported_type(&key).map_err(|_| BAD_KEY);
+    }
+    Err(NO_START_LINE)
+}
+
+/// Both together, if they belong together.
+pub fn certified(
+    chain: Vec<CertificateDer<'static>>,
+    key: Arc<dyn SigningKey>,
+) -> Result<CertifiedKey, Unusable> {
+    let own = Certificate::parse(&chain[0]).ok_or(BAD_CERTIFICATE)?;
+    if key.public_key().is_some_and(|public| public.as_ref() != own.key) {
+        return Err(MISMATCH);
+    }
+    Ok(CertifiedKey::new(chain, key))
+}
