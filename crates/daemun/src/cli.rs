@@ -120,6 +120,8 @@ impl Options {
             text.push_str(&help(identity));
         }
         if self.configure {
+            text.push_str(daemun_tls::VERSION);
+            text.push_str("\nTLS SNI support enabled\n");
             text.push_str(&format!(
                 "configure arguments: {}\n",
                 configure::arguments(identity, works)

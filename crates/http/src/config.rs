@@ -541,7 +541,7 @@ impl HttpConfig {
     /// The default server of the address that the connection came to; where a handshake named one, that.
     pub fn default_server(&'static self, connection: &Connection) -> &'static Server {
         match connection.tls() {
-            Some(facts) => &self.servers[facts.context],
+            Some(facts) => &self.servers[facts.server],
             None => &self.servers[self.virtual_of(connection).default],
         }
     }

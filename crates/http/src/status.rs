@@ -66,6 +66,10 @@ impl Status {
     pub const CLOSE: Status = Status(444);
     /// nginx's own: a request header is too large; told to the client as 400.
     pub const HEADER_TOO_LARGE: Status = Status(494);
+    /// nginx's own: the client's certificate will not do; told to the client as 400.
+    pub const CERTIFICATE_ERROR: Status = Status(495);
+    /// nginx's own: the client showed no certificate; told to the client as 400.
+    pub const NO_CERTIFICATE: Status = Status(496);
     /// nginx's own: plain HTTP on a TLS port; told to the client as 400.
     pub const TO_HTTPS: Status = Status(497);
     /// nginx's own: the client went away; for the log only.

@@ -2,16 +2,22 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
+use aws_lc_rs::digest::{Context as Digest, SHA256};
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
-use rustls::crypto::aws_lc_rs;
-use rustls::server::{ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert};
+use rustls::crypto::aws_lc_rs as library;
+use rustls::server::{
+    ClientHello, NoServerSessionStorage, ResolvesServerCert, StoresServerSessions,
+};
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 
+use crate::client_auth::ClientAuth;
 use crate::handshake;
 use crate::suite::{Suite, Version};
+use crate::tickets::{Bound, Tickets};
 
 /// A server's terms.
 pub struct Terms {
@@ -26,7 +32,20 @@ pub struct Terms {
     pub prefers_own: bool,
     /// For ALPN, most wanted first.
     pub protocols: Vec<Vec<u8>>,
-    pub tickets: Option<Arc<dyn ProducesTickets>>,
+    /// Where clients keep their sessions.
+    pub tickets: Option<Arc<Tickets>>,
+    /// Where the server does.
+    pub sessions: Option<Arc<dyn StoresServerSessions>>,
+    /// How long a session may be gone on with.
+    pub session_timeout: Duration,
+    /// Clients are asked for a certificate.
+    pub client: Option<Arc<ClientAuth>>,
+}
+
+/// What handshakes are made with.
+pub struct Context {
+    pub(crate) config: Arc<ServerConfig>,
+    pub(crate) client: Option<Arc<ClientAuth>>,
 }
 
 /// Groups by number as nginx offers them where nothing is said.
@@ -34,9 +53,13 @@ pub const GROUPS: [u16; 4] = [0x11ec, 0x001d, 0x0017, 0x0018];
 
 impl Terms {
     /// `None` where nothing is left to agree on.
-    pub fn settle(self) -> Option<Arc<ServerConfig>> {
+    pub fn settle(self) -> Option<Arc<Context>> {
+        let id = self.id();
         let provider = Arc::new(provider(&self.suites, &self.groups));
-        let has = |version| self.versions.contains(&version);
+        let has = |version| {
+            let is_served = |suite: &&Suite| suite.version == version;
+            self.versions.contains(&version) && self.suites.iter().any(|suite| is_served(suite))
+        };
         let versions: &[_] = match (has(Version::Tls12), has(Version::Tls13)) {
             (true, true) => &[&TLS13, &TLS12],
             (true, false) => &[&TLS12],
@@ -44,43 +67,59 @@ impl Terms {
             (false, false) => return None,
         };
         let builder = ServerConfig::builder_with_provider(provider);
-        let mut config = builder
-            .with_protocol_versions(versions)
-            .ok()?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(Certificates(self.certificates)));
+        let builder = builder.with_protocol_versions(versions).ok()?;
+        let builder = match &self.client {
+            Some(client) => builder.with_client_cert_verifier(Arc::clone(client) as Arc<_>),
+            None => builder.with_no_client_auth(),
+        };
+        let mut config = builder.with_cert_resolver(Arc::new(Certificates(self.certificates)));
         config.ignore_client_order = self.prefers_own;
         config.alpn_protocols = self.protocols;
-        config.session_storage = Arc::new(NoServerSessionStorage {});
         config.enable_secret_extraction = true;
         config.key_log = handshake::key_log();
+        let has_sessions = self.sessions.is_some();
+        config.session_storage =
+            self.sessions.unwrap_or_else(|| Arc::new(NoServerSessionStorage {}));
         match self.tickets {
-            Some(tickets) => config.ticketer = tickets,
+            Some(tickets) => {
+                config.ticketer = Arc::new(Bound::new(tickets, id, self.session_timeout));
+            }
+            None if has_sessions => {}
             None => config.send_tls13_tickets = 0,
         }
-        Some(Arc::new(config))
+        Some(Arc::new(Context { config: Arc::new(config), client: self.client }))
+    }
+
+    /// What a session depends on: one that was made under other terms is not gone on with.
+    fn id(&self) -> [u8; 32] {
+        let mut digest = Digest::new(&SHA256);
+        for certificate in self.certificates.iter().filter_map(|own| own.cert.first()) {
+            digest.update(certificate);
+        }
+        if let Some(client) = &self.client {
+            digest.update(b"client certificates");
+            for authority in &client.store.authorities {
+                digest.update(authority);
+            }
+        }
+        digest.finish().as_ref().try_into().expect("SHA-256 has 32 bytes")
     }
 }
 
 fn provider(suites: &[&'static Suite], groups: &[u16]) -> CryptoProvider {
-    let known = aws_lc_rs::ALL_CIPHER_SUITES;
+    let known = library::ALL_CIPHER_SUITES;
     let by_id = |suite: &&'static Suite| {
         known.iter().find(|known| u16::from(known.suite()) == suite.id).copied()
     };
     let by_number = |group: &u16| {
-        let mut known = aws_lc_rs::ALL_KX_GROUPS.iter();
+        let mut known = library::ALL_KX_GROUPS.iter();
         known.find(|known| u16::from(known.name()) == *group).copied()
     };
     CryptoProvider {
         cipher_suites: suites.iter().filter_map(by_id).collect(),
         kx_groups: groups.iter().filter_map(by_number).collect(),
-        ..aws_lc_rs::default_provider()
+        ..library::default_provider()
     }
-}
-
-/// Whether handshakes can use the group.
-pub fn knows_group(group: u16) -> bool {
-    aws_lc_rs::ALL_KX_GROUPS.iter().any(|known| u16::from(known.name()) == group)
 }
 
 /// A server's certificates, of different kinds.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::suite::{Suite, Version};
+use crate::x509::Verdict;
 
 /// What both sides agreed on. Connections that agreed on the same share one.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,8 +30,8 @@ pub struct Facts {
     pub session_id: Box<[u8]>,
     /// The client's certificate.
     pub client: Option<Arc<ClientCertificate>>,
-    /// Which server's rules the client's certificate was judged by.
-    pub context: usize,
+    /// Which server answered the hello: its place in the configuration.
+    pub server: usize,
 }
 
 /// What a client presented, and what was thought of it.
@@ -38,8 +39,8 @@ pub struct Facts {
 pub struct ClientCertificate {
     /// In DER, the client's own first.
     pub chain: Vec<Box<[u8]>>,
-    /// Why it is not trusted: OpenSSL's number and words. `None` where it is.
-    pub refused: Option<(i32, &'static str)>,
+    /// Why it is not trusted; `None` where it is.
+    pub refused: Option<Verdict>,
 }
 
 impl Facts {

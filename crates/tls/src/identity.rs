@@ -46,8 +46,16 @@ fn certificate(block: Block) -> Result<Option<CertificateDer<'static>>, Unusable
     Ok(Some(CertificateDer::from(content)))
 }
 
-/// The first private key.
-pub fn key(text: &[u8]) -> Result<Arc<dyn SigningKey>, Unusable> {
+/// Lists of revoked certificates, in DER.
+pub fn lists(text: &[u8]) -> Result<Vec<Box<[u8]>>, Unusable> {
+    let blocks = pem::blocks(text).ok_or(BAD_PEM)?;
+    let lists = blocks.into_iter().filter(|block| block.label == "X509 CRL");
+    let lists: Vec<Box<[u8]>> = lists.map(|block| block.content.into()).collect();
+    if lists.is_empty() { Err(NO_START_LINE) } else { Ok(lists) }
+}
+
+/// The first private key, for which one of the passphrases may be needed.
+pub fn key(text: &[u8], _passwords: &[Box<[u8]>]) -> Result<Arc<dyn SigningKey>, Unusable> {
     for Block { label, content, .. } in pem::blocks(text).ok_or(BAD_PEM)? {
         let key = match &*label {
             "PRIVATE KEY" => PrivateKeyDer::Pkcs8(content.into()),

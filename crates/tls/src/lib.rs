@@ -4,6 +4,7 @@
 //! connection that waits is a few secrets and numbers, which rest without buffers and pass to another process.
 
 pub mod ciphers;
+pub mod client_auth;
 pub mod context;
 pub mod facts;
 pub mod fault;
@@ -12,6 +13,7 @@ pub mod identity;
 pub mod pem;
 pub mod record;
 pub mod session;
+pub mod sessions;
 pub mod suite;
 pub mod tickets;
 mod transport;
@@ -22,3 +24,6 @@ pub use transport::Transport;
 
 pub use rustls::ServerConfig;
 pub use rustls::sign::CertifiedKey;
+
+/// What `-V` tells: the libraries, and the OpenSSL whose words and rules configurations may count on.
+pub const VERSION: &str = "TLS: rustls 0.23 on aws-lc-rs 1.19, configured as with OpenSSL 3.0.0";

@@ -74,5 +74,4 @@ pub const PARTS: &[&HttpModule] = &[
     &early_hints::MODULE,
     &crate::upstream::variables::MODULE,
     &upstreams::MODULE,
-    &crate::tls::MODULE,
 ];

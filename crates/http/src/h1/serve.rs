@@ -619,9 +619,9 @@ pub(super) fn answer_of(request: &mut Request, head: Head) -> impl Future<Output
         Head::Complete(end) => {
             request.head_end = end;
             request.consumed = end;
-            match tls::is_missing(request) {
-                false => Start::Request,
-                true => Start::With(Step::Status(Status::TO_HTTPS)),
+            match tls::objection(request) {
+                None => Start::Request,
+                Some(status) => Start::With(Step::Status(status)),
             }
         }
         Head::Refused(status) => {

@@ -28,24 +28,6 @@ fn speaks_tls(request: &Request) -> bool {
     is_hello && connection.tls().is_none() && request.config.virtual_of(connection).ssl
 }
 
-/// Whether a request came as it is where TLS is spoken; the client is told so.
-#[inline]
-pub fn is_missing(request: &Request) -> bool {
-    request.config.has_tls && came_plain(request)
-}
-
-fn came_plain(request: &Request) -> bool {
-    let connection = request.connection();
-    // A request that is only explained comes over no connection.
-    let is_plain = request.trace.is_none()
-        && connection.tls().is_none()
-        && request.config.virtual_of(connection).ssl;
-    if is_plain {
-        log!(request.log(), Info, *request, "client sent plain HTTP request to HTTPS port");
-    }
-    is_plain
-}
-
 /// Makes the connection one that speaks TLS; an error ends it.
 pub async fn accept(request: &mut Request) -> io::Result<()> {
     request.doing = "SSL handshaking";
@@ -73,7 +55,7 @@ pub async fn accept(request: &mut Request) -> io::Result<()> {
         }
     };
     let stream = &request.connection().stream;
-    let session = server::accept(stream, hello, Arc::clone(terms), chosen, deadline).await;
+    let session = server::accept(stream, hello, terms, chosen, deadline).await;
     let session = session.map_err(|failure| tell(request, failure))?;
     let chosen = &config.servers[chosen];
     request.doing = "";

@@ -1,10 +1,16 @@
 //! Connections that speak TLS: `ssl_*`, from a block's settings to a handshake.
 
 mod accept;
+mod client_variables;
+mod commands;
+mod files;
+mod groups;
+mod objection;
 pub mod settings;
 mod terms;
 mod variables;
 
-pub use accept::{accept, is_due, is_missing};
-pub use settings::MODULE;
+pub use accept::{accept, is_due};
+pub use objection::objection;
+pub use settings::{CLIENT, MODULE};
 pub use terms::{Terms, Tls, check};

@@ -16,6 +16,8 @@ use daemun_core::module::{Module, SettingsKey};
 use daemun_core::{directives, set, settings, values};
 use daemun_tls::suite::Version;
 
+use super::client_variables;
+use super::groups;
 use super::variables::VARIABLES;
 use crate::module::HttpModule;
 
@@ -43,6 +45,7 @@ settings! {
         client_certificate: Option<conf::Word> = None,
         trusted_certificate: Option<conf::Word> = None,
         crl: Option<conf::Word> = None,
+        session_cache: SessionCache = SessionCache::None,
         session_tickets: bool = true,
         session_timeout: Duration = Duration::from_secs(300),
         session_ticket_keys: Vec<conf::Word> = Vec::new(),
@@ -127,6 +130,13 @@ pub static MODULE: HttpModule = HttpModule {
     ..HttpModule::EMPTY
 };
 
+/// Variables of the client's certificate.
+pub static CLIENT: HttpModule = HttpModule {
+    base: Module { name: "http_ssl_module", settings: None, directives: &[] },
+    variables: client_variables::VARIABLES,
+    ..HttpModule::EMPTY
+};
+
 fn word(directive: &conf::Directive) -> Result<Option<conf::Word>, Fault> {
     Ok(Some(directive.args[0].clone()))
 }
@@ -193,26 +203,17 @@ fn curves(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fa
     let mut curves = Vec::new();
     let mut is_auto = false;
     for name in values::text(directive)?.split(':') {
-        let number = match name {
-            "auto" => {
-                is_auto = true;
-                continue;
-            }
-            "X25519" | "x25519" => 0x001d,
-            "prime256v1" | "P-256" | "secp256r1" => 0x0017,
-            "secp384r1" | "P-384" => 0x0018,
-            "X25519MLKEM768" => 0x11ec,
-            "SecP256r1MLKEM768" => 0x11eb,
-            "MLKEM768" => 0x0201,
-            "MLKEM1024" => 0x0202,
-            "secp521r1" | "P-521" | "X448" | "x448" | "ffdhe2048" | "ffdhe3072" | "ffdhe4096" => {
+        if name == "auto" {
+            is_auto = true;
+            continue;
+        }
+        let Some(number) = groups::number(name) else {
+            if groups::is_known(name) {
                 loader.warn(word.span, format!("the group \"{name}\" is never offered"));
                 continue;
             }
-            _ => {
-                let reason = format!("SSL_CTX_set1_curves_list(\"{word}\") failed");
-                return Err(Fault::from(reason).at(word.span));
-            }
+            let reason = format!("SSL_CTX_set1_curves_list(\"{word}\") failed");
+            return Err(Fault::from(reason).at(word.span));
         };
         curves.push(number);
     }
@@ -230,28 +231,52 @@ fn verify_client(directive: &conf::Directive) -> Result<VerifyClient, Fault> {
     values::choice(directive, &choices)
 }
 
-/// The form is checked; sessions are kept by clients, as tickets.
-fn session_cache(_: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {
+/// `ssl_session_cache`: where the server keeps sessions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SessionCache {
+    /// Nowhere, and clients are told so.
+    Off,
+    /// Nowhere.
+    None,
+    /// In each process, so many.
+    Builtin(usize),
+    /// In all processes together: a name, and bytes.
+    Shared(String, usize),
+}
+
+/// Sessions that OpenSSL keeps where nothing is said.
+const BUILTIN: usize = 20_480;
+
+/// A session is taken to need so many bytes.
+pub const SESSION_BYTES: usize = 256;
+
+/// The least memory that can be shared.
+const LEAST_SHARED: usize = 8 * 4096;
+
+fn session_cache(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {
+    let mut cache = SessionCache::None;
     for word in &directive.args {
         let invalid = || Fault::from(format!("invalid session cache \"{word}\"")).at(word.span);
-        match word.as_str().map_err(|_| invalid())? {
-            "off" | "none" | "builtin" => {}
+        cache = match word.as_str().map_err(|_| invalid())? {
+            "off" => SessionCache::Off,
+            "none" => SessionCache::None,
+            "builtin" => SessionCache::Builtin(BUILTIN),
             text if text.starts_with("builtin:") => {
-                text[8..].parse::<u32>().map_err(|_| invalid())?;
+                SessionCache::Builtin(text[8..].parse().map_err(|_| invalid())?)
             }
-            text if text.starts_with("shared:") => {
-                let (name, size) = text[7..].split_once(':').ok_or_else(invalid)?;
+            text => {
+                let shared = text.strip_prefix("shared:").and_then(|rest| rest.split_once(':'));
+                let (name, size) =
+                    shared.filter(|(name, _)| !name.is_empty()).ok_or_else(invalid)?;
                 let size = conf::units::size(size.as_bytes()).ok_or_else(invalid)?;
-                if name.is_empty() {
-                    return Err(invalid());
-                }
-                if size < 8 * 4096 {
+                if size < LEAST_SHARED {
                     let message = format!("session cache \"{word}\" is too small");
                     return Err(Fault::from(message).at(word.span));
                 }
+                SessionCache::Shared(name.to_owned(), size)
             }
-            _ => return Err(invalid()),
-        }
+        };
     }
+    loader.settings(&SETTINGS).session_cache.set(cache)?;
     Ok(())
 }

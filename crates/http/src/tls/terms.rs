@@ -1,19 +1,22 @@
 //! From a server's settings to what it offers in handshakes.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use daemun_conf::{Diagnostics, Word};
 use daemun_core::load::Paths;
 use daemun_core::module::SettingsSet;
-use daemun_tls::context::{self, GROUPS};
-use daemun_tls::identity::{self, Unusable};
+use daemun_tls::client_auth::ClientAuth;
+use daemun_tls::context::{self, Context, GROUPS};
+use daemun_tls::sessions::{self, Sessions};
 use daemun_tls::suite::{SUITES, Version};
 use daemun_tls::tickets::Tickets;
-use daemun_tls::{CertifiedKey, ServerConfig, ciphers};
+use daemun_tls::x509::Store;
+use daemun_tls::{CertifiedKey, ciphers};
 
-use super::settings::{SETTINGS, Settings};
+use super::commands::{self, Commands};
+use super::files::Files;
+use super::settings::{SESSION_BYTES, SETTINGS, SessionCache, Settings, VerifyClient};
 use crate::config::{Server, Socket};
 
 /// What a server does with a hello for one of its names.
@@ -22,132 +25,185 @@ pub enum Tls {
     /// It has no certificate.
     #[default]
     None,
-    Serves(Arc<ServerConfig>),
+    Serves(Arc<Context>),
     /// `ssl_reject_handshake`
     Rejects,
 }
 
-/// Reads what files say, each once.
+/// What the servers of a configuration have in common.
 pub struct Terms {
-    paths: Paths,
-    files: HashMap<PathBuf, Result<Arc<[u8]>, std::io::Error>>,
-    tickets: Option<Arc<Tickets>>,
+    files: Files,
+    /// For servers that name no keys.
+    tickets: Arc<Tickets>,
+    /// By name.
+    shared_sessions: HashMap<String, Arc<Sessions>>,
 }
+
+/// What is wrong, and with which word.
+type Wrong<'w> = (String, &'w Word);
 
 impl Terms {
     pub fn new(paths: &Paths) -> Terms {
-        Terms { paths: paths.clone(), files: HashMap::new(), tickets: None }
+        Terms {
+            files: Files::new(paths),
+            tickets: Arc::new(Tickets::new()),
+            shared_sessions: HashMap::new(),
+        }
     }
 
     /// A server's terms; what is wrong with them goes to the diagnostics.
     pub fn settle(&mut self, settings: &SettingsSet, diagnostics: &mut Diagnostics) -> Tls {
         let settings = settings.of(&SETTINGS);
-        if *settings.reject_handshake {
-            return Tls::Rejects;
-        }
-        if settings.certificates.is_empty() {
+        if settings.certificates.is_empty() && !*settings.reject_handshake {
             return Tls::None;
         }
-        let mut certificates = Vec::new();
-        for (index, certificate) in settings.certificates.iter().enumerate() {
-            let Some(key) = settings.keys.get(index) else {
-                let message = format!(
-                    "no \"ssl_certificate_key\" is defined for certificate \"{certificate}\""
-                );
-                diagnostics.emerg(message, certificate.span);
-                return Tls::None;
-            };
-            match self.identity(certificate, key) {
-                Ok(identity) => certificates.push(Arc::new(identity)),
-                Err((message, word)) => diagnostics.emerg(message, word.span),
-            }
-        }
-        if certificates.is_empty() {
-            return Tls::None;
-        }
-        match self.config(settings, certificates).settle() {
-            Some(config) => Tls::Serves(config),
-            None => {
-                let span = settings.certificates[0].span;
-                diagnostics.emerg("SSL_CTX_set_cipher_list() failed".to_owned(), span);
+        match self.terms(settings) {
+            _ if *settings.reject_handshake => Tls::Rejects,
+            Ok(terms) => match terms.settle() {
+                Some(context) => Tls::Serves(context),
+                None => {
+                    let span = settings.certificates[0].span;
+                    let reason = "there is no cipher suite and no version that can be agreed on";
+                    diagnostics.emerg(format!("SSL_CTX_set_cipher_list() failed: {reason}"), span);
+                    Tls::None
+                }
+            },
+            Err((message, word)) => {
+                diagnostics.emerg(message, word.span);
                 Tls::None
             }
         }
     }
 
-    fn config(
-        &mut self,
-        settings: &Settings,
-        certificates: Vec<Arc<CertifiedKey>>,
-    ) -> context::Terms {
-        let mut suites: Vec<_> =
-            SUITES.iter().filter(|suite| suite.version == Version::Tls13).collect();
-        suites.extend(ciphers::parse(&settings.ciphers));
+    fn terms<'s>(&mut self, settings: &'s Settings) -> Result<context::Terms, Wrong<'s>> {
+        let mut commands = Commands::default();
+        for (name, value) in settings.conf_commands.iter() {
+            commands::read(&mut commands, name, value).map_err(|why| {
+                (format!("SSL_CONF_cmd(\"{name}\", \"{value}\") failed (SSL: {why})"), name)
+            })?;
+        }
+        let mut suites = match commands.tls13_suites {
+            Some(suites) => suites,
+            None => SUITES.iter().filter(|suite| suite.version == Version::Tls13).collect(),
+        };
+        suites.extend(ciphers::parse(commands.ciphers.as_deref().unwrap_or(&settings.ciphers)));
         let groups = match settings.curves.is_empty() {
             true => GROUPS.to_vec(),
             false => Vec::clone(&settings.curves),
         };
-        let tickets = settings.session_tickets.then(|| {
-            let all = self.tickets.get_or_insert_with(|| Arc::new(Tickets::new()));
-            Arc::clone(all) as Arc<_>
-        });
-        context::Terms {
-            certificates,
-            versions: Vec::clone(&settings.protocols),
+        let mut versions = Vec::clone(&settings.protocols);
+        versions.retain(|version| commands.versions.contains(version));
+        Ok(context::Terms {
+            certificates: self.certificates(settings, commands.certificate.zip(commands.key))?,
+            versions,
             suites,
-            groups,
-            prefers_own: *settings.prefer_server_ciphers,
+            groups: commands.groups.unwrap_or(groups),
+            prefers_own: commands.prefers_own.unwrap_or(*settings.prefer_server_ciphers),
             protocols: ["http/1.1", "http/1.0", "http/0.9"].map(|name| name.into()).to_vec(),
-            tickets,
+            tickets: match commands.tickets.unwrap_or(*settings.session_tickets) {
+                true => Some(self.tickets(settings)?),
+                false => None,
+            },
+            sessions: self.sessions(settings),
+            session_timeout: *settings.session_timeout,
+            client: self.client(settings)?,
+        })
+    }
+
+    fn certificates<'s>(
+        &mut self,
+        settings: &'s Settings,
+        command: Option<(&'s Word, &'s Word)>,
+    ) -> Result<Vec<Arc<CertifiedKey>>, Wrong<'s>> {
+        let mut certificates = Vec::new();
+        for (index, certificate) in settings.certificates.iter().enumerate() {
+            let key = settings.keys.get(index).ok_or_else(|| {
+                let message = format!(
+                    "no \"ssl_certificate_key\" is defined for certificate \"{certificate}\""
+                );
+                (message, certificate)
+            })?;
+            certificates.push(self.identity(settings, certificate, key)?);
         }
+        // One that a command names takes the place of one of its kind.
+        if let Some((certificate, key)) = command {
+            let identity = self.identity(settings, certificate, key)?;
+            let kind = identity.key.algorithm();
+            certificates.retain(|other| other.key.algorithm() != kind);
+            certificates.push(identity);
+        }
+        Ok(certificates)
     }
 
     fn identity<'w>(
         &mut self,
+        settings: &'w Settings,
         certificate: &'w Word,
         key: &'w Word,
-    ) -> Result<CertifiedKey, (String, &'w Word)> {
-        let cannot =
-            |what: &str, word: &Word, why: String| format!("cannot load {what} \"{word}\": {why}");
-        let text = self
-            .read(certificate)
-            .map_err(|why| (cannot("certificate", certificate, why), certificate))?;
-        let chain = identity::chain(&text).map_err(|Unusable(why)| {
-            let why = format!("PEM_read_bio_X509_AUX() failed (SSL: {why})");
-            (cannot("certificate", certificate, why), certificate)
-        })?;
-        let text = self.read(key).map_err(|why| (cannot("certificate key", key, why), key))?;
-        let private = identity::key(&text).map_err(|Unusable(why)| {
-            let why = format!("PEM_read_bio_PrivateKey() failed (SSL: {why})");
-            (cannot("certificate key", key, why), key)
-        })?;
-        identity::certified(chain, private).map_err(|Unusable(why)| {
-            let why = format!("SSL_CTX_use_PrivateKey(\"{key}\") failed (SSL: {why})");
-            (why, key)
-        })
+    ) -> Result<Arc<CertifiedKey>, Wrong<'w>> {
+        let passwords = match &*settings.password_file {
+            Some(file) => self.files.passwords(file).map_err(|why| (why, file))?,
+            None => Vec::new(),
+        };
+        self.files
+            .identity(certificate, key, &passwords)
+            .map_err(|(message, is_key)| (message, if is_key { key } else { certificate }))
     }
 
-    /// A file's text, or what stands in place of its name.
-    fn read(&mut self, word: &Word) -> Result<Arc<[u8]>, String> {
-        if let Some(text) = word.text.strip_prefix(b"data:") {
-            return Ok(text.into());
+    fn tickets<'s>(&mut self, settings: &'s Settings) -> Result<Arc<Tickets>, Wrong<'s>> {
+        let Some(first) = settings.session_ticket_keys.first() else {
+            return Ok(Arc::clone(&self.tickets));
+        };
+        let mut contents = Vec::new();
+        for file in settings.session_ticket_keys.iter() {
+            contents.push(self.files.read(file).map_err(|why| (why, file))?);
         }
-        let name = word.as_str().map_err(|_| "its name is no text".to_owned())?;
-        let path = self.paths.in_conf(name);
-        let file = self.files.entry(path.clone());
-        let file = file.or_insert_with(|| std::fs::read(&path).map(Into::into));
-        match file {
-            Ok(text) => Ok(Arc::clone(text)),
-            Err(error) => {
-                let errno = error.raw_os_error().unwrap_or(0);
-                let words = rustix::io::Errno::from_raw_os_error(errno);
-                Err(format!(
-                    "BIO_new_file() failed (SSL: error:8000{errno:04X}:system library::{words}:calling \
-                     fopen({}, r) error:10000080:BIO routines::no such file)",
-                    path.display()
-                ))
+        let tickets = Tickets::of_files(&contents)
+            .ok_or_else(|| (format!("\"{first}\" must be 48 or 80 bytes"), first))?;
+        Ok(Arc::new(tickets))
+    }
+
+    fn sessions(&mut self, settings: &Settings) -> Option<Arc<dyn sessions::Keeps>> {
+        let timeout = *settings.session_timeout;
+        match &*settings.session_cache {
+            SessionCache::Off | SessionCache::None => None,
+            SessionCache::Builtin(most) => Some(Arc::new(Sessions::new(*most, timeout))),
+            SessionCache::Shared(name, size) => {
+                let sessions = self.shared_sessions.entry(name.clone());
+                let made = || Arc::new(Sessions::new(size / SESSION_BYTES, timeout));
+                Some(Arc::clone(sessions.or_insert_with(made)) as Arc<_>)
             }
         }
+    }
+
+    fn client<'s>(&mut self, settings: &'s Settings) -> Result<Option<Arc<ClientAuth>>, Wrong<'s>> {
+        if *settings.verify_client == VerifyClient::Off {
+            return Ok(None);
+        }
+        let (client, trusted) = (&*settings.client_certificate, &*settings.trusted_certificate);
+        if client.is_none() && trusted.is_none() {
+            if *settings.verify_client == VerifyClient::OptionalNoCa {
+                return Ok(Some(Arc::new(ClientAuth::default())));
+            }
+            let message =
+                "no ssl_client_certificate or ssl_trusted_certificate for ssl_verify_client";
+            return Err((message.to_owned(), &settings.certificates[0]));
+        }
+        let mut told = Vec::new();
+        let mut authorities = Vec::new();
+        if let Some(file) = client {
+            told = self.files.authorities(file).map_err(|why| (why, file))?;
+            authorities.extend(told.iter().cloned());
+        }
+        if let Some(file) = trusted {
+            authorities.extend(self.files.authorities(file).map_err(|why| (why, file))?);
+        }
+        let lists = match &*settings.crl {
+            Some(file) => self.files.revoked(file).map_err(|why| (why, file))?,
+            None => Vec::new(),
+        };
+        let store = Store { authorities, lists, depth: *settings.verify_depth };
+        Ok(Some(Arc::new(ClientAuth::new(store, &told))))
     }
 }
 
@@ -159,11 +215,9 @@ pub fn check(sockets: &[Socket], servers: &[Server], diagnostics: &mut Diagnosti
             let settings = server.settings().of(&SETTINGS);
             // What is wrong with those that are named is told already.
             if settings.certificates.is_empty() {
-                diagnostics.emerg(
-                    "no \"ssl_certificate\" is defined for the \"listen ... ssl\" directive"
-                        .to_owned(),
-                    server.location.span,
-                );
+                let message =
+                    "no \"ssl_certificate\" is defined for the \"listen ... ssl\" directive";
+                diagnostics.emerg(message.to_owned(), server.location.span);
             }
         }
     }

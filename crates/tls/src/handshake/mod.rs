@@ -5,7 +5,6 @@ pub mod server;
 mod words;
 
 use std::io;
-use std::sync::Arc;
 
 pub use secrets::key_log;
 use zeroize::Zeroizing;
@@ -88,8 +87,4 @@ fn of_key(secrets: &rustls::ConnectionTrafficSecrets) -> Option<Zeroizing<[u8; 4
 /// The suite that was settled on, as we know it.
 fn suite_of(suite: Option<rustls::SupportedCipherSuite>) -> Option<&'static Suite> {
     Suite::by_id(suite?.suite().into())
-}
-
-fn shared<T>(bytes: T) -> Arc<T> {
-    Arc::new(bytes)
 }

@@ -14,12 +14,13 @@ use daemun_event::{Deadline, Stream};
 use daemun_proto::http1::Parsed;
 use daemun_proto::tls::client_hello::{self, ClientHello, Invalid};
 use daemun_proto::tls::record;
+use rustls::HandshakeKind;
 use rustls::server::ServerConnection;
-use rustls::{HandshakeKind, ServerConfig};
 
 use super::secrets::{self, Logged};
-use super::{Blame, Failure, directions, shared, suite_of};
-use crate::facts::{ClientCertificate, Facts};
+use super::{Blame, Failure, directions, suite_of};
+use crate::context::Context;
+use crate::facts::Facts;
 use crate::session::{Session, Side};
 
 /// A whole hello, and what has come so far, which begins with it.
@@ -65,23 +66,23 @@ pub fn reject(stream: &Stream) -> Failure {
     Failure::Refused { words: "(SSL: callback failed)".to_owned(), blame: Blame::Peer }
 }
 
-/// Makes the connection one that is protected, until `deadline`. `context` is kept for whoever chose `config`.
+/// Makes the connection one that is protected, until `deadline`. `server` is kept for whoever chose `context`.
 pub async fn accept(
     stream: &Stream,
     hello: Hello,
-    config: Arc<ServerConfig>,
-    context: usize,
+    context: &Context,
+    server: usize,
     deadline: Deadline,
 ) -> Result<Session, Failure> {
     let mut handshake = Handshake {
-        tls: ServerConnection::new(config)?,
+        tls: ServerConnection::new(Arc::clone(&context.config))?,
         logged: Logged::default(),
         out: Vec::new(),
     };
     let Hello { message, mut received } = hello;
     let end = handshake.run(stream, &mut received, deadline).await?;
     let hello = client_hello::parse(&message).unwrap_or_default();
-    handshake.finish(&hello, context, &received[end..])
+    handshake.finish(&hello, context, server, &received[end..])
 }
 
 struct Handshake {
@@ -152,7 +153,8 @@ impl Handshake {
     fn finish(
         self,
         hello: &ClientHello<'_>,
-        context: usize,
+        context: &Context,
+        server: usize,
         behind: &[u8],
     ) -> Result<Session, Failure> {
         let Handshake { tls, logged, out } = self;
@@ -171,15 +173,15 @@ impl Handshake {
             signature: 0,
             client_signature: 0,
             session_id: Box::default(),
-            client: tls.peer_certificates().map(|chain| {
-                let chain = chain.iter().map(|certificate| certificate.as_ref().into());
-                shared(ClientCertificate { chain: chain.collect(), refused: None })
-            }),
-            context,
+            client: match (&context.client, tls.peer_certificates()) {
+                (Some(client), Some(chain)) => Some(client.judge(chain)),
+                _ => None,
+            },
+            server,
         };
         let secrets = tls.dangerous_extract_secrets()?;
         let (opens, seals) = directions(secrets, suite, logged, true).ok_or_else(broken)?;
-        let mut session = Session::new(Side::Server, opens, seals, shared(facts));
+        let mut session = Session::new(Side::Server, opens, seals, Arc::new(facts));
         session.keep_received(behind);
         session.keep_unsent(out);
         Ok(session)

@@ -5,6 +5,8 @@ use super::der::{self, Der};
 /// The parts of a certificate, as slices of its encoding.
 #[derive(Clone, Copy, Debug)]
 pub struct Certificate<'b> {
+    /// All of it.
+    pub whole: &'b [u8],
     /// 0 is version 1.
     pub version: u8,
     /// Big-endian, with the leading zero that a high first bit needs.
@@ -28,7 +30,8 @@ pub struct Certificate<'b> {
 impl<'b> Certificate<'b> {
     /// Reads a certificate; what stands behind it is not looked at, as in `TRUSTED CERTIFICATE`.
     pub fn parse(encoded: &'b [u8]) -> Option<Certificate<'b>> {
-        let mut outer = Der(encoded).enter(der::SEQUENCE)?;
+        let whole = Der(encoded).take(der::SEQUENCE)?;
+        let mut outer = Der(whole.content);
         let signed = outer.take(der::SEQUENCE)?;
         let algorithm = outer.take(der::SEQUENCE)?.content;
         let (unused, signature) = outer.take(der::BIT_STRING)?.content.split_first()?;
@@ -53,6 +56,7 @@ impl<'b> Certificate<'b> {
             }
         }
         Some(Certificate {
+            whole: whole.whole,
             version,
             serial,
             issuer,
