@@ -259,6 +259,7 @@ impl Builder<'_> {
             if let Err(message) = (module.check)(&block.settings) {
                 self.diagnostics.emerg(message, block.span());
             }
+            (module.settle)(&block.settings, &mut self.tls_terms.files, self.diagnostics);
         }
     }
 

@@ -3,11 +3,13 @@
 use std::path::Path;
 use std::pin::Pin;
 
+use daemun_conf::Diagnostics;
 use daemun_core::module::{Module, SettingsSet};
 
 use crate::body::Body;
 use crate::request::Request;
 use crate::status::Status;
+use crate::tls::files::Files;
 
 /// A module of the `http` context. Write `..HttpModule::EMPTY` for what it has not.
 pub struct HttpModule {
@@ -17,6 +19,8 @@ pub struct HttpModule {
     pub filters: &'static [Filter],
     /// What is wrong with a block's settings as a whole, in nginx's words.
     pub check: fn(&SettingsSet) -> Result<(), String>,
+    /// Makes what a block's settings need before requests come; what is wrong goes to the diagnostics.
+    pub settle: fn(&SettingsSet, &mut Files, &mut Diagnostics),
     /// Requests are passed to another server. Without its last slash the name of such a location redirects to it.
     pub passes: fn(&SettingsSet) -> bool,
     /// A folder for temporary files that a block's settings name, made at the start.
@@ -30,6 +34,7 @@ impl HttpModule {
         handlers: &[],
         filters: &[],
         check: |_| Ok(()),
+        settle: |_, _, _| {},
         passes: |_| false,
         temporary: |_| None,
     };

@@ -106,7 +106,7 @@ impl Terms {
     }
 }
 
-fn provider(suites: &[&'static Suite], groups: &[u16]) -> CryptoProvider {
+pub(crate) fn provider(suites: &[&'static Suite], groups: &[u16]) -> CryptoProvider {
     let known = library::ALL_CIPHER_SUITES;
     let by_id = |suite: &&'static Suite| {
         known.iter().find(|known| u16::from(known.suite()) == suite.id).copied()

@@ -5,6 +5,7 @@
 
 pub mod ciphers;
 pub mod client_auth;
+pub mod client_context;
 pub mod context;
 pub mod facts;
 pub mod fault;

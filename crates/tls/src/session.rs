@@ -18,6 +18,7 @@ use daemun_proto::tls::record::{self, Content, MAX_CONTENT};
 
 use crate::facts::Facts;
 use crate::fault::Fault;
+use crate::handshake::client::TicketTaker;
 use crate::record::Direction;
 use crate::suite::Version;
 
@@ -26,6 +27,8 @@ pub struct Session {
     opens: Direction,
     seals: Direction,
     facts: Arc<Facts>,
+    /// Of a client that wants them.
+    tickets: Option<Box<TicketTaker>>,
     /// `None` while nothing waits.
     waiting: Option<Box<Waiting>>,
     side: Side,
@@ -125,6 +128,7 @@ impl Session {
             opens,
             seals,
             facts,
+            tickets: None,
             waiting: None,
             side,
             end: End::Open,
@@ -176,6 +180,11 @@ impl Session {
         if !bytes.is_empty() {
             self.waiting().partial.extend_from_slice(bytes);
         }
+    }
+
+    /// Has tickets taken that come later.
+    pub(crate) fn take_tickets(&mut self, tickets: TicketTaker) {
+        self.tickets = Some(Box::new(tickets));
     }
 
     /// Keeps what the handshake still has to send: it goes out with what comes first.
@@ -361,7 +370,12 @@ impl Session {
         match (self.version(), self.side, kind) {
             // What follows is under another key, so nothing else may share its record.
             (Version::Tls13, _, KEY_UPDATE) if is_last => self.update_keys(body),
-            (Version::Tls13, Side::Client, NEW_SESSION_TICKET) => Ok(()),
+            (Version::Tls13, Side::Client, NEW_SESSION_TICKET) => {
+                if let Some(tickets) = &mut self.tickets {
+                    tickets.take(body);
+                }
+                Ok(())
+            }
             (Version::Tls12, Side::Server, CLIENT_HELLO) => Err(Fault::Renegotiation),
             (Version::Tls12, Side::Client, HELLO_REQUEST) => Err(Fault::Renegotiation),
             _ => Err(Fault::Unexpected),

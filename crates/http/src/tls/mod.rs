@@ -2,8 +2,8 @@
 
 mod accept;
 mod client_variables;
-mod commands;
-mod files;
+pub(crate) mod commands;
+pub mod files;
 mod groups;
 mod objection;
 pub mod settings;

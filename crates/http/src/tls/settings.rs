@@ -169,8 +169,17 @@ fn conf_command(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<
     Ok(())
 }
 
-/// Old versions are known words, and never spoken.
 fn protocols(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {
+    let protocols = versions(loader, directive)?;
+    loader.settings(&SETTINGS).protocols.set(protocols)?;
+    Ok(())
+}
+
+/// Old versions are known words, and never spoken.
+pub fn versions(
+    loader: &mut Loader<'_>,
+    directive: &conf::Directive,
+) -> Result<Vec<Version>, Fault> {
     let mut protocols = Vec::new();
     for word in &directive.args {
         let version = match word.as_str() {
@@ -194,8 +203,7 @@ fn protocols(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(),
         return Err(Fault::from("has nothing that can be spoken")
             .help("TLSv1.2 and TLSv1.3 are spoken; older versions are not safe"));
     }
-    loader.settings(&SETTINGS).protocols.set(protocols)?;
-    Ok(())
+    Ok(protocols)
 }
 
 fn curves(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {

@@ -32,7 +32,7 @@ pub enum Tls {
 
 /// What the servers of a configuration have in common.
 pub struct Terms {
-    files: Files,
+    pub files: Files,
     /// For servers that name no keys.
     tickets: Arc<Tickets>,
     /// By name.

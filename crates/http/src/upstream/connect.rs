@@ -17,6 +17,7 @@ use rustix::net::{SocketAddrUnix, sockopt};
 
 use super::directives::parse_local;
 use super::settings::{Bind, BindAddress, Settings};
+use super::tls;
 use crate::request::{Request, Text};
 
 /// A connection to an upstream server, in use.
@@ -66,6 +67,7 @@ pub async fn connect(
     address: &Address,
     name: &str,
     watches_client: bool,
+    tls_name: Option<String>,
 ) -> Result<Upstream, NotConnected> {
     let target = match address {
         Address::Ip(address) => Name::Ip(*address),
@@ -113,7 +115,15 @@ pub async fn connect(
         }
     }
     let started = daemun_event::now();
-    Ok(Upstream { stream, requests: 1, started, is_kept: false, sent: 0, tls: None })
+    let mut upstream =
+        Upstream { stream, requests: 1, started, is_kept: false, sent: 0, tls: None };
+    if let Some(server) = tls_name {
+        let peer = name.into();
+        let stream = &upstream.stream;
+        let session = tls::handshake(request, settings, stream, &server, &peer, watches_client);
+        upstream.tls = Some(session.await?);
+    }
+    Ok(upstream)
 }
 
 /// Tells the socket what the configuration says. What the system refuses is told and does without.

@@ -120,6 +120,49 @@ macro_rules! upstream_directives {
                 "Who may read and write the files of responses, and their folders."),
         ] $($rest)*)
     };
+    (@rows [$($at:tt)+] [$($row:expr,)*] tls $($rest:ident)*) => {
+        $crate::upstream_directives!(@rows [$($at)+] [$($row,)*
+            $crate::upstream_row!($($at)+ "ssl_session_reuse" Flag, "on",
+                ssl_session_reuse = directives::flag,
+                "Goes on with sessions of earlier connections."),
+            $crate::upstream_row!($($at)+ "ssl_protocols" AtLeast(1), "TLSv1.2 TLSv1.3",
+                ssl_protocols = directives::tls_versions,
+                "The versions of TLS that are spoken to upstreams."),
+            $crate::upstream_row!($($at)+ "ssl_ciphers" Exactly(1), "DEFAULT",
+                ssl_ciphers = directives::text,
+                "The cipher suites of TLS 1.2, in OpenSSL's words."),
+            $crate::upstream_row!($($at)+ "ssl_name" Exactly(1), "",
+                ssl_name = directives::some_script,
+                "The name that upstreams are asked for, and have to prove."),
+            $crate::upstream_row!($($at)+ "ssl_server_name" Flag, "off",
+                ssl_server_name = directives::flag,
+                "Tells upstreams which name is meant."),
+            $crate::upstream_row!($($at)+ "ssl_verify" Flag, "off",
+                ssl_verify = directives::flag,
+                "Has upstreams prove who they are."),
+            $crate::upstream_row!($($at)+ "ssl_verify_depth" Exactly(1), "1",
+                ssl_verify_depth = directives::integer,
+                "How long the chain of an upstream's certificate may be."),
+            $crate::upstream_row!($($at)+ "ssl_trusted_certificate" Exactly(1), "",
+                ssl_trusted_certificate = directives::some_word,
+                "A file with the authorities that upstreams' certificates may come from."),
+            $crate::upstream_row!($($at)+ "ssl_crl" Exactly(1), "",
+                ssl_crl = directives::some_word,
+                "A file with lists of certificates that were revoked."),
+            $crate::upstream_row!($($at)+ "ssl_certificate" Exactly(1), "",
+                ssl_certificate = directives::some_word,
+                "A file with the certificate for upstreams that ask for one."),
+            $crate::upstream_row!($($at)+ "ssl_certificate_key" Exactly(1), "",
+                ssl_certificate_key = directives::some_word,
+                "A file with the private key of that certificate."),
+            $crate::upstream_row!($($at)+ "ssl_password_file" Exactly(1), "",
+                ssl_password_file = directives::some_word,
+                "A file with a passphrase for private keys on each line."),
+            $crate::upstream_row!($($at)+ "ssl_conf_command" Exactly(2), "",
+                ssl_conf_commands += directives::pair,
+                "A setting by its name in OpenSSL."),
+        ] $($rest)*)
+    };
     (@rows [$($at:tt)+] [$($row:expr,)*] errors $($rest:ident)*) => {
         $crate::upstream_directives!(@rows [$($at)+] [$($row,)*
             $crate::upstream_row!($($at)+ "intercept_errors" Flag, "off",
@@ -213,6 +256,32 @@ macro_rules! upstream_row {
 
 pub fn flag(_: &mut Loader<'_>, directive: &conf::Directive) -> Result<bool, Fault> {
     values::flag(directive)
+}
+
+pub fn tls_versions(
+    loader: &mut Loader<'_>,
+    directive: &conf::Directive,
+) -> Result<Vec<daemun_tls::suite::Version>, Fault> {
+    crate::tls::settings::versions(loader, directive)
+}
+
+pub fn text(_: &mut Loader<'_>, directive: &conf::Directive) -> Result<String, Fault> {
+    values::text(directive)
+}
+
+pub fn some_word(_: &mut Loader<'_>, directive: &conf::Directive) -> Result<Option<Word>, Fault> {
+    Ok(Some(directive.args[0].clone()))
+}
+
+pub fn some_script(
+    loader: &mut Loader<'_>,
+    directive: &conf::Directive,
+) -> Result<Option<daemun_core::script::Script>, Fault> {
+    loader.script(&directive.args[0]).map(Some)
+}
+
+pub fn pair(_: &mut Loader<'_>, directive: &conf::Directive) -> Result<(Word, Word), Fault> {
+    Ok((directive.args[0].clone(), directive.args[1].clone()))
 }
 
 pub fn size(_: &mut Loader<'_>, directive: &conf::Directive) -> Result<usize, Fault> {

@@ -22,6 +22,7 @@ use super::next::{self, Failure};
 use super::outgoing::{self, Advance, Outgoing};
 use super::protocol::{HeadStep, Protocol};
 use super::settings::{Failures, Settings};
+use super::tls;
 use crate::request::Request;
 use crate::response::Header;
 use crate::status::Status;
@@ -35,6 +36,8 @@ pub struct Exchange {
     cookie: Bytes,
     peer: Option<Arc<Peer>>,
     pub upstream: Option<Upstream>,
+    /// Its servers speak TLS.
+    pub is_tls: bool,
     /// Peers that may still be asked, the present one included.
     tries: usize,
     started: Millis,
@@ -96,6 +99,7 @@ impl Exchange {
             cookie: Bytes::new(),
             peer: None,
             upstream: None,
+            is_tls: false,
             started: daemun_event::now(),
             watches_client: watches_client(request, settings),
             streams,
@@ -202,9 +206,13 @@ impl Exchange {
         self.bind_client(request);
         let is_unix = matches!(peer.address, Address::Unix(_));
         Self::name_peer(request, Arc::clone(&peer.name), is_unix);
+        let tls_name = self
+            .is_tls
+            .then(|| tls::server_name(request, self.settings, &self.selection.group().name));
         let peer = self.peer.insert(peer);
         if !self.wants_fresh
-            && let Some(upstream) = kept::take(self.selection.group(), peer, owner(self.settings))
+            && let Some(upstream) =
+                kept::take(self.selection.group(), peer, owner(self.settings), tls_name.as_deref())
         {
             self.upstream = Some(upstream);
             request.upstream_record().last_try().connect_time = Some(0);
@@ -217,6 +225,7 @@ impl Exchange {
             &peer.address,
             &peer.name,
             self.watches_client,
+            tls_name,
         ));
         self.upstream = Some(connected.await.map_err(|why| match why {
             NotConnected::Failed => Fault::from(Failure::Error),
@@ -333,12 +342,12 @@ impl Exchange {
         let mut progress = Progress::None;
         loop {
             let Some(upstream) = &mut self.upstream else { return Ok(Progress::None) };
-            if !upstream.stream.may_be_readable() {
+            if !upstream.transport().may_be_readable() {
                 return Ok(progress);
             }
             let capacity = (*self.settings.buffer_size).max(Buffer::SIZE);
             let buffer = reading.buffer.get_or_insert_with(|| Buffer::with_capacity(capacity));
-            match upstream.stream.try_recv_into(buffer) {
+            match upstream.transport().try_recv_into(buffer) {
                 Ok(0) => {
                     request.doing = "reading response header from upstream";
                     if let Some(begun) = reading.buffer.take() {

@@ -241,10 +241,10 @@ impl Incoming {
             let Some(upstream) = &mut self.exchange.upstream else {
                 return Poll::Ready(Err(ErrorKind::NotConnected.into()));
             };
-            if upstream.stream.may_be_readable() {
+            if upstream.transport().may_be_readable() {
                 let mut buffer = Buffer::with_capacity(capacity);
                 let room = buffer.capacity().min(allowed);
-                match upstream.stream.try_recv(&mut buffer.spare()[..room]) {
+                match upstream.transport().try_recv(&mut buffer.spare()[..room]) {
                     Ok(received) => {
                         buffer.advance(received);
                         if let Some(pace) = &mut self.pace {

@@ -44,16 +44,20 @@ thread_local! {
 }
 
 /// A connection to a peer of that address, if one is kept. `owner` names the location.
-pub fn take(group: &Group, peer: &Peer, owner: usize) -> Option<Upstream> {
+pub fn take(group: &Group, peer: &Peer, owner: usize, tls_name: Option<&str>) -> Option<Upstream> {
     let is_local = group.keepalive?.local;
     let GroupId(place) = group.id?;
     KEPT.with_borrow_mut(|kept| {
         let idle = kept.groups.get_mut(place as usize)?;
         loop {
-            let fits =
-                |one: &Idle| one.peer.address == peer.address && (!is_local || one.owner == owner);
+            let fits = |one: &Idle| {
+                one.peer.address == peer.address
+                    && (!is_local || one.owner == owner)
+                    && one.speaks(tls_name, owner)
+            };
             let found = idle.remove(idle.iter().position(fits)?)?;
             // What its server has closed meanwhile is of no use.
+            let mut found = found;
             if found.is_usable() {
                 let mut upstream = found.upstream;
                 upstream.requests += 1;
@@ -115,17 +119,25 @@ fn poll_keeper(cx: &mut Context<'_>) -> Poll<()> {
 }
 
 impl Idle {
+    /// Whether it is as one would be made: a connection over TLS is for the terms and the name that it was made with.
+    fn speaks(&self, tls_name: Option<&str>, owner: usize) -> bool {
+        let session = self.upstream.tls.as_ref();
+        let name = session.and_then(|session| session.facts().server_name.as_deref());
+        name == tls_name.map(str::as_bytes) && (name.is_none() || self.owner == owner)
+    }
+
     /// Nothing came, so the server has not closed it, and its time is not up.
-    fn is_usable(&self) -> bool {
-        let stream = &self.upstream.stream;
-        let is_known_open = !stream.peer_closed() && is_quiet(stream) && !self.until.has_passed();
+    fn is_usable(&mut self) -> bool {
+        let is_known_open = !self.upstream.stream.peer_closed()
+            && is_quiet(&mut self.upstream)
+            && !self.until.has_passed();
         let waited = daemun_event::now().saturating_sub(self.since);
-        is_known_open && (waited < TRUSTED || has_nothing(stream))
+        is_known_open && (waited < TRUSTED || has_nothing(&self.upstream.stream))
     }
 
     /// Has the keeper woken for it; `false` where it has ended.
     fn watch(&mut self, keeper: Option<&Waker>) -> bool {
-        if !is_quiet(&self.upstream.stream) {
+        if !is_quiet(&mut self.upstream) {
             return false;
         }
         let Some(keeper) = keeper else { return true };
@@ -137,9 +149,10 @@ impl Idle {
 
 /// Nothing is known to have come. That it may be readable can be left from before its last response was read: then
 /// asking tells, and has later bytes told of.
-fn is_quiet(stream: &Stream) -> bool {
+fn is_quiet(upstream: &mut Upstream) -> bool {
     let finds_nothing = |error: io::Error| error.kind() == io::ErrorKind::WouldBlock;
-    !stream.may_be_readable() || stream.try_recv(&mut [0; 1]).is_err_and(finds_nothing)
+    let mut transport = upstream.transport();
+    !transport.may_be_readable() || transport.try_recv(&mut [0; 1]).is_err_and(finds_nothing)
 }
 
 /// Neither an answer to nothing nor an end waits to be received.

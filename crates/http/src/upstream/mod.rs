@@ -19,6 +19,7 @@ pub mod settings;
 mod storage;
 pub mod store;
 mod target;
+pub mod tls;
 pub mod variables;
 
 use crate::body::Body;
@@ -43,6 +44,8 @@ pub struct Call {
     pub settings: &'static Settings,
     /// `http://` and the like, for the log.
     pub scheme: &'static str,
+    /// The server speaks TLS.
+    pub is_tls: bool,
     pub target: Target,
     pub protocol: Box<dyn Protocol>,
 }
@@ -60,7 +63,12 @@ pub async fn pass(request: &mut Request, call: Call) -> Step {
     }
     begin_record(request, call.scheme);
     let mut exchange = match target::find(request, call.target).await {
-        Ok(group) => Exchange::new(request, call.settings, call.protocol, &group, streams),
+        Ok(group) => {
+            let mut exchange =
+                Exchange::new(request, call.settings, call.protocol, &group, streams);
+            exchange.is_tls = call.is_tls;
+            exchange
+        }
         Err(status) => return Step::Status(status),
     };
     let answered = exchange.run(request).await;

@@ -92,7 +92,7 @@ impl Outgoing {
         }
         let record = record(request);
         let bytes = &record.request[self.sent..];
-        let sent = upstream.stream.try_send(bytes, false)?;
+        let sent = upstream.transport().try_send(bytes, false)?;
         self.sent += sent;
         upstream.sent += sent as u64;
         record.last_try().bytes_sent = upstream.sent;

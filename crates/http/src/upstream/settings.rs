@@ -5,10 +5,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
+use daemun_conf::Word;
 use daemun_core::script::Script;
 use daemun_core::settings;
+use daemun_tls::suite::Version;
 
 use super::store::Place;
+use super::tls::Built;
 use crate::core::client::TempPath;
 use crate::core::sending::Amount;
 use crate::request::Request;
@@ -108,6 +111,21 @@ settings! {
         ignore_headers: Ignored = Ignored::empty(),
         hide_headers: Vec<Bytes> = Vec::new(),
         pass_headers: Vec<Bytes> = Vec::new(),
+        ssl_session_reuse: bool = true,
+        ssl_server_name: bool = false,
+        /// `None`: the group's.
+        ssl_name: Option<Script> = None,
+        ssl_protocols: Vec<Version> = vec![Version::Tls12, Version::Tls13],
+        ssl_ciphers: String = "DEFAULT".to_owned(),
+        ssl_verify: bool = false,
+        ssl_verify_depth: usize = 1,
+        ssl_trusted_certificate: Option<Word> = None,
+        ssl_crl: Option<Word> = None,
+        ssl_certificate: Option<Word> = None,
+        ssl_certificate_key: Option<Word> = None,
+        ssl_password_file: Option<Word> = None,
+        ssl_conf_commands: Vec<(Word, Word)> = Vec::new(),
+        ssl_context: Built,
     }
 }
 

@@ -119,6 +119,12 @@ pub static MODULE: HttpModule = HttpModule {
         handler: Handler::Later(handle),
     }],
     check,
+    settle: |settings, files, diagnostics| {
+        let settings = settings.of(&SETTINGS);
+        if settings.pass.may_speak_tls() {
+            settings.common.settle_tls("proxy_", files, diagnostics);
+        }
+    },
     passes: |settings| settings.of(&SETTINGS).pass.is_here(),
     temporary: |settings| settings.of(&SETTINGS).common.temporary(),
     ..HttpModule::EMPTY
@@ -130,7 +136,7 @@ pub static COMMON: HttpModule = HttpModule {
         name: "http_proxy_module",
         settings: None,
         directives: upstream_directives!(
-            "proxy_", SETTINGS.common: connecting requests responses stores errors next_http send_lowat
+            "proxy_", SETTINGS.common: connecting requests responses stores errors tls next_http send_lowat
         ),
     },
     ..HttpModule::EMPTY
@@ -163,7 +169,9 @@ fn call(request: &mut Request) -> Result<Call, Status> {
     let pass = settings.pass.value().ok_or(Status::INTERNAL_SERVER_ERROR)?;
     let way = pass.way(request)?;
     let protocol = Box::new(Http1::new(settings, way.place, way.location));
-    Ok(Call { settings: &settings.common, scheme: "http://", target: way.target, protocol })
+    let scheme = if way.is_tls { "https://" } else { "http://" };
+    let settings = &settings.common;
+    Ok(Call { settings, scheme, is_tls: way.is_tls, target: way.target, protocol })
 }
 
 fn proxy_set_header(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {

@@ -109,7 +109,8 @@ async fn handle(request: &mut Request) -> Step {
         }
     };
     let protocol = Box::new(Tunnel);
-    upstream::pass(request, Call { settings: &settings.common, scheme: "", target, protocol }).await
+    let settings = &settings.common;
+    upstream::pass(request, Call { settings, scheme: "", is_tls: false, target, protocol }).await
 }
 
 /// Nothing is said to the server: what comes from it is the client's, and the other way round.

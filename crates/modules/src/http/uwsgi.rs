@@ -72,6 +72,12 @@ pub static MODULE: HttpModule = HttpModule {
         handler: Handler::Later(|request| Box::pin(handle(request))),
     }],
     check,
+    settle: |settings, files, diagnostics| {
+        let settings = settings.of(&SETTINGS);
+        if settings.pass.value().is_some_and(|pass| pass.may_speak_tls()) {
+            settings.common.settle_tls("uwsgi_", files, diagnostics);
+        }
+    },
     passes: |settings| settings.of(&SETTINGS).pass.is_here(),
     temporary: |settings| settings.of(&SETTINGS).common.temporary(),
     ..HttpModule::EMPTY
@@ -83,17 +89,13 @@ pub static COMMON: HttpModule = HttpModule {
         name: "http_uwsgi_module",
         settings: None,
         directives: upstream_directives!(
-            "uwsgi_", SETTINGS.common: connecting requests responses stores errors next_gateway
+            "uwsgi_", SETTINGS.common: connecting requests responses stores errors tls next_gateway
         ),
     },
     ..HttpModule::EMPTY
 };
 
 fn uwsgi_pass(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {
-    let word = &directive.args[0];
-    if word.text.get(..9).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"suwsgi://")) {
-        return Err(Fault::from("suwsgi protocol requires SSL support".to_owned()).at(word.span));
-    }
     let pass = pass::read(loader, directive, "uwsgi://")?;
     loader.settings(&SETTINGS).pass.set(pass)
 }

@@ -1,5 +1,6 @@
 //! Handshakes: rustls makes them, and gives out what protects the connection from then on.
 
+pub mod client;
 mod secrets;
 pub mod server;
 mod words;

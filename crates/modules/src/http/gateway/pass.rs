@@ -22,6 +22,8 @@ pub struct Pass {
     address: Address,
     /// Before addresses; may be left out.
     scheme: &'static str,
+    /// The address stands behind the scheme with an `s` before it.
+    is_tls: bool,
     /// `HTTP_HOST`, where the configuration does not say it.
     pub host: Param,
 }
@@ -43,7 +45,7 @@ pub fn read(
         return read_group(loader, directive, scheme);
     }
     let host = params::host(loader, directive)?;
-    Ok(Pass { address: Address::Computed(script), scheme, host })
+    Ok(Pass { address: Address::Computed(script), scheme, is_tls: false, host })
 }
 
 /// Reads `ADDRESS` as it stands.
@@ -53,21 +55,32 @@ pub fn read_group(
     scheme: &'static str,
 ) -> Result<Pass, Fault> {
     let word = &directive.args[0];
-    let text = without_scheme(&word.text, scheme);
+    let (is_tls, text) = without_scheme(&word.text, scheme);
     let url = Url::parse_server(text, None).map_err(|reason| {
         Fault::from(format!("{reason} in upstream \"{}\"", Text(text))).at(word.span)
     })?;
     let group = request_group(loader, &url, word.span)?;
     let host = params::host(loader, directive)?;
-    Ok(Pass { address: Address::Group(group), scheme, host })
+    Ok(Pass { address: Address::Group(group), scheme, is_tls, host })
 }
 
-fn without_scheme<'t>(text: &'t [u8], scheme: &str) -> &'t [u8] {
-    match text.split_at_checked(scheme.len()) {
-        Some((start, rest)) if start.eq_ignore_ascii_case(scheme.as_bytes()) => rest,
-        _ => text,
+/// The address, and whether its server speaks TLS: `suwsgi://`.
+fn without_scheme<'t>(text: &'t [u8], scheme: &str) -> (bool, &'t [u8]) {
+    let after = |text: &'t [u8]| match text.split_at_checked(scheme.len()) {
+        Some((start, rest)) if start.eq_ignore_ascii_case(scheme.as_bytes()) => Some(rest),
+        _ => None,
+    };
+    if let [b's' | b'S', rest @ ..] = text
+        && scheme == TLS_FORM
+        && let Some(rest) = after(rest)
+    {
+        return (true, rest);
     }
+    (false, after(text).unwrap_or(text))
 }
+
+/// The one scheme that has a form for TLS.
+const TLS_FORM: &str = "uwsgi://";
 
 /// Passes a request on; `scheme` is for the log.
 pub async fn call(
@@ -78,7 +91,11 @@ pub async fn call(
     protocol: Box<dyn Protocol>,
 ) -> Step {
     match pass.target(request) {
-        Ok(target) => upstream::pass(request, Call { settings, scheme, target, protocol }).await,
+        Ok((is_tls, target)) => {
+            let scheme = if is_tls { "suwsgi://" } else { scheme };
+            let call = Call { settings, scheme, is_tls, target, protocol };
+            upstream::pass(request, call).await
+        }
         Err(status) => Step::Status(status),
     }
 }
@@ -92,14 +109,20 @@ impl Pass {
         }
     }
 
-    fn target(&self, request: &mut Request) -> Result<Target, Status> {
+    /// Servers may have to be spoken to over TLS.
+    pub fn may_speak_tls(&self) -> bool {
+        self.is_tls || self.scheme == TLS_FORM && matches!(self.address, Address::Computed(_))
+    }
+
+    fn target(&self, request: &mut Request) -> Result<(bool, Target), Status> {
         let script = match &self.address {
-            Address::Group(id) => return Ok(Target::Group(*id)),
+            Address::Group(id) => return Ok((self.is_tls, Target::Group(*id))),
             Address::Computed(script) => script,
         };
         let text = script.value(request);
-        let text = without_scheme(&text, self.scheme);
-        Url::parse_server(text, None).map(|url| Target::Address(Box::new(url))).map_err(|reason| {
+        let (is_tls, text) = without_scheme(&text, self.scheme);
+        let url = Url::parse_server(text, None);
+        url.map(|url| (is_tls, Target::Address(Box::new(url)))).map_err(|reason| {
             log!(request.log(), Error, *request, "{} in upstream \"{}\"", reason, Text(text));
             Status::INTERNAL_SERVER_ERROR
         })

@@ -30,6 +30,7 @@ pub struct Fixed {
     place: Place,
     /// The location's name, which the URI replaces.
     pub location: Vec<u8>,
+    is_tls: bool,
 }
 
 /// Where a request goes.
@@ -48,6 +49,8 @@ pub struct Way {
     pub place: Cow<'static, Place>,
     /// The part of the request's URI that the place's replaces; `None`: the place's is used as it is.
     pub location: Option<&'static [u8]>,
+    /// The server speaks TLS.
+    pub is_tls: bool,
 }
 
 impl Pass {
@@ -58,6 +61,7 @@ impl Pass {
                 target: Target::Group(fixed.group),
                 place: Cow::Borrowed(&fixed.place),
                 location: Some(&fixed.location),
+                is_tls: fixed.is_tls,
             }),
             Pass::Computed(script) => {
                 let url = script.value(request);
@@ -88,24 +92,25 @@ impl Fixed {
 
 fn computed(text: &[u8]) -> Result<Way, String> {
     // As nginx has it, a scheme alone is no prefix.
-    let Some(rest) = strip_scheme(text).filter(|rest| !rest.is_empty()) else {
+    let Some((is_tls, rest)) = strip_scheme(text).filter(|(_, rest)| !rest.is_empty()) else {
         return Err(format!("invalid URL prefix in \"{}\"", Text(text)));
     };
-    let mut url = Url::parse(rest, Some(80))
+    let usual = usual_port(is_tls);
+    let mut url = Url::parse(rest, Some(usual))
         .map_err(|reason| format!("{reason} in upstream \"{}\"", Text(rest)))?;
     if url.uri.first() == Some(&b'?') {
         url.uri.insert(0, b'/');
     }
     let location = if url.uri.is_empty() { Some(&b""[..]) } else { None };
-    let place = Cow::Owned(Place::of(&url));
-    Ok(Way { target: Target::Address(Box::new(url)), place, location })
+    let place = Cow::Owned(Place::of(&url, usual));
+    Ok(Way { target: Target::Address(Box::new(url)), place, location, is_tls })
 }
 
 impl Place {
-    fn of(url: &Url) -> Place {
+    fn of(url: &Url, usual: u16) -> Place {
         let (host, port) = match url.port {
             None => (b"localhost".to_vec(), Vec::new()),
-            Some(80) => (url.host.clone().into_bytes(), b"80".to_vec()),
+            Some(port) if port == usual => (url.host.clone().into_bytes(), port.to_string().into()),
             Some(port) => (format!("{}:{port}", url.host).into(), port.to_string().into()),
         };
         Place { host, port, uri: url.uri.clone() }
@@ -137,6 +142,15 @@ impl PassSetting {
         }
     }
 
+    /// Servers may have to be spoken to over TLS.
+    pub fn may_speak_tls(&self) -> bool {
+        match self.own.as_deref() {
+            Some(Pass::Fixed(fixed)) => fixed.is_tls,
+            Some(Pass::Computed(_)) => true,
+            None => false,
+        }
+    }
+
     pub fn is_computed(&self) -> bool {
         matches!(self.own.as_deref(), Some(Pass::Computed(_)))
     }
@@ -163,10 +177,11 @@ pub fn proxy_pass(loader: &mut Loader<'_>, directive: &conf::Directive) -> Resul
 }
 
 fn fixed(loader: &mut Loader<'_>, word: &conf::Word) -> Result<Fixed, Fault> {
-    let Some(rest) = strip_scheme(&word.text) else {
+    let Some((is_tls, rest)) = strip_scheme(&word.text) else {
         return Err(Fault::from("invalid URL prefix".to_owned()).at(word.span));
     };
-    let url = Url::parse(rest, Some(80)).map_err(|reason| {
+    let usual = usual_port(is_tls);
+    let url = Url::parse(rest, Some(usual)).map_err(|reason| {
         Fault::from(format!("{reason} in upstream \"{}\"", Text(rest))).at(word.span)
     })?;
     let group = daemun_upstream::request_group(loader, &url, word.span)?;
@@ -180,12 +195,22 @@ fn fixed(loader: &mut Loader<'_>, word: &conf::Word) -> Result<Fixed, Fault> {
             return Err(Fault::from(sentence.to_owned()).at(word.span));
         }
     };
-    Ok(Fixed { group, url: word.text.to_vec(), place: Place::of(&url), location })
+    let place = Place::of(&url, usual);
+    Ok(Fixed { group, url: word.text.to_vec(), place, location, is_tls })
 }
 
-fn strip_scheme(url: &[u8]) -> Option<&[u8]> {
-    let (scheme, rest) = url.split_at_checked(7)?;
-    scheme.eq_ignore_ascii_case(b"http://").then_some(rest)
+/// Whether it is `https`, and what follows.
+fn strip_scheme(url: &[u8]) -> Option<(bool, &[u8])> {
+    let after = |scheme: &[u8]| {
+        let (start, rest) = url.split_at_checked(scheme.len())?;
+        start.eq_ignore_ascii_case(scheme).then_some(rest)
+    };
+    let plain = after(b"http://").map(|rest| (false, rest));
+    plain.or_else(|| after(b"https://").map(|rest| (true, rest)))
+}
+
+fn usual_port(is_tls: bool) -> u16 {
+    if is_tls { 443 } else { 80 }
 }
 
 /// The name that a URI in the directive replaces; `None` where the block has none.
@@ -206,7 +231,7 @@ mod tests {
     #[test]
     fn the_usual_port_is_not_named() {
         let of = |text: &str| {
-            let place = Place::of(&Url::parse(text.as_bytes(), Some(80)).unwrap());
+            let place = Place::of(&Url::parse(text.as_bytes(), Some(80)).unwrap(), 80);
             (String::from_utf8(place.host).unwrap(), String::from_utf8(place.port).unwrap())
         };
         assert_eq!(of("a/b"), ("a".into(), "80".into()));

@@ -1,0 +1,237 @@
+//! TLS to servers behind: `proxy_ssl_*` and their like, from a block's settings to a handshake.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::pin;
+use std::sync::{Arc, OnceLock};
+use std::task::Poll;
+
+use daemun_conf::{Diagnostics, Word};
+use daemun_core::log;
+use daemun_core::setting::Inherit;
+use daemun_event::{Deadline, Stream};
+use daemun_tls::client_context::{self, ClientContext, ClientTerms};
+use daemun_tls::context::GROUPS;
+use daemun_tls::handshake::{Failure, client};
+use daemun_tls::suite::{SUITES, Version};
+use daemun_tls::x509::Store;
+use daemun_tls::{CertifiedKey, Session, ciphers};
+use rustix::io::Errno;
+
+use super::connect::NotConnected;
+use super::settings::Settings;
+use crate::request::Request;
+use crate::tls::commands::{self, Commands};
+use crate::tls::files::Files;
+
+/// What a block's settings come to, once they are complete.
+#[derive(Clone, Default)]
+pub struct Built(Arc<OnceLock<Option<Arc<ClientContext>>>>);
+
+impl Inherit for Built {
+    fn inherit(&mut self, _: &Self) {}
+}
+
+impl Built {
+    pub fn get(&self) -> Option<&Arc<ClientContext>> {
+        self.0.get()?.as_ref()
+    }
+}
+
+impl Settings {
+    /// Makes the terms for servers of a block that passes requests on over TLS; what is wrong goes to the diagnostics.
+    pub fn settle_tls(&self, prefix: &str, files: &mut Files, diagnostics: &mut Diagnostics) {
+        self.ssl_context.0.get_or_init(|| match self.context(prefix, files) {
+            Ok(context) => Some(Arc::new(context)),
+            Err((message, word)) => {
+                diagnostics.emerg(message, word.map(|word| word.span));
+                None
+            }
+        });
+    }
+
+    fn context(
+        &self,
+        prefix: &str,
+        files: &mut Files,
+    ) -> Result<ClientContext, (String, Option<&Word>)> {
+        let mut commands = Commands::default();
+        for (name, value) in self.ssl_conf_commands.iter() {
+            commands::read(&mut commands, name, value).map_err(|why| {
+                let message = format!("SSL_CONF_cmd(\"{name}\", \"{value}\") failed (SSL: {why})");
+                (message, Some(name))
+            })?;
+        }
+        let mut suites = match commands.tls13_suites {
+            Some(suites) => suites,
+            None => SUITES.iter().filter(|suite| suite.version == Version::Tls13).collect(),
+        };
+        suites.extend(ciphers::parse(commands.ciphers.as_deref().unwrap_or(&self.ssl_ciphers)));
+        let mut versions = Vec::clone(&self.ssl_protocols);
+        versions.retain(|version| commands.versions.contains(version));
+        let terms = ClientTerms {
+            certificate: match commands.certificate.zip(commands.key) {
+                Some((certificate, key)) => Some(self.identity(certificate, key, files)?),
+                None => self.certificate(prefix, files)?,
+            },
+            versions,
+            suites,
+            groups: commands.groups.unwrap_or_else(|| GROUPS.to_vec()),
+            protocols: Vec::new(),
+            sends_name: *self.ssl_server_name,
+            keeps_sessions: *self.ssl_session_reuse,
+            verify: self.store(prefix, files)?,
+        };
+        let nothing = || "SSL_CTX_set_cipher_list() failed: nothing is left to agree on".to_owned();
+        terms.settle().ok_or_else(|| (nothing(), None))
+    }
+
+    fn certificate(
+        &self,
+        prefix: &str,
+        files: &mut Files,
+    ) -> Result<Option<Arc<CertifiedKey>>, (String, Option<&Word>)> {
+        let Some(certificate) = &*self.ssl_certificate else { return Ok(None) };
+        if certificate.text.is_empty() {
+            return Ok(None);
+        }
+        let Some(key) = &*self.ssl_certificate_key else {
+            let message = format!(
+                "no \"{prefix}ssl_certificate_key\" is defined for certificate \"{certificate}\""
+            );
+            return Err((message, Some(certificate)));
+        };
+        self.identity(certificate, key, files).map(Some)
+    }
+
+    fn identity<'w>(
+        &self,
+        certificate: &'w Word,
+        key: &'w Word,
+        files: &mut Files,
+    ) -> Result<Arc<CertifiedKey>, (String, Option<&'w Word>)> {
+        let passwords = match &*self.ssl_password_file {
+            Some(file) => files.passwords(file).map_err(|why| (why, None))?,
+            None => Vec::new(),
+        };
+        files
+            .identity(certificate, key, &passwords)
+            .map_err(|(message, is_key)| (message, Some(if is_key { key } else { certificate })))
+    }
+
+    fn store(
+        &self,
+        prefix: &str,
+        files: &mut Files,
+    ) -> Result<Option<Store>, (String, Option<&Word>)> {
+        if !*self.ssl_verify {
+            return Ok(None);
+        }
+        let Some(trusted) = &*self.ssl_trusted_certificate else {
+            let message = format!("no {prefix}ssl_trusted_certificate for {prefix}ssl_verify");
+            return Err((message, None));
+        };
+        let authorities = files.authorities(trusted).map_err(|why| (why, Some(trusted)))?;
+        let lists = match &*self.ssl_crl {
+            Some(file) => files.revoked(file).map_err(|why| (why, Some(file)))?,
+            None => Vec::new(),
+        };
+        Ok(Some(Store { authorities, lists, depth: *self.ssl_verify_depth }))
+    }
+}
+
+/// The name that a server is expected to have: without its port.
+pub fn server_name(request: &mut Request, settings: &Settings, group: &str) -> String {
+    let name = match &*settings.ssl_name {
+        Some(script) => String::from_utf8_lossy(&script.value(request)).into_owned(),
+        None => group.to_owned(),
+    };
+    match name.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, _)) => address.to_owned(),
+        None => name.split(':').next().unwrap_or_default().to_owned(),
+    }
+}
+
+/// Makes a handshake, and gives up where the client goes away meanwhile. Why there is none has been logged unless it is a
+/// matter of time or of the client.
+pub async fn handshake(
+    request: &mut Request,
+    settings: &Settings,
+    stream: &Stream,
+    name: &str,
+    peer: &Arc<str>,
+    watches_client: bool,
+) -> Result<Box<Session>, NotConnected> {
+    let Some(context) = settings.ssl_context.get() else { return Err(NotConnected::Broken) };
+    request.doing = "SSL handshaking to upstream";
+    let deadline = Deadline::after(*settings.connect_timeout);
+    let made = {
+        let mut handshake = pin!(client::connect(stream, context, name, peer, deadline));
+        let mut left = request.connection().stream.closed(Deadline::NEVER);
+        poll_fn(|cx| {
+            if let Poll::Ready(made) = handshake.as_mut().poll(cx) {
+                return Poll::Ready(Some(made));
+            }
+            match watches_client {
+                true => pin!(&mut left).poll(cx).map(|_| None),
+                false => Poll::Pending,
+            }
+        })
+        .await
+    };
+    let session = match made {
+        None => return Err(NotConnected::ClientLeft),
+        Some(Err(failure)) => return Err(tell(request, failure)),
+        Some(Ok(session)) => session,
+    };
+    if context.verifies() {
+        verify(request, &session, name)?;
+    }
+    Ok(Box::new(session))
+}
+
+fn verify(request: &Request, session: &Session, name: &str) -> Result<(), NotConnected> {
+    let Some(server) = &session.facts().client else { return Err(NotConnected::Failed) };
+    if let Some(verdict) = server.refused {
+        let (number, words) = (verdict.number(), verdict.words());
+        log!(
+            request.log(),
+            Error,
+            *request,
+            "upstream SSL certificate verify error: ({}:{})",
+            number,
+            words
+        );
+        return Err(NotConnected::Failed);
+    }
+    if !client_context::is_of_host(&server.chain, name) {
+        log!(
+            request.log(),
+            Error,
+            *request,
+            "upstream SSL certificate does not match \"{}\"",
+            name
+        );
+        return Err(NotConnected::Failed);
+    }
+    Ok(())
+}
+
+fn tell(request: &Request, failure: Failure) -> NotConnected {
+    let log = request.log();
+    match failure {
+        Failure::TimedOut => return NotConnected::TimedOut,
+        Failure::Closed => log!(log, Error, *request, "peer closed connection in SSL handshake"),
+        Failure::Io(error) if Errno::from_io_error(&error).is_some() => {
+            log!(log, Error, *request, "peer closed connection in SSL handshake"; error);
+        }
+        Failure::Io(error) => {
+            let error: io::Error = error;
+            log!(log, Crit, *request, "SSL_do_handshake() failed ({})", error);
+        }
+        Failure::Refused { words, .. } => {
+            log!(log, Error, *request, "SSL_do_handshake() failed {}", words);
+        }
+    }
+    NotConnected::Failed
+}
