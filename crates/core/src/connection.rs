@@ -107,9 +107,14 @@ impl Connection {
             duplicate.keep_proxy_header(header.into());
         }
         if let Some(facts) = self.tls() {
-            duplicate.rare.get_or_insert_default().facts = Some(Arc::clone(facts));
+            duplicate.set_facts(Some(Arc::clone(facts)));
         }
         Ok(duplicate)
+    }
+
+    /// What is known of a handshake, of a connection that has no session of its own, or not yet.
+    pub fn set_facts(&mut self, facts: Option<Arc<Facts>>) {
+        self.rare.get_or_insert_default().facts = facts;
     }
 
     /// What bytes are received from and sent to.

@@ -43,7 +43,7 @@ pub struct ClientContext {
     pub(crate) without_name: Arc<ClientConfig>,
     pub(crate) sends_name: bool,
     pub(crate) keeps_sessions: bool,
-    verify: Option<Store>,
+    verify: Option<Arc<Store>>,
 }
 
 impl ClientTerms {
@@ -81,12 +81,29 @@ impl ClientTerms {
             without_name: Arc::new(without_name),
             sends_name: self.sends_name,
             keeps_sessions: self.keeps_sessions,
-            verify: self.verify,
+            verify: self.verify.map(Arc::new),
         })
     }
 }
 
 impl ClientContext {
+    /// The same, with this certificate for servers that ask.
+    pub fn showing(&self, certificate: Option<Arc<CertifiedKey>>) -> ClientContext {
+        let shown: Arc<dyn ResolvesClientCert> = Arc::new(Shown(certificate));
+        let with = |config: &Arc<ClientConfig>| {
+            let mut config = ClientConfig::clone(config);
+            config.client_auth_cert_resolver = Arc::clone(&shown);
+            Arc::new(config)
+        };
+        ClientContext {
+            with_name: with(&self.with_name),
+            without_name: with(&self.without_name),
+            sends_name: self.sends_name,
+            keeps_sessions: self.keeps_sessions,
+            verify: self.verify.clone(),
+        }
+    }
+
     /// Whether servers have to prove who they are.
     pub fn verifies(&self) -> bool {
         self.verify.is_some()

@@ -40,12 +40,23 @@ pub struct Terms {
     pub session_timeout: Duration,
     /// Clients are asked for a certificate.
     pub client: Option<Arc<ClientAuth>>,
+    /// The names of certificates, which stand for those that are [shown](Context::showing) later.
+    pub computed: Vec<Vec<u8>>,
 }
 
 /// What handshakes are made with.
 pub struct Context {
     pub(crate) config: Arc<ServerConfig>,
     pub(crate) client: Option<Arc<ClientAuth>>,
+}
+
+impl Context {
+    /// The same, with these certificates.
+    pub fn showing(&self, certificates: Vec<Arc<CertifiedKey>>) -> Context {
+        let mut config = ServerConfig::clone(&self.config);
+        config.cert_resolver = Arc::new(Certificates(certificates));
+        Context { config: Arc::new(config), client: self.client.clone() }
+    }
 }
 
 /// Groups by number as nginx offers them where nothing is said.
@@ -95,6 +106,9 @@ impl Terms {
         let mut digest = Digest::new(&SHA256);
         for certificate in self.certificates.iter().filter_map(|own| own.cert.first()) {
             digest.update(certificate);
+        }
+        if self.certificates.is_empty() {
+            self.computed.iter().for_each(|name| digest.update(name));
         }
         if let Some(client) = &self.client {
             digest.update(b"client certificates");

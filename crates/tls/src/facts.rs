@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::suite::{Suite, Version};
+use daemun_proto::tls::ClientHello;
+
+use crate::suite::{SUITES, Suite, Version};
 use crate::x509::Verdict;
 
 /// What both sides agreed on. Connections that agreed on the same share one.
@@ -44,6 +46,25 @@ pub struct ClientCertificate {
 }
 
 impl Facts {
+    /// What is known before anything is agreed on.
+    pub fn of_hello(hello: &ClientHello<'_>, server: usize) -> Facts {
+        Facts {
+            suite: &SUITES[0],
+            group: 0,
+            server_name: hello.server_name.map(Into::into),
+            protocol: None,
+            reused: false,
+            early_data: false,
+            offered_suites: hello.cipher_suites.into(),
+            offered_groups: hello.groups.into(),
+            signature: 0,
+            client_signature: 0,
+            session_id: Box::default(),
+            client: None,
+            server,
+        }
+    }
+
     pub fn version(&self) -> Version {
         self.suite.version
     }

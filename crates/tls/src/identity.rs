@@ -6,6 +6,7 @@ use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SigningKey};
 
+use crate::encrypted;
 use crate::pem::{self, Block};
 use crate::x509::Certificate;
 
@@ -18,6 +19,9 @@ const BAD_PEM: Unusable = Unusable("error:04800066:PEM routines::bad end line");
 const BAD_CERTIFICATE: Unusable =
     Unusable("error:0688010A:asn1 encoding routines::nested asn1 error");
 const BAD_KEY: Unusable = Unusable("error:1E08010C:DECODER routines::unsupported");
+const NO_PASSWORD: Unusable =
+    Unusable("error:07880109:common libcrypto routines::interrupted or cancelled");
+const WRONG_PASSWORD: Unusable = Unusable("error:1C800064:Provider routines::bad decrypt");
 const MISMATCH: Unusable =
     Unusable("error:05800074:x509 certificate routines::key values mismatch");
 
@@ -55,17 +59,41 @@ pub fn lists(text: &[u8]) -> Result<Vec<Box<[u8]>>, Unusable> {
 }
 
 /// The first private key, for which one of the passphrases may be needed.
-pub fn key(text: &[u8], _passwords: &[Box<[u8]>]) -> Result<Arc<dyn SigningKey>, Unusable> {
-    for Block { label, content, .. } in pem::blocks(text).ok_or(BAD_PEM)? {
-        let key = match &*label {
-            "PRIVATE KEY" => PrivateKeyDer::Pkcs8(content.into()),
-            "RSA PRIVATE KEY" => PrivateKeyDer::Pkcs1(content.into()),
-            "EC PRIVATE KEY" => PrivateKeyDer::Sec1(content.into()),
-            _ => continue,
-        };
-        return any_supported_type(&key).map_err(|_| BAD_KEY);
+pub fn key(text: &[u8], passwords: &[Box<[u8]>]) -> Result<Arc<dyn SigningKey>, Unusable> {
+    for block in pem::blocks(text).ok_or(BAD_PEM)? {
+        let label = &*block.label;
+        if !label.ends_with("PRIVATE KEY") {
+            continue;
+        }
+        if label == "ENCRYPTED PRIVATE KEY" || encrypted::is_encrypted(&block) {
+            let mut keys = passwords.iter().filter_map(|password| {
+                let (label, content) = match label {
+                    "ENCRYPTED PRIVATE KEY" => {
+                        ("PRIVATE KEY", encrypted::pkcs8(&block.content, password)?)
+                    }
+                    label => (label, encrypted::block(&block, password)?),
+                };
+                of_kind(label, &content)
+            });
+            return keys.next().ok_or(match passwords.is_empty() {
+                true => NO_PASSWORD,
+                false => WRONG_PASSWORD,
+            });
+        }
+        return of_kind(label, &block.content).ok_or(BAD_KEY);
     }
     Err(NO_START_LINE)
+}
+
+fn of_kind(label: &str, content: &[u8]) -> Option<Arc<dyn SigningKey>> {
+    let content = content.to_vec();
+    let key = match label {
+        "PRIVATE KEY" => PrivateKeyDer::Pkcs8(content.into()),
+        "RSA PRIVATE KEY" => PrivateKeyDer::Pkcs1(content.into()),
+        "EC PRIVATE KEY" => PrivateKeyDer::Sec1(content.into()),
+        _ => return None,
+    };
+    any_supported_type(&key).ok()
 }
 
 /// Both together, if they belong together.

@@ -7,6 +7,7 @@ pub mod ciphers;
 pub mod client_auth;
 pub mod client_context;
 pub mod context;
+mod encrypted;
 pub mod facts;
 pub mod fault;
 pub mod handshake;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use daemun_core::{debug, log};
 use daemun_event::Deadline;
+use daemun_tls::facts::Facts;
 use daemun_tls::handshake::server;
 use daemun_tls::handshake::{Blame, Failure};
 use rustix::io::Errno;
@@ -47,15 +48,35 @@ pub async fn accept(request: &mut Request) -> io::Result<()> {
         None => default,
     };
     // A server without a certificate of its own is served by the default server's.
-    let terms = match (&config.servers[chosen].tls, &config.servers[default].tls) {
-        (Tls::Serves(terms), _) | (Tls::None, Tls::Serves(terms)) => terms,
-        _ => {
+    let terms = match &config.servers[chosen].tls {
+        Tls::None => &config.servers[default].tls,
+        own => own,
+    };
+    let computed;
+    let context = match terms {
+        Tls::Serves(context) => context,
+        Tls::Computes(context, certificates) => {
+            let known = Facts::of_hello(&hello.parsed(), chosen);
+            request.connection_mut().set_facts(Some(Arc::new(known)));
+            let identities = certificates.identities(request);
+            request.connection_mut().set_facts(None);
+            match identities {
+                Ok(identities) => computed = Arc::new(context.showing(identities)),
+                Err(why) => {
+                    log!(request.log(), Error, Handshaking(request), "{}", why);
+                    let failure = server::give_up(&request.connection().stream);
+                    return Err(tell(request, failure));
+                }
+            }
+            &computed
+        }
+        Tls::None | Tls::Rejects => {
             let failure = server::reject(&request.connection().stream);
             return Err(tell(request, failure));
         }
     };
     let stream = &request.connection().stream;
-    let session = server::accept(stream, hello, terms, chosen, deadline).await;
+    let session = server::accept(stream, hello, context, chosen, deadline).await;
     let session = session.map_err(|failure| tell(request, failure))?;
     let chosen = &config.servers[chosen];
     request.doing = "";

@@ -1,7 +1,7 @@
 //! Files that the configuration names, each read once however many servers name it.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use daemun_conf::Word;
@@ -9,9 +9,11 @@ use daemun_core::load::Paths;
 use daemun_tls::CertifiedKey;
 use daemun_tls::identity::{self, Unusable};
 
+use crate::request::Text;
+
 pub struct Files {
     paths: Paths,
-    contents: HashMap<PathBuf, Result<Arc<[u8]>, String>>,
+    contents: HashMap<Box<[u8]>, Result<Arc<[u8]>, String>>,
     /// By the names of both files.
     identities: HashMap<(Box<[u8]>, Box<[u8]>), Arc<CertifiedKey>>,
     /// Certificates in DER.
@@ -30,25 +32,17 @@ impl Files {
 
     /// What a file holds, or what stands in place of its name.
     pub fn read(&mut self, word: &Word) -> Result<Arc<[u8]>, String> {
-        if let Some(text) = word.text.strip_prefix(b"data:") {
-            return Ok(text.into());
+        let name = &word.text[..];
+        if name.starts_with(DATA) {
+            return read(&self.paths.conf, name);
         }
-        let name = word.as_str().map_err(|_| "its name is no text".to_owned())?;
-        let name = name.strip_prefix("store:file:").unwrap_or(name);
-        let path = self.paths.in_conf(name);
-        let content = self.contents.entry(path.clone());
-        let content = content.or_insert_with(|| {
-            std::fs::read(&path).map(Into::into).map_err(|error| {
-                let errno = error.raw_os_error().unwrap_or(0);
-                let words = rustix::io::Errno::from_raw_os_error(errno);
-                format!(
-                    "BIO_new_file() failed (SSL: error:8000{errno:04X}:system library::{words}:\
-                     calling fopen({}, r) error:10000080:BIO routines::no such file)",
-                    path.display()
-                )
-            })
-        });
-        content.clone()
+        let content = self.contents.entry(name.into());
+        content.or_insert_with(|| read(&self.paths.conf, name)).clone()
+    }
+
+    /// Where relative names lead.
+    pub fn folder(&self) -> &Path {
+        &self.paths.conf
     }
 
     /// One passphrase a line.
@@ -69,19 +63,14 @@ impl Files {
         if let Some(known) = self.identities.get(&names) {
             return Ok(Arc::clone(known));
         }
-        let cannot = |why: String| format!("cannot load certificate \"{certificate}\": {why}");
-        let text = self.read(certificate).map_err(|why| (cannot(why), false))?;
-        let chain = identity::chain(&text).map_err(|Unusable(why)| {
-            (cannot(format!("PEM_read_bio_X509_AUX() failed (SSL: {why})")), false)
-        })?;
-        let cannot = |why: String| format!("cannot load certificate key \"{key}\": {why}");
-        let text = self.read(key).map_err(|why| (cannot(why), true))?;
-        let private = identity::key(&text, passwords).map_err(|Unusable(why)| {
-            (cannot(format!("PEM_read_bio_PrivateKey() failed (SSL: {why})")), true)
-        })?;
-        let identity = identity::certified(chain, private).map_err(|Unusable(why)| {
-            (format!("SSL_CTX_use_PrivateKey(\"{key}\") failed (SSL: {why})"), true)
-        })?;
+        let content = |what: &str, word: &Word, is_key: bool, files: &mut Files| {
+            files
+                .read(word)
+                .map_err(|why| (format!("cannot load {what} \"{word}\": {why}"), is_key))
+        };
+        let chain = content("certificate", certificate, false, self)?;
+        let private = content("certificate key", key, true, self)?;
+        let identity = identity(&certificate.text, &chain, &key.text, &private, passwords)?;
         let identity = Arc::new(identity);
         self.identities.insert(names, Arc::clone(&identity));
         Ok(identity)
@@ -110,4 +99,50 @@ impl Files {
             format!("X509_LOOKUP_load_file(\"{word}\") failed (SSL: {why})")
         })
     }
+}
+
+/// What stands before a certificate itself, in place of a file's name.
+const DATA: &[u8] = b"data:";
+
+/// What a file holds, or what stands in place of its name. Relative names lead from `folder`.
+pub fn read(folder: &Path, name: &[u8]) -> Result<Arc<[u8]>, String> {
+    if let Some(text) = name.strip_prefix(DATA) {
+        return Ok(text.into());
+    }
+    let name = str::from_utf8(name).map_err(|_| "its name is no text".to_owned())?;
+    if name.starts_with("engine:") {
+        return Err("loading keys from engines is not supported".to_owned());
+    }
+    let path = folder.join(name.strip_prefix("store:file:").unwrap_or(name));
+    std::fs::read(&path).map(Into::into).map_err(|error| {
+        let errno = error.raw_os_error().unwrap_or(0);
+        let words = rustix::io::Errno::from_raw_os_error(errno);
+        format!(
+            "BIO_new_file() failed (SSL: error:8000{errno:04X}:system library::{words}:\
+             calling fopen({}, r) error:10000080:BIO routines::no such file)",
+            path.display()
+        )
+    })
+}
+
+/// A certificate with its key; an error says whether it is the key's.
+pub fn identity(
+    certificate: &[u8],
+    chain: &[u8],
+    key: &[u8],
+    private: &[u8],
+    passwords: &[Box<[u8]>],
+) -> Result<CertifiedKey, (String, bool)> {
+    let (certificate, key) = (Text(certificate), Text(key));
+    let chain = identity::chain(chain).map_err(|Unusable(why)| {
+        let why = format!("PEM_read_bio_X509_AUX() failed (SSL: {why})");
+        (format!("cannot load certificate \"{certificate}\": {why}"), false)
+    })?;
+    let private = identity::key(private, passwords).map_err(|Unusable(why)| {
+        let why = format!("PEM_read_bio_PrivateKey() failed (SSL: {why})");
+        (format!("cannot load certificate key \"{key}\": {why}"), true)
+    })?;
+    identity::certified(chain, private).map_err(|Unusable(why)| {
+        (format!("SSL_CTX_use_PrivateKey(\"{key}\") failed (SSL: {why})"), true)
+    })
 }

@@ -3,6 +3,7 @@
 mod accept;
 mod client_variables;
 pub(crate) mod commands;
+pub mod computed;
 pub mod files;
 mod groups;
 mod objection;

@@ -8,6 +8,7 @@
 //! }
 //! ```
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use daemun_conf as conf;
@@ -17,6 +18,7 @@ use daemun_core::{directives, set, settings, values};
 use daemun_tls::suite::Version;
 
 use super::client_variables;
+use super::computed::{CacheLimits, Source};
 use super::groups;
 use super::variables::VARIABLES;
 use crate::module::HttpModule;
@@ -32,8 +34,9 @@ pub enum VerifyClient {
 
 settings! {
     pub struct Settings {
-        certificates: Vec<conf::Word> = Vec::new(),
-        keys: Vec<conf::Word> = Vec::new(),
+        certificates: Vec<Source> = Vec::new(),
+        keys: Vec<Source> = Vec::new(),
+        certificate_cache: Option<CacheLimits> = None,
         password_file: Option<conf::Word> = None,
         protocols: Vec<Version> = vec![Version::Tls12, Version::Tls13],
         ciphers: String = "HIGH:!aNULL:!MD5".to_owned(),
@@ -67,7 +70,11 @@ pub static MODULE: HttpModule = HttpModule {
             "ssl_certificate_key" in HTTP_SERVER, Exactly(1), "", Action::Set(certificate_key),
                 "A file with the certificate's private key, in PEM.";
             "ssl_certificate_cache" in HTTP_SERVER, Between(1, 3), "off",
-                Action::Accepted("certificates are read when the configuration is"),
+                Action::Set(|loader, directive| {
+                    let limits = cache_limits(directive)?;
+                    loader.settings(&SETTINGS).certificate_cache.set(limits)?;
+                    Ok(())
+                }),
                 "How long certificates from variables are remembered.";
             "ssl_ech_file" in HTTP_SERVER, Exactly(1), "",
                 Action::Unsupported(any),
@@ -137,6 +144,46 @@ pub static CLIENT: HttpModule = HttpModule {
     ..HttpModule::EMPTY
 };
 
+/// A file's name, which may have variables.
+pub fn source(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<Source, Fault> {
+    let word = directive.args[0].clone();
+    let script = loader.script(&word)?;
+    Ok(Source { word, script })
+}
+
+/// `off`, or `max=N [inactive=time] [valid=time]`.
+pub fn cache_limits(directive: &conf::Directive) -> Result<Option<CacheLimits>, Fault> {
+    let mut limits = CacheLimits {
+        most: NonZeroUsize::MAX,
+        inactive: Duration::from_secs(10),
+        valid: Duration::from_secs(60),
+    };
+    let mut has_most = false;
+    for word in &directive.args {
+        let invalid = || Fault::from(format!("invalid parameter \"{word}\"")).at(word.span);
+        let time = |text: &str| {
+            conf::units::seconds(text.as_bytes()).map(Duration::from_secs).ok_or_else(invalid)
+        };
+        match word.as_str().map_err(|_| invalid())?.split_once('=') {
+            None if word == "off" => return Ok(None),
+            Some(("max", number)) => {
+                limits.most = number.parse().map_err(|_| invalid())?;
+                has_most = true;
+            }
+            Some(("inactive", text)) => limits.inactive = time(text)?,
+            Some(("valid", text)) => limits.valid = time(text)?,
+            _ => return Err(invalid()),
+        }
+    }
+    match has_most {
+        true => Ok(Some(limits)),
+        false => {
+            let name = &directive.name;
+            Err(format!("\"{name}\" must have the \"max\" parameter").into())
+        }
+    }
+}
+
 fn word(directive: &conf::Directive) -> Result<Option<conf::Word>, Fault> {
     Ok(Some(directive.args[0].clone()))
 }
@@ -146,14 +193,14 @@ fn any(_: &conf::Directive) -> Result<(), Fault> {
 }
 
 fn certificate(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {
-    let word = directive.args[0].clone();
-    loader.settings(&SETTINGS).certificates.modify().push(word);
+    let source = source(loader, directive)?;
+    loader.settings(&SETTINGS).certificates.modify().push(source);
     Ok(())
 }
 
 fn certificate_key(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {
-    let word = directive.args[0].clone();
-    loader.settings(&SETTINGS).keys.modify().push(word);
+    let source = source(loader, directive)?;
+    loader.settings(&SETTINGS).keys.modify().push(source);
     Ok(())
 }
 

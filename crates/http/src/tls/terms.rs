@@ -15,6 +15,7 @@ use daemun_tls::x509::Store;
 use daemun_tls::{CertifiedKey, ciphers};
 
 use super::commands::{self, Commands};
+use super::computed::{Cache, Computed, Source};
 use super::files::Files;
 use super::settings::{SESSION_BYTES, SETTINGS, SessionCache, Settings, VerifyClient};
 use crate::config::{Server, Socket};
@@ -26,6 +27,8 @@ pub enum Tls {
     #[default]
     None,
     Serves(Arc<Context>),
+    /// With certificates that a handshake's own variables name.
+    Computes(Arc<Context>, Computed),
     /// `ssl_reject_handshake`
     Rejects,
 }
@@ -60,9 +63,16 @@ impl Terms {
         match self.terms(settings) {
             _ if *settings.reject_handshake => Tls::Rejects,
             Ok(terms) => match terms.settle() {
-                Some(context) => Tls::Serves(context),
+                Some(context) => match self.computed(settings) {
+                    Ok(None) => Tls::Serves(context),
+                    Ok(Some(computed)) => Tls::Computes(context, computed),
+                    Err((message, word)) => {
+                        diagnostics.emerg(message, word.span);
+                        Tls::None
+                    }
+                },
                 None => {
-                    let span = settings.certificates[0].span;
+                    let span = settings.certificates[0].word.span;
                     let reason = "there is no cipher suite and no version that can be agreed on";
                     diagnostics.emerg(format!("SSL_CTX_set_cipher_list() failed: {reason}"), span);
                     Tls::None
@@ -107,6 +117,10 @@ impl Terms {
             sessions: self.sessions(settings),
             session_timeout: *settings.session_timeout,
             client: self.client(settings)?,
+            computed: pairs(settings)?
+                .iter()
+                .map(|(certificate, _)| certificate.word.text.to_vec())
+                .collect(),
         })
     }
 
@@ -116,14 +130,10 @@ impl Terms {
         command: Option<(&'s Word, &'s Word)>,
     ) -> Result<Vec<Arc<CertifiedKey>>, Wrong<'s>> {
         let mut certificates = Vec::new();
-        for (index, certificate) in settings.certificates.iter().enumerate() {
-            let key = settings.keys.get(index).ok_or_else(|| {
-                let message = format!(
-                    "no \"ssl_certificate_key\" is defined for certificate \"{certificate}\""
-                );
-                (message, certificate)
-            })?;
-            certificates.push(self.identity(settings, certificate, key)?);
+        for (certificate, key) in pairs(settings)? {
+            if !certificate.is_computed() && !key.is_computed() {
+                certificates.push(self.identity(settings, &certificate.word, &key.word)?);
+            }
         }
         // One that a command names takes the place of one of its kind.
         if let Some((certificate, key)) = command {
@@ -148,6 +158,27 @@ impl Terms {
         self.files
             .identity(certificate, key, &passwords)
             .map_err(|(message, is_key)| (message, if is_key { key } else { certificate }))
+    }
+
+    fn passwords<'s>(&mut self, settings: &'s Settings) -> Result<Vec<Box<[u8]>>, Wrong<'s>> {
+        match &*settings.password_file {
+            Some(file) => self.files.passwords(file).map_err(|why| (why, file)),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Certificates that wait for a handshake: where one does, all of the server's do.
+    fn computed<'s>(&mut self, settings: &'s Settings) -> Result<Option<Computed>, Wrong<'s>> {
+        let pairs = pairs(settings)?;
+        if !pairs.iter().any(|(certificate, key)| certificate.is_computed() || key.is_computed()) {
+            return Ok(None);
+        }
+        Ok(Some(Computed {
+            pairs: pairs.into_iter().map(|(own, key)| (own.clone(), key.clone())).collect(),
+            folder: self.files.folder().to_owned(),
+            passwords: self.passwords(settings)?,
+            cache: settings.certificate_cache.map(|limits| Arc::new(Cache::new(limits))),
+        }))
     }
 
     fn tickets<'s>(&mut self, settings: &'s Settings) -> Result<Arc<Tickets>, Wrong<'s>> {
@@ -187,7 +218,7 @@ impl Terms {
             }
             let message =
                 "no ssl_client_certificate or ssl_trusted_certificate for ssl_verify_client";
-            return Err((message.to_owned(), &settings.certificates[0]));
+            return Err((message.to_owned(), &settings.certificates[0].word));
         }
         let mut told = Vec::new();
         let mut authorities = Vec::new();
@@ -205,6 +236,21 @@ impl Terms {
         let store = Store { authorities, lists, depth: *settings.verify_depth };
         Ok(Some(Arc::new(ClientAuth::new(store, &told))))
     }
+}
+
+/// Each certificate with its key.
+fn pairs(settings: &Settings) -> Result<Vec<(&Source, &Source)>, Wrong<'_>> {
+    let all = settings.certificates.iter().enumerate();
+    all.map(|(index, certificate)| match settings.keys.get(index) {
+        Some(key) => Ok((certificate, key)),
+        None => {
+            let word = &certificate.word;
+            let message =
+                format!("no \"ssl_certificate_key\" is defined for certificate \"{word}\"");
+            Err((message, word))
+        }
+    })
+    .collect()
 }
 
 /// Whether every server that a TLS address may choose has what a handshake needs.

@@ -150,11 +150,14 @@ macro_rules! upstream_directives {
                 ssl_crl = directives::some_word,
                 "A file with lists of certificates that were revoked."),
             $crate::upstream_row!($($at)+ "ssl_certificate" Exactly(1), "",
-                ssl_certificate = directives::some_word,
+                ssl_certificate = directives::some_source,
                 "A file with the certificate for upstreams that ask for one."),
             $crate::upstream_row!($($at)+ "ssl_certificate_key" Exactly(1), "",
-                ssl_certificate_key = directives::some_word,
+                ssl_certificate_key = directives::some_source,
                 "A file with the private key of that certificate."),
+            $crate::upstream_row!($($at)+ "ssl_certificate_cache" Between(1, 3), "off",
+                ssl_certificate_cache = directives::cache_limits,
+                "How long certificates from variables are remembered."),
             $crate::upstream_row!($($at)+ "ssl_password_file" Exactly(1), "",
                 ssl_password_file = directives::some_word,
                 "A file with a passphrase for private keys on each line."),
@@ -271,6 +274,20 @@ pub fn text(_: &mut Loader<'_>, directive: &conf::Directive) -> Result<String, F
 
 pub fn some_word(_: &mut Loader<'_>, directive: &conf::Directive) -> Result<Option<Word>, Fault> {
     Ok(Some(directive.args[0].clone()))
+}
+
+pub fn some_source(
+    loader: &mut Loader<'_>,
+    directive: &conf::Directive,
+) -> Result<Option<crate::tls::computed::Source>, Fault> {
+    crate::tls::settings::source(loader, directive).map(Some)
+}
+
+pub fn cache_limits(
+    _: &mut Loader<'_>,
+    directive: &conf::Directive,
+) -> Result<Option<crate::tls::computed::CacheLimits>, Fault> {
+    crate::tls::settings::cache_limits(directive)
 }
 
 pub fn some_script(

@@ -15,6 +15,7 @@ use super::tls::Built;
 use crate::core::client::TempPath;
 use crate::core::sending::Amount;
 use crate::request::Request;
+use crate::tls::computed::{CacheLimits, Source};
 
 bitflags::bitflags! {
     /// What makes a request go to the next server.
@@ -121,8 +122,9 @@ settings! {
         ssl_verify_depth: usize = 1,
         ssl_trusted_certificate: Option<Word> = None,
         ssl_crl: Option<Word> = None,
-        ssl_certificate: Option<Word> = None,
-        ssl_certificate_key: Option<Word> = None,
+        ssl_certificate: Option<Source> = None,
+        ssl_certificate_key: Option<Source> = None,
+        ssl_certificate_cache: Option<CacheLimits> = None,
         ssl_password_file: Option<Word> = None,
         ssl_conf_commands: Vec<(Word, Word)> = Vec::new(),
         ssl_context: Built,

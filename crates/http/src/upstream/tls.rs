@@ -22,18 +22,25 @@ use super::connect::NotConnected;
 use super::settings::Settings;
 use crate::request::Request;
 use crate::tls::commands::{self, Commands};
+use crate::tls::computed::{Cache, Computed, Source};
 use crate::tls::files::Files;
 
 /// What a block's settings come to, once they are complete.
 #[derive(Clone, Default)]
-pub struct Built(Arc<OnceLock<Option<Arc<ClientContext>>>>);
+pub struct Built(Arc<OnceLock<Option<Ready>>>);
+
+/// Terms for servers, and the certificate for them that a request's own variables name.
+struct Ready {
+    context: Arc<ClientContext>,
+    computed: Option<Computed>,
+}
 
 impl Inherit for Built {
     fn inherit(&mut self, _: &Self) {}
 }
 
 impl Built {
-    pub fn get(&self) -> Option<&Arc<ClientContext>> {
+    fn get(&self) -> Option<&Ready> {
         self.0.get()?.as_ref()
     }
 }
@@ -41,9 +48,13 @@ impl Built {
 impl Settings {
     /// Makes the terms for servers of a block that passes requests on over TLS; what is wrong goes to the diagnostics.
     pub fn settle_tls(&self, prefix: &str, files: &mut Files, diagnostics: &mut Diagnostics) {
-        self.ssl_context.0.get_or_init(|| match self.context(prefix, files) {
-            Ok(context) => Some(Arc::new(context)),
-            Err((message, word)) => {
+        let mut ready = || {
+            let computed = self.computed(prefix, files)?;
+            Ok(Ready { context: Arc::new(self.context(prefix, files)?), computed })
+        };
+        self.ssl_context.0.get_or_init(|| match ready() {
+            Ok(ready) => Some(ready),
+            Err::<_, (String, Option<&Word>)>((message, word)) => {
                 diagnostics.emerg(message, word.map(|word| word.span));
                 None
             }
@@ -91,17 +102,54 @@ impl Settings {
         prefix: &str,
         files: &mut Files,
     ) -> Result<Option<Arc<CertifiedKey>>, (String, Option<&Word>)> {
+        match self.pair(prefix)? {
+            Some((certificate, key)) if !certificate.is_computed() && !key.is_computed() => {
+                self.identity(&certificate.word, &key.word, files).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn pair(&self, prefix: &str) -> Result<Option<(&Source, &Source)>, (String, Option<&Word>)> {
         let Some(certificate) = &*self.ssl_certificate else { return Ok(None) };
-        if certificate.text.is_empty() {
+        if certificate.word.text.is_empty() {
             return Ok(None);
         }
-        let Some(key) = &*self.ssl_certificate_key else {
-            let message = format!(
-                "no \"{prefix}ssl_certificate_key\" is defined for certificate \"{certificate}\""
-            );
-            return Err((message, Some(certificate)));
-        };
-        self.identity(certificate, key, files).map(Some)
+        match &*self.ssl_certificate_key {
+            Some(key) => Ok(Some((certificate, key))),
+            None => {
+                let word = &certificate.word;
+                let message = format!(
+                    "no \"{prefix}ssl_certificate_key\" is defined for certificate \"{word}\""
+                );
+                Err((message, Some(word)))
+            }
+        }
+    }
+
+    fn computed(
+        &self,
+        prefix: &str,
+        files: &mut Files,
+    ) -> Result<Option<Computed>, (String, Option<&Word>)> {
+        let Some((certificate, key)) = self.pair(prefix)? else { return Ok(None) };
+        if !certificate.is_computed() && !key.is_computed() {
+            return Ok(None);
+        }
+        let cache = self.ssl_certificate_cache.map(|limits| Arc::new(Cache::new(limits)));
+        Ok(Some(Computed {
+            pairs: vec![(certificate.clone(), key.clone())],
+            folder: files.folder().to_owned(),
+            passwords: self.passwords(files)?,
+            cache,
+        }))
+    }
+
+    fn passwords(&self, files: &mut Files) -> Result<Vec<Box<[u8]>>, (String, Option<&Word>)> {
+        match &*self.ssl_password_file {
+            Some(file) => files.passwords(file).map_err(|why| (why, Some(file))),
+            None => Ok(Vec::new()),
+        }
     }
 
     fn identity<'w>(
@@ -110,10 +158,7 @@ impl Settings {
         key: &'w Word,
         files: &mut Files,
     ) -> Result<Arc<CertifiedKey>, (String, Option<&'w Word>)> {
-        let passwords = match &*self.ssl_password_file {
-            Some(file) => files.passwords(file).map_err(|why| (why, None))?,
-            None => Vec::new(),
-        };
+        let passwords = self.passwords(files).map_err(|(why, _)| (why, None))?;
         files
             .identity(certificate, key, &passwords)
             .map_err(|(message, is_key)| (message, Some(if is_key { key } else { certificate })))
@@ -162,8 +207,24 @@ pub async fn handshake(
     peer: &Arc<str>,
     watches_client: bool,
 ) -> Result<Box<Session>, NotConnected> {
-    let Some(context) = settings.ssl_context.get() else { return Err(NotConnected::Broken) };
+    let Some(Ready { context, computed }) = settings.ssl_context.get() else {
+        return Err(NotConnected::Broken);
+    };
     request.doing = "SSL handshaking to upstream";
+    let shown;
+    let context = match computed {
+        None => context,
+        Some(computed) => match computed.identities(request) {
+            Ok(identities) => {
+                shown = Arc::new(context.showing(identities.into_iter().next()));
+                &shown
+            }
+            Err(why) => {
+                log!(request.log(), Error, *request, "{}", why);
+                return Err(NotConnected::Failed);
+            }
+        },
+    };
     let deadline = Deadline::after(*settings.connect_timeout);
     let made = {
         let mut handshake = pin!(client::connect(stream, context, name, peer, deadline));

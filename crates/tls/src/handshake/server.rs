@@ -35,6 +35,7 @@ impl Hello {
     }
 }
 
+const INTERNAL_ERROR: u8 = 80;
 const UNRECOGNIZED_NAME: u8 = 112;
 
 /// How long the peer may take to make room for what is sent.
@@ -64,6 +65,12 @@ pub async fn hear(
 pub fn reject(stream: &Stream) -> Failure {
     send_alert(stream, UNRECOGNIZED_NAME);
     Failure::Refused { words: "(SSL: callback failed)".to_owned(), blame: Blame::Peer }
+}
+
+/// There is no certificate to show.
+pub fn give_up(stream: &Stream) -> Failure {
+    send_alert(stream, INTERNAL_ERROR);
+    Failure::Refused { words: "(SSL: cert cb error)".to_owned(), blame: Blame::Peer }
 }
 
 /// Makes the connection one that is protected, until `deadline`. `server` is kept for whoever chose `context`.
