@@ -29,7 +29,7 @@ impl Source {
 }
 
 /// `max=N [inactive=time] [valid=time]`
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub struct CacheLimits {
     pub most: NonZeroUsize,
     pub inactive: Duration,
@@ -53,7 +53,9 @@ struct Known {
 impl Cache {
     pub fn new(limits: CacheLimits) -> Cache {
         let mut known = LruCache::unbounded();
-        known.resize(limits.most);
+        // A certificate and its key are two of what is counted.
+        let pairs = NonZeroUsize::new(limits.most.get() / 2).unwrap_or(NonZeroUsize::MIN);
+        known.resize(pairs);
         Cache { limits, known: Mutex::new(known) }
     }
 
@@ -110,8 +112,10 @@ impl Computed {
                 identities.push(known);
                 continue;
             }
-            let identity = self.read(&names)?;
-            if let Some(cache) = cache {
+            let (identity, is_secret) = self.read(&names)?;
+            if let Some(cache) = cache
+                && !is_secret
+            {
                 cache.keep(names, &identity);
             }
             identities.push(identity);
@@ -119,7 +123,8 @@ impl Computed {
         Ok(identities)
     }
 
-    fn read(&self, (certificate, key): &Names) -> Result<Arc<CertifiedKey>, String> {
+    /// Also whether the key needs a passphrase: then nobody may have it who does not know that.
+    fn read(&self, (certificate, key): &Names) -> Result<(Arc<CertifiedKey>, bool), String> {
         let content = |name: &[u8], what: &str| {
             files::read(&self.folder, name)
                 .map_err(|why| format!("cannot load {what} \"{}\": {why}", Text(name)))
@@ -127,7 +132,11 @@ impl Computed {
         let chain = content(certificate, "certificate")?;
         let private = content(key, "certificate key")?;
         files::identity(certificate, &chain, key, &private, &self.passwords)
-            .map(Arc::new)
+            .map(|identity| (Arc::new(identity), is_encrypted(&private)))
             .map_err(|(message, _)| message)
     }
+}
+
+fn is_encrypted(key: &[u8]) -> bool {
+    memchr::memmem::find(key, b"ENCRYPTED").is_some()
 }

@@ -9,6 +9,7 @@
 //! ```
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 
 use daemun_conf as conf;
@@ -18,7 +19,7 @@ use daemun_core::{directives, set, settings, values};
 use daemun_tls::suite::Version;
 
 use super::client_variables;
-use super::computed::{CacheLimits, Source};
+use super::computed::{Cache, CacheLimits, Source};
 use super::groups;
 use super::variables::VARIABLES;
 use crate::module::HttpModule;
@@ -36,7 +37,7 @@ settings! {
     pub struct Settings {
         certificates: Vec<Source> = Vec::new(),
         keys: Vec<Source> = Vec::new(),
-        certificate_cache: Option<CacheLimits> = None,
+        certificate_cache: Option<Arc<Cache>> = None,
         password_file: Option<conf::Word> = None,
         protocols: Vec<Version> = vec![Version::Tls12, Version::Tls13],
         ciphers: String = "HIGH:!aNULL:!MD5".to_owned(),
@@ -71,8 +72,8 @@ pub static MODULE: HttpModule = HttpModule {
                 "A file with the certificate's private key, in PEM.";
             "ssl_certificate_cache" in HTTP_SERVER, Between(1, 3), "off",
                 Action::Set(|loader, directive| {
-                    let limits = cache_limits(directive)?;
-                    loader.settings(&SETTINGS).certificate_cache.set(limits)?;
+                    let cache = certificate_cache(directive)?;
+                    loader.settings(&SETTINGS).certificate_cache.set(cache)?;
                     Ok(())
                 }),
                 "How long certificates from variables are remembered.";
@@ -152,7 +153,7 @@ pub fn source(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<So
 }
 
 /// `off`, or `max=N [inactive=time] [valid=time]`.
-pub fn cache_limits(directive: &conf::Directive) -> Result<Option<CacheLimits>, Fault> {
+pub fn certificate_cache(directive: &conf::Directive) -> Result<Option<Arc<Cache>>, Fault> {
     let mut limits = CacheLimits {
         most: NonZeroUsize::MAX,
         inactive: Duration::from_secs(10),
@@ -176,7 +177,7 @@ pub fn cache_limits(directive: &conf::Directive) -> Result<Option<CacheLimits>, 
         }
     }
     match has_most {
-        true => Ok(Some(limits)),
+        true => Ok(Some(Arc::new(Cache::new(limits)))),
         false => {
             let name = &directive.name;
             Err(format!("\"{name}\" must have the \"max\" parameter").into())

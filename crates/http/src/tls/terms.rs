@@ -15,7 +15,7 @@ use daemun_tls::x509::Store;
 use daemun_tls::{CertifiedKey, ciphers};
 
 use super::commands::{self, Commands};
-use super::computed::{Cache, Computed, Source};
+use super::computed::{Computed, Source};
 use super::files::Files;
 use super::settings::{SESSION_BYTES, SETTINGS, SessionCache, Settings, VerifyClient};
 use crate::config::{Server, Socket};
@@ -177,7 +177,7 @@ impl Terms {
             pairs: pairs.into_iter().map(|(own, key)| (own.clone(), key.clone())).collect(),
             folder: self.files.folder().to_owned(),
             passwords: self.passwords(settings)?,
-            cache: settings.certificate_cache.map(|limits| Arc::new(Cache::new(limits))),
+            cache: Option::clone(&settings.certificate_cache),
         }))
     }
 

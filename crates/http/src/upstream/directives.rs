@@ -156,7 +156,7 @@ macro_rules! upstream_directives {
                 ssl_certificate_key = directives::some_source,
                 "A file with the private key of that certificate."),
             $crate::upstream_row!($($at)+ "ssl_certificate_cache" Between(1, 3), "off",
-                ssl_certificate_cache = directives::cache_limits,
+                ssl_certificate_cache = directives::certificate_cache,
                 "How long certificates from variables are remembered."),
             $crate::upstream_row!($($at)+ "ssl_password_file" Exactly(1), "",
                 ssl_password_file = directives::some_word,
@@ -283,11 +283,11 @@ pub fn some_source(
     crate::tls::settings::source(loader, directive).map(Some)
 }
 
-pub fn cache_limits(
+pub fn certificate_cache(
     _: &mut Loader<'_>,
     directive: &conf::Directive,
-) -> Result<Option<crate::tls::computed::CacheLimits>, Fault> {
-    crate::tls::settings::cache_limits(directive)
+) -> Result<Option<std::sync::Arc<crate::tls::computed::Cache>>, Fault> {
+    crate::tls::settings::certificate_cache(directive)
 }
 
 pub fn some_script(

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use super::tls::Built;
 use crate::core::client::TempPath;
 use crate::core::sending::Amount;
 use crate::request::Request;
-use crate::tls::computed::{CacheLimits, Source};
+use crate::tls::computed::{Cache, Source};
 
 bitflags::bitflags! {
     /// What makes a request go to the next server.
@@ -124,7 +125,7 @@ settings! {
         ssl_crl: Option<Word> = None,
         ssl_certificate: Option<Source> = None,
         ssl_certificate_key: Option<Source> = None,
-        ssl_certificate_cache: Option<CacheLimits> = None,
+        ssl_certificate_cache: Option<Arc<Cache>> = None,
         ssl_password_file: Option<Word> = None,
         ssl_conf_commands: Vec<(Word, Word)> = Vec::new(),
         ssl_context: Built,

@@ -22,7 +22,7 @@ use super::connect::NotConnected;
 use super::settings::Settings;
 use crate::request::Request;
 use crate::tls::commands::{self, Commands};
-use crate::tls::computed::{Cache, Computed, Source};
+use crate::tls::computed::{Computed, Source};
 use crate::tls::files::Files;
 
 /// What a block's settings come to, once they are complete.
@@ -136,12 +136,11 @@ impl Settings {
         if !certificate.is_computed() && !key.is_computed() {
             return Ok(None);
         }
-        let cache = self.ssl_certificate_cache.map(|limits| Arc::new(Cache::new(limits)));
         Ok(Some(Computed {
             pairs: vec![(certificate.clone(), key.clone())],
             folder: files.folder().to_owned(),
             passwords: self.passwords(files)?,
-            cache,
+            cache: Option::clone(&self.ssl_certificate_cache),
         }))
     }
 
@@ -221,7 +220,7 @@ pub async fn handshake(
             }
             Err(why) => {
                 log!(request.log(), Error, *request, "{}", why);
-                return Err(NotConnected::Failed);
+                return Err(NotConnected::Broken);
             }
         },
     };

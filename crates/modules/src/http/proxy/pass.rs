@@ -144,7 +144,7 @@ impl PassSetting {
 
     /// Servers may have to be spoken to over TLS.
     pub fn may_speak_tls(&self) -> bool {
-        match self.own.as_deref() {
+        match self.value() {
             Some(Pass::Fixed(fixed)) => fixed.is_tls,
             Some(Pass::Computed(_)) => true,
             None => false,
