@@ -173,6 +173,7 @@ pub fn build(
     let mut virtuals = sockets.iter().flat_map(|socket| &socket.addresses);
     let has_proxy_protocol = virtuals.clone().any(|(_, virtual_)| virtual_.proxy_protocol);
     let has_tls = virtuals.any(|(_, virtual_)| virtual_.ssl);
+    builder.tls_terms.files.keep();
     tls::check(&sockets, &servers, diagnostics);
     let upstreams = std::mem::take(&mut block.settings.of_mut(&upstreams::SETTINGS).groups.0);
     let mut config = HttpConfig {

@@ -40,6 +40,8 @@ pub struct Terms {
     pub session_timeout: Duration,
     /// Clients are asked for a certificate.
     pub client: Option<Arc<ClientAuth>>,
+    /// Certificates are compressed for clients that can have it so.
+    pub compresses: bool,
     /// The names of certificates, which stand for those that are [shown](Context::showing) later.
     pub computed: Vec<Vec<u8>>,
 }
@@ -57,6 +59,13 @@ impl Context {
         config.cert_resolver = Arc::new(Certificates(certificates));
         Context { config: Arc::new(config), client: self.client.clone() }
     }
+}
+
+/// Adds a certificate, in place of one of its kind.
+pub fn replace_kind(certificates: &mut Vec<Arc<CertifiedKey>>, certificate: Arc<CertifiedKey>) {
+    let kind = certificate.key.algorithm();
+    certificates.retain(|other| other.key.algorithm() != kind);
+    certificates.push(certificate);
 }
 
 /// Groups by number as nginx offers them where nothing is said.
@@ -86,6 +95,9 @@ impl Terms {
         let mut config = builder.with_cert_resolver(Arc::new(Certificates(self.certificates)));
         config.ignore_client_order = self.prefers_own;
         config.alpn_protocols = self.protocols;
+        if !self.compresses {
+            config.cert_compressors = Vec::new();
+        }
         config.enable_secret_extraction = true;
         config.key_log = handshake::key_log();
         let has_sessions = self.sessions.is_some();

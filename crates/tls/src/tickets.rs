@@ -7,102 +7,174 @@
 //! └───────────┴────────┴──────────┴─────────┴────────┘
 //!                      └── sealed ────────────────────┘
 //! ```
+//!
+//! All workers make the same keys without asking each other: the master draws a secret, and each period has the
+//! one that a hash makes of the period's before. The way back is closed, so that whoever learns a secret reads
+//! no ticket of a period that is over.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use aws_lc_rs::digest;
 use rustls::server::ProducesTickets;
 use zeroize::Zeroizing;
 
 use crate::client_auth::now;
 use crate::x509::time::Time;
 
-/// The keys of several servers.
-pub struct Tickets {
+/// Keys for tickets.
+pub enum Tickets {
     /// The first protects new tickets.
-    keys: Vec<Key>,
+    Files(Vec<Key>),
+    Rotated(Mutex<Ratchet>),
 }
 
-struct Key {
+pub struct Key {
     name: [u8; NAME],
     key: LessSafeKey,
+}
+
+/// Keys that follow one from the other.
+pub struct Ratchet {
+    /// Seconds that each is used for.
+    period: u64,
+    /// Since 1970.
+    number: u64,
+    secret: Zeroizing<[u8; 32]>,
+    current: Arc<Key>,
+    previous: Option<Arc<Key>>,
 }
 
 const NAME: usize = 16;
 const NONCE: usize = 12;
 
-/// A name and a key.
-pub const SECRET: usize = NAME + 32;
-
 impl Tickets {
-    /// With a key that nobody else has.
-    pub fn new() -> Tickets {
-        let mut secret = Zeroizing::new([0; SECRET]);
-        aws_lc_rs::rand::fill(&mut *secret).expect("the system has random bytes");
-        Tickets { keys: vec![Key::new(&secret)] }
+    /// Keys that change with every period, in this process and those it forks, now and after a reload.
+    pub fn rotated(period: Duration) -> Arc<Tickets> {
+        static ALL: Mutex<Option<HashMap<u64, Arc<Tickets>>>> = Mutex::new(None);
+        let period = period.as_secs().max(1);
+        // A table of keys is whole between any two of its functions.
+        let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+        let tickets = all.get_or_insert_default().entry(period);
+        let tickets =
+            tickets.or_insert_with(|| Arc::new(Tickets::Rotated(Mutex::new(Ratchet::new(period)))));
+        if let Tickets::Rotated(ratchet) = &**tickets {
+            // Workers that are forked now need to know nothing older.
+            lock(ratchet).advance(now());
+        }
+        Arc::clone(tickets)
     }
 
     /// `ssl_session_ticket_key`: what its files hold, 48 or 80 bytes each, as nginx takes them.
     pub fn of_files(files: &[Arc<[u8]>]) -> Option<Tickets> {
-        let key = |file: &Arc<[u8]>| match file.len() {
-            48 => {
-                // Name, a key for HMAC, a key for AES-128: all of it goes into one key.
-                let mut secret = Zeroizing::new([0; SECRET]);
-                secret.copy_from_slice(file);
-                Some(Key::new(&secret))
-            }
-            80 => {
-                let mut secret = Zeroizing::new([0; SECRET]);
-                secret[..NAME].copy_from_slice(&file[..NAME]);
-                secret[NAME..].copy_from_slice(&file[48..]);
-                Some(Key::new(&secret))
-            }
-            _ => None,
+        let key = |file: &Arc<[u8]>| {
+            let (name, secret) = file.split_first_chunk()?;
+            let secret: &[u8; 32] = match file.len() {
+                // A key for HMAC and one for AES-128: together they are one for AES-256.
+                48 => secret.try_into().ok()?,
+                80 => secret[32..].try_into().ok()?,
+                _ => return None,
+            };
+            Some(Key::new(*name, secret))
         };
-        Some(Tickets { keys: files.iter().map(key).collect::<Option<_>>()? })
+        files.iter().map(key).collect::<Option<_>>().map(Tickets::Files)
+    }
+
+    /// Has `work` done with each key until one does, the newest first.
+    fn find<R>(&self, mut work: impl FnMut(&Key) -> Option<R>) -> Option<R> {
+        match self {
+            Tickets::Files(keys) => keys.iter().find_map(work),
+            Tickets::Rotated(ratchet) => {
+                let (current, previous) = {
+                    let mut ratchet = lock(ratchet);
+                    ratchet.advance(now());
+                    (Arc::clone(&ratchet.current), ratchet.previous.clone())
+                };
+                work(&current).or_else(|| work(previous.as_deref()?))
+            }
+        }
     }
 
     fn seal(&self, plain: &[u8], context: &[u8; 32]) -> Option<Vec<u8>> {
-        let key = self.keys.first()?;
+        self.find(|key| key.seal(plain, context))
+    }
+
+    fn open(&self, ticket: &[u8], context: &[u8; 32]) -> Option<(Time, Vec<u8>)> {
+        let (name, rest) = ticket.split_at_checked(NAME)?;
+        self.find(|key| (key.name == name).then(|| key.open(rest, context))?)
+    }
+}
+
+fn lock(ratchet: &Mutex<Ratchet>) -> MutexGuard<'_, Ratchet> {
+    // A turn that panicked is made once more from the secret that stands there.
+    ratchet.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Ratchet {
+    fn new(period: u64) -> Ratchet {
+        let mut secret = Zeroizing::new([0; 32]);
+        aws_lc_rs::rand::fill(&mut *secret).expect("the system has random bytes");
+        let current = Arc::new(Key::of_secret(&secret));
+        let number = now().0.unsigned_abs() / period;
+        Ratchet { period, number, secret, current, previous: None }
+    }
+
+    fn advance(&mut self, now: Time) {
+        let number = now.0.unsigned_abs() / self.period;
+        while self.number < number {
+            *self.secret = hash(b"next", &self.secret);
+            let key = Arc::new(Key::of_secret(&self.secret));
+            self.previous = Some(std::mem::replace(&mut self.current, key));
+            self.number += 1;
+        }
+    }
+}
+
+fn hash(label: &[u8], secret: &[u8; 32]) -> [u8; 32] {
+    let mut context = digest::Context::new(&digest::SHA256);
+    context.update(label);
+    context.update(secret);
+    context.finish().as_ref().try_into().expect("SHA-256 has 32 bytes")
+}
+
+impl Key {
+    fn of_secret(secret: &[u8; 32]) -> Key {
+        let name = hash(b"name", secret);
+        let (name, _) = name.split_first_chunk().expect("a hash is longer than a name");
+        Key::new(*name, &Zeroizing::new(hash(b"key", secret)))
+    }
+
+    fn new(name: [u8; NAME], key: &[u8; 32]) -> Key {
+        let key = UnboundKey::new(&AES_256_GCM, key).expect("the key has the algorithm's length");
+        Key { name, key: LessSafeKey::new(key) }
+    }
+
+    fn seal(&self, plain: &[u8], context: &[u8; 32]) -> Option<Vec<u8>> {
         let mut nonce = [0; NONCE];
         aws_lc_rs::rand::fill(&mut nonce).ok()?;
         let mut ticket = Vec::with_capacity(NAME + NONCE + 8 + plain.len() + 16);
-        ticket.extend_from_slice(&key.name);
+        ticket.extend_from_slice(&self.name);
         ticket.extend_from_slice(&nonce);
         ticket.extend_from_slice(&now().0.to_be_bytes());
         ticket.extend_from_slice(plain);
         let nonce = Nonce::assume_unique_for_key(nonce);
         let sealed = &mut ticket[NAME + NONCE..];
-        let tag = key.key.seal_in_place_separate_tag(nonce, Aad::from(context), sealed).ok()?;
+        let tag = self.key.seal_in_place_separate_tag(nonce, Aad::from(context), sealed).ok()?;
         ticket.extend_from_slice(tag.as_ref());
         Some(ticket)
     }
 
+    /// Opens what stands behind the name.
     fn open(&self, ticket: &[u8], context: &[u8; 32]) -> Option<(Time, Vec<u8>)> {
-        let (name, rest) = ticket.split_at_checked(NAME)?;
-        let (nonce, sealed) = rest.split_at_checked(NONCE)?;
-        let key = self.keys.iter().find(|key| key.name == name)?;
+        let (nonce, sealed) = ticket.split_at_checked(NONCE)?;
         let mut plain = sealed.to_vec();
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
-        let plain = key.key.open_in_place(nonce, Aad::from(context), &mut plain).ok()?;
+        let plain = self.key.open_in_place(nonce, Aad::from(context), &mut plain).ok()?;
         let (made, session) = plain.split_first_chunk()?;
         Some((Time(i64::from_be_bytes(*made)), session.to_vec()))
-    }
-}
-
-impl Default for Tickets {
-    fn default() -> Tickets {
-        Tickets::new()
-    }
-}
-
-impl Key {
-    fn new(secret: &[u8; SECRET]) -> Key {
-        let (name, key) = secret.split_at(NAME);
-        let key = UnboundKey::new(&AES_256_GCM, key).expect("the key has the algorithm's length");
-        Key { name: name.try_into().expect("sixteen bytes"), key: LessSafeKey::new(key) }
     }
 }
 
@@ -122,7 +194,7 @@ impl Bound {
 
 impl fmt::Debug for Bound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} keys of tickets", self.tickets.keys.len())
+        write!(f, "tickets for {:?}", self.lifetime)
     }
 }
 
@@ -152,7 +224,7 @@ mod tests {
 
     #[test]
     fn a_ticket_is_good_under_its_terms_and_for_its_time() {
-        let tickets = Arc::new(Tickets::new());
+        let tickets = Tickets::rotated(Duration::from_secs(300));
         let bound = |context, seconds| {
             Bound::new(Arc::clone(&tickets), [context; 32], Duration::from_secs(seconds))
         };
@@ -164,9 +236,29 @@ mod tests {
             changed[place] ^= 1;
             assert_eq!(bound(1, 300).decrypt(&changed), None, "byte {place}");
         }
-        assert_eq!(
-            Bound::new(Arc::new(Tickets::new()), [1; 32], Duration::MAX).decrypt(&ticket),
-            None
-        );
+        let others = Tickets::rotated(Duration::from_secs(301));
+        assert_eq!(Bound::new(others, [1; 32], Duration::MAX).decrypt(&ticket), None);
+    }
+
+    /// Two processes that started from one secret go on alike, and forget what is over.
+    #[test]
+    fn keys_follow_one_from_the_other() {
+        let mut one = Ratchet::new(10);
+        let mut other = Ratchet {
+            secret: one.secret.clone(),
+            current: Arc::new(Key::of_secret(&one.secret)),
+            previous: None,
+            ..one
+        };
+        let start = i64::try_from(one.number * 10).unwrap();
+        let first = one.current.name;
+        one.advance(Time(start + 9));
+        assert_eq!(one.current.name, first);
+        one.advance(Time(start + 10));
+        assert_eq!(one.previous.as_ref().map(|key| key.name), Some(first));
+        one.advance(Time(start + 25));
+        other.advance(Time(start + 25));
+        assert_eq!(one.current.name, other.current.name);
+        assert_ne!(one.previous.as_ref().map(|key| key.name), Some(first));
     }
 }

@@ -134,8 +134,27 @@ fn find_server(request: &mut Request, host: &[u8]) -> Result<(), Status> {
     if servers.is_alone {
         return Ok(());
     }
+    let negotiated = request.connection().tls().and_then(|facts| facts.server_name.as_deref());
+    let is_negotiated = negotiated.is_some_and(|name| name.eq_ignore_ascii_case(host));
+    if is_negotiated {
+        return Ok(());
+    }
+    let was_named = negotiated.is_some();
     let found = servers.names.find(config, request, host);
-    if let Some(server) = found.map_err(|_| Status::INTERNAL_SERVER_ERROR)? {
+    let mut found = found.map_err(|_| Status::INTERNAL_SERVER_ERROR)?;
+    if was_named {
+        // Another name than that of the handshake.
+        let server = *found.get_or_insert(&config.servers[servers.default]);
+        if crate::tls::verifies_clients(server) {
+            return refuse(
+                request,
+                "client attempted to request the server name different from the one that was \
+                 negotiated",
+                Status::MISDIRECTED_REQUEST,
+            );
+        }
+    }
+    if let Some(server) = found {
         request.server = server;
         request.location = &server.location;
     }

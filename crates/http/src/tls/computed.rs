@@ -10,6 +10,7 @@ use daemun_conf::Word;
 use daemun_core::script::Script;
 use daemun_event::Millis;
 use daemun_tls::CertifiedKey;
+use daemun_tls::context::replace_kind;
 use lru::LruCache;
 
 use super::files;
@@ -109,7 +110,7 @@ impl Computed {
             }
             let cache = self.cache.as_ref();
             if let Some(known) = cache.and_then(|cache| cache.find(&names)) {
-                identities.push(known);
+                replace_kind(&mut identities, known);
                 continue;
             }
             let (identity, is_secret) = self.read(&names)?;
@@ -118,7 +119,7 @@ impl Computed {
             {
                 cache.keep(names, &identity);
             }
-            identities.push(identity);
+            replace_kind(&mut identities, identity);
         }
         Ok(identities)
     }

@@ -1,8 +1,9 @@
 //! Files that the configuration names, each read once however many servers name it.
 
 use std::collections::HashMap;
-use std::path::Path;
-use std::sync::Arc;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use daemun_conf::Word;
 use daemun_core::load::Paths;
@@ -13,7 +14,7 @@ use crate::request::Text;
 
 pub struct Files {
     paths: Paths,
-    contents: HashMap<Box<[u8]>, Result<Arc<[u8]>, String>>,
+    contents: HashMap<PathBuf, Result<Arc<[u8]>, String>>,
     /// By the names of both files.
     identities: HashMap<(Box<[u8]>, Box<[u8]>), Arc<CertifiedKey>>,
     /// Certificates in DER.
@@ -36,8 +37,32 @@ impl Files {
         if name.starts_with(DATA) {
             return read(&self.paths.conf, name);
         }
-        let content = self.contents.entry(name.into());
-        content.or_insert_with(|| read(&self.paths.conf, name)).clone()
+        let path = path(&self.paths.conf, name)?;
+        if let Some(content) = self.contents.get(&path) {
+            return content.clone();
+        }
+        let content = match self.unchanged(&path) {
+            Some(content) => Ok(content),
+            None => read(&self.paths.conf, name),
+        };
+        self.contents.insert(path, content.clone());
+        content
+    }
+
+    /// What the configuration before had of a file that has not changed since, as far as its inode and time tell.
+    fn unchanged(&mut self, path: &Path) -> Option<Arc<[u8]>> {
+        let stamp = Stamp::of(path)?;
+        let former = remembered();
+        let content = former.get(path).filter(|(known, _)| *known == stamp)?.1.clone();
+        Some(content)
+    }
+
+    /// Remembers what was read for the next configuration.
+    pub fn keep(&self) {
+        let contents = self.contents.iter().filter_map(|(path, content)| {
+            Some((path.clone(), (Stamp::of(path)?, content.clone().ok()?)))
+        });
+        *remembered() = contents.collect();
     }
 
     /// Where relative names lead.
@@ -101,6 +126,28 @@ impl Files {
     }
 }
 
+/// What tells of a change: the time of the last one, and which file it is. A pipe can't be remembered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    changed: (i64, i64),
+    inode: u64,
+}
+
+impl Stamp {
+    fn of(path: &Path) -> Option<Stamp> {
+        let found = std::fs::metadata(path).ok().filter(|found| found.is_file())?;
+        Some(Stamp { changed: (found.mtime(), found.mtime_nsec()), inode: found.ino() })
+    }
+}
+
+type Contents = HashMap<PathBuf, (Stamp, Arc<[u8]>)>;
+
+fn remembered() -> MutexGuard<'static, Contents> {
+    static REMEMBERED: LazyLock<Mutex<Contents>> = LazyLock::new(Mutex::default);
+    // A table of files is whole between any two of its functions.
+    REMEMBERED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// What stands before a certificate itself, in place of a file's name.
 const DATA: &[u8] = b"data:";
 
@@ -109,11 +156,7 @@ pub fn read(folder: &Path, name: &[u8]) -> Result<Arc<[u8]>, String> {
     if let Some(text) = name.strip_prefix(DATA) {
         return Ok(text.into());
     }
-    let name = str::from_utf8(name).map_err(|_| "its name is no text".to_owned())?;
-    if name.starts_with("engine:") {
-        return Err("loading keys from engines is not supported".to_owned());
-    }
-    let path = folder.join(name.strip_prefix("store:file:").unwrap_or(name));
+    let path = path(folder, name)?;
     std::fs::read(&path).map(Into::into).map_err(|error| {
         let errno = error.raw_os_error().unwrap_or(0);
         let words = rustix::io::Errno::from_raw_os_error(errno);
@@ -123,6 +166,15 @@ pub fn read(folder: &Path, name: &[u8]) -> Result<Arc<[u8]>, String> {
             path.display()
         )
     })
+}
+
+/// The path that a name leads to.
+fn path(folder: &Path, name: &[u8]) -> Result<PathBuf, String> {
+    let name = str::from_utf8(name).map_err(|_| "its name is no text".to_owned())?;
+    if name.starts_with("engine:") {
+        return Err("loading keys from engines is not supported".to_owned());
+    }
+    Ok(folder.join(name.strip_prefix("store:file:").unwrap_or(name)))
 }
 
 /// A certificate with its key; an error says whether it is the key's.

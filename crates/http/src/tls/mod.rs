@@ -12,6 +12,6 @@ mod terms;
 mod variables;
 
 pub use accept::{accept, is_due};
-pub use objection::objection;
+pub use objection::{objection, verifies_clients};
 pub use settings::{CLIENT, MODULE};
 pub use terms::{Terms, Tls, check};

@@ -5,6 +5,7 @@ use daemun_core::log;
 use daemun_tls::x509::Verdict;
 
 use super::settings::{SETTINGS, VerifyClient};
+use crate::config::Server;
 use crate::request::Request;
 use crate::status::Status;
 
@@ -27,6 +28,11 @@ fn plain(request: &Request) -> Option<Status> {
     }
     log!(request.log(), Info, *request, "client sent plain HTTP request to HTTPS port");
     Some(Status::TO_HTTPS)
+}
+
+/// Whether clients of a server are asked for a certificate.
+pub fn verifies_clients(server: &Server) -> bool {
+    *server.settings().of(&SETTINGS).verify_client != VerifyClient::Off
 }
 
 fn client(request: &Request) -> Option<Status> {

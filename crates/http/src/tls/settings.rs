@@ -39,6 +39,7 @@ settings! {
         keys: Vec<Source> = Vec::new(),
         certificate_cache: Option<Arc<Cache>> = None,
         password_file: Option<conf::Word> = None,
+        certificate_compression: bool = false,
         protocols: Vec<Version> = vec![Version::Tls12, Version::Tls13],
         ciphers: String = "HIGH:!aNULL:!MD5".to_owned(),
         prefer_server_ciphers: bool = false,
@@ -83,7 +84,7 @@ pub static MODULE: HttpModule = HttpModule {
             "ssl_password_file" in HTTP_SERVER, Exactly(1), "", set!(SETTINGS.password_file, word),
                 "A file with a passphrase for private keys on each line.";
             "ssl_certificate_compression" in HTTP_SERVER, Flag, "off",
-                Action::Checked(|directive| values::flag(directive).map(drop), "it is not needed"),
+                set!(SETTINGS.certificate_compression, values::flag),
                 "Whether certificates are compressed for clients that can have it so.";
             "ssl_dhparam" in HTTP_SERVER, Exactly(1), "",
                 Action::Checked(any, "no key exchange over finite fields is offered"),

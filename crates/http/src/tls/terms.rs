@@ -7,7 +7,7 @@ use daemun_conf::{Diagnostics, Word};
 use daemun_core::load::Paths;
 use daemun_core::module::SettingsSet;
 use daemun_tls::client_auth::ClientAuth;
-use daemun_tls::context::{self, Context, GROUPS};
+use daemun_tls::context::{self, Context, GROUPS, replace_kind};
 use daemun_tls::sessions::{self, Sessions};
 use daemun_tls::suite::{SUITES, Version};
 use daemun_tls::tickets::Tickets;
@@ -36,8 +36,6 @@ pub enum Tls {
 /// What the servers of a configuration have in common.
 pub struct Terms {
     pub files: Files,
-    /// For servers that name no keys.
-    tickets: Arc<Tickets>,
     /// By name.
     shared_sessions: HashMap<String, Arc<Sessions>>,
 }
@@ -47,11 +45,7 @@ type Wrong<'w> = (String, &'w Word);
 
 impl Terms {
     pub fn new(paths: &Paths) -> Terms {
-        Terms {
-            files: Files::new(paths),
-            tickets: Arc::new(Tickets::new()),
-            shared_sessions: HashMap::new(),
-        }
+        Terms { files: Files::new(paths), shared_sessions: HashMap::new() }
     }
 
     /// A server's terms; what is wrong with them goes to the diagnostics.
@@ -117,6 +111,7 @@ impl Terms {
             sessions: self.sessions(settings),
             session_timeout: *settings.session_timeout,
             client: self.client(settings)?,
+            compresses: *settings.certificate_compression,
             computed: pairs(settings)?
                 .iter()
                 .map(|(certificate, _)| certificate.word.text.to_vec())
@@ -132,15 +127,14 @@ impl Terms {
         let mut certificates = Vec::new();
         for (certificate, key) in pairs(settings)? {
             if !certificate.is_computed() && !key.is_computed() {
-                certificates.push(self.identity(settings, &certificate.word, &key.word)?);
+                let identity = self.identity(settings, &certificate.word, &key.word)?;
+                replace_kind(&mut certificates, identity);
             }
         }
         // One that a command names takes the place of one of its kind.
         if let Some((certificate, key)) = command {
             let identity = self.identity(settings, certificate, key)?;
-            let kind = identity.key.algorithm();
-            certificates.retain(|other| other.key.algorithm() != kind);
-            certificates.push(identity);
+            replace_kind(&mut certificates, identity);
         }
         Ok(certificates)
     }
@@ -183,7 +177,7 @@ impl Terms {
 
     fn tickets<'s>(&mut self, settings: &'s Settings) -> Result<Arc<Tickets>, Wrong<'s>> {
         let Some(first) = settings.session_ticket_keys.first() else {
-            return Ok(Arc::clone(&self.tickets));
+            return Ok(Tickets::rotated(*settings.session_timeout));
         };
         let mut contents = Vec::new();
         for file in settings.session_ticket_keys.iter() {

@@ -81,11 +81,12 @@ pub async fn accept(
     server: usize,
     deadline: Deadline,
 ) -> Result<Session, Failure> {
-    let mut handshake = Handshake {
-        tls: ServerConnection::new(Arc::clone(&context.config))?,
-        logged: Logged::default(),
-        out: Vec::new(),
-    };
+    let mut tls = ServerConnection::new(Arc::clone(&context.config))?;
+    // What a later handshake that goes on with the session will be known by.
+    let mut id = [0; 32];
+    aws_lc_rs::rand::fill(&mut id).map_err(|_| io::Error::other("no random bytes"))?;
+    tls.set_resumption_data(&id);
+    let mut handshake = Handshake { tls, logged: Logged::default(), out: Vec::new() };
     let Hello { message, mut received } = hello;
     let end = handshake.run(stream, &mut received, deadline).await?;
     let hello = client_hello::parse(&message).unwrap_or_default();
@@ -179,7 +180,7 @@ impl Handshake {
             offered_groups: hello.groups.into(),
             signature: 0,
             client_signature: 0,
-            session_id: Box::default(),
+            session_id: tls.received_resumption_data().unwrap_or_default().into(),
             client: match (&context.client, tls.peer_certificates()) {
                 (Some(client), Some(chain)) => Some(client.judge(chain)),
                 _ => None,
