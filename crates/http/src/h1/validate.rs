@@ -10,6 +10,7 @@ use crate::head::Known;
 use crate::request::{Request, Text};
 use crate::request_body::RequestBody;
 use crate::status::Status;
+use crate::tls;
 use crate::user_agent;
 
 /// Normalises the target's path, and takes the authority of an absolute one as the host.
@@ -20,7 +21,8 @@ pub fn target(request: &mut Request) -> Result<(), Status> {
         match parse_host(&text) {
             Ok(host) => {
                 set_host(request, &host);
-                choose_server(request)?;
+                let chosen = choose_server(request);
+                tell_misdirected(request, chosen)?;
             }
             Err(_) => {
                 log!(request.log(), Info, *request, "client sent invalid host in request line");
@@ -69,6 +71,18 @@ pub fn field(request: &mut Request, field: HeaderLine) -> Result<(), Status> {
     request.head.bytes = bytes;
     if result == Err(Status::BAD_REQUEST) {
         log!(request.log(), Info, *request, "client sent invalid host header");
+    }
+    tell_misdirected(request, result)
+}
+
+fn tell_misdirected(request: &Request, result: Result<(), Status>) -> Result<(), Status> {
+    if result == Err(Status::MISDIRECTED_REQUEST) {
+        log!(
+            request.log(),
+            Info,
+            *request,
+            "client attempted to request the server name different from the one that was negotiated"
+        );
     }
     result
 }
@@ -145,13 +159,8 @@ fn find_server(request: &mut Request, host: &[u8]) -> Result<(), Status> {
     if was_named {
         // Another name than that of the handshake.
         let server = *found.get_or_insert(&config.servers[servers.default]);
-        if crate::tls::verifies_clients(server) {
-            return refuse(
-                request,
-                "client attempted to request the server name different from the one that was \
-                 negotiated",
-                Status::MISDIRECTED_REQUEST,
-            );
+        if tls::verifies_clients(server) {
+            return Err(Status::MISDIRECTED_REQUEST);
         }
     }
     if let Some(server) = found {

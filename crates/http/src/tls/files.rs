@@ -129,14 +129,15 @@ impl Files {
 /// What tells of a change: the time of the last one, and which file it is. A pipe can't be remembered.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Stamp {
-    changed: (i64, i64),
+    /// In seconds, as nginx compares it.
+    changed: i64,
     inode: u64,
 }
 
 impl Stamp {
     fn of(path: &Path) -> Option<Stamp> {
         let found = std::fs::metadata(path).ok().filter(|found| found.is_file())?;
-        Some(Stamp { changed: (found.mtime(), found.mtime_nsec()), inode: found.ino() })
+        Some(Stamp { changed: found.mtime(), inode: found.ino() })
     }
 }
 
