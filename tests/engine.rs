@@ -39,6 +39,7 @@ pub const MARKED: &[&str] = &[
     "requests::",
     "resolving::",
     "sending::",
+    "tls::",
     "upstreams::",
 ];
 

@@ -45,5 +45,6 @@ mod static_files;
 mod status;
 mod storing;
 mod thread_pools;
+mod tls;
 mod upstreams;
 mod visitors;

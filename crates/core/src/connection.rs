@@ -124,6 +124,39 @@ impl Connection {
         Transport::new(&self.stream, session)
     }
 
+    /// Gives its session up, and that of a relay's other side, for another process to go on with. Empty where there is
+    /// none; `None` where bytes are on their way, and the connection has to stay.
+    pub fn export_tls(&mut self) -> Option<(Vec<u8>, Vec<u8>)> {
+        let Some(rare) = &mut self.rare else { return Some(Default::default()) };
+        let own = take_apart(&mut rare.tls)?;
+        let others = match &mut rare.relay {
+            Some(relay) => take_apart(&mut relay.tls)?,
+            None => Vec::new(),
+        };
+        Some((own, others))
+    }
+
+    /// Goes on with a session that another process [gave up](Self::export_tls); `false` where that is not possible.
+    pub fn import_tls(&mut self, own: &[u8], others: &[u8]) -> bool {
+        let put = |place: &mut Option<Box<Session>>, bytes: &[u8]| {
+            if !bytes.is_empty() {
+                *place = Session::import(bytes).map(Box::new);
+            }
+            bytes.is_empty() || place.is_some()
+        };
+        if own.is_empty() && others.is_empty() {
+            return true;
+        }
+        let rare = self.rare.get_or_insert_default();
+        let is_put = put(&mut rare.tls, own);
+        is_put && rare.relay.as_mut().map_or(others.is_empty(), |relay| put(&mut relay.tls, others))
+    }
+
+    /// Its session, where it has one of its own.
+    pub fn session_mut(&mut self) -> Option<&mut Session> {
+        self.rare.as_mut()?.tls.as_deref_mut()
+    }
+
     /// Has everything that passes from now on be protected.
     pub fn begin_tls(&mut self, session: Box<Session>) {
         self.rare.get_or_insert_default().tls = Some(session);
@@ -171,6 +204,17 @@ impl Connection {
     }
 }
 
+fn take_apart(session: &mut Option<Box<Session>>) -> Option<Vec<u8>> {
+    let Some(own) = session.take() else { return Some(Vec::new()) };
+    match own.export() {
+        Ok(mut bytes) => Some(std::mem::take(&mut *bytes)),
+        Err(own) => {
+            *session = Some(Box::new(own));
+            None
+        }
+    }
+}
+
 /// An unfinished request head.
 pub struct Partial {
     pub bytes: Vec<u8>,
@@ -182,6 +226,8 @@ pub struct Partial {
 pub struct Relay {
     /// The other side.
     pub upstream: Stream,
+    /// What protects that.
+    pub tls: Option<Box<Session>>,
     /// What its protocol knows of the request, in that protocol's own form.
     pub facts: Vec<u8>,
     /// When it is closed whatever passes: `worker_shutdown_timeout` of a process that had it before.

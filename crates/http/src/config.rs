@@ -543,8 +543,8 @@ impl HttpConfig {
     /// The default server of the address that the connection came to; where a handshake named one, that.
     pub fn default_server(&'static self, connection: &Connection) -> &'static Server {
         match connection.tls() {
-            Some(facts) => &self.servers[facts.server],
-            None => &self.servers[self.virtual_of(connection).default],
+            Some(facts) if facts.server < self.servers.len() => &self.servers[facts.server],
+            _ => &self.servers[self.virtual_of(connection).default],
         }
     }
 

@@ -250,7 +250,16 @@ impl<P: Protocol, R: Runner<P>> Worker<P, R> {
         // The same holds for one that does not hear that its connection was taken.
         let _ = receiver.take(&offer, room > 1);
         let left = offer.record.remaining.min(offer.record.shutdown.unwrap_or(Duration::MAX));
-        let connection = arrived(offer, listener);
+        let number = offer.record.number;
+        let Some(connection) = arrived(offer, listener) else {
+            log!(
+                self.life.log,
+                Alert,
+                number,
+                "a connection that was handed over could not be understood"
+            );
+            return;
+        };
         let kept = match is_relay {
             true => self.life.engine.resume(connection),
             false => {
@@ -384,8 +393,10 @@ impl<P: Protocol, R: Runner<P>> Worker<P, R> {
                 connection.stream.leave();
             }
             let listening = &self.context.listening[usize::from(connection.listener)];
-            let record = departing(&connection, listening, left);
-            departure.add(Passing(connection), record);
+            match departing(&mut connection, listening, left) {
+                Some(record) => departure.add(Passing(connection), record),
+                None => stirring.push(connection),
+            }
         }
         let departed = departure.pump();
         let is_over = departure.is_over();
@@ -461,7 +472,13 @@ fn watch(source: &impl AsFd, stirred: &Rc<Cell<bool>>) -> io::Result<Watch> {
     Watch::new(source.as_fd().try_clone_to_owned()?, move || stirred.set(true))
 }
 
-fn departing(connection: &Connection, listening: &Listening, shutdown: Option<Duration>) -> Record {
+/// What a successor has to know; `None` where the connection has to stay, since something is on its way.
+fn departing(
+    connection: &mut Connection,
+    listening: &Listening,
+    shutdown: Option<Duration>,
+) -> Option<Record> {
+    let (tls, upstream_tls) = connection.export_tls()?;
     let peer = connection.peer.ip().zip(connection.peer.port()).map(SocketAddr::from);
     let rest = match (connection.partial(), connection.relay()) {
         (Some(partial), _) => partial.bytes.clone(),
@@ -470,7 +487,7 @@ fn departing(connection: &Connection, listening: &Listening, shutdown: Option<Du
     };
     let until = connection.relay().map_or(Deadline::NEVER, |relay| relay.until);
     let limit = (until != Deadline::NEVER).then(|| until.remaining());
-    Record {
+    Some(Record {
         listener: listening.spec.address.clone(),
         peer,
         number: connection.number,
@@ -480,11 +497,14 @@ fn departing(connection: &Connection, listening: &Listening, shutdown: Option<Du
         remaining: connection.stream.deadline().remaining(),
         shutdown: shutdown.into_iter().chain(limit).min(),
         proxy_header: connection.proxy_header().map(Box::from),
+        tls,
+        upstream_tls,
         rest,
-    }
+    })
 }
 
-fn arrived(offer: Offer, listener: u16) -> Connection {
+/// `None` where it can't be gone on with.
+fn arrived(offer: Offer, listener: u16) -> Option<Connection> {
     let Offer { socket, upstream, record, .. } = offer;
     let mut connection = Connection {
         stream: Stream::new(socket),
@@ -502,6 +522,7 @@ fn arrived(offer: Offer, listener: u16) -> Connection {
     if let Some(upstream) = upstream {
         connection.keep_relay(Box::new(Relay {
             upstream: Stream::new(upstream),
+            tls: None,
             facts: record.rest,
             until: record.shutdown.map_or(Deadline::NEVER, Deadline::after),
             stays: false,
@@ -510,5 +531,5 @@ fn arrived(offer: Offer, listener: u16) -> Connection {
         let until = Some(Deadline::after(record.remaining));
         connection.keep_partial(Partial { bytes: record.rest, until });
     }
-    connection
+    connection.import_tls(&record.tls, &record.upstream_tls).then_some(connection)
 }

@@ -36,7 +36,7 @@ impl ClientAuth {
     }
 
     /// What is thought of a chain that a client showed.
-    pub(crate) fn judge(&self, chain: &[CertificateDer<'static>]) -> Arc<ClientCertificate> {
+    pub(crate) fn judge(&self, chain: &[CertificateDer<'_>]) -> Arc<ClientCertificate> {
         let shown: Vec<&[u8]> = chain.iter().map(|certificate| certificate.as_ref()).collect();
         let refused = self.store.judge(&shown, Purpose::Client, now()).err();
         let chain = shown.iter().map(|certificate| Box::from(*certificate)).collect();

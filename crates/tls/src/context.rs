@@ -8,6 +8,7 @@ use aws_lc_rs::digest::{Context as Digest, SHA256};
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs as library;
+use rustls::pki_types::CertificateDer;
 use rustls::server::{
     ClientHello, NoServerSessionStorage, ResolvesServerCert, StoresServerSessions,
 };
@@ -15,6 +16,7 @@ use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 
 use crate::client_auth::ClientAuth;
+use crate::facts::Facts;
 use crate::handshake;
 use crate::suite::{Suite, Version};
 use crate::tickets::{Bound, Tickets};
@@ -53,6 +55,13 @@ pub struct Context {
 }
 
 impl Context {
+    /// What these terms think of a client whose certificate others have judged.
+    pub fn judge_again(&self, facts: &mut Facts) {
+        let Some(known) = facts.client.take() else { return };
+        let chain: Vec<_> = known.chain.iter().map(|own| CertificateDer::from(&**own)).collect();
+        facts.client = self.client.as_ref().map(|client| client.judge(&chain));
+    }
+
     /// The same, with these certificates.
     pub fn showing(&self, certificates: Vec<Arc<CertifiedKey>>) -> Context {
         let mut config = ServerConfig::clone(&self.config);

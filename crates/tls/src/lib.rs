@@ -8,6 +8,7 @@ pub mod client_auth;
 pub mod client_context;
 pub mod context;
 mod encrypted;
+pub mod export;
 pub mod facts;
 pub mod fault;
 pub mod handshake;

@@ -16,6 +16,7 @@ use daemun_event::Stream;
 use daemun_proto::http1::Parsed;
 use daemun_proto::tls::record::{self, Content, MAX_CONTENT};
 
+use crate::export::Parts;
 use crate::facts::Facts;
 use crate::fault::Fault;
 use crate::handshake::client::TicketTaker;
@@ -138,6 +139,34 @@ impl Session {
             ramp: 0,
             sent_at: 0,
         }
+    }
+
+    /// Takes the session apart, unless bytes are on their way.
+    pub(crate) fn into_parts(mut self) -> Result<Parts, Session> {
+        self.rest();
+        let is_idle = self.waiting.as_ref().is_none_or(|waiting| {
+            waiting.plain.is_empty() && waiting.unsent.is_empty() && waiting.message.is_empty()
+        });
+        if !is_idle || self.end != End::Open || self.has_closed {
+            return Err(self);
+        }
+        let Session { opens, seals, facts, waiting, side, record_size, ramp, .. } = self;
+        let partial = waiting.map_or_else(Vec::new, |waiting| waiting.partial);
+        Ok(Parts { side, opens, seals, facts, record_size, ramp, partial })
+    }
+
+    pub(crate) fn of_parts(parts: Parts) -> Session {
+        let Parts { side, opens, seals, facts, record_size, ramp, partial } = parts;
+        let mut session = Session::new(side, opens, seals, facts);
+        session.record_size = record_size;
+        session.ramp = ramp;
+        session.keep_received(&partial);
+        session
+    }
+
+    /// Which server's terms hold from now on: its place in the configuration, and what it thinks of the client.
+    pub fn settle(&mut self, change: impl FnOnce(&mut Facts)) {
+        change(Arc::make_mut(&mut self.facts));
     }
 
     pub fn facts(&self) -> &Arc<Facts> {

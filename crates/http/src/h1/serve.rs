@@ -264,6 +264,7 @@ async fn serve(http: Rc<Http>, mut connection: Connection) -> Outcome {
     let server = http.config.default_server(&connection);
     let mut request = http.take_request();
     request.begin(connection, server);
+    tls::settle(&mut request);
     let mut deadline = None;
     let mut in_a_row = 0u32;
     // A connection that was woken for nothing has none.
@@ -346,6 +347,7 @@ async fn go_on(http: Rc<Http>, connection: Connection, relay: Relay) -> Outcome 
     let server = http.config.default_server(&connection);
     let mut request = http.take_request();
     request.begin(connection, server);
+    tls::settle(&mut request);
     let since = request.started;
     let Some(relay) = upstream::Relay::resume(&mut request, relay) else {
         log!(

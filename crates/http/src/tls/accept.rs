@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use daemun_core::{debug, log};
 use daemun_event::Deadline;
+use daemun_tls::export::UNKNOWN_SERVER;
 use daemun_tls::facts::Facts;
 use daemun_tls::handshake::server;
 use daemun_tls::handshake::{Blame, Failure};
@@ -92,6 +93,38 @@ pub async fn accept(request: &mut Request) -> io::Result<()> {
         let _ = connection.transport().flush();
     }
     Ok(())
+}
+
+/// Finds the server of a connection that came from another process, whose configuration may have been another: by the
+/// name that the handshake was for. What is thought of the client is asked anew.
+#[inline]
+pub fn settle(request: &mut Request) {
+    let facts = request.connection().tls();
+    if facts.is_some_and(|facts| facts.server == UNKNOWN_SERVER) {
+        settle_unknown(request);
+    }
+}
+
+#[cold]
+fn settle_unknown(request: &mut Request) {
+    let config = request.config;
+    let virtual_ = config.virtual_of(request.connection());
+    let name = request.connection().tls().and_then(|facts| normal(facts.server_name.as_deref()?));
+    let found = match name {
+        Some(name) => virtual_.names.find_index(config, request, &name).ok().flatten(),
+        None => None,
+    };
+    let place = found.unwrap_or(virtual_.default);
+    let server = &config.servers[place];
+    if let Some(session) = request.connection_mut().session_mut() {
+        session.settle(|facts| {
+            facts.server = place;
+            if let Tls::Serves(context) | Tls::Computes(context, _) = &server.tls {
+                context.judge_again(facts);
+            }
+        });
+    }
+    request.begin_again(server);
 }
 
 /// In lower case, without the dot at the end.

@@ -11,7 +11,7 @@ pub mod settings;
 mod terms;
 mod variables;
 
-pub use accept::{accept, is_due};
+pub use accept::{accept, is_due, settle};
 pub use objection::{objection, verifies_clients};
 pub use settings::{CLIENT, MODULE};
 pub use terms::{Terms, Tls, check};

@@ -118,7 +118,7 @@ impl Relay {
             started: request.started,
             is_kept: false,
             sent,
-            tls: None,
+            tls: relay.tls,
         };
         Some(Relay {
             upstream,
@@ -167,13 +167,11 @@ impl Relay {
     }
 
     fn leave(self, facts: Vec<u8>) -> Box<connection::Relay> {
-        let Relay { upstream: Upstream { stream: upstream, .. }, until, stays, .. } = self;
-        Box::new(connection::Relay { upstream, facts, until, stays })
+        let Relay { upstream: Upstream { stream, tls, .. }, until, stays, .. } = self;
+        Box::new(connection::Relay { upstream: stream, tls, facts, until, stays })
     }
 
     async fn pass(&mut self, request: &mut Request, waiting: &mut Waiting) -> Result<End, Fault> {
-        // The keys of a connection stay with their process.
-        self.stays |= request.connection().tls().is_some() || self.upstream.tls.is_some();
         let ticket = (!self.stays).then(Ticket::new);
         let mut in_a_row = 0;
         loop {

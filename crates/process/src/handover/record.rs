@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! sequence u32 │ reason u8 │ number u64 │ requests u32 │ age ms u64 │ remaining ms u64 │ shutdown ms u64
-//! │ listener u16 + text │ peer u16 + text │ PROXY header u16 + bytes │ rest u32 + bytes
+//! │ listener u16 + text │ peer u16 + text │ PROXY header u16 + bytes │ keys u32 + bytes
+//! │ keys of the other side u32 + bytes │ rest u32 + bytes
 //! ```
 //!
 //! Times are spans, not moments: each reactor has a clock of its own.
@@ -17,7 +18,7 @@ use daemun_core::connection::Reason;
 use daemun_core::listen::Address;
 
 /// Changes with the layout. Generations of different versions hand nothing over.
-pub(super) const VERSION: u16 = 3;
+pub(super) const VERSION: u16 = 4;
 
 /// A parked connection without its socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +41,10 @@ pub struct Record {
     pub shutdown: Option<Duration>,
     /// What the connection began with, as it came.
     pub proxy_header: Option<Box<[u8]>>,
+    /// Keys and counters of the connection, and of a relay's other side, in their own form; empty where it has none. Who has
+    /// them goes on with them alone.
+    pub tls: Vec<u8>,
+    pub upstream_tls: Vec<u8>,
     /// The bytes of a request head that is not complete yet; what its protocol knows of a relay.
     pub rest: Vec<u8>,
 }
@@ -64,8 +69,10 @@ impl Record {
         put(&mut bytes, self.peer.map(|peer| peer.to_string()).unwrap_or_default().as_bytes());
         // An empty one is none: it is never shorter than its first word.
         put(&mut bytes, self.proxy_header.as_deref().unwrap_or_default());
-        bytes.extend((self.rest.len() as u32).to_le_bytes());
-        bytes.extend(&self.rest);
+        for long in [&self.tls, &self.upstream_tls, &self.rest] {
+            bytes.extend((long.len() as u32).to_le_bytes());
+            bytes.extend(long);
+        }
         bytes
     }
 
@@ -92,8 +99,7 @@ impl Record {
             text => Some(std::str::from_utf8(text).ok()?.parse().ok()?),
         };
         let proxy_header = Some(reader.text()?).filter(|header| !header.is_empty()).map(Box::from);
-        let length = u32::from_le_bytes(reader.array()?);
-        let rest = reader.take(length as usize)?.to_vec();
+        let (tls, upstream_tls, rest) = (reader.long()?, reader.long()?, reader.long()?);
         let record = Record {
             listener,
             peer,
@@ -104,6 +110,8 @@ impl Record {
             remaining,
             shutdown,
             proxy_header,
+            tls,
+            upstream_tls,
             rest,
         };
         reader.0.is_empty().then_some((sequence, record))
@@ -158,6 +166,11 @@ impl<'a> Reader<'a> {
         self.take(N)?.try_into().ok()
     }
 
+    fn long(&mut self) -> Option<Vec<u8>> {
+        let length = u32::from_le_bytes(self.array()?);
+        self.take(length as usize).map(<[u8]>::to_vec)
+    }
+
     fn text(&mut self) -> Option<&'a [u8]> {
         let length = u16::from_le_bytes(self.array()?);
         self.take(usize::from(length))
@@ -179,6 +192,8 @@ pub(super) mod tests {
             remaining: Duration::from_secs(65),
             shutdown: None,
             proxy_header: None,
+            tls: Vec::new(),
+            upstream_tls: Vec::new(),
             rest: Vec::new(),
         }
     }
@@ -194,6 +209,8 @@ pub(super) mod tests {
             remaining: Duration::MAX,
             shutdown: Some(Duration::from_secs(30)),
             proxy_header: Some((*b"PROXY UNKNOWN\r\n").into()),
+            tls: vec![1, 2, 3],
+            upstream_tls: vec![4],
             rest: b"GET / HT".to_vec(),
         }
     }

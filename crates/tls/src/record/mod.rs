@@ -3,4 +3,4 @@
 
 mod direction;
 
-pub use direction::{Direction, Secret};
+pub use direction::{Direction, EXPORTED, Secret};

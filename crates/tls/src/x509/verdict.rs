@@ -1,5 +1,25 @@
 //! What is wrong with a certificate: OpenSSL's numbers and words, which people search logs for.
 
+const ALL: [Verdict; 17] = [
+    Verdict::UnableToGetIssuer,
+    Verdict::UnableToGetCrl,
+    Verdict::SignatureFailure,
+    Verdict::CrlSignatureFailure,
+    Verdict::NotYetValid,
+    Verdict::HasExpired,
+    Verdict::CrlNotYetValid,
+    Verdict::CrlHasExpired,
+    Verdict::SelfSigned,
+    Verdict::SelfSignedInChain,
+    Verdict::UnableToGetLocalIssuer,
+    Verdict::UnableToVerifyFirst,
+    Verdict::ChainTooLong,
+    Verdict::Revoked,
+    Verdict::InvalidCa,
+    Verdict::UnsuitablePurpose,
+    Verdict::Malformed,
+];
+
 /// X509_V_ERR_*.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -23,6 +43,11 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// The one that [`number`](Self::number) stands for.
+    pub fn of(number: u8) -> Option<Verdict> {
+        ALL.into_iter().find(|verdict| *verdict as u8 == number)
+    }
+
     pub fn number(self) -> i32 {
         self as i32
     }
