@@ -31,61 +31,75 @@ pub struct Connection {
     pub rare: Option<Box<Rare>>,
 }
 
-/// What few connections have while they wait.
+/// What not every connection has while it waits.
 #[derive(Default)]
 pub struct Rare {
+    tls: Option<Box<Session>>,
+    more: Option<Box<More>>,
+}
+
+/// What few connections have.
+#[derive(Default)]
+struct More {
     partial: Option<Partial>,
     proxy_header: Option<Box<[u8]>>,
     relay: Option<Box<Relay>>,
-    tls: Option<Box<Session>>,
     /// Of a [duplicate](Connection::duplicate), which has no session of its own.
     facts: Option<Arc<Facts>>,
 }
 
-impl Rare {
+impl More {
     fn is_empty(&self) -> bool {
-        let Rare { partial, proxy_header, relay, tls, facts } = self;
-        partial.is_none()
-            && proxy_header.is_none()
-            && relay.is_none()
-            && tls.is_none()
-            && facts.is_none()
+        let More { partial, proxy_header, relay, facts } = self;
+        partial.is_none() && proxy_header.is_none() && relay.is_none() && facts.is_none()
     }
 }
 
 impl Connection {
     /// What there is of a request head.
     pub fn partial(&self) -> Option<&Partial> {
-        self.rare.as_ref()?.partial.as_ref()
+        self.more()?.partial.as_ref()
     }
 
     pub fn take_partial(&mut self) -> Option<Partial> {
-        let partial = self.rare.as_mut()?.partial.take();
-        if self.rare.as_ref().is_some_and(|rare| rare.is_empty()) {
+        let rare = self.rare.as_mut()?;
+        let partial = rare.more.as_mut()?.partial.take();
+        if rare.more.as_ref().is_some_and(|more| more.is_empty()) {
+            rare.more = None;
+        }
+        if rare.tls.is_none() && rare.more.is_none() {
             self.rare = None;
         }
         partial
     }
 
+    fn more(&self) -> Option<&More> {
+        self.rare.as_ref()?.more.as_deref()
+    }
+
+    fn more_mut(&mut self) -> &mut More {
+        self.rare.get_or_insert_default().more.get_or_insert_default()
+    }
+
     pub fn keep_partial(&mut self, partial: Partial) {
-        self.rare.get_or_insert_default().partial = Some(partial);
+        self.more_mut().partial = Some(partial);
     }
 
     /// The upgraded connection that goes on elsewhere.
     pub fn relay(&self) -> Option<&Relay> {
-        self.rare.as_ref()?.relay.as_deref()
+        self.more()?.relay.as_deref()
     }
 
     pub fn relay_mut(&mut self) -> Option<&mut Relay> {
-        self.rare.as_mut()?.relay.as_deref_mut()
+        self.rare.as_mut()?.more.as_mut()?.relay.as_deref_mut()
     }
 
     pub fn take_relay(&mut self) -> Option<Box<Relay>> {
-        self.rare.as_mut()?.relay.take()
+        self.rare.as_mut()?.more.as_mut()?.relay.take()
     }
 
     pub fn keep_relay(&mut self, relay: Box<Relay>) {
-        self.rare.get_or_insert_default().relay = Some(relay);
+        self.more_mut().relay = Some(relay);
     }
 
     /// Stops receiving ahead, before the connection passes to another process; `false` where something has come that has to
@@ -114,7 +128,7 @@ impl Connection {
 
     /// What is known of a handshake, of a connection that has no session of its own, or not yet.
     pub fn set_facts(&mut self, facts: Option<Arc<Facts>>) {
-        self.rare.get_or_insert_default().facts = facts;
+        self.more_mut().facts = facts;
     }
 
     /// What bytes are received from and sent to.
@@ -129,7 +143,7 @@ impl Connection {
     pub fn export_tls(&mut self) -> Option<(Vec<u8>, Vec<u8>)> {
         let Some(rare) = &mut self.rare else { return Some(Default::default()) };
         let own = take_apart(&mut rare.tls)?;
-        let others = match &mut rare.relay {
+        let others = match rare.more.as_mut().and_then(|more| more.relay.as_mut()) {
             Some(relay) => take_apart(&mut relay.tls)?,
             None => Vec::new(),
         };
@@ -149,7 +163,8 @@ impl Connection {
         }
         let rare = self.rare.get_or_insert_default();
         let is_put = put(&mut rare.tls, own);
-        is_put && rare.relay.as_mut().map_or(others.is_empty(), |relay| put(&mut relay.tls, others))
+        let relay = rare.more.as_mut().and_then(|more| more.relay.as_mut());
+        is_put && relay.map_or(others.is_empty(), |relay| put(&mut relay.tls, others))
     }
 
     /// Its session, where it has one of its own.
@@ -166,7 +181,10 @@ impl Connection {
     #[inline]
     pub fn tls(&self) -> Option<&Arc<Facts>> {
         let rare = self.rare.as_ref()?;
-        rare.tls.as_ref().map(|session| session.facts()).or(rare.facts.as_ref())
+        match &rare.tls {
+            Some(session) => Some(session.facts()),
+            None => rare.more.as_ref()?.facts.as_ref(),
+        }
     }
 
     /// Whether a receive may yield something, as far as is known without asking the kernel.
@@ -196,11 +214,11 @@ impl Connection {
 
     /// The PROXY protocol's header that the connection began with, as it came.
     pub fn proxy_header(&self) -> Option<&[u8]> {
-        self.rare.as_ref()?.proxy_header.as_deref()
+        self.more()?.proxy_header.as_deref()
     }
 
     pub fn keep_proxy_header(&mut self, header: Box<[u8]>) {
-        self.rare.get_or_insert_default().proxy_header = Some(header);
+        self.more_mut().proxy_header = Some(header);
     }
 }
 

@@ -77,8 +77,8 @@ impl Session {
             _ => return None,
         };
         let suite = Suite::by_id(reader.number()?)?;
-        let opens = Direction::import(suite, reader.array::<EXPORTED>()?);
-        let seals = Direction::import(suite, reader.array::<EXPORTED>()?);
+        let opens = Direction::import(reader.array::<EXPORTED>()?);
+        let seals = Direction::import(reader.array::<EXPORTED>()?);
         let (record_size, ramp) = (reader.number()?, reader.number()?);
         let group = reader.number()?;
         let flags = reader.byte()?;
@@ -110,7 +110,7 @@ impl Session {
             client: client.map(|chain| Arc::new(ClientCertificate { chain, refused })),
             server: UNKNOWN_SERVER,
         };
-        let facts = Arc::new(facts);
+        let facts = facts.share();
         let parts = Parts { side, opens, seals, facts, record_size, ramp, partial };
         reader.0.is_empty().then(|| Session::of_parts(parts))
     }
@@ -189,8 +189,8 @@ mod tests {
         };
         Session::of_parts(Parts {
             side: Side::Server,
-            opens: Direction::new(suite, secret(1), 5),
-            seals: Direction::new(suite, secret(2), 9),
+            opens: Direction::new(secret(1), 5),
+            seals: Direction::new(secret(2), 9),
             facts: Arc::new(facts),
             record_size: 16_384,
             ramp: 3,

@@ -1,5 +1,7 @@
 //! What a handshake settled, as long as its connection lives: `$ssl_*`.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use daemun_proto::tls::ClientHello;
@@ -45,7 +47,28 @@ pub struct ClientCertificate {
     pub refused: Option<Verdict>,
 }
 
+thread_local! {
+    /// What the last handshakes came to.
+    static RECENT: RefCell<VecDeque<Arc<Facts>>> = const { RefCell::new(VecDeque::new()) };
+}
+
+/// How many are looked through.
+const MOST_RECENT: usize = 32;
+
 impl Facts {
+    /// The same value as others have, where one is known: clients of a kind agree on the same.
+    pub fn share(self) -> Arc<Facts> {
+        RECENT.with_borrow_mut(|recent| {
+            if let Some(known) = recent.iter().find(|known| ***known == self) {
+                return Arc::clone(known);
+            }
+            let facts = Arc::new(self);
+            recent.push_front(Arc::clone(&facts));
+            recent.truncate(MOST_RECENT);
+            facts
+        })
+    }
+
     /// What is known before anything is agreed on.
     pub fn of_hello(hello: &ClientHello<'_>, server: usize) -> Facts {
         Facts {

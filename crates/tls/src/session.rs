@@ -326,7 +326,7 @@ impl Session {
                 self.count_idle()?;
                 continue;
             }
-            let (content, plain) = self.opens.open(record)?;
+            let (content, plain) = self.opens.open(self.facts.suite, record)?;
             let amid_message = self.waiting.as_ref().is_some_and(|all| !all.message.is_empty());
             match content {
                 Content::ApplicationData if amid_message => return Err(Fault::Unexpected),
@@ -417,7 +417,7 @@ impl Session {
             [1] => true,
             _ => return Err(Fault::Malformed),
         };
-        self.opens.update();
+        self.opens.update(self.facts.suite);
         // One answer is enough for all that ask before it is sent.
         if asks && !self.has_unsent() {
             self.seal_update()?;
@@ -428,8 +428,8 @@ impl Session {
     fn seal_update(&mut self) -> Result<(), Fault> {
         let message = [KEY_UPDATE, 0, 0, 1, 0];
         let unsent = &mut self.waiting.get_or_insert_default().unsent;
-        self.seals.seal(Content::Handshake, &message, unsent)?;
-        self.seals.update();
+        self.seals.seal(self.facts.suite, Content::Handshake, &message, unsent)?;
+        self.seals.update(self.facts.suite);
         Ok(())
     }
 
@@ -447,7 +447,7 @@ impl Session {
         }
         let unsent = &mut self.waiting.get_or_insert_default().unsent;
         // A key that is used up can tell nothing more.
-        let _ = self.seals.seal(Content::Alert, &[level, number], unsent);
+        let _ = self.seals.seal(self.facts.suite, Content::Alert, &[level, number], unsent);
     }
 
     /// Bytes of the caller's that are on their way; none where there was no room for what was sent before.
@@ -469,7 +469,7 @@ impl Session {
 
     /// Protects as many records as go out together.
     fn seal_some(&mut self, bytes: &[u8], sealed: &mut Vec<u8>) -> Result<usize, Fault> {
-        if self.seals.is_worn() && self.version() == Version::Tls13 {
+        if self.seals.is_worn(self.facts.suite) && self.version() == Version::Tls13 {
             self.seal_update()?;
             sealed.append(&mut self.waiting().unsent);
         }
@@ -477,7 +477,12 @@ impl Session {
         let mut taken = 0;
         while taken < bytes.len() && sealed.len() < SEAL {
             let size = self.next_record_size().min(bytes.len() - taken);
-            self.seals.seal(Content::ApplicationData, &bytes[taken..taken + size], sealed)?;
+            self.seals.seal(
+                self.facts.suite,
+                Content::ApplicationData,
+                &bytes[taken..taken + size],
+                sealed,
+            )?;
             taken += size;
             self.ramp = self.ramp.saturating_add(size as u16);
         }
@@ -542,4 +547,14 @@ impl Session {
 
 fn is_whole(bytes: &[u8]) -> bool {
     !matches!(record::parse(bytes), Ok(Parsed::Incomplete))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_is_small_enough_to_wait() {
+        assert!(size_of::<Session>() <= 168, "{} bytes", size_of::<Session>());
+    }
 }

@@ -191,7 +191,7 @@ impl Handshake {
         };
         let (secrets, kernel) = tls.dangerous_into_kernel_connection()?;
         let (opens, seals) = directions(secrets, suite, logged, false).ok_or_else(broken)?;
-        let mut session = Session::new(Side::Client, opens, seals, Arc::new(facts));
+        let mut session = Session::new(Side::Client, opens, seals, facts.share());
         session.keep_received(&received[at..]);
         session.keep_unsent(out);
         if context.keeps_sessions {

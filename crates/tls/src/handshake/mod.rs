@@ -64,14 +64,11 @@ fn directions(
         Version::Tls12 => {
             let (received, sent) = (of_key(&secrets.rx.1)?, of_key(&secrets.tx.1)?);
             let (opens, seals) = (secrets.rx.0, secrets.tx.0);
-            return Some((
-                Direction::new(suite, received, opens),
-                Direction::new(suite, sent, seals),
-            ));
+            return Some((Direction::new(received, opens), Direction::new(sent, seals)));
         }
     };
     let (received, sent) = if is_server { (client, server) } else { (server, client) };
-    Some((Direction::new(suite, received, secrets.rx.0), Direction::new(suite, sent, secrets.tx.0)))
+    Some((Direction::new(received, secrets.rx.0), Direction::new(sent, secrets.tx.0)))
 }
 
 fn of_key(secrets: &rustls::ConnectionTrafficSecrets) -> Option<Zeroizing<[u8; 48]>> {

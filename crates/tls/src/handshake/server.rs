@@ -189,7 +189,7 @@ impl Handshake {
         };
         let secrets = tls.dangerous_extract_secrets()?;
         let (opens, seals) = directions(secrets, suite, logged, true).ok_or_else(broken)?;
-        let mut session = Session::new(Side::Server, opens, seals, Arc::new(facts));
+        let mut session = Session::new(Side::Server, opens, seals, facts.share());
         session.keep_received(behind);
         session.keep_unsent(out);
         Ok(session)

@@ -23,7 +23,6 @@ pub type Secret = Zeroizing<[u8; 48]>;
 /// A number is used once: it is taken before a record is protected, the type cannot be copied, and
 /// whoever [exports](Self::export) a direction gives it up. So no nonce repeats under a key.
 pub struct Direction {
-    suite: &'static Suite,
     secret: Secret,
     sequence: u64,
     /// Ready for use; made again from the secret after a rest.
@@ -43,14 +42,14 @@ thread_local! {
 }
 
 /// How many keys a thread keeps for connections that rest.
-const KEPT: NonZeroUsize = NonZeroUsize::new(512).unwrap();
+const KEPT: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 
 /// What [`Direction::export`] makes.
 pub const EXPORTED: usize = 48 + 8;
 
 impl Direction {
-    pub fn new(suite: &'static Suite, secret: Secret, sequence: u64) -> Direction {
-        Direction { suite, secret, sequence, key: None }
+    pub fn new(secret: Secret, sequence: u64) -> Direction {
+        Direction { secret, sequence, key: None }
     }
 
     /// The secret for TLS 1.2.
@@ -61,10 +60,6 @@ impl Direction {
         secret
     }
 
-    pub fn suite(&self) -> &'static Suite {
-        self.suite
-    }
-
     /// Gives the direction up, as bytes for another process.
     pub fn export(self) -> Zeroizing<[u8; EXPORTED]> {
         let mut bytes = Zeroizing::new([0; EXPORTED]);
@@ -73,11 +68,11 @@ impl Direction {
         bytes
     }
 
-    pub fn import(suite: &'static Suite, bytes: &[u8; EXPORTED]) -> Direction {
+    pub fn import(bytes: &[u8; EXPORTED]) -> Direction {
         let mut secret = Secret::new([0; 48]);
         secret.copy_from_slice(&bytes[..48]);
         let sequence = u64::from_be_bytes(bytes[48..].try_into().expect("eight bytes"));
-        Direction::new(suite, secret, sequence)
+        Direction::new(secret, sequence)
     }
 
     /// Makes the connection small while it waits.
@@ -92,24 +87,24 @@ impl Direction {
         self.secret[..16].try_into().expect("sixteen bytes")
     }
 
-    fn key(&mut self) -> &Key {
+    fn key(&mut self, suite: &Suite) -> &Key {
         if self.key.is_none() {
             let name = self.name();
             let resting = RESTING.with_borrow_mut(|resting| resting.pop(&name));
-            self.key = Some(resting.unwrap_or_else(|| Box::new(self.make_key())));
+            self.key = Some(resting.unwrap_or_else(|| Box::new(self.make_key(suite))));
         }
         self.key.as_ref().expect("it was just made")
     }
 
-    fn make_key(&self) -> Key {
-        let algorithm = self.suite.aead.algorithm();
+    fn make_key(&self, suite: &Suite) -> Key {
+        let algorithm = suite.aead.algorithm();
         let mut key = Zeroizing::new([0; 32]);
         let key = &mut key[..algorithm.key_len()];
         let mut iv = [0; IV];
-        match self.suite.version {
+        match suite.version {
             Version::Tls13 => {
-                self.expand(b"key", key);
-                self.expand(b"iv", &mut iv);
+                self.expand(suite, b"key", key);
+                self.expand(suite, b"iv", &mut iv);
             }
             Version::Tls12 => {
                 key.copy_from_slice(&self.secret[..key.len()]);
@@ -121,9 +116,9 @@ impl Direction {
     }
 
     /// HKDF-Expand-Label with an empty context (RFC 8446 section 7.1).
-    fn expand(&self, label: &[u8], out: &mut [u8]) {
-        let secret = &self.secret[..self.suite.secret_length()];
-        let prk = hkdf::Prk::new_less_safe(self.suite.hkdf(), secret);
+    fn expand(&self, suite: &Suite, label: &[u8], out: &mut [u8]) {
+        let secret = &self.secret[..suite.secret_length()];
+        let prk = hkdf::Prk::new_less_safe(suite.hkdf(), secret);
         let length = (out.len() as u16).to_be_bytes();
         let label_length = [6 + label.len() as u8];
         let info = [&length[..], &label_length, b"tls13 ", label, &[0]];
@@ -133,15 +128,15 @@ impl Direction {
     }
 
     /// The next secret (RFC 8446 section 7.2), for both sides after a KeyUpdate.
-    pub fn update(&mut self) {
+    pub fn update(&mut self, suite: &Suite) {
         let mut next = Secret::new([0; 48]);
-        self.expand(b"traffic upd", &mut next[..self.suite.secret_length()]);
-        *self = Direction::new(self.suite, next, 0);
+        self.expand(suite, b"traffic upd", &mut next[..suite.secret_length()]);
+        *self = Direction::new(next, 0);
     }
 
     /// The key is near its limit: it should be [updated](Self::update).
-    pub fn is_worn(&self) -> bool {
-        self.sequence >= self.suite.aead.limit()
+    pub fn is_worn(&self, suite: &Suite) -> bool {
+        self.sequence >= suite.aead.limit()
     }
 
     fn take_number(&mut self) -> Result<[u8; 8], Fault> {
@@ -155,11 +150,16 @@ impl Direction {
     }
 
     /// Protects `plain`, of at most [`MAX_CONTENT`] bytes, as one record behind `out`.
-    pub fn seal(&mut self, content: Content, plain: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
+    pub fn seal(
+        &mut self,
+        suite: &Suite,
+        content: Content,
+        plain: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
         debug_assert!(plain.len() <= MAX_CONTENT);
         let number = self.take_number()?;
-        let suite = self.suite;
-        let key = self.key();
+        let key = self.key(suite);
         let nonce = xor(&key.iv, number);
         let start = out.len();
         let explicit = suite.explicit_nonce();
@@ -198,10 +198,13 @@ impl Direction {
     }
 
     /// Opens a whole record in place: what it carries, and where that stands in it.
-    pub fn open<'r>(&mut self, record: &'r mut [u8]) -> Result<(Content, &'r mut [u8]), Fault> {
+    pub fn open<'r>(
+        &mut self,
+        suite: &Suite,
+        record: &'r mut [u8],
+    ) -> Result<(Content, &'r mut [u8]), Fault> {
         let number = self.take_number()?;
-        let suite = self.suite;
-        let key = self.key();
+        let key = self.key(suite);
         let (header, body) = record.split_at_mut(HEADER);
         let outer = Content::of(header[0]).ok_or(Fault::WrongVersion)?;
         match suite.version {
@@ -274,25 +277,26 @@ mod tests {
     use super::*;
     use crate::suite::SUITES;
 
-    fn pair(suite: &'static Suite) -> (Direction, Direction) {
+    fn pair() -> (Direction, Direction) {
         let secret = || Zeroizing::new([7; 48]);
-        (Direction::new(suite, secret(), 3), Direction::new(suite, secret(), 3))
+        (Direction::new(secret(), 3), Direction::new(secret(), 3))
     }
 
     #[test]
     fn what_is_sealed_is_opened_by_the_other_side() {
         for suite in &SUITES {
-            let (mut seals, mut opens) = pair(suite);
+            let (mut seals, mut opens) = pair();
             for length in [0, 1, 1000, MAX_CONTENT] {
                 let plain = vec![length as u8; length];
                 let mut record = Vec::new();
-                seals.seal(Content::ApplicationData, &plain, &mut record).unwrap();
+                seals.seal(suite, Content::ApplicationData, &plain, &mut record).unwrap();
                 if length % 3 == 0 {
                     seals.rest();
                     opens.rest();
                 }
-                let opened =
-                    opens.open(&mut record).map(|(content, plain)| (content, plain.to_vec()));
+                let opened = opens
+                    .open(suite, &mut record)
+                    .map(|(content, plain)| (content, plain.to_vec()));
                 assert_eq!(opened, Ok((Content::ApplicationData, plain)), "{}", suite.name);
             }
         }
@@ -301,38 +305,43 @@ mod tests {
     #[test]
     fn a_changed_or_repeated_record_is_refused() {
         for suite in &SUITES {
-            let (mut seals, _) = pair(suite);
+            let (mut seals, _) = pair();
             let mut record = Vec::new();
-            seals.seal(Content::ApplicationData, b"transfer 10", &mut record).unwrap();
+            seals.seal(suite, Content::ApplicationData, b"transfer 10", &mut record).unwrap();
             for place in (HEADER..record.len()).chain([0]) {
-                let (_, mut opens) = pair(suite);
+                let (_, mut opens) = pair();
                 let mut changed = record.clone();
                 changed[place] ^= 1;
                 assert_eq!(
-                    opens.open(&mut changed),
+                    opens.open(suite, &mut changed),
                     Err(Fault::BadRecord),
                     "{} {place}",
                     suite.name
                 );
             }
-            let (_, mut opens) = pair(suite);
-            opens.open(&mut record.clone()).unwrap();
-            assert_eq!(opens.open(&mut record), Err(Fault::BadRecord), "{} again", suite.name);
+            let (_, mut opens) = pair();
+            opens.open(suite, &mut record.clone()).unwrap();
+            assert_eq!(
+                opens.open(suite, &mut record),
+                Err(Fault::BadRecord),
+                "{} again",
+                suite.name
+            );
         }
     }
 
     #[test]
     fn both_sides_update_alike_and_exported_directions_go_on() {
         let suite = Suite::by_id(0x1301).unwrap();
-        let (mut seals, mut opens) = pair(suite);
+        let (mut seals, mut opens) = pair();
         for _ in 0..3 {
-            seals.update();
-            opens = Direction::import(suite, &opens.export());
-            opens.update();
+            seals.update(suite);
+            opens = Direction::import(&opens.export());
+            opens.update(suite);
             let mut record = Vec::new();
-            seals.seal(Content::Handshake, b"x", &mut record).unwrap();
-            seals = Direction::import(suite, &seals.export());
-            let (content, plain) = opens.open(&mut record).unwrap();
+            seals.seal(suite, Content::Handshake, b"x", &mut record).unwrap();
+            seals = Direction::import(&seals.export());
+            let (content, plain) = opens.open(suite, &mut record).unwrap();
             assert_eq!((content, &*plain), (Content::Handshake, &b"x"[..]));
         }
     }
@@ -341,16 +350,16 @@ mod tests {
     #[test]
     fn no_nonce_repeats() {
         for suite in &SUITES {
-            let (mut seals, _) = pair(suite);
+            let (mut seals, _) = pair();
             let mut seen = std::collections::HashSet::new();
             for step in 0..200 {
                 let mut record = Vec::new();
-                seals.seal(Content::ApplicationData, &[0; 32], &mut record).unwrap();
+                seals.seal(suite, Content::ApplicationData, &[0; 32], &mut record).unwrap();
                 assert!(seen.insert(record), "{}", suite.name);
                 match step % 5 {
                     0 => seals.rest(),
-                    1 => seals = Direction::import(suite, &seals.export()),
-                    2 if suite.version == Version::Tls13 => seals.update(),
+                    1 => seals = Direction::import(&seals.export()),
+                    2 if suite.version == Version::Tls13 => seals.update(suite),
                     _ => {}
                 }
             }
