@@ -30,7 +30,7 @@ use crate::locations::Locations;
 use crate::module::{Apply, Filter, Handler, HttpModule, Phase};
 use crate::request::Text;
 use crate::server_names::{ServerIndex, ServerNames};
-use crate::tls::{self, Terms, Tls};
+use crate::tls::{self, ServerTls, Terms};
 use crate::variables::Definitions;
 
 /// What a generation knows about HTTP.
@@ -104,7 +104,7 @@ pub struct Server {
     post_read: Vec<Handler>,
     takes_connect: bool,
     /// What it offers in handshakes.
-    pub tls: Tls,
+    pub tls: ServerTls,
 }
 
 /// A location, with the handlers that its settings call for.

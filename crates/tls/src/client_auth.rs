@@ -40,7 +40,7 @@ impl ClientAuth {
         let shown: Vec<&[u8]> = chain.iter().map(|certificate| certificate.as_ref()).collect();
         let refused = self.store.judge(&shown, Purpose::Client, now()).err();
         let chain = shown.iter().map(|certificate| Box::from(*certificate)).collect();
-        Arc::new(ClientCertificate { chain, refused })
+        Arc::new(ClientCertificate { chain, refused, status: None })
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a server offers in its handshakes, settled when the configuration is read.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use aws_lc_rs::digest::{Context as Digest, SHA256};
@@ -51,6 +51,7 @@ pub struct Terms {
 /// What handshakes are made with.
 pub struct Context {
     pub(crate) config: Arc<ServerConfig>,
+    certificates: Arc<Certificates>,
     pub(crate) client: Option<Arc<ClientAuth>>,
 }
 
@@ -62,11 +63,36 @@ impl Context {
         facts.client = self.client.as_ref().map(|client| client.judge(&chain));
     }
 
+    /// Has an authority's answer go out with a certificate, or none.
+    pub fn staple(&self, place: usize, answer: Option<Vec<u8>>) {
+        // A list of certificates is whole between any two of its functions.
+        let mut shown = self.certificates.0.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(certificate) = shown.get_mut(place) {
+            let stapled = CertifiedKey { ocsp: answer, ..CertifiedKey::clone(certificate) };
+            *certificate = Arc::new(stapled);
+        }
+    }
+
+    /// The chains that are shown, in DER, each server's own certificate first.
+    pub fn chains(&self) -> Vec<Vec<Box<[u8]>>> {
+        let chain =
+            |own: &Arc<CertifiedKey>| own.cert.iter().map(|one| one.as_ref().into()).collect();
+        self.certificates.shown().iter().map(chain).collect()
+    }
+
+    /// The chain from a client's certificate to the root that it is trusted for.
+    pub fn client_path(&self, facts: &Facts) -> Vec<Box<[u8]>> {
+        let (Some(client), Some(shown)) = (&self.client, &facts.client) else { return Vec::new() };
+        let shown: Vec<&[u8]> = shown.chain.iter().map(|one| &**one).collect();
+        client.store.path(&shown)
+    }
+
     /// The same, with these certificates.
     pub fn showing(&self, certificates: Vec<Arc<CertifiedKey>>) -> Context {
         let mut config = ServerConfig::clone(&self.config);
-        config.cert_resolver = Arc::new(Certificates(certificates));
-        Context { config: Arc::new(config), client: self.client.clone() }
+        let certificates = Arc::new(Certificates::new(certificates));
+        config.cert_resolver = Arc::clone(&certificates) as Arc<_>;
+        Context { config: Arc::new(config), certificates, client: self.client.clone() }
     }
 }
 
@@ -101,7 +127,8 @@ impl Terms {
             Some(client) => builder.with_client_cert_verifier(Arc::clone(client) as Arc<_>),
             None => builder.with_no_client_auth(),
         };
-        let mut config = builder.with_cert_resolver(Arc::new(Certificates(self.certificates)));
+        let certificates = Arc::new(Certificates::new(self.certificates));
+        let mut config = builder.with_cert_resolver(Arc::clone(&certificates) as Arc<_>);
         config.ignore_client_order = self.prefers_own;
         config.alpn_protocols = self.protocols;
         if !self.compresses {
@@ -119,7 +146,7 @@ impl Terms {
             None if has_sessions => {}
             None => config.send_tls13_tickets = 0,
         }
-        Some(Arc::new(Context { config: Arc::new(config), client: self.client }))
+        Some(Arc::new(Context { config: Arc::new(config), certificates, client: self.client }))
     }
 
     /// What a session depends on: one that was made under other terms is not gone on with.
@@ -158,24 +185,35 @@ pub(crate) fn provider(suites: &[&'static Suite], groups: &[u16]) -> CryptoProvi
 }
 
 /// A server's certificates, of different kinds.
-struct Certificates(Vec<Arc<CertifiedKey>>);
+struct Certificates(RwLock<Vec<Arc<CertifiedKey>>>);
+
+impl Certificates {
+    fn new(certificates: Vec<Arc<CertifiedKey>>) -> Certificates {
+        Certificates(RwLock::new(certificates))
+    }
+
+    fn shown(&self) -> RwLockReadGuard<'_, Vec<Arc<CertifiedKey>>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl fmt::Debug for Certificates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} certificates", self.0.len())
+        write!(f, "{} certificates", self.shown().len())
     }
 }
 
 impl ResolvesServerCert for Certificates {
     /// The client's order of signatures decides.
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        if let [only] = &self.0[..] {
+        let shown = self.shown();
+        if let [only] = &shown[..] {
             return Some(Arc::clone(only));
         }
         let mut wanted = hello.signature_schemes().iter();
         let found = wanted.find_map(|scheme| {
-            self.0.iter().find(|own| own.key.choose_scheme(&[*scheme]).is_some())
+            shown.iter().find(|own| own.key.choose_scheme(&[*scheme]).is_some())
         });
-        found.or(self.0.first()).cloned()
+        found.or(shown.first()).cloned()
     }
 }

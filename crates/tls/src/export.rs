@@ -5,7 +5,8 @@
 //!
 //! ```text
 //! side u8 │ suite u16 │ opens 56 │ seals 56 │ record size u16 │ ramp u16 │ group u16 │ flags u8 │ signatures u16 u16
-//! │ name? │ protocol? │ suites │ groups │ session │ partial │ verdict u8 │ number of certificates u8 │ certificates
+//! │ name? │ protocol? │ suites │ groups │ session │ partial │ verdict u8 │ status u8
+//! │ number of certificates u8 │ certificates
 //! ```
 
 use std::sync::Arc;
@@ -20,6 +21,14 @@ use crate::x509::Verdict;
 
 /// The place of a server that has to be found anew, by its name.
 pub const UNKNOWN_SERVER: usize = usize::MAX;
+
+/// What an authority may say against a client, by number.
+const STATUSES: [Option<&str>; 4] = [
+    None,
+    Some("certificate revoked"),
+    Some("certificate status unknown"),
+    Some("certificate status request failed"),
+];
 
 const REUSED: u8 = 1;
 const EARLY: u8 = 2;
@@ -62,6 +71,8 @@ impl Session {
         text(&mut out, &partial);
         let client = facts.client.as_ref();
         out.push(client.and_then(|client| client.refused).map_or(0, |verdict| verdict as u8));
+        let status = client.and_then(|client| client.status);
+        out.push(STATUSES.iter().position(|known| *known == status).unwrap_or(0) as u8);
         let chain = client.map_or(&[][..], |client| &client.chain);
         out.push(chain.len() as u8);
         chain.iter().for_each(|certificate| text(&mut out, certificate));
@@ -91,6 +102,7 @@ impl Session {
             0 => None,
             number => Some(Verdict::of(number)?),
         };
+        let status = *STATUSES.get(usize::from(reader.byte()?))?;
         let count = reader.byte()?;
         let chain: Option<Vec<Box<[u8]>>> =
             (0..count).map(|_| reader.text().map(Into::into)).collect();
@@ -107,7 +119,7 @@ impl Session {
             signature,
             client_signature,
             session_id,
-            client: client.map(|chain| Arc::new(ClientCertificate { chain, refused })),
+            client: client.map(|chain| Arc::new(ClientCertificate { chain, refused, status })),
             server: UNKNOWN_SERVER,
         };
         let facts = facts.share();
@@ -184,6 +196,7 @@ mod tests {
             client: Some(Arc::new(ClientCertificate {
                 chain: vec![[1, 2, 3].into()],
                 refused: Some(Verdict::SelfSigned),
+                status: Some("certificate revoked"),
             })),
             server: UNKNOWN_SERVER,
         };

@@ -45,6 +45,8 @@ pub struct ClientCertificate {
     pub chain: Vec<Box<[u8]>>,
     /// Why it is not trusted; `None` where it is.
     pub refused: Option<Verdict>,
+    /// What its authority says against it.
+    pub status: Option<&'static str>,
 }
 
 thread_local! {

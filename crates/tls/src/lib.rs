@@ -13,6 +13,7 @@ pub mod facts;
 pub mod fault;
 pub mod handshake;
 pub mod identity;
+pub mod ocsp;
 pub mod pem;
 pub mod record;
 pub mod session;

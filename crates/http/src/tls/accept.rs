@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use super::settings::SETTINGS;
 use super::terms::Tls;
 use crate::config::Server;
+use crate::core::resolving;
 use crate::request::Request;
 
 /// Whether what has come is the beginning of a handshake. A client that speaks HTTP here is
@@ -49,8 +50,8 @@ pub async fn accept(request: &mut Request) -> io::Result<()> {
         None => default,
     };
     // A server without a certificate of its own is served by the default server's.
-    let terms = match &config.servers[chosen].tls {
-        Tls::None => &config.servers[default].tls,
+    let terms = match &config.servers[chosen].tls.mode {
+        Tls::None => &config.servers[default].tls.mode,
         own => own,
     };
     let computed;
@@ -78,7 +79,23 @@ pub async fn accept(request: &mut Request) -> io::Result<()> {
     };
     let stream = &request.connection().stream;
     let session = server::accept(stream, hello, context, chosen, deadline).await;
-    let session = session.map_err(|failure| tell(request, failure))?;
+    let mut session = session.map_err(|failure| tell(request, failure))?;
+    let server = &config.servers[chosen];
+    let resolving = server.settings().of(&resolving::SETTINGS);
+    if let Some(stapling) = &server.tls.stapling {
+        stapling.refresh(context, resolving, server.log());
+    }
+    if let Some(check) = &server.tls.ocsp
+        && session.facts().client.as_ref().is_some_and(|client| client.refused.is_none())
+    {
+        let path = context.client_path(session.facts());
+        let status = check.run(&path, resolving, server.log(), &Handshaking(request)).await;
+        session.settle(|facts| {
+            if let Some(client) = &mut facts.client {
+                Arc::make_mut(client).status = status;
+            }
+        });
+    }
     let chosen = &config.servers[chosen];
     request.doing = "";
     let mut session = Box::new(session);
@@ -119,7 +136,7 @@ fn settle_unknown(request: &mut Request) {
     if let Some(session) = request.connection_mut().session_mut() {
         session.settle(|facts| {
             facts.server = place;
-            if let Tls::Serves(context) | Tls::Computes(context, _) = &server.tls {
+            if let Tls::Serves(context) | Tls::Computes(context, _) = &server.tls.mode {
                 context.judge_again(facts);
             }
         });

@@ -104,7 +104,10 @@ fn verify(request: &mut Request, _: &str, out: &mut Vec<u8>) -> bool {
     match facts.client.as_ref().filter(|_| is_asked) {
         None => add(b"NONE", out),
         Some(client) => match client.refused {
-            None => add(b"SUCCESS", out),
+            None => match client.status {
+                None => add(b"SUCCESS", out),
+                Some(words) => add(format!("FAILED:{words}").as_bytes(), out),
+            },
             Some(verdict) => add(format!("FAILED:{}", verdict.words()).as_bytes(), out),
         },
     }

@@ -7,11 +7,13 @@ pub mod computed;
 pub mod files;
 mod groups;
 mod objection;
+pub mod ocsp;
 pub mod settings;
+pub mod stapling;
 mod terms;
 mod variables;
 
 pub use accept::{accept, is_due, settle};
 pub use objection::{objection, verifies_clients};
 pub use settings::{CLIENT, MODULE};
-pub use terms::{Terms, Tls, check};
+pub use terms::{ServerTls, Terms, Tls, check};

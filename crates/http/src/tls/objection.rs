@@ -44,7 +44,15 @@ fn client(request: &Request) -> Option<Status> {
             log!(request.log(), Info, *request, "client sent no required SSL certificate");
             return Some(Status::NO_CERTIFICATE);
         }
-        (_, client) => client.as_ref()?.refused?,
+        (_, client) => {
+            let client = client.as_ref()?;
+            if let Some(words) = client.status {
+                let log = request.log();
+                log!(log, Info, *request, "client SSL certificate verify error: {}", words);
+                return Some(Status::CERTIFICATE_ERROR);
+            }
+            client.refused?
+        }
     };
     if verify == VerifyClient::OptionalNoCa && is_only_unknown(refused) {
         return None;

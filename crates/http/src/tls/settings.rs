@@ -21,6 +21,7 @@ use daemun_tls::suite::Version;
 use super::client_variables;
 use super::computed::{Cache, CacheLimits, Source};
 use super::groups;
+use super::ocsp::{self, Depth};
 use super::variables::VARIABLES;
 use crate::module::HttpModule;
 
@@ -56,6 +57,13 @@ settings! {
         session_ticket_keys: Vec<conf::Word> = Vec::new(),
         early_data: bool = false,
         reject_handshake: bool = false,
+        ocsp: Option<Depth> = None,
+        ocsp_responder: Option<conf::Word> = None,
+        ocsp_cache: Option<Arc<ocsp::Cache>> = None,
+        stapling: bool = false,
+        stapling_file: Option<conf::Word> = None,
+        stapling_responder: Option<conf::Word> = None,
+        stapling_verify: bool = false,
         conf_commands: Vec<(conf::Word, conf::Word)> = Vec::new(),
     }
 }
@@ -128,6 +136,23 @@ pub static MODULE: HttpModule = HttpModule {
                 "A file with lists of certificates that were revoked.";
             "ssl_early_data" in HTTP_SERVER, Flag, "off", set!(SETTINGS.early_data, values::flag),
                 "Whether a request may come with the first message of a handshake.";
+            "ssl_ocsp" in HTTP_SERVER, Exactly(1), "off", set!(SETTINGS.ocsp, ocsp_depth),
+                "Whether authorities are asked about clients' certificates.";
+            "ssl_ocsp_responder" in HTTP_SERVER, Exactly(1), "",
+                set!(SETTINGS.ocsp_responder, word),
+                "Who is asked, whatever the certificates say.";
+            "ssl_ocsp_cache" in HTTP_SERVER, Exactly(1), "off", set!(SETTINGS.ocsp_cache, ocsp_cache),
+                "Where answers about clients' certificates are remembered.";
+            "ssl_stapling" in HTTP_SERVER, Flag, "off", set!(SETTINGS.stapling, values::flag),
+                "Sends what an authority says of the server's certificate along with it.";
+            "ssl_stapling_file" in HTTP_SERVER, Exactly(1), "", set!(SETTINGS.stapling_file, word),
+                "A file with an authority's answer, in place of asking.";
+            "ssl_stapling_responder" in HTTP_SERVER, Exactly(1), "",
+                set!(SETTINGS.stapling_responder, word),
+                "Who is asked, whatever the certificate says.";
+            "ssl_stapling_verify" in HTTP_SERVER, Flag, "off",
+                set!(SETTINGS.stapling_verify, values::flag),
+                "Whether answers have to be signed by the certificate's authority.";
             "ssl_conf_command" in HTTP_SERVER, Exactly(2), "", Action::Set(conf_command),
                 "A setting by its name in OpenSSL.";
             "ssl_reject_handshake" in HTTP_SERVER, Flag, "off",
@@ -279,6 +304,29 @@ fn curves(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fa
     }
     loader.settings(&SETTINGS).curves.set(curves)?;
     Ok(())
+}
+
+fn ocsp_depth(directive: &conf::Directive) -> Result<Option<Depth>, Fault> {
+    let choices = [("off", None), ("on", Some(Depth::All)), ("leaf", Some(Depth::Leaf))];
+    values::choice(directive, &choices)
+}
+
+/// `off` or `shared:NAME:SIZE`.
+fn ocsp_cache(directive: &conf::Directive) -> Result<Option<Arc<ocsp::Cache>>, Fault> {
+    let word = &directive.args[0];
+    let invalid = || Fault::from(format!("invalid OCSP cache \"{word}\"")).at(word.span);
+    let text = word.as_str().map_err(|_| invalid())?;
+    if text == "off" {
+        return Ok(None);
+    }
+    let shared = text.strip_prefix("shared:").and_then(|rest| rest.split_once(':'));
+    let (_, size) = shared.filter(|(name, _)| !name.is_empty()).ok_or_else(invalid)?;
+    let size = conf::units::size(size.as_bytes()).ok_or_else(invalid)?;
+    if size < LEAST_SHARED {
+        return Err(Fault::from(format!("OCSP cache \"{word}\" is too small")).at(word.span));
+    }
+    let most = NonZeroUsize::new(size / SESSION_BYTES).ok_or_else(invalid)?;
+    Ok(Some(Arc::new(ocsp::Cache::new(most))))
 }
 
 fn verify_client(directive: &conf::Directive) -> Result<VerifyClient, Fault> {

@@ -11,13 +11,15 @@ use daemun_tls::context::{self, Context, GROUPS, replace_kind};
 use daemun_tls::sessions::{self, Sessions};
 use daemun_tls::suite::{SUITES, Version};
 use daemun_tls::tickets::Tickets;
-use daemun_tls::x509::Store;
+use daemun_tls::x509::{self, Store};
 use daemun_tls::{CertifiedKey, ciphers};
 
 use super::commands::{self, Commands};
 use super::computed::{Computed, Source};
 use super::files::Files;
+use super::ocsp::{Check, Responder, Subject};
 use super::settings::{SESSION_BYTES, SETTINGS, SessionCache, Settings, VerifyClient};
+use super::stapling::{Certificate, Stapling};
 use crate::config::{Server, Socket};
 
 /// What a server does with a hello for one of its names.
@@ -31,6 +33,15 @@ pub enum Tls {
     Computes(Arc<Context>, Computed),
     /// `ssl_reject_handshake`
     Rejects,
+}
+
+/// All that a server has to say about connections that speak TLS.
+#[derive(Default)]
+pub struct ServerTls {
+    pub mode: Tls,
+    /// What it wants to know of its clients' certificates.
+    pub ocsp: Option<Check>,
+    pub stapling: Option<Arc<Stapling>>,
 }
 
 /// What the servers of a configuration have in common.
@@ -49,34 +60,115 @@ impl Terms {
     }
 
     /// A server's terms; what is wrong with them goes to the diagnostics.
-    pub fn settle(&mut self, settings: &SettingsSet, diagnostics: &mut Diagnostics) -> Tls {
+    pub fn settle(&mut self, settings: &SettingsSet, diagnostics: &mut Diagnostics) -> ServerTls {
         let settings = settings.of(&SETTINGS);
         if settings.certificates.is_empty() && !*settings.reject_handshake {
-            return Tls::None;
+            return ServerTls::default();
         }
-        match self.terms(settings) {
-            _ if *settings.reject_handshake => Tls::Rejects,
-            Ok(terms) => match terms.settle() {
-                Some(context) => match self.computed(settings) {
-                    Ok(None) => Tls::Serves(context),
-                    Ok(Some(computed)) => Tls::Computes(context, computed),
-                    Err((message, word)) => {
-                        diagnostics.emerg(message, word.span);
-                        Tls::None
-                    }
-                },
-                None => {
-                    let span = settings.certificates[0].word.span;
-                    let reason = "there is no cipher suite and no version that can be agreed on";
-                    diagnostics.emerg(format!("SSL_CTX_set_cipher_list() failed: {reason}"), span);
-                    Tls::None
+        self.settled(settings, diagnostics).unwrap_or_else(|(message, word)| {
+            let first = settings.certificates.first().map(|first| first.word.span);
+            diagnostics.emerg(message, word.map(|word| word.span).or(first));
+            ServerTls::default()
+        })
+    }
+
+    fn settled<'s>(
+        &mut self,
+        settings: &'s Settings,
+        diagnostics: &mut Diagnostics,
+    ) -> Result<ServerTls, (String, Option<&'s Word>)> {
+        let named = |(message, word): Wrong<'s>| (message, Some(word));
+        if *settings.reject_handshake {
+            return Ok(ServerTls { mode: Tls::Rejects, ..ServerTls::default() });
+        }
+        let nothing = || {
+            let reason = "there is no cipher suite and no version that can be agreed on";
+            (format!("SSL_CTX_set_cipher_list() failed: {reason}"), None)
+        };
+        let context = self.terms(settings).map_err(named)?.settle().ok_or_else(nothing)?;
+        let stapling = match *settings.stapling {
+            true => self.stapling(settings, &context, diagnostics).map_err(named)?,
+            false => None,
+        };
+        let ocsp = self.check(settings).map_err(named)?;
+        let mode = match self.computed(settings).map_err(named)? {
+            None => Tls::Serves(context),
+            Some(computed) => Tls::Computes(context, computed),
+        };
+        Ok(ServerTls { mode, ocsp, stapling })
+    }
+
+    fn check<'s>(&self, settings: &'s Settings) -> Result<Option<Check>, Wrong<'s>> {
+        let Some(depth) = *settings.ocsp else { return Ok(None) };
+        if *settings.verify_client == VerifyClient::Off {
+            let message = "\"ssl_ocsp\" is incompatible with \"ssl_verify_client off\"";
+            return Err((message.to_owned(), &settings.certificates[0].word));
+        }
+        let responder = match &*settings.ocsp_responder {
+            None => None,
+            Some(word) => {
+                let responder = Responder::parse(&word.to_string()).map_err(|reason| {
+                    let place = format!("OCSP responder \"{word}\" in \"ssl_ocsp_responder\"");
+                    (format!("{reason} in {place}"), word)
+                })?;
+                Some(responder)
+            }
+        };
+        Ok(Some(Check { depth, responder, cache: Option::clone(&settings.ocsp_cache) }))
+    }
+
+    /// Certificates whose authority nobody knows, or that name no place to ask, go without.
+    fn stapling<'s>(
+        &mut self,
+        settings: &'s Settings,
+        context: &Arc<Context>,
+        diagnostics: &mut Diagnostics,
+    ) -> Result<Option<Arc<Stapling>>, Wrong<'s>> {
+        let chains = context.chains();
+        if let Some(file) = &*settings.stapling_file {
+            let answer = self.files.read(file).map_err(|why| (why, file))?;
+            for place in 0..chains.len() {
+                context.staple(place, Some(answer.to_vec()));
+            }
+            return Ok(None);
+        }
+        let trusted =
+            match settings.trusted_certificate.as_ref().or(settings.client_certificate.as_ref()) {
+                Some(file) => self.files.authorities(file).map_err(|why| (why, file))?,
+                None => Vec::new(),
+            };
+        let mut certificates = Vec::new();
+        for (place, chain) in chains.iter().enumerate() {
+            let name =
+                settings.certificates[place.min(settings.certificates.len() - 1)].word.clone();
+            let mut ignored = |why: String| {
+                diagnostics.warn(format!("\"ssl_stapling\" ignored, {why}"), name.span);
+            };
+            let Some(issuer) = issuer_of(&chain[0], chain[1..].iter().chain(&trusted)) else {
+                ignored(format!("issuer certificate not found for certificate \"{name}\""));
+                continue;
+            };
+            let url = match &*settings.stapling_responder {
+                Some(word) => Some(word.to_string()),
+                None => daemun_tls::ocsp::responder(&chain[0]),
+            };
+            let Some(url) = url else {
+                ignored(format!("no OCSP responder URL in the certificate \"{name}\""));
+                continue;
+            };
+            match Responder::parse(&url) {
+                Err(reason) => ignored(format!(
+                    "{reason} in OCSP responder \"{url}\" in the certificate \"{name}\""
+                )),
+                Ok(responder) => {
+                    let subject = Subject { certificate: chain[0].clone(), issuer: issuer.clone() };
+                    let name = name.to_string();
+                    certificates.push(Certificate::new(place, name, subject, responder));
                 }
-            },
-            Err((message, word)) => {
-                diagnostics.emerg(message, word.span);
-                Tls::None
             }
         }
+        let verifies = *settings.stapling_verify;
+        Ok((!certificates.is_empty()).then(|| Arc::new(Stapling { certificates, verifies })))
     }
 
     fn terms<'s>(&mut self, settings: &'s Settings) -> Result<context::Terms, Wrong<'s>> {
@@ -232,6 +324,15 @@ impl Terms {
     }
 }
 
+/// The authority among these that a certificate names.
+fn issuer_of<'c>(
+    certificate: &[u8],
+    mut among: impl Iterator<Item = &'c Box<[u8]>>,
+) -> Option<&'c Box<[u8]>> {
+    let own = x509::Certificate::parse(certificate)?;
+    among.find(|other| x509::Certificate::parse(other).is_some_and(|other| other.issued(&own)))
+}
+
 /// Each certificate with its key.
 fn pairs(settings: &Settings) -> Result<Vec<(&Source, &Source)>, Wrong<'_>> {
     let all = settings.certificates.iter().enumerate();
@@ -251,7 +352,7 @@ fn pairs(settings: &Settings) -> Result<Vec<(&Source, &Source)>, Wrong<'_>> {
 pub fn check(sockets: &[Socket], servers: &[Server], diagnostics: &mut Diagnostics) {
     for (_, virtual_) in sockets.iter().flat_map(|socket| &socket.addresses) {
         let server = &servers[virtual_.default];
-        if virtual_.ssl && matches!(server.tls, Tls::None) {
+        if virtual_.ssl && matches!(server.tls.mode, Tls::None) {
             let settings = server.settings().of(&SETTINGS);
             // What is wrong with those that are named is told already.
             if settings.certificates.is_empty() {

@@ -186,7 +186,7 @@ impl Handshake {
             signature: 0,
             client_signature: 0,
             session_id: Box::default(),
-            client: Some(Arc::new(ClientCertificate { chain, refused })),
+            client: Some(Arc::new(ClientCertificate { chain, refused, status: None })),
             server: 0,
         };
         let (secrets, kernel) = tls.dangerous_into_kernel_connection()?;

@@ -61,6 +61,17 @@ impl Store {
         verdict.map_or(Ok(()), Err)
     }
 
+    /// The chain from a certificate to its root, as far as it leads, in DER.
+    pub fn path(&self, shown: &[&[u8]]) -> Vec<Box<[u8]>> {
+        let parsed: Option<Vec<_>> =
+            shown.iter().map(|certificate| Certificate::parse(certificate)).collect();
+        let Some(shown) = parsed.filter(|shown| !shown.is_empty()) else { return Vec::new() };
+        let trusted: Vec<_> =
+            self.authorities.iter().filter_map(|own| Certificate::parse(own)).collect();
+        let (chain, _) = self.build(&shown, &trusted);
+        chain.iter().map(|certificate| certificate.whole.into()).collect()
+    }
+
     /// The chain as far as it leads, and what is wrong with its end.
     fn build<'b>(
         &self,
@@ -194,14 +205,29 @@ impl Certificate<'_> {
 
     /// The value of `2.5.29.NUMBER`.
     pub fn extension(&self, number: u8) -> Option<&[u8]> {
+        self.extension_of(&[0x55, 0x1d, number])
+    }
+
+    /// Authority information access.
+    pub fn access(&self) -> Option<&[u8]> {
+        self.extension_of(&[0x2b, 6, 1, 5, 5, 7, 1, 1])
+    }
+
+    fn extension_of(&self, kind: &[u8]) -> Option<&[u8]> {
         let mut extensions = self.extensions;
         while let Some(mut extension) = extensions.enter(der::SEQUENCE) {
-            if extension.take(der::OBJECT_IDENTIFIER)?.content == [0x55, 0x1d, number] {
+            if extension.take(der::OBJECT_IDENTIFIER)?.content == kind {
                 extension.take(der::BOOLEAN);
                 return Some(extension.take(der::OCTET_STRING)?.content);
             }
         }
         None
+    }
+
+    /// Its authority lets it sign answers about certificates.
+    pub fn may_sign_ocsp(&self) -> bool {
+        const OCSP_SIGNING: u8 = 9;
+        self.extension(37).is_some_and(|usages| has_usage(usages, OCSP_SIGNING))
     }
 
     fn subject_key(&self) -> Option<&[u8]> {
@@ -240,17 +266,19 @@ fn has_bit(usage: &[u8], bit: usize) -> bool {
 }
 
 fn suits(certificate: &Certificate<'_>, purpose: Purpose) -> bool {
-    let Some(usages) = certificate.extension(37) else { return true };
-    let Some(mut usages) = Der(usages).enter(der::SEQUENCE) else { return false };
     let wanted = match purpose {
         Purpose::Server => 1,
         Purpose::Client => 2,
     };
+    certificate.extension(37).is_none_or(|usages| has_usage(usages, wanted))
+}
+
+/// Whether `1.3.6.1.5.5.7.3.NUMBER` is among the extended usages. anyExtendedKeyUsage does not count, as in OpenSSL.
+fn has_usage(usages: &[u8], wanted: u8) -> bool {
+    let Some(mut usages) = Der(usages).enter(der::SEQUENCE) else { return false };
     while let Some(usage) = usages.take(der::OBJECT_IDENTIFIER) {
-        match usage.content {
-            [0x2b, 6, 1, 5, 5, 7, 3, number] if *number == wanted => return true,
-            // anyExtendedKeyUsage does not count here, as in OpenSSL.
-            _ => {}
+        if usage.content == [0x2b, 6, 1, 5, 5, 7, 3, wanted] {
+            return true;
         }
     }
     false
