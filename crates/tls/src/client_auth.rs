@@ -10,6 +10,7 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 
 use crate::facts::ClientCertificate;
+use crate::handshake;
 use crate::x509::der::{self, Der};
 use crate::x509::time::Time;
 use crate::x509::{Certificate, Purpose, Store, signature};
@@ -112,6 +113,7 @@ pub(crate) fn verify_signature(
         message,
         signed.signature(),
     );
+    handshake::note_peers(signed.scheme);
     match holds {
         true => Ok(HandshakeSignatureValid::assertion()),
         false => Err(Error::InvalidCertificate(CertificateError::BadSignature)),

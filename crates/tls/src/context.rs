@@ -1,6 +1,7 @@
 //! What a server offers in its handshakes, settled when the configuration is read.
 
 use std::fmt;
+use std::fs::File;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
@@ -42,6 +43,10 @@ pub struct Terms {
     pub session_timeout: Duration,
     /// Clients are asked for a certificate.
     pub client: Option<Arc<ClientAuth>>,
+    /// A request may come with the first message of a handshake.
+    pub early_data: bool,
+    /// Where secrets are written for whoever looks into connections.
+    pub key_log: Option<File>,
     /// Certificates are compressed for clients that can have it so.
     pub compresses: bool,
     /// The names of certificates, which stand for those that are [shown](Context::showing) later.
@@ -103,6 +108,9 @@ pub fn replace_kind(certificates: &mut Vec<Arc<CertifiedKey>>, certificate: Arc<
     certificates.push(certificate);
 }
 
+/// Bytes that may come before a handshake is over.
+const MOST_EARLY: u32 = 16_384;
+
 /// Groups by number as nginx offers them where nothing is said.
 pub const GROUPS: [u16; 4] = [0x11ec, 0x001d, 0x0017, 0x0018];
 
@@ -135,11 +143,18 @@ impl Terms {
             config.cert_compressors = Vec::new();
         }
         config.enable_secret_extraction = true;
-        config.key_log = handshake::key_log();
+        config.key_log = match self.key_log {
+            None => handshake::key_log(),
+            Some(file) => handshake::key_log_to(file),
+        };
         let has_sessions = self.sessions.is_some();
         config.session_storage =
             self.sessions.unwrap_or_else(|| Arc::new(NoServerSessionStorage {}));
-        match self.tickets {
+        if self.early_data {
+            config.max_early_data_size = MOST_EARLY;
+        }
+        // Each session may bring early data once: the server keeps it, and takes it away when it is used.
+        match self.tickets.filter(|_| !self.early_data) {
             Some(tickets) => {
                 config.ticketer = Arc::new(Bound::new(tickets, id, self.session_timeout));
             }

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::sign::{CertifiedKey, SigningKey};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, SubjectPublicKeyInfoDer};
+use rustls::sign::{CertifiedKey, Signer, SigningKey};
+use rustls::{SignatureAlgorithm, SignatureScheme};
 
 use crate::encrypted;
+use crate::handshake;
 use crate::pem::{self, Block};
 use crate::x509::Certificate;
 
@@ -105,5 +107,25 @@ pub fn certified(
     if key.public_key().is_some_and(|public| public.as_ref() != own.key) {
         return Err(MISMATCH);
     }
-    Ok(CertifiedKey::new(chain, key))
+    Ok(CertifiedKey::new(chain, Arc::new(Noting(key))))
+}
+
+/// A key that notes by which algorithm it signs.
+#[derive(Debug)]
+struct Noting(Arc<dyn SigningKey>);
+
+impl SigningKey for Noting {
+    fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
+        let signer = self.0.choose_scheme(offered)?;
+        handshake::note_own(signer.scheme());
+        Some(signer)
+    }
+
+    fn public_key(&self) -> Option<SubjectPublicKeyInfoDer<'_>> {
+        self.0.public_key()
+    }
+
+    fn algorithm(&self) -> SignatureAlgorithm {
+        self.0.algorithm()
+    }
 }

@@ -216,6 +216,13 @@ impl Session {
         self.tickets = Some(Box::new(tickets));
     }
 
+    /// Keeps what came of a request before the handshake was over.
+    pub(crate) fn keep_plain(&mut self, bytes: Vec<u8>) {
+        if !bytes.is_empty() {
+            self.waiting().plain = bytes;
+        }
+    }
+
     /// Keeps what the handshake still has to send: it goes out with what comes first.
     pub(crate) fn keep_unsent(&mut self, bytes: Vec<u8>) {
         if !bytes.is_empty() {

@@ -1,7 +1,8 @@
 //! Files that the configuration names, each read once however many servers name it.
 
 use std::collections::HashMap;
-use std::os::unix::fs::MetadataExt;
+use std::fs::File;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
@@ -63,6 +64,17 @@ impl Files {
             Some((path.clone(), (Stamp::of(path)?, content.clone().ok()?)))
         });
         *remembered() = contents.collect();
+    }
+
+    /// Opens a file that only its owner may read, to be written to at its end.
+    pub fn append_to(&self, word: &Word) -> Result<File, String> {
+        let path = path(&self.paths.prefix, &word.text)?;
+        let mut options = File::options();
+        options.append(true).create(true).mode(0o600);
+        options.open(&path).map_err(|error| {
+            let errno = rustix::io::Errno::from_raw_os_error(error.raw_os_error().unwrap_or(0));
+            format!("open() \"{}\" failed ({}: {errno})", path.display(), errno.raw_os_error())
+        })
     }
 
     /// Where relative names lead.

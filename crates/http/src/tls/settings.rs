@@ -56,6 +56,7 @@ settings! {
         session_timeout: Duration = Duration::from_secs(300),
         session_ticket_keys: Vec<conf::Word> = Vec::new(),
         early_data: bool = false,
+        key_log: Option<conf::Word> = None,
         reject_handshake: bool = false,
         ocsp: Option<Depth> = None,
         ocsp_responder: Option<conf::Word> = None,
@@ -153,6 +154,8 @@ pub static MODULE: HttpModule = HttpModule {
             "ssl_stapling_verify" in HTTP_SERVER, Flag, "off",
                 set!(SETTINGS.stapling_verify, values::flag),
                 "Whether answers have to be signed by the certificate's authority.";
+            "ssl_key_log" in HTTP_SERVER, Exactly(1), "", Action::Set(key_log),
+                "A file that the secrets of all connections are written to.";
             "ssl_conf_command" in HTTP_SERVER, Exactly(2), "", Action::Set(conf_command),
                 "A setting by its name in OpenSSL.";
             "ssl_reject_handshake" in HTTP_SERVER, Flag, "off",
@@ -234,6 +237,14 @@ fn certificate_key(loader: &mut Loader<'_>, directive: &conf::Directive) -> Resu
 fn ticket_key(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {
     let word = directive.args[0].clone();
     loader.settings(&SETTINGS).session_ticket_keys.modify().push(word);
+    Ok(())
+}
+
+fn key_log(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {
+    let word = directive.args[0].clone();
+    let message = format!("whoever reads \"{word}\" can read all connections");
+    loader.warn(word.span, message);
+    loader.settings(&SETTINGS).key_log.set(Some(word))?;
     Ok(())
 }
 
@@ -350,7 +361,7 @@ pub enum SessionCache {
 }
 
 /// Sessions that OpenSSL keeps where nothing is said.
-const BUILTIN: usize = 20_480;
+pub const BUILTIN_SESSIONS: usize = 20_480;
 
 /// A session is taken to need so many bytes.
 pub const SESSION_BYTES: usize = 256;
@@ -365,7 +376,7 @@ fn session_cache(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result
         cache = match word.as_str().map_err(|_| invalid())? {
             "off" => SessionCache::Off,
             "none" => SessionCache::None,
-            "builtin" => SessionCache::Builtin(BUILTIN),
+            "builtin" => SessionCache::Builtin(BUILTIN_SESSIONS),
             text if text.starts_with("builtin:") => {
                 SessionCache::Builtin(text[8..].parse().map_err(|_| invalid())?)
             }

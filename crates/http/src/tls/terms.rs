@@ -18,7 +18,9 @@ use super::commands::{self, Commands};
 use super::computed::{Computed, Source};
 use super::files::Files;
 use super::ocsp::{Check, Responder, Subject};
-use super::settings::{SESSION_BYTES, SETTINGS, SessionCache, Settings, VerifyClient};
+use super::settings::{
+    BUILTIN_SESSIONS, SESSION_BYTES, SETTINGS, SessionCache, Settings, VerifyClient,
+};
 use super::stapling::{Certificate, Stapling};
 use crate::config::{Server, Socket};
 
@@ -200,7 +202,17 @@ impl Terms {
                 true => Some(self.tickets(settings)?),
                 false => None,
             },
-            sessions: self.sessions(settings),
+            sessions: match (self.sessions(settings), *settings.early_data) {
+                (None, true) => {
+                    Some(Arc::new(Sessions::new(BUILTIN_SESSIONS, *settings.session_timeout)))
+                }
+                (sessions, _) => sessions,
+            },
+            early_data: *settings.early_data,
+            key_log: match &*settings.key_log {
+                None => None,
+                Some(word) => Some(self.files.append_to(word).map_err(|why| (why, word))?),
+            },
             session_timeout: *settings.session_timeout,
             client: self.client(settings)?,
             compresses: *settings.certificate_compression,

@@ -2,7 +2,7 @@
 
 use daemun_proto::tls::client_hello::pairs;
 use daemun_tls::facts::Facts;
-use daemun_tls::suite::{Suite, group_name};
+use daemun_tls::suite::{Suite, group_name, signature_name};
 
 use crate::module::Variable;
 use crate::request::Request;
@@ -17,6 +17,10 @@ pub(super) const VARIABLES: &[Variable] = &[
         with(r, |facts| facts.group != 0 && group(facts.group, out))
     }),
     Variable::new("ssl_curves", |r, _, out| with(r, |facts| groups(facts, out))),
+    Variable::new("ssl_sigalg", |r, _, out| with(r, |facts| signature(facts.signature, out))),
+    Variable::new("ssl_client_sigalg", |r, _, out| {
+        with(r, |facts| signature(facts.client_signature, out))
+    }),
     Variable::new("ssl_server_name", |r, _, out| {
         with(r, |facts| facts.server_name.as_deref().is_some_and(|name| add(name, out)))
     }),
@@ -33,7 +37,8 @@ pub(super) const VARIABLES: &[Variable] = &[
         })
     }),
     Variable::new("ssl_early_data", |r, _, out| {
-        with(r, |facts| facts.early_data && add(b"1", out))
+        let is_first = r.connection().requests == 1;
+        with(r, |facts| facts.early_data && is_first && add(b"1", out))
     }),
 ];
 
@@ -44,6 +49,13 @@ fn with(request: &Request, value: impl FnOnce(&Facts) -> bool) -> bool {
 fn add(value: &[u8], out: &mut Vec<u8>) -> bool {
     out.extend_from_slice(value);
     true
+}
+
+fn signature(number: u16, out: &mut Vec<u8>) -> bool {
+    match signature_name(number) {
+        Some(name) => add(name.as_bytes(), out),
+        None => number != 0 && add(format!("0x{number:04x}").as_bytes(), out),
+    }
 }
 
 fn group(number: u16, out: &mut Vec<u8>) -> bool {

@@ -7,7 +7,7 @@ mod words;
 
 use std::io;
 
-pub use secrets::key_log;
+pub(crate) use secrets::{key_log, key_log_to, note_own, note_peers};
 use zeroize::Zeroizing;
 
 use crate::record::Direction;

@@ -2,17 +2,22 @@
 //! a thread works on one handshake at a time, so the log leaves them where that finds them.
 
 use std::cell::RefCell;
+use std::fs::File;
+use std::io::Write;
 use std::sync::{Arc, OnceLock};
 
-use rustls::KeyLog;
+use rustls::{KeyLog, SignatureScheme};
 
 use crate::record::Secret;
 
-/// Traffic secrets of TLS 1.3.
+/// Traffic secrets of TLS 1.3, and by which algorithms the two sides have signed.
 #[derive(Default)]
 pub struct Logged {
     pub client: Option<Secret>,
     pub server: Option<Secret>,
+    /// By number; 0 where nobody did.
+    pub own_signature: u16,
+    pub peers_signature: u16,
 }
 
 thread_local! {
@@ -25,6 +30,42 @@ pub fn during<R>(logged: &mut Logged, step: impl FnOnce() -> R) -> R {
     let result = step();
     *logged = IN_HAND.take().unwrap_or_default();
     result
+}
+
+/// Notes what this side signs with.
+pub fn note_own(scheme: SignatureScheme) {
+    note(|logged| logged.own_signature = scheme.into());
+}
+
+/// Notes what the peer signed with.
+pub fn note_peers(scheme: SignatureScheme) {
+    note(|logged| logged.peers_signature = scheme.into());
+}
+
+fn note(change: impl FnOnce(&mut Logged)) {
+    IN_HAND.with_borrow_mut(|logged| {
+        if let Some(logged) = logged {
+            change(logged);
+        }
+    });
+}
+
+/// `ssl_key_log`: the same, and every secret goes to a file in the form that Wireshark reads.
+pub fn key_log_to(file: File) -> Arc<dyn KeyLog> {
+    Arc::new(ToFile(file))
+}
+
+#[derive(Debug)]
+struct ToFile(File);
+
+impl KeyLog for ToFile {
+    fn log(&self, label: &str, random: &[u8], secret: &[u8]) {
+        InHand.log(label, random, secret);
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let line = format!("{label} {} {}\n", hex(random), hex(secret));
+        // Whoever looks for a secret in vain sees that; the connection goes on.
+        let _ = (&self.0).write_all(line.as_bytes());
+    }
 }
 
 /// For the configurations of all handshakes.

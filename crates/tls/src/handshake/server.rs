@@ -6,7 +6,7 @@
 //!    └─ no hello                    └─ reject         └─ no terms       an alert, and the end
 //! ```
 
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -86,7 +86,8 @@ pub async fn accept(
     let mut id = [0; 32];
     aws_lc_rs::rand::fill(&mut id).map_err(|_| io::Error::other("no random bytes"))?;
     tls.set_resumption_data(&id);
-    let mut handshake = Handshake { tls, logged: Logged::default(), out: Vec::new() };
+    let mut handshake =
+        Handshake { tls, logged: Logged::default(), out: Vec::new(), early: Vec::new() };
     let Hello { message, mut received } = hello;
     let end = handshake.run(stream, &mut received, deadline).await?;
     let hello = client_hello::parse(&message).unwrap_or_default();
@@ -97,6 +98,8 @@ struct Handshake {
     tls: ServerConnection,
     logged: Logged,
     out: Vec<u8>,
+    /// What came of a request before the handshake was over.
+    early: Vec<u8>,
 }
 
 impl Handshake {
@@ -129,7 +132,7 @@ impl Handshake {
 
     /// Gives rustls one record after the other: what follows the last one of the handshake is not its to read.
     fn feed(&mut self, received: &[u8], at: &mut usize) -> Result<(), rustls::Error> {
-        let Handshake { tls, logged, .. } = self;
+        let Handshake { tls, logged, early, .. } = self;
         while tls.is_handshaking() {
             let length = match record::parse(&received[*at..]) {
                 Ok(Parsed::Done(_, length)) => length,
@@ -142,6 +145,10 @@ impl Handshake {
             while !rest.is_empty() {
                 let read = tls.read_tls(&mut rest);
                 secrets::during(logged, || tls.process_new_packets())?;
+                if let Some(mut data) = tls.early_data() {
+                    // It says "would block" where there is nothing more.
+                    let _ = data.read_to_end(early);
+                }
                 if read.is_err() {
                     break;
                 }
@@ -165,7 +172,7 @@ impl Handshake {
         server: usize,
         behind: &[u8],
     ) -> Result<Session, Failure> {
-        let Handshake { tls, logged, out } = self;
+        let Handshake { tls, logged, out, early } = self;
         let broken = || Failure::Io(io::Error::other("the handshake left no keys"));
         let suite = suite_of(tls.negotiated_cipher_suite()).ok_or_else(broken)?;
         let group = tls.negotiated_key_exchange_group();
@@ -175,11 +182,11 @@ impl Handshake {
             server_name: hello.server_name.map(Into::into),
             protocol: tls.alpn_protocol().map(Into::into),
             reused: tls.handshake_kind() == Some(HandshakeKind::Resumed),
-            early_data: false,
+            early_data: !early.is_empty(),
             offered_suites: hello.cipher_suites.into(),
             offered_groups: hello.groups.into(),
-            signature: 0,
-            client_signature: 0,
+            signature: logged.own_signature,
+            client_signature: logged.peers_signature,
             session_id: tls.received_resumption_data().unwrap_or_default().into(),
             client: match (&context.client, tls.peer_certificates()) {
                 (Some(client), Some(chain)) => Some(client.judge(chain)),
@@ -190,6 +197,7 @@ impl Handshake {
         let secrets = tls.dangerous_extract_secrets()?;
         let (opens, seals) = directions(secrets, suite, logged, true).ok_or_else(broken)?;
         let mut session = Session::new(Side::Server, opens, seals, facts.share());
+        session.keep_plain(early);
         session.keep_received(behind);
         session.keep_unsent(out);
         Ok(session)
