@@ -122,6 +122,8 @@ pub struct Location {
     pub conditional: Vec<Location>,
     limit_except: Option<Box<(Vec<Method>, Location)>>,
     passes: bool,
+    /// Its content is one handler's alone.
+    pub is_dedicated: bool,
     log: Log,
     /// The log of debugged connections, where there may be any.
     debug_log: Option<Log>,
@@ -247,6 +249,7 @@ impl Builder<'_> {
             conditional: Vec::new(),
             limit_except: None,
             passes,
+            is_dedicated: dedicated.is_some(),
         };
         for child in block.children {
             self.inner_block(&mut location, child, dedicated);

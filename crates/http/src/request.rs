@@ -48,6 +48,8 @@ pub struct Request {
     pub config: &'static HttpConfig,
     pub server: &'static Server,
     pub location: &'static Location,
+    /// An `if` whose handler answers, though the request has moved on to another `if` since.
+    answering: Option<&'static Location>,
     connection: Option<Connection>,
     /// `debug_connection` names the client.
     is_debugged: bool,
@@ -151,6 +153,7 @@ impl Request {
             config,
             server,
             location: &server.location,
+            answering: None,
             connection: None,
             is_debugged: false,
             scoreboard,
@@ -224,6 +227,7 @@ impl Request {
 
     /// Makes ready for the next request of the same connection.
     pub fn reset(&mut self) {
+        self.answering = None;
         self.real_peer = None;
         self.local = None;
         self.head.reset();
@@ -270,6 +274,27 @@ impl Request {
 
     pub fn connection_mut(&mut self) -> &mut Connection {
         self.connection.as_mut().expect("a request in use has its connection")
+    }
+
+    /// Moves to an `if` whose condition holds. A handler that only one has answers behind all of them, as in nginx.
+    pub fn enter_if(&mut self, block: &'static Location) {
+        if self.location.is_dedicated {
+            self.answering = Some(self.location);
+        }
+        self.location = block;
+    }
+
+    /// The location whose handlers make the content.
+    pub(crate) fn answering(&self) -> &'static Location {
+        match self.answering {
+            Some(block) if !self.location.is_dedicated => block,
+            _ => self.location,
+        }
+    }
+
+    /// A location was found anew.
+    pub(crate) fn forget_answering(&mut self) {
+        self.answering = None;
     }
 
     /// The client: the other end of the connection, or whom that speaks for.

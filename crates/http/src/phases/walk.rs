@@ -58,7 +58,7 @@ fn handlers(request: &Request, phase: Phase) -> &'static [Handler] {
         Phase::PreAccess => &here.pre_access,
         Phase::Access => &here.access,
         Phase::PreContent => &here.pre_content,
-        Phase::Dedicated | Phase::Content => &here.content,
+        Phase::Dedicated | Phase::Content => &request.answering().handlers.content,
         Phase::Log => &here.log,
     };
     if !handlers.is_empty() {
@@ -189,6 +189,7 @@ pub fn locate(request: &mut Request) -> Result<(), Step> {
         return Err(Step::Status(Status::INTERNAL_SERVER_ERROR));
     };
     request.location = found.limited(request.head.method()).unwrap_or(found);
+    request.forget_answering();
     request.trace(|_| Event::Located(found));
     let name = found.matching().map_or(&b""[..], Match::name);
     debug!(request.log(), Http, *request, "using configuration \"{}\"", Text(name));

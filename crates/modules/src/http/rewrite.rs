@@ -177,7 +177,7 @@ impl Run {
                 }
                 note(request, span, |_| Outcome::Holds);
                 if let Some(index) = block.location {
-                    request.location = &self.outer.conditional[index];
+                    request.enter_if(&self.outer.conditional[index]);
                 }
                 self.all(request, &block.operations)
             }
