@@ -30,6 +30,7 @@ pub const MARKED: &[&str] = &[
     "bodies::",
     "connections::",
     "gateways::",
+    "handing_over::",
     "limits::",
     "processes::",
     "proxy::",

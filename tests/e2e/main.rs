@@ -15,6 +15,7 @@ mod gateway_settings;
 mod gateways;
 mod geo;
 mod geo_databases;
+mod handing_over;
 mod headers;
 mod limits;
 mod lint;

@@ -79,6 +79,11 @@ impl Connection {
         streams.all(|stream| stream.hold_back().unwrap_or(false))
     }
 
+    /// Whether the peer has sent something that nobody has looked at.
+    pub fn has_arrived(&self) -> bool {
+        !self.stream.hold_back().unwrap_or(true) || self.stream.has_unread()
+    }
+
     /// The same connection for a task of its own beside this one's.
     pub fn duplicate(&self) -> io::Result<Connection> {
         let mut duplicate = Connection {

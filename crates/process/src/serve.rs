@@ -5,6 +5,7 @@
 //! descriptors raise.
 
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -69,11 +70,33 @@ struct Worker<P: Protocol, R> {
     _orders: Watch,
     /// While this worker serves, and has room for what comes.
     channel: Option<Watch>,
+    /// Lanes are left to other workers, which have fewer connections.
+    yielding: Option<Yielding>,
     /// A successor was asked for.
     retires: bool,
     arriving: Vec<(Receiver, Watch)>,
     leaving: Option<Leaving>,
 }
+
+/// This worker has its share of what other generations pass on.
+struct Yielding {
+    /// When to look for lanes again.
+    until: Instant,
+    /// Since when there has always been one.
+    since: Instant,
+}
+
+impl Yielding {
+    const PAUSE: Duration = Duration::from_millis(10);
+    /// Those with fewer connections do not come: they may be busy for long.
+    const PATIENCE: Duration = Duration::from_millis(100);
+}
+
+/// Lanes that a worker reads from at once.
+const LANES: usize = 64;
+
+/// By how many connections a worker may be ahead of another one and go on to take what is passed on.
+const AHEAD: usize = 8;
 
 /// What is left to do on the way out.
 struct Leaving {
@@ -89,6 +112,10 @@ struct Leaving {
     refused: usize,
     /// A relay was served again in this turn, and may be parked already.
     resumes: bool,
+    /// Relays were told to come to be parked, since there is a successor.
+    released: bool,
+    /// Numbers of connections that the successor refused, with a request begun: they are served here.
+    unwanted: HashSet<u64>,
 }
 
 impl Leaving {
@@ -125,6 +152,7 @@ impl<P: Protocol, R: Runner<P>> Worker<P, R> {
             stirred,
             _orders: orders,
             channel: None,
+            yielding: None,
             retires: false,
             arriving: Vec::new(),
             leaving: None,
@@ -191,46 +219,83 @@ impl Fate {
 // === Connections that come ===
 
 impl<P: Protocol, R: Runner<P>> Worker<P, R> {
-    /// Workers without room do not hear of those who leave.
+    /// Workers without room do not hear of those who leave, nor do those that have their share.
     fn listen_to_leavers(&mut self) {
+        let yields = self.yielding.as_ref().is_some_and(|yielding| Instant::now() < yielding.until);
         if self.channel.is_none()
             && self.leaving.is_none()
+            && !yields
+            && self.arriving.len() < LANES
             && let Some(channel) = &self.context.channel
             && self.life.engine.room() > 0
         {
+            if !channel.is_waited_at() {
+                self.yielding = None;
+            }
             // Without a descriptor to watch it by, another worker hears of them.
             self.channel = watch(channel, &self.stirred).ok();
         }
+    }
+
+    /// How many connections this worker may take now, so that none of its generation comes to have
+    /// many more than another.
+    fn share(&self) -> usize {
+        let engine = &self.life.engine;
+        let promised: usize = self.arriving.iter().map(|(lane, _)| lane.credits()).sum();
+        let share = match self.context.counters.least_of_siblings() {
+            Some(least) => (least + AHEAD).saturating_sub(engine.open() + promised),
+            None => usize::MAX,
+        };
+        share.min(engine.room())
     }
 
     fn greet(&mut self) {
         let (Some(channel), Some(_)) = (self.context.channel.clone(), &self.channel) else {
             return;
         };
-        let room = self.life.engine.room();
-        if room == 0 {
-            self.channel = None;
-            return;
-        }
-        let credits = u16::try_from(room).unwrap_or(CREDITS).min(CREDITS);
-        // One that fails was a sender that went away before it was greeted.
-        while let Ok(Some(receiver)) = channel.accept(credits) {
+        while channel.is_waited_at() {
+            let share = match self.share() {
+                0 if self.life.engine.room() > 0 && !self.yields() => AHEAD,
+                share => share,
+            };
+            if share == 0 || self.arriving.len() == LANES {
+                self.channel = None;
+                return;
+            }
+            let credits = u16::try_from(share).unwrap_or(CREDITS).min(CREDITS);
+            // One that fails was a sender that went away before it was greeted.
+            let Ok(Some(receiver)) = channel.accept(credits) else {
+                continue;
+            };
             // Without a descriptor to watch it by, it looks for another receiver.
             if let Ok(watch) = watch(&receiver, &self.stirred) {
                 self.arriving.push((receiver, watch));
             }
         }
+        self.yielding = None;
+    }
+
+    /// Leaves a lane to workers with fewer connections, unless none of them has come for it.
+    fn yields(&mut self) -> bool {
+        let now = Instant::now();
+        let since = self.yielding.as_ref().map_or(now, |yielding| yielding.since);
+        self.yielding = Some(Yielding { until: now + Yielding::PAUSE, since });
+        now < since + Yielding::PATIENCE
     }
 
     fn take_over(&mut self) {
+        let mut share = if self.arriving.is_empty() { 0 } else { self.share() };
         let mut arriving = std::mem::take(&mut self.arriving);
         arriving.retain_mut(|(receiver, _)| {
             loop {
                 match receiver.next_offer() {
                     // A lane that ends here sends what it still carries to another worker.
                     _ if !self.life.engine.makes_room() => return false,
-                    Ok(Some(offer)) => self.consider(receiver, offer),
-                    Ok(None) => return true,
+                    Ok(Some(offer)) => {
+                        self.consider(receiver, offer, share > 0);
+                        share = share.saturating_sub(1);
+                    }
+                    Ok(None) => return !receiver.is_spent(),
                     Err(_) => return false,
                 }
             }
@@ -238,7 +303,7 @@ impl<P: Protocol, R: Runner<P>> Worker<P, R> {
         self.arriving = arriving;
     }
 
-    fn consider(&mut self, receiver: &mut Receiver, offer: Offer) {
+    fn consider(&mut self, receiver: &mut Receiver, offer: Offer, has_share: bool) {
         let room = self.life.engine.room();
         let is_relay = offer.record.reason == Reason::Relay;
         let listener = self.listener_of(&offer);
@@ -248,7 +313,7 @@ impl<P: Protocol, R: Runner<P>> Worker<P, R> {
             return;
         };
         // The same holds for one that does not hear that its connection was taken.
-        let _ = receiver.take(&offer, room > 1);
+        let _ = receiver.take(&offer, has_share && room > 1);
         let left = offer.record.remaining.min(offer.record.shutdown.unwrap_or(Duration::MAX));
         let connection = arrived(offer, listener);
         let kept = match is_relay {
@@ -307,14 +372,18 @@ impl<P: Protocol, R: Runner<P>> Worker<P, R> {
         self.life.engine.leave();
         self.context.listening.iter_mut().for_each(|entry| entry.sockets.clear());
         let channel = self.context.channel.as_ref().filter(|_| hand_over);
-        if channel.is_some() {
-            let release = self.life.release_relays;
-            self.life.engine.on_each_thread(release, Box::new(|| {}));
-        }
         let departure = channel.map(|channel| Departure::new(Arc::clone(channel)));
         let limit = self.life.shutdown_timeout.map(|timeout| Instant::now() + timeout);
-        self.leaving =
-            Some(Leaving { departure, watch: None, limit, kept: 0, refused: 0, resumes: false });
+        self.leaving = Some(Leaving {
+            departure,
+            watch: None,
+            limit,
+            kept: 0,
+            refused: 0,
+            resumes: false,
+            released: false,
+            unwanted: HashSet::new(),
+        });
         Ok(())
     }
 
@@ -329,8 +398,9 @@ impl<P: Protocol, R: Runner<P>> Worker<P, R> {
         }
     }
 
+    /// Closes a connection that waits for another request, unless one has come by now.
     fn keep_if_begun(&mut self, connection: Connection) {
-        if connection.waited != Reason::KeepAlive {
+        if connection.waited != Reason::KeepAlive || connection.has_arrived() {
             self.keep(connection);
         }
     }
@@ -370,12 +440,55 @@ impl<P: Protocol, R: Runner<P>> Worker<P, R> {
             }
             return;
         };
+        let engine = &self.life.engine;
+        let wanting = match departure.has_successor() {
+            true => engine.parked() > 0,
+            false => engine.open() > 0,
+        };
+        let departed = departure.pump(wanting);
+        if departure.has_successor() && !leaving.released {
+            leaving.released = true;
+            let release = self.life.release_relays;
+            self.life.engine.on_each_thread(release, Box::new(|| {}));
+        }
+        let is_hopeless = departure.is_hopeless();
+        departed.into_iter().for_each(|departed| self.settle(departed));
+        if is_hopeless {
+            self.give_up_departure();
+        } else {
+            self.offer_parked();
+        }
+        if let Some(leaving) = &mut self.leaving {
+            leaving.watch_lane(&self.stirred);
+        }
+    }
+
+    /// There is no successor, or none with room: what there is goes nginx's way.
+    fn give_up_departure(&mut self) {
+        let before = self.life.engine.parked();
+        if let Some(leaving) = &mut self.leaving {
+            leaving.departure = None;
+        }
+        self.close_idle();
+        if let Some(leaving) = &mut self.leaving {
+            leaving.refused += before.saturating_sub(leaving.kept);
+        }
+    }
+
+    /// Takes parked connections off their event set, as many as the successor has room for.
+    fn offer_parked(&mut self) {
+        let Some(leaving) = &mut self.leaving else { return };
+        let Some(departure) = &mut leaving.departure else { return };
         let left = leaving.limit.map(|limit| limit.saturating_duration_since(Instant::now()));
-        let mut stirring = Vec::new();
-        for mut connection in self.life.engine.drain_parked() {
+        let mut staying = Vec::new();
+        while departure.credits() > 0
+            && let Some(mut connection) = self.life.engine.take_parked()
+        {
+            let is_unwanted = connection.waited != Reason::KeepAlive
+                && leaving.unwanted.contains(&connection.number);
             // What was received ahead cannot be handed over: it is served here first.
-            if !connection.hold_back() {
-                stirring.push(connection);
+            if is_unwanted || !connection.hold_back() {
+                staying.push(connection);
                 continue;
             }
             if let Some(relay) = connection.relay_mut() {
@@ -385,40 +498,38 @@ impl<P: Protocol, R: Runner<P>> Worker<P, R> {
             }
             let listening = &self.context.listening[usize::from(connection.listener)];
             let record = departing(&connection, listening, left);
-            departure.add(Passing(connection), record);
-        }
-        let departed = departure.pump();
-        let is_over = departure.is_over();
-        leaving.watch_lane(&self.stirred);
-        let left = departed.into_iter().filter_map(|departed| match departed {
-            Departed::Taken(_) => None,
-            Departed::Left(Passing(connection)) => Some(connection),
-        });
-        let left: Vec<Connection> = left.collect();
-        // The successor does not want these, or there is none: whatever else there is goes nginx's
-        // way, too.
-        if !left.is_empty() && is_over {
-            leaving.departure = None;
-            leaving.watch = None;
-        }
-        let idle = |connection: &&Connection| connection.waited == Reason::KeepAlive;
-        leaving.refused += left.iter().filter(idle).count();
-        left.into_iter().for_each(|mut connection| {
-            if let Some(relay) = connection.relay_mut() {
-                relay.stays = true;
+            if let Err(Passing(connection)) = departure.offer(Passing(connection), &record) {
+                staying.push(connection);
+                break;
             }
-            self.keep_if_begun(connection);
-        });
-        stirring.into_iter().for_each(|connection| self.keep(connection));
+        }
+        staying.into_iter().for_each(|connection| self.keep(connection));
+    }
+
+    fn settle(&mut self, departed: Departed<Passing>) {
+        match departed {
+            Departed::Taken(_) => {}
+            Departed::Back(Passing(connection)) => self.keep(connection),
+            Departed::Left(Passing(mut connection)) => {
+                if let Some(relay) = connection.relay_mut() {
+                    relay.stays = true;
+                }
+                if let Some(leaving) = &mut self.leaving {
+                    leaving.refused += usize::from(connection.waited == Reason::KeepAlive);
+                    leaving.unwanted.insert(connection.number);
+                }
+                self.keep_if_begun(connection);
+            }
+        }
     }
 
     /// How long the reactor may wait for events.
     fn patience(&self) -> Option<Duration> {
+        let now = Instant::now();
+        let yielding = self.yielding.as_ref().filter(|_| self.channel.is_none());
+        let yielding = yielding.map(|yielding| yielding.until.saturating_duration_since(now));
         let elsewhere = self.life.engine.patience();
-        match self.patience_on_the_way_out() {
-            None => elsewhere,
-            leaving => elsewhere.into_iter().chain(leaving).min(),
-        }
+        elsewhere.into_iter().chain(yielding).chain(self.patience_on_the_way_out()).min()
     }
 
     fn patience_on_the_way_out(&self) -> Option<Duration> {
@@ -427,8 +538,8 @@ impl<P: Protocol, R: Runner<P>> Worker<P, R> {
             return Some(Duration::ZERO);
         }
         let pump = leaving.departure.as_ref().and_then(|departure| match leaving.watch {
-            None if !departure.is_over() => Some(Instant::now() + Leaving::UNWATCHED),
-            _ => departure.next_moment(),
+            None if departure.lane().is_some() => Some(Instant::now() + Leaving::UNWATCHED),
+            _ => departure.next_moment(self.life.engine.parked() > 0),
         });
         let moment = pump.into_iter().chain(leaving.limit).min()?;
         Some(moment.saturating_duration_since(Instant::now()))
@@ -448,8 +559,9 @@ impl<P: Protocol, R: Runner<P>> Worker<P, R> {
     }
 
     fn is_over(&self) -> bool {
-        let departed =
-            |leaving: &Leaving| leaving.departure.as_ref().is_none_or(Departure::is_over);
+        let departed = |leaving: &Leaving| {
+            leaving.departure.as_ref().is_none_or(|departure| departure.in_flight() == 0)
+        };
         let engine = &self.life.engine;
         engine.active() == 0 && engine.parked() == 0 && self.leaving.as_ref().is_some_and(departed)
     }

@@ -180,8 +180,9 @@ fn wait_for(mut reader: PipeReader) -> i32 {
 /// The one that came with the environment, or a new one. Without, parked connections are closed as
 /// nginx does.
 fn open_channel(log: &Log) -> Option<Arc<Channel>> {
-    let number = std::env::var(upgrade::CHANNEL).ok().and_then(|number| number.parse().ok());
-    let channel = number.and_then(Channel::inherit).map_or_else(Channel::open, Ok);
+    let variable = std::env::var(upgrade::CHANNEL).ok();
+    let inherited = variable.and_then(|variable| Channel::inherit(&variable));
+    let channel = inherited.map_or_else(Channel::open, Ok);
     match channel {
         Ok(channel) => Some(Arc::new(channel)),
         Err(error) => {

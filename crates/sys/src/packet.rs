@@ -150,6 +150,23 @@ impl PacketSocket {
         }
     }
 
+    /// Whether what was inherited is a connected socket of packets, as [`pair`](Self::pair) makes.
+    pub fn is_of_this_kind(&self) -> bool {
+        let option = |name| {
+            let mut value: libc::c_int = 0;
+            let mut length = size_of::<libc::c_int>() as libc::socklen_t;
+            let pointer = (&raw mut value).cast();
+            // SAFETY: the value is valid for the length that is passed.
+            let result = unsafe {
+                libc::getsockopt(self.number(), libc::SOL_SOCKET, name, pointer, &mut length)
+            };
+            check(result).map(|_| value).ok()
+        };
+        option(libc::SO_DOMAIN) == Some(libc::AF_UNIX)
+            && option(libc::SO_TYPE) == Some(libc::SOCK_SEQPACKET)
+            && option(libc::SO_ACCEPTCONN) == Some(0)
+    }
+
     const KIND: libc::c_int = libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
 
     fn new() -> io::Result<PacketSocket> {

@@ -90,6 +90,11 @@ impl<P: Protocol, R: Runner<P>> Engine<P, R> {
         self.parked.len()
     }
 
+    /// Connections open, parked and active.
+    pub fn open(&self) -> usize {
+        self.open
+    }
+
     /// How many connections of another generation fit.
     pub fn room(&self) -> usize {
         self.limits.connections.saturating_sub(self.open)
@@ -143,12 +148,15 @@ impl<P: Protocol, R: Runner<P>> Engine<P, R> {
     /// Takes all parked connections, for another generation or to be closed. Those whose session
     /// ends later are parked first, so ask again while any is [active](Self::active).
     pub fn drain_parked(&mut self) -> impl Iterator<Item = Connection> {
-        std::iter::from_fn(|| {
-            let connection = self.parked.take_any()?;
-            self.count_parked(connection.waited, -1);
-            self.closed();
-            Some(connection)
-        })
+        std::iter::from_fn(|| self.take_parked())
+    }
+
+    /// Takes one of them.
+    pub fn take_parked(&mut self) -> Option<Connection> {
+        let connection = self.parked.take_any()?;
+        self.count_parked(connection.waited, -1);
+        self.closed();
+        Some(connection)
     }
 
     /// Whether a connection of another generation may come. Where it is the last one that fits, the
