@@ -42,6 +42,7 @@ mod sending;
 mod servers;
 mod slow_files;
 mod ssi;
+mod starting;
 mod static_files;
 mod status;
 mod storing;

@@ -21,6 +21,7 @@ use daemun_event::{Deadline, Peer, Reactor, Stream, Watch, now};
 use daemun_shm::WorkerState;
 
 use crate::engines::{Engine, Runner};
+use crate::generation::redirect_stderr;
 use crate::handover::{CREDITS, Departed, Departure, Offer, Receiver, Record, Sockets};
 use crate::{Listening, Order, WorkerContext};
 
@@ -182,9 +183,15 @@ impl<P: Protocol, R: Runner<P>> Worker<P, R> {
     }
 
     fn reopen(&mut self) {
-        let Life { engine, flush, reopen, .. } = &mut self.life;
-        let reopen = Arc::clone(reopen);
-        engine.on_each_thread(*flush, Box::new(move || reopen()));
+        let Life { engine, flush, reopen, log, .. } = &mut self.life;
+        let (reopen, log) = (Arc::clone(reopen), log.clone());
+        engine.on_each_thread(
+            *flush,
+            Box::new(move || {
+                reopen();
+                redirect_stderr(&log);
+            }),
+        );
     }
 
     fn obey(&mut self) -> io::Result<Fate> {

@@ -10,6 +10,8 @@ pub enum Resource {
     Descriptors,
     /// RLIMIT_CORE: the size of a core file, in bytes.
     Core,
+    /// RLIMIT_MEMLOCK: memory that is never paged out, in bytes.
+    LockedMemory,
 }
 
 /// The soft and the hard limit.
@@ -28,13 +30,30 @@ pub fn set_limit(resource: Resource, value: u64) -> io::Result<()> {
     Ok(())
 }
 
+/// The C libraries differ in the type.
+#[cfg(target_env = "musl")]
+type Number = libc::c_int;
+#[cfg(not(target_env = "musl"))]
+type Number = libc::__rlimit_resource_t;
+
 impl Resource {
-    fn number(self) -> libc::__rlimit_resource_t {
+    fn number(self) -> Number {
         match self {
             Resource::Descriptors => libc::RLIMIT_NOFILE,
             Resource::Core => libc::RLIMIT_CORE,
+            Resource::LockedMemory => libc::RLIMIT_MEMLOCK,
         }
     }
+}
+
+/// Raises a limit as far as this process may: to none, or from the soft one to the hard one.
+pub fn lift(resource: Resource) -> io::Result<()> {
+    let none = libc::RLIM_INFINITY;
+    if set_limit(resource, none).is_ok() {
+        return Ok(());
+    }
+    let (_, hard) = limit(resource)?;
+    set_limit(resource, hard)
 }
 
 /// This process's nice value, -20 (first served) to 19.
