@@ -40,6 +40,7 @@ pub const MARKED: &[&str] = &[
     "requests::",
     "resolving::",
     "sending::",
+    "shortages::",
     "upstreams::",
 ];
 

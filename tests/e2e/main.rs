@@ -40,6 +40,7 @@ mod resolving;
 mod rewriting;
 mod sending;
 mod servers;
+mod shortages;
 mod slow_files;
 mod ssi;
 mod starting;

@@ -79,6 +79,15 @@ pub fn reporter(log: Log) -> Report {
         Notice::ConnectionsExhausted { limit } => {
             log!(log, Warn, (), "{} worker_connections are not enough, reusing connections", limit);
         }
+        Notice::DescriptorsScarce { limit } => {
+            log!(
+                log,
+                Warn,
+                (),
+                "nearly all of {} open files are in use (worker_rlimit_nofile), reusing connections",
+                limit
+            );
+        }
         Notice::AcceptFailed { error, .. } if error.kind() == ErrorKind::ConnectionAborted => {
             log!(log, Error, (), "accept4() failed"; error);
         }

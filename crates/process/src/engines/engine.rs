@@ -3,15 +3,18 @@
 
 use std::io;
 use std::ops::ControlFlow;
+use std::os::fd::{AsFd, AsRawFd};
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
 use daemun_core::connection::{Connection, Outcome, Protocol, Reason, Wait};
-use daemun_event::{Handler, Millis, Peer, Reactor, Stream, now};
+use daemun_event::{Deadline, Handler, Millis, Peer, Reactor, Stream, Timer, now};
 use daemun_shm::{Stage, WorkerSlot};
+use daemun_sys::allocator;
+use daemun_sys::limits::{self, Resource};
 
-use super::accept::{Acceptor, Asked, Socket};
+use super::accept::{Acceptor, Asked, RETRY_TIMER, Socket};
 use super::parked::Parked;
 use super::runner::{Ended, Runner, Welcome};
 use super::{Notice, Report};
@@ -54,6 +57,11 @@ pub struct Engine<P: Protocol, R> {
     /// Each of the two shortages that an engine meets is reported once while it lasts.
     exhausted: Episode,
     failing: Episode,
+    scarce: Episode,
+    reserve: Reserve,
+    /// When what a burst of sessions needed is given back, and how long that one is waited for.
+    calm: Option<Timer>,
+    calming: Duration,
     counters: WorkerSlot,
     report: Report,
 }
@@ -75,6 +83,10 @@ impl<P: Protocol, R: Runner<P>> Engine<P, R> {
             accepted: 0,
             exhausted: Episode::default(),
             failing: Episode::default(),
+            scarce: Episode::default(),
+            reserve: Reserve::of_process(),
+            calm: None,
+            calming: CALM,
             counters,
             report,
         })
@@ -83,6 +95,11 @@ impl<P: Protocol, R: Runner<P>> Engine<P, R> {
     /// Sessions that have a request in hand.
     pub fn active(&self) -> usize {
         self.runner.running()
+    }
+
+    #[cfg(test)]
+    pub(super) fn has_slack(&self) -> bool {
+        self.runner.has_slack()
     }
 
     /// Connections that wait here.
@@ -124,6 +141,22 @@ impl<P: Protocol, R: Runner<P>> Engine<P, R> {
             self.watch(Acceptor::resume);
         }
         self.runner.end_turn(self.acceptor.is_paused());
+        if self.runner.has_slack() && self.calm.is_none() {
+            self.calm = Some(Timer::new(CALM_TIMER, Deadline::after(self.calming)));
+        }
+    }
+
+    /// Far fewer sessions run than once did, and have for a while.
+    fn calm_down(&mut self) {
+        self.calm = None;
+        if !self.runner.has_slack() {
+            return;
+        }
+        self.runner.trim();
+        allocator::trim();
+        // What is left stands before a session that lasts.
+        let lasts = self.runner.has_slack();
+        self.calming = if lasts { (self.calming * 2).min(LONGEST_CALM) } else { CALM };
     }
 
     /// Takes what ended on other threads.
@@ -223,6 +256,10 @@ impl<P: Protocol, R: Runner<P>> Engine<P, R> {
                 if self.is_full() {
                     self.report_exhausted();
                     self.shed_oldest();
+                } else if self.limits.sheds
+                    && let Some(depth) = self.reserve.depth_of(&stream)
+                {
+                    self.spare_descriptors(depth);
                 }
                 self.begin(stream, peer, listener);
                 // Whoever cannot take another one must not be woken for it: the kernel wakes one
@@ -244,8 +281,17 @@ impl<P: Protocol, R: Runner<P>> Engine<P, R> {
 
     /// Nobody here could serve another connection.
     fn must_pause(&self) -> bool {
-        let may_shed = self.limits.sheds && self.parked.has_idle();
-        (self.is_full() && !may_shed) || !self.runner.has_room()
+        let may_shed = self.limits.sheds && self.parked.may_spare();
+        ((self.is_full() || self.reserve.is_wanted) && !may_shed) || !self.runner.has_room()
+    }
+
+    /// Few descriptors are left, which requests in hand may need for files and upstreams: connections
+    /// that wait go, or else no other one is accepted until one has ended.
+    fn spare_descriptors(&mut self, count: u64) {
+        if self.scarce.begins() {
+            (self.report)(Notice::DescriptorsScarce { limit: self.reserve.limit });
+        }
+        self.reserve.is_wanted = !(0..count).all(|_| self.shed_oldest());
     }
 
     fn pause_while_full(&mut self) {
@@ -278,15 +324,30 @@ impl<P: Protocol, R: Runner<P>> Engine<P, R> {
         }
     }
 
+    /// Closes the connection that has waited longest, where any may be closed. One that has something
+    /// to say by now is served instead.
     fn shed_oldest(&mut self) -> bool {
-        let Some(connection) = self.parked.take_oldest() else {
-            return false;
-        };
+        for _ in 0..SHEDDING_TRIES {
+            let Some(connection) = self.parked.take_oldest() else {
+                let head = self.parked.take_oldest_head();
+                return head.map(|connection| self.shed(connection)).is_some();
+            };
+            if !connection.has_arrived() {
+                self.shed(connection);
+                return true;
+            }
+            self.count_parked(connection.waited, -1);
+            let session = self.runner.serve(connection);
+            self.settle(session);
+        }
+        false
+    }
+
+    fn shed(&mut self, connection: Connection) {
         self.count_parked(connection.waited, -1);
         self.protocol.shed(connection);
         self.open -= 1;
         self.counters.active(-1);
-        true
     }
 
     /// A connection that was just accepted often brings its request along.
@@ -365,6 +426,7 @@ impl<P: Protocol, R: Runner<P>> Engine<P, R> {
     /// As [`closed`](Self::closed), of one that was counted out where it was closed.
     fn gone(&mut self) {
         self.open -= 1;
+        self.reserve.is_wanted = false;
         if self.open == 0 {
             self.counters.set_stage(Stage::Waiting);
         }
@@ -401,6 +463,43 @@ fn stage_of(reason: Reason) -> Stage {
     match reason {
         Reason::FirstByte | Reason::Head => Stage::Reading,
         Reason::Held | Reason::KeepAlive | Reason::Relay => Stage::KeepAlive,
+    }
+}
+
+/// The acceptor's own has another number.
+const CALM_TIMER: u32 = RETRY_TIMER + 1;
+const CALM: Duration = Duration::from_secs(1);
+const LONGEST_CALM: Duration = Duration::from_secs(60);
+
+/// Connections that are looked at for one that may be closed.
+const SHEDDING_TRIES: usize = 8;
+
+/// Descriptors that are left to requests in hand. The system gives the lowest number that is free, so
+/// the number of a new one tells how many there are.
+struct Reserve {
+    /// Of this number and above are those of the reserve.
+    first: u64,
+    /// RLIMIT_NOFILE.
+    limit: u64,
+    /// A connection was accepted into it, and nobody could be closed instead.
+    is_wanted: bool,
+}
+
+impl Reserve {
+    const LEAST: u64 = 16;
+    const MOST: u64 = 256;
+
+    fn of_process() -> Reserve {
+        let limit = limits::limit(Resource::Descriptors).map_or(u64::MAX, |(soft, _)| soft);
+        let size = (limit / 8).clamp(Self::LEAST, Self::MOST);
+        Reserve { first: limit.saturating_sub(size), limit, is_wanted: false }
+    }
+
+    /// How far a connection reaches into the reserve; `None` where it does not. The numbers of those
+    /// that go are given to others first, while this one stays: so the deeper it reaches, the more go.
+    fn depth_of(&self, stream: &Stream) -> Option<u64> {
+        let number = u64::try_from(stream.as_fd().as_raw_fd()).ok()?;
+        number.checked_sub(self.first).map(|depth| depth + 1)
     }
 }
 
@@ -450,8 +549,11 @@ impl<P: Protocol, R: Runner<P>> Handler for Engine<P, R> {
         self.collect();
     }
 
-    /// Perhaps there are descriptors again.
-    fn timer(&mut self, _token: u32) {
-        self.watch(Acceptor::resume);
+    fn timer(&mut self, token: u32) {
+        match token {
+            CALM_TIMER => self.calm_down(),
+            // Perhaps there are descriptors again.
+            _ => self.watch(Acceptor::resume),
+        }
     }
 }

@@ -32,6 +32,9 @@ pub enum Notice {
     /// `worker_connections` is reached: parked connections are closed, or accepting pauses. Said
     /// once while it lasts.
     ConnectionsExhausted { limit: usize },
+    /// Few descriptors are left of so many, and are kept for requests in hand: parked connections are
+    /// closed, or accepting pauses. Said once while it lasts.
+    DescriptorsScarce { limit: u64 },
     /// accept(2) failed on this listener. Where descriptors ran out, it is said once while that
     /// lasts.
     AcceptFailed { listener: u16, error: io::Error },

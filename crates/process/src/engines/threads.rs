@@ -211,6 +211,14 @@ impl<P: Protocol> Runner<P> for Threads<P> {
         self.pool.keep_nothing();
     }
 
+    fn has_slack(&self) -> bool {
+        self.draining.slack().is_some()
+    }
+
+    fn trim(&mut self) {
+        self.draining.trim();
+    }
+
     /// Those on other threads end as soon as these look up, and are told of as ended.
     fn abort_all(&mut self) -> usize {
         self.pool.abort();
