@@ -11,7 +11,7 @@ const FOUR_WORKERS: &str = "
     daemon off;
     pid {dir}/server.pid;
     error_log {dir}/error.log info;
-    events { {events} worker_connections 2000; }
+    events { {events} worker_connections 900; }
     http {
         access_log off;
         client_body_temp_path {dir}/body;

@@ -16,7 +16,11 @@ use daemun::startup;
 use daemun::worker::event_method;
 use daemun_core::log::{self, Log};
 use daemun_process::{Cycle, Program, signaller};
+use daemun_sys::allocator::Ballasted;
 use daemun_sys::title;
+
+#[global_allocator]
+static ALLOCATOR: Ballasted = Ballasted;
 
 fn main() -> ExitCode {
     // Without the place for titles everything else works.

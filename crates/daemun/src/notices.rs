@@ -79,6 +79,9 @@ pub fn reporter(log: Log) -> Report {
         Notice::ConnectionsExhausted { limit } => {
             log!(log, Warn, (), "{} worker_connections are not enough, reusing connections", limit);
         }
+        Notice::MemoryLow { closed } => {
+            log!(log, Alert, (), "memory ran out, {} idle connections were closed", closed);
+        }
         Notice::DescriptorsScarce { limit } => {
             log!(
                 log,

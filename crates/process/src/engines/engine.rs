@@ -58,6 +58,8 @@ pub struct Engine<P: Protocol, R> {
     exhausted: Episode,
     failing: Episode,
     scarce: Episode,
+    low: Episode,
+    next_search: Millis,
     reserve: Reserve,
     /// When what a burst of sessions needed is given back, and how long that one is waited for.
     calm: Option<Timer>,
@@ -84,6 +86,8 @@ impl<P: Protocol, R: Runner<P>> Engine<P, R> {
             exhausted: Episode::default(),
             failing: Episode::default(),
             scarce: Episode::default(),
+            low: Episode::default(),
+            next_search: 0,
             reserve: Reserve::of_process(),
             calm: None,
             calming: CALM,
@@ -141,9 +145,31 @@ impl<P: Protocol, R: Runner<P>> Engine<P, R> {
             self.watch(Acceptor::resume);
         }
         self.runner.end_turn(self.acceptor.is_paused());
+        if allocator::is_low() {
+            self.find_memory();
+        }
         if self.runner.has_slack() && self.calm.is_none() {
             self.calm = Some(Timer::new(CALM_TIMER, Deadline::after(self.calming)));
         }
+    }
+
+    /// The ballast was dropped: idle connections make room until there is some again.
+    #[cold]
+    fn find_memory(&mut self) {
+        if now() < self.next_search || allocator::arm() {
+            return;
+        }
+        self.next_search = now() + SEARCH;
+        let mut closed = 0;
+        while closed < SHED_FOR_MEMORY && self.shed_oldest() {
+            closed += 1;
+        }
+        self.runner.trim();
+        allocator::trim();
+        if self.low.begins() {
+            (self.report)(Notice::MemoryLow { closed });
+        }
+        allocator::arm();
     }
 
     /// Far fewer sessions run than once did, and have for a while.
@@ -473,6 +499,11 @@ const LONGEST_CALM: Duration = Duration::from_secs(60);
 
 /// Connections that are looked at for one that may be closed.
 const SHEDDING_TRIES: usize = 8;
+
+/// How often memory is looked for where it ran out.
+const SEARCH: Millis = 100;
+/// Connections that are closed at once for that.
+const SHED_FOR_MEMORY: usize = 64;
 
 /// Descriptors that are left to requests in hand. The system gives the lowest number that is free, so
 /// the number of a new one tells how many there are.

@@ -38,6 +38,8 @@ pub enum Notice {
     /// accept(2) failed on this listener. Where descriptors ran out, it is said once while that
     /// lasts.
     AcceptFailed { listener: u16, error: io::Error },
+    /// Memory ran out, and idle connections were closed to have some again. Said once while it lasts.
+    MemoryLow { closed: usize },
     /// The event backend could not watch a connection, which was closed, or a listener.
     WatchFailed { error: io::Error },
     /// Fewer threads serve than were asked for.

@@ -158,6 +158,7 @@ fn spell(notice: Notice) -> String {
     match notice {
         Notice::ConnectionsExhausted { limit } => format!("{limit} connections are not enough"),
         Notice::DescriptorsScarce { limit } => format!("{limit} descriptors are not enough"),
+        Notice::MemoryLow { closed } => format!("{closed} closed for want of memory"),
         Notice::AcceptFailed { error, .. } => format!("accept: {error}"),
         Notice::WatchFailed { error } => format!("watch: {error}"),
         Notice::ThreadsMissing { wanted, running, .. } => format!("{running} of {wanted} threads"),
