@@ -297,7 +297,8 @@ fn descriptors_of(message: &libc::msghdr) -> Vec<OwnedFd> {
         let mut header = libc::CMSG_FIRSTHDR(message);
         while let Some(record) = header.as_ref() {
             if record.cmsg_level == libc::SOL_SOCKET && record.cmsg_type == libc::SCM_RIGHTS {
-                let bytes = record.cmsg_len as usize - libc::CMSG_LEN(0) as usize;
+                let length: usize = record.cmsg_len as _;
+                let bytes = length - libc::CMSG_LEN(0) as usize;
                 let data: *const libc::c_int = libc::CMSG_DATA(header).cast();
                 for index in 0..bytes / size_of::<libc::c_int>() {
                     descriptors.push(OwnedFd::from_raw_fd(data.add(index).read_unaligned()));

@@ -1,5 +1,6 @@
 //! The table of parked connections.
 
+use std::cmp::Reverse;
 use std::io;
 
 use daemun_core::connection::{Connection, Reason, Wait};
@@ -133,7 +134,7 @@ impl Parked {
             found.select_nth_unstable_by_key(OLD_HEADS, |head| head.until);
             found.truncate(OLD_HEADS);
         }
-        found.sort_unstable_by(|one, other| other.until.cmp(&one.until));
+        found.sort_unstable_by_key(|head| Reverse(head.until));
         self.oldest_heads = found;
     }
 
