@@ -104,13 +104,14 @@ fn start<P: Program>(program: &P, arguments: Vec<OsString>) -> Result<Started<'_
         log!(log, Emerg, (), "{}", failure);
         Refused
     })?;
+    // While whoever starts the server still sees it.
+    let control = Control::open().inspect_err(|error| {
+        log!(log, Warn, (), "the control socket could not be opened, \"-s reload\" will not wait"; error);
+    });
     log.make_current();
     log.redirect_stderr().map_err(|error| fail(&log, "dup2(STDERR)", error))?;
     log::echo_to_stderr(false);
     entitle(&arguments, cycle.settings.master_process);
-    let control = Control::open().inspect_err(|error| {
-        log!(log, Warn, (), "the control socket could not be opened, \"-s reload\" will not wait"; error);
-    });
     if let Some(starter) = starter {
         starter.release();
     }
