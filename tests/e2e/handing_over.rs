@@ -56,10 +56,10 @@ fn reload(server: &Server) {
 fn workers_get_fair_shares_of_what_others_leave() {
     for listen in ["listen 127.0.0.1:{port}", "listen 127.0.0.1:{port} reuseport"] {
         let server = native(listen);
-        let mut clients = kept(&server, 240);
+        let mut clients = kept(&server, 400);
         for _ in 0..3 {
             reload(&server);
-            are_fair(&counted(&mut clients), 60);
+            are_fair(&counted(&mut clients), 100);
         }
     }
 }
@@ -117,9 +117,9 @@ impl Drop for Daemon {
 fn an_upgrade_shares_fairly_too() {
     let setup = Setup::new().mpm("mpm native;");
     let mut daemon = Daemon::start(setup, FOUR_WORKERS);
-    let mut clients = daemon.kept(240);
+    let mut clients = daemon.kept(400);
     daemon.upgrade(4);
-    are_fair(&counted(&mut clients), 60);
+    are_fair(&counted(&mut clients), 100);
 }
 
 #[test]
