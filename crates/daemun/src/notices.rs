@@ -85,7 +85,7 @@ pub fn reporter(log: Log) -> Report {
         Notice::DescriptorsScarce { limit } => {
             log!(
                 log,
-                Warn,
+                Error,
                 (),
                 "nearly all of {} open files are in use (worker_rlimit_nofile), reusing connections",
                 limit
