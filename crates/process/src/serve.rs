@@ -230,12 +230,9 @@ impl<P: Protocol, R: Runner<P>> Worker<P, R> {
     /// Workers without room do not hear of those who leave, nor do those that have their share.
     fn listen_to_leavers(&mut self) {
         let yields = self.yielding.as_ref().is_some_and(|yielding| Instant::now() < yielding.until);
-        if self.channel.is_none()
-            && self.leaving.is_none()
+        if self.may_listen()
             && !yields
-            && self.arriving.len() < LANES
             && let Some(channel) = &self.context.channel
-            && self.life.engine.room() > 0
         {
             if !channel.is_waited_at() {
                 self.yielding = None;
@@ -243,6 +240,14 @@ impl<P: Protocol, R: Runner<P>> Worker<P, R> {
             // Without a descriptor to watch it by, another worker hears of them.
             self.channel = watch(channel, &self.stirred).ok();
         }
+    }
+
+    /// Whether it does not listen, and has room to.
+    fn may_listen(&self) -> bool {
+        self.channel.is_none()
+            && self.leaving.is_none()
+            && self.arriving.len() < LANES
+            && self.life.engine.room() > 0
     }
 
     /// How many connections this worker may take now, so that none of its generation comes to have
@@ -534,7 +539,7 @@ impl<P: Protocol, R: Runner<P>> Worker<P, R> {
     /// How long the reactor may wait for events.
     fn patience(&self) -> Option<Duration> {
         let now = Instant::now();
-        let yielding = self.yielding.as_ref().filter(|_| self.channel.is_none());
+        let yielding = self.yielding.as_ref().filter(|_| self.may_listen());
         let yielding = yielding.map(|yielding| yielding.until.saturating_duration_since(now));
         let elsewhere = self.life.engine.patience();
         elsewhere.into_iter().chain(yielding).chain(self.patience_on_the_way_out()).min()
