@@ -3,7 +3,6 @@
 
 use std::io;
 use std::ops::ControlFlow;
-use std::os::fd::{AsFd, AsRawFd};
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
@@ -12,11 +11,11 @@ use daemun_core::connection::{Connection, Outcome, Protocol, Reason, Wait};
 use daemun_event::{Deadline, Handler, Millis, Peer, Reactor, Stream, Timer, now};
 use daemun_shm::{Stage, WorkerSlot};
 use daemun_sys::allocator;
-use daemun_sys::limits::{self, Resource};
 
 use super::accept::{Acceptor, Asked, RETRY_TIMER, Socket};
 use super::parked::Parked;
 use super::runner::{Ended, Runner, Welcome};
+use super::shortage::{Episode, Reserve};
 use super::{Notice, Report};
 
 /// What an engine needs to know of the configuration.
@@ -504,51 +503,6 @@ const SHEDDING_TRIES: usize = 8;
 const SEARCH: Millis = 100;
 /// Connections that are closed at once for that.
 const SHED_FOR_MEMORY: usize = 64;
-
-/// Descriptors that are left to requests in hand. The system gives the lowest number that is free, so
-/// the number of a new one tells how many there are.
-struct Reserve {
-    /// Of this number and above are those of the reserve.
-    first: u64,
-    /// RLIMIT_NOFILE.
-    limit: u64,
-    /// A connection was accepted into it, and nobody could be closed instead.
-    is_wanted: bool,
-}
-
-impl Reserve {
-    const LEAST: u64 = 16;
-    const MOST: u64 = 256;
-
-    fn of_process() -> Reserve {
-        let limit = limits::limit(Resource::Descriptors).map_or(u64::MAX, |(soft, _)| soft);
-        let size = (limit / 8).clamp(Self::LEAST, Self::MOST);
-        Reserve { first: limit.saturating_sub(size), limit, is_wanted: false }
-    }
-
-    /// How far a connection reaches into the reserve; `None` where it does not. The numbers of those
-    /// that go are given to others first, while this one stays: so the deeper it reaches, the more go.
-    fn depth_of(&self, stream: &Stream) -> Option<u64> {
-        let number = u64::try_from(stream.as_fd().as_raw_fd()).ok()?;
-        number.checked_sub(self.first).map(|depth| depth + 1)
-    }
-}
-
-/// A trouble that lasts while it is met again within a second.
-#[derive(Default)]
-struct Episode {
-    last: Option<Millis>,
-}
-
-impl Episode {
-    const GAP: Millis = 1000;
-
-    /// Notes the trouble; true where it is a new one.
-    fn begins(&mut self) -> bool {
-        let last = self.last.replace(now());
-        last.is_none_or(|last| now() - last > Self::GAP)
-    }
-}
 
 impl<P: Protocol, R: Runner<P>> Handler for Engine<P, R> {
     fn parked_ready(&mut self, slot: u32) {

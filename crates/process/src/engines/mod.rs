@@ -12,6 +12,7 @@ mod engine;
 mod local;
 mod parked;
 mod runner;
+mod shortage;
 mod slab;
 #[cfg(test)]
 mod tests;
