@@ -62,7 +62,10 @@ impl Program for Server {
 
     fn check(&self, cycle: &Cycle<Configuration>) -> Result<(), String> {
         match self.places.configuration {
-            Some(_) => folders::check(&cycle.configuration.http, &cycle.settings),
+            Some(_) => {
+                let http = &cycle.configuration.http;
+                folders::check(http, &cycle.settings, self.options.quiet)
+            }
             None => Ok(()),
         }
     }
