@@ -15,7 +15,7 @@ use daemun_sys::{credentials, descriptor, trusted};
 /// is so for a user without rights to the system's, the server does without: what needs a file there will fail, and
 /// a warning says so.
 pub fn make(http: &HttpConfig, settings: &ProcessSettings) -> Result<(), String> {
-    for_each(http, |folder, is_built_in| {
+    for_each(http, settings, false, |folder, is_built_in| {
         if is_built_in && let Some(parent) = folder.parent() {
             // Where that fails, so does the next step.
             let _ = DirBuilder::new().mode(0o755).recursive(true).create(parent);
@@ -26,10 +26,7 @@ pub fn make(http: &HttpConfig, settings: &ProcessSettings) -> Result<(), String>
 
 /// `-t`: says what [`make`] would, and makes nothing. `quiet` leaves out what is no error.
 pub fn check(http: &HttpConfig, settings: &ProcessSettings, quiet: bool) -> Result<(), String> {
-    for_each(http, |folder, is_built_in| match quiet && is_built_in {
-        true => Ok(()),
-        false => check_one(folder, is_built_in, settings),
-    })
+    for_each(http, settings, quiet, |folder, is_built_in| check_one(folder, is_built_in, settings))
 }
 
 /// A step that failed, by its call's name.
@@ -37,10 +34,17 @@ type Failed = (&'static str, io::Error);
 
 fn for_each(
     http: &HttpConfig,
+    settings: &ProcessSettings,
+    quiet: bool,
     mut visit: impl FnMut(&Path, bool) -> Result<(), Failed>,
 ) -> Result<(), String> {
-    for (folder, what) in http.built_in_folders() {
-        if let Err((call, error)) = visit(folder, true) {
+    let built_in = if quiet { Vec::new() } else { http.built_in_folders() };
+    for (folder, what) in built_in {
+        let is_usable = || match settings.user.is_none() && folder.exists() {
+            true => descriptor::check_writable(folder).map_err(|error| ("open", error)),
+            false => Ok(()),
+        };
+        if let Err((call, error)) = visit(folder, true).and_then(|()| is_usable()) {
             let folder = folder.display();
             log!(
                 Log::current(),
