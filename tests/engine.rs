@@ -30,6 +30,7 @@ pub const MARKED: &[&str] = &[
     "bodies::",
     "connections::",
     "gateways::",
+    "handing_over::",
     "limits::",
     "processes::",
     "proxy::",
@@ -39,6 +40,7 @@ pub const MARKED: &[&str] = &[
     "requests::",
     "resolving::",
     "sending::",
+    "shortages::",
     "tls::",
     "upstreams::",
 ];

@@ -247,6 +247,7 @@ fn connections_run_out_of_descriptors() {
         eventually("the log tells", || {
             let log = server.error_log();
             log.contains("24: Too many open files")
+                || log.contains("open files are in use")
                 || log.contains("worker_connections are not enough")
         });
     }

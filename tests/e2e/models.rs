@@ -101,6 +101,52 @@ fn a_worker_thread_serves_one_connection_until_it_is_closed() {
     assert_eq!(third.answer().status, 200);
 }
 
+/// How often the threads of a process have gone to sleep so far.
+fn sleeps(pid: i32) -> u64 {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+    let counts = tasks.filter_map(|task| {
+        let status = fs::read_to_string(task.path().join("status")).ok()?;
+        let count =
+            status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
+        count.trim().parse::<u64>().ok()
+    });
+    counts.sum()
+}
+
+#[test]
+fn idle_children_sleep_whatever_connections_are_open() {
+    for mpm in [
+        "mpm prefork { start_servers 1; }",
+        "mpm worker { start_servers 1; threads_per_child 3; }",
+        "mpm event { start_servers 1; threads_per_child 3; }",
+    ] {
+        let server = server(mpm);
+        let (_idle, child) = kept(&server);
+        // One that a thread of either model is busy with: its client does not read.
+        let _slow = start_of_download(&server);
+        eventually(mpm, || {
+            let before = sleeps(child);
+            std::thread::sleep(Duration::from_millis(300));
+            sleeps(child) - before <= 1
+        });
+    }
+}
+
+#[test]
+fn a_request_on_a_thread_that_slept_is_answered_at_once() {
+    for mpm in ["mpm worker { start_servers 1; }", "mpm event { start_servers 1; }"] {
+        let server = server(mpm);
+        let (mut client, _) = kept(&server);
+        for _ in 0..3 {
+            // Longer than the engine looks for what comes back by itself.
+            std::thread::sleep(Duration::from_millis(120));
+            let start = Instant::now();
+            assert_eq!(client.get("/").status, 200, "{mpm}");
+            assert!(start.elapsed() < Duration::from_secs(5), "{mpm}");
+        }
+    }
+}
+
 const TWO_THREADS: &str =
     "mpm event { start_servers 1; threads_per_child 2; max_request_workers 2; }";
 

@@ -110,6 +110,11 @@ impl Connection {
         streams.all(|stream| stream.hold_back().unwrap_or(false))
     }
 
+    /// Whether the peer has sent something that nobody has looked at.
+    pub fn has_arrived(&self) -> bool {
+        !self.stream.hold_back().unwrap_or(true) || self.stream.has_unread()
+    }
+
     /// The same connection for a task of its own beside this one's.
     pub fn duplicate(&self) -> io::Result<Connection> {
         let mut duplicate = Connection {
@@ -151,6 +156,7 @@ impl Connection {
     }
 
     /// Goes on with a session that another process [gave up](Self::export_tls); `false` where that is not possible.
+    #[must_use = "a connection without its keys can only be closed"]
     pub fn import_tls(&mut self, own: &[u8], others: &[u8]) -> bool {
         let put = |place: &mut Option<Box<Session>>, bytes: &[u8]| {
             if !bytes.is_empty() {

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use daemun_conf::Diagnostics;
 use daemun_event::backends;
-use daemun_sys::{identity, limits};
+use daemun_sys::{credentials, identity, limits};
 
 use crate::load::{Block, Paths};
+use crate::log::Errno;
 use crate::module::{Module, SettingsKey};
 use crate::setting::Own;
 use crate::settings::{CpuAffinity, Identity, ProcessSettings};
@@ -115,8 +116,8 @@ pub static MODULE: Module = Module {
 pub struct Defaults<'a> {
     /// Relative to the prefix.
     pub pid: &'a str,
-    pub user: &'a str,
-    pub group: &'a str,
+    /// The first one that exists is it, with its primary group.
+    pub users: &'a [&'a str],
 }
 
 /// The main context and its `events` block as values; what is missing or does not fit goes to the diagnostics.
@@ -205,7 +206,7 @@ fn default_user(defaults: &Defaults<'_>, diagnostics: &mut Diagnostics) -> Optio
     if identity::effective_uid() != 0 {
         return None;
     }
-    match setters::look_up(defaults.user, defaults.group) {
+    match first_user(defaults.users) {
         Ok(identity) => Some(identity),
         Err(sentence) => {
             diagnostics.emerg(sentence, None);
@@ -213,6 +214,21 @@ fn default_user(defaults: &Defaults<'_>, diagnostics: &mut Diagnostics) -> Optio
         }
     }
 }
+
+/// Where the system has no users at all, as an image made of one program: the kernel's nobody.
+fn first_user(names: &[&str]) -> Result<Identity, String> {
+    for name in names {
+        match credentials::user(name) {
+            Ok(Some((uid, gid))) => return Ok(Identity { name: (*name).to_owned(), uid, gid }),
+            Ok(None) => {}
+            Err(error) => return Err(format!("getpwnam(\"{name}\") failed{}", Errno(&error))),
+        }
+    }
+    Ok(Identity { name: "nobody".to_owned(), uid: NOBODY, gid: NOBODY })
+}
+
+/// What the kernel takes for users that it cannot name.
+const NOBODY: u32 = 65_534;
 
 #[cfg(test)]
 mod tests {
@@ -222,7 +238,7 @@ mod tests {
     fn read(text: &str) -> (ProcessSettings, Vec<String>) {
         let main = tables::load(MODULES, text).unwrap_or_else(|errors| panic!("{errors:?}"));
         let paths = Paths { prefix: "/srv".into(), conf: "/srv/conf".into() };
-        let defaults = Defaults { pid: "run/daemun.pid", user: "root", group: "root" };
+        let defaults = Defaults { pid: "run/daemun.pid", users: &["no-such-user", "root"] };
         let mut diagnostics = Diagnostics::default();
         let settings = process_settings(&main, &paths, &defaults, &mut diagnostics);
         let messages = diagnostics.iter().map(|one| one.message.clone()).collect();
@@ -325,6 +341,16 @@ mod tests {
         for (text, sentence) in sentences {
             assert_eq!(mistake(text), sentence);
         }
+    }
+
+    #[test]
+    fn the_first_user_that_exists_is_the_default() {
+        let of = |names: &[&str]| first_user(names).unwrap();
+        assert_eq!(
+            (of(&["no-such-user", "root"]).name, of(&["root", "daemon"]).uid),
+            ("root".into(), 0)
+        );
+        assert_eq!((of(&["no-such-user"]).uid, of(&[]).gid), (NOBODY, NOBODY));
     }
 
     /// `user` is looked up by root alone; anybody else is told that it has no effect.

@@ -29,13 +29,16 @@ pub struct Identity {
     pub lock: &'static str,
     /// Where `client_body_temp` and its kin are made.
     pub temporary: &'static str,
-    /// `user`, where the master runs as root.
-    pub user: &'static str,
+    /// `user`, where the master runs as root: the first of these that exists, with its primary group.
+    pub users: &'static [&'static str],
     /// Without a configuration file of its own it serves the current folder, in the foreground.
     pub has_embedded_configuration: bool,
     /// `daemun COMMAND`: nginx takes options only.
     pub has_commands: bool,
 }
+
+/// Debian's, Fedora's and Alpine's, and everybody's.
+const USERS: [&str; 3] = ["www-data", "nginx", "nobody"];
 
 /// nginx in Debian's layout.
 pub static NGINX: Identity = Identity {
@@ -50,7 +53,7 @@ pub static NGINX: Identity = Identity {
     pid: "/run/nginx.pid",
     lock: "/var/lock/nginx.lock",
     temporary: "/var/lib/nginx",
-    user: "www-data",
+    users: &USERS,
     has_embedded_configuration: false,
     has_commands: false,
 };
@@ -67,7 +70,7 @@ pub static DAEMUN: Identity = Identity {
     pid: "/run/daemun.pid",
     lock: "/var/lock/daemun.lock",
     temporary: "/var/lib/daemun",
-    user: "www-data",
+    users: &USERS,
     has_embedded_configuration: true,
     has_commands: true,
 };

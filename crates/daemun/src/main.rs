@@ -13,9 +13,14 @@ use daemun::lint;
 use daemun::notices;
 use daemun::program::Server;
 use daemun::startup;
+use daemun::worker::event_method;
 use daemun_core::log::{self, Log};
 use daemun_process::{Cycle, Program, signaller};
+use daemun_sys::allocator::Ballasted;
 use daemun_sys::title;
+
+#[global_allocator]
+static ALLOCATOR: Ballasted = Ballasted;
 
 fn main() -> ExitCode {
     // Without the place for titles everything else works.
@@ -96,6 +101,9 @@ fn test(server: &Server) -> i32 {
             }
             if server.options.dump {
                 dump(&cycle);
+                if !server.options.quiet && server.identity.has_commands {
+                    notices::tell_method(event_method(&cycle.settings));
+                }
             }
             inspect(server, cycle)
         }

@@ -1,5 +1,6 @@
 //! What the server has to say of itself and its engines, in nginx's words.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use daemun_core::log;
@@ -11,12 +12,28 @@ use daemun_sys::identity;
 use daemun_sys::limits::{self, Resource};
 
 /// The event method of a configuration that is about to be in force.
-pub fn log_method(mut method: &str, log: &Log) {
-    if let Err(OpenError::Unsupported { reason }) = backends::probe(method) {
+pub fn log_method(method: &str, log: &Log) {
+    let (used, reason) = usable(method);
+    if let Some(reason) = reason {
         log_fallback(method, &reason, log);
-        method = backends::READINESS;
     }
-    log!(log, Notice, (), "using the \"{}\" event method", method);
+    log!(log, Notice, (), "using the \"{}\" event method", used);
+}
+
+/// The same for whoever looks at a configuration.
+pub fn tell_method(method: &str) {
+    let (used, reason) = usable(method);
+    let why = reason.map(|reason| format!(": \"{method}\" is not available here ({reason})"));
+    let why = why.unwrap_or_default();
+    log::write_stderr(format_args!("[notice] workers use the \"{used}\" event method{why}"));
+}
+
+/// What workers use where the method is asked for, and why it is another one.
+fn usable(method: &str) -> (&str, Option<String>) {
+    match backends::probe(method) {
+        Err(OpenError::Unsupported { reason }) => (backends::READINESS, Some(reason)),
+        _ => (method, None),
+    }
 }
 
 /// The thread's reactor with this method, or with the best one that works here.
@@ -28,12 +45,6 @@ pub fn open_reactor(method: &str, log: &Log) -> Result<Reactor, OpenError> {
         }
         opened => opened,
     }
-}
-
-/// Logs why a configuration can't be in force, and hands the sentence on.
-pub fn fatal(sentence: String, log: &Log) -> String {
-    log!(log, Emerg, (), "{}", sentence);
-    sentence
 }
 
 fn log_fallback(wanted: &str, reason: &str, log: &Log) {
@@ -67,6 +78,21 @@ pub fn reporter(log: Log) -> Report {
     Arc::new(move |notice| match notice {
         Notice::ConnectionsExhausted { limit } => {
             log!(log, Warn, (), "{} worker_connections are not enough, reusing connections", limit);
+        }
+        Notice::MemoryLow { closed } => {
+            log!(log, Alert, (), "memory ran out, {} idle connections were closed", closed);
+        }
+        Notice::DescriptorsScarce { limit } => {
+            log!(
+                log,
+                Error,
+                (),
+                "nearly all of {} open files are in use (worker_rlimit_nofile), reusing connections",
+                limit
+            );
+        }
+        Notice::AcceptFailed { error, .. } if error.kind() == ErrorKind::ConnectionAborted => {
+            log!(log, Error, (), "accept4() failed"; error);
         }
         Notice::AcceptFailed { error, .. } => log!(log, Crit, (), "accept4() failed"; error),
         Notice::WatchFailed { error } if error.raw_os_error().is_none() => {

@@ -60,6 +60,16 @@ impl Program for Server {
         self.load_with(Files::default())
     }
 
+    fn check(&self, cycle: &Cycle<Configuration>) -> Result<(), String> {
+        match self.places.configuration {
+            Some(_) => {
+                let http = &cycle.configuration.http;
+                folders::check(http, &cycle.settings, self.options.quiet)
+            }
+            None => Ok(()),
+        }
+    }
+
     fn prepare(
         &self,
         cycle: &Cycle<Configuration>,
@@ -70,10 +80,7 @@ impl Program for Server {
             notices::log_start(self.identity.server, &cycle.log);
         }
         let former = previous.map(|previous| &previous.configuration);
-        cycle
-            .configuration
-            .take_over(former)
-            .map_err(|sentence| notices::fatal(sentence, &cycle.log))?;
+        cycle.configuration.take_over(former)?;
         if self.places.configuration.is_some() {
             return folders::make(&cycle.configuration.http, &cycle.settings);
         }
@@ -145,11 +152,7 @@ impl Server {
         let loader = Loader::new(&registry, paths.clone(), log_files, diagnostics);
         let (mut main, variables) = loader.load(&directives);
         self.set_default_log(&mut main, log_files);
-        let defaults = Defaults {
-            pid: self.identity.pid,
-            user: self.identity.user,
-            group: self.identity.user,
-        };
+        let defaults = Defaults { pid: self.identity.pid, users: self.identity.users };
         let settings = main_context::process_settings(&main, &paths, &defaults, diagnostics);
         let log = main.settings.of(&error_log::SETTINGS).log.clone();
         let zones = main.settings.of(&zones::SETTINGS).zones.0.clone();

@@ -27,6 +27,8 @@ use crate::program::Configuration;
 
 /// Serves until ordered to end; returns the exit code.
 pub fn run(cycle: &Cycle<Configuration>, context: WorkerContext) -> i32 {
+    // Without ballast the first small allocation that fails ends the process, as it would anywhere.
+    allocator::arm();
     let reactor = match notices::open_reactor(event_method(&cycle.settings), &cycle.log) {
         Ok(reactor) => reactor,
         Err(error) => {

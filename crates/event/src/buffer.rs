@@ -26,7 +26,11 @@ impl Buffer {
     pub fn with_capacity(capacity: usize) -> Buffer {
         assert!(capacity <= u32::MAX as usize / 2, "a buffer of {capacity} bytes");
         let storage = reactor::try_with(|inner| inner.pool().take(capacity)).flatten();
-        let storage = storage.unwrap_or_else(|| vec![0; Pool::rounded(capacity)].into());
+        let storage = storage.unwrap_or_else(|| {
+            let size = Pool::rounded(capacity);
+            assert!(size <= LARGE || can_be_had(size), "no memory for a buffer of {size} bytes");
+            vec![0; size].into()
+        });
         Buffer { storage, start: 0, end: 0 }
     }
 
@@ -108,6 +112,16 @@ impl Drop for Buffer {
     }
 }
 
+/// Where there is no memory for more than this, whoever asked fails, and not the process.
+const LARGE: usize = 1 << 20;
+
+fn can_be_had(size: usize) -> bool {
+    let mut probe = Vec::<u8>::new();
+    let reserved = probe.try_reserve_exact(size);
+    std::hint::black_box(&probe);
+    reserved.is_ok()
+}
+
 /// The sizes that are kept: powers of two from 1 KB to 64 KB.
 const SMALLEST: usize = 1024;
 const CLASSES: usize = 7;
@@ -184,6 +198,12 @@ mod tests {
         drop(first);
         assert_eq!(Buffer::with_capacity(Buffer::SIZE - 100).storage.as_ptr(), address);
         assert_ne!(Buffer::with_capacity(1024).storage.as_ptr(), address);
+    }
+
+    #[test]
+    fn who_asks_for_more_than_there_is_fails_alone() {
+        assert!(can_be_had(2 * LARGE));
+        assert!(!can_be_had(isize::MAX as usize));
     }
 
     #[test]

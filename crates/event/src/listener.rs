@@ -80,18 +80,23 @@ impl Listener {
         Ok((Stream::new(fd), peer(address)))
     }
 
-    /// A connection that the backend accepted ahead.
+    /// A connection that the backend accepted ahead. One whose peer is gone again was reset before
+    /// anybody looked at it, and is dropped without a word.
     fn take_accepted(&self) -> Option<io::Result<(Stream, Peer)>> {
-        let accepted = reactor::try_with(|inner| {
-            inner.completes.then(|| inner.backend().take_accepted(self.fd.as_fd())).flatten()
-        });
-        let accepted = accepted.flatten()?;
-        Some(accepted.and_then(|fd| match rustix::net::getpeername(&fd) {
-            Ok(address) => Ok((Stream::new(fd), peer(address))),
-            // the peer is gone again
-            Err(Errno::NOTCONN) => Err(Errno::CONNABORTED.into()),
-            Err(error) => Err(error.into()),
-        }))
+        loop {
+            let accepted = reactor::try_with(|inner| {
+                inner.completes.then(|| inner.backend().take_accepted(self.fd.as_fd())).flatten()
+            });
+            let fd = match accepted.flatten()? {
+                Ok(fd) => fd,
+                Err(error) => return Some(Err(error)),
+            };
+            return match rustix::net::getpeername(&fd) {
+                Ok(address) => Some(Ok((Stream::new(fd), peer(address)))),
+                Err(Errno::NOTCONN | Errno::INVAL) => continue,
+                Err(error) => Some(Err(error.into())),
+            };
+        }
     }
 
     fn take_turn(&self) -> io::Result<()> {

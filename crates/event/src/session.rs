@@ -71,6 +71,26 @@ impl<I: 'static, O: 'static> Sessions<I, O> {
         self.slots.len() - self.free.len()
     }
 
+    /// Slots that are free and were needed once: how many, where that is more than is worth keeping.
+    pub fn slack(&self) -> Option<usize> {
+        let free = self.free.len();
+        (free > KEPT && free > self.slots.len() / 2).then_some(free)
+    }
+
+    /// Gives back the memory of free slots, as far as none behind them runs; those in front are used
+    /// first from now on.
+    pub fn trim(&mut self) {
+        let needed = self.slots.iter().rposition(|entry| entry.running).map_or(0, |last| last + 1);
+        let keep = needed.max(KEPT).min(self.slots.len());
+        for entry in self.slots.drain(keep..) {
+            forget(&entry.task);
+        }
+        self.slots.shrink_to_fit();
+        self.free.retain(|slot| (*slot as usize) < keep);
+        self.free.sort_unstable_by(|one, other| other.cmp(one));
+        self.free.shrink_to_fit();
+    }
+
     /// Bytes of one session's future.
     pub fn future_size(&self) -> usize {
         self.future_size
@@ -126,14 +146,20 @@ impl<I: 'static, O: 'static> Sessions<I, O> {
 impl<I, O> Drop for Sessions<I, O> {
     fn drop(&mut self) {
         let slots = std::mem::take(&mut self.slots);
-        for entry in &slots {
-            reactor::try_with(|inner| {
-                if inner.id() == entry.task.reactor() {
-                    inner.tasks().remove(entry.task.slot());
-                }
-            });
-        }
+        slots.iter().for_each(|entry| forget(&entry.task));
     }
+}
+
+/// Slots that are kept whatever comes.
+const KEPT: usize = 256;
+
+/// Takes a slot's task off its reactor.
+fn forget(task: &TaskName) {
+    reactor::try_with(|inner| {
+        if inner.id() == task.reactor() {
+            inner.tasks().remove(task.slot());
+        }
+    });
 }
 
 type BoxedSlot<I, O> = Pin<Box<dyn Slot<I, O>>>;

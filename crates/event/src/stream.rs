@@ -82,6 +82,12 @@ impl Stream {
         })
     }
 
+    /// Whether the kernel holds bytes that came.
+    pub fn has_unread(&self) -> bool {
+        let peeked = rustix::net::recv(&self.fd, &mut [0; 1], RecvFlags::PEEK);
+        peeked.is_ok_and(|(received, _)| received > 0)
+    }
+
     /// Takes it off the reactor and gives the descriptor back, open. What was received ahead is
     /// lost: [hold it back](Self::hold_back) first.
     pub fn into_fd(self) -> OwnedFd {

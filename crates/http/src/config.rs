@@ -19,7 +19,7 @@ use daemun_upstream::Groups;
 
 use crate::core::Core;
 use crate::core::aio;
-use crate::core::client::TempPath;
+use crate::core::client::{self, TempPath};
 use crate::core::files::{self, Root};
 use crate::core::limit_except;
 use crate::core::listen::{self, Listen};
@@ -486,6 +486,24 @@ impl HttpConfig {
             }
         }
         folders
+    }
+
+    /// The folders that serve where none is named, as far as they do, and what is kept there.
+    pub fn built_in_folders(&self) -> Vec<(&Path, &'static str)> {
+        let Surroundings { body_temp_path, upstream_temp_path, .. } = &self.surroundings;
+        let modules = self.variables.modules();
+        let names_none = |location: &Location| {
+            let mut named =
+                modules.iter().filter_map(|module| (module.temporary)(&location.settings));
+            named.next().is_none()
+        };
+        let lacks_own =
+            |location: &Location| location.settings.of(&client::SETTINGS).body_temp_path.is_none();
+        let bodies = self.locations().any(lacks_own);
+        let responses = self.locations().any(|location| location.passes && names_none(location));
+        let bodies = bodies.then_some((&*body_temp_path.folder, "requests"));
+        let responses = responses.then_some((&*upstream_temp_path.folder, "proxied responses"));
+        bodies.into_iter().chain(responses).collect()
     }
 
     /// Every server as a location, and every location inside.

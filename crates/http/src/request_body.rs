@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use daemun_core::log;
 use daemun_event::Deadline;
 use daemun_proto::http1::chunked::{Chunk, Decoder};
+use daemun_sys::allocator;
 
 use crate::core::aio;
 use crate::core::client::{InFileOnly, TempPath};
@@ -360,6 +361,7 @@ impl Request {
             || *settings.body_in_file_only != InFileOnly::Off
             || self.body.memory.len() + data.len() > *settings.body_buffer_size;
         if self.body.file.is_none() && !in_file {
+            self.make_room(data.len())?;
             self.body.memory.extend_from_slice(&self.head.bytes[data]);
             return Ok(());
         }
@@ -374,6 +376,20 @@ impl Request {
             }
             Status::INTERNAL_SERVER_ERROR
         })
+    }
+
+    /// A body that memory has no room for fails alone.
+    fn make_room(&mut self, more: usize) -> Result<(), Status> {
+        let memory = &self.body.memory;
+        if memory.capacity() - memory.len() >= more || memory.len() < LARGE {
+            return Ok(());
+        }
+        let wanted = memory.len().max(more) * 2;
+        if allocator::has_room(wanted) && self.body.memory.try_reserve(more).is_ok() {
+            return Ok(());
+        }
+        log!(self.log(), Emerg, *self, "malloc({}) failed", wanted; allocator::shortage());
+        Err(Status::INTERNAL_SERVER_ERROR)
     }
 
     fn write_to_file(&mut self, data: Range<usize>) -> io::Result<()> {
@@ -442,6 +458,9 @@ impl Request {
         Ok(received.len())
     }
 }
+
+/// What is smaller is there, or nothing is.
+const LARGE: usize = 256 * 1024;
 
 /// Makes a new file below `folder`, in folders named after the last digits of its number.
 pub fn create_temporary(folder: &TempPath, keep: bool) -> io::Result<BodyFile> {

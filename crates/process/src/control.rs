@@ -1,54 +1,96 @@
 //! The control socket: how `-s reload` learns what became of a reload, and `daemun mpm` what runs.
 //!
 //! Each master listens on an abstract UNIX socket of sequenced packets that is named by its process
-//! number. A client sends one word; the answer is `ok`, or `failed: ` and the reason. Only root and
-//! the master's own user are heard, and the client believes only the process that it asked for:
-//! abstract names belong to whoever comes first.
+//! number and the namespace that this number is of. A client sends one word; the answer is `ok`, or
+//! `failed: ` and the reason. Only root and the master's own user are heard. Abstract names belong to
+//! whoever comes first, so a client believes only the process that it asks for, and that only where
+//! it runs as root or as the client's own user; nothing of an answer is printed raw.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use daemun_sys::identity;
-use daemun_sys::packet::PacketSocket;
+use daemun_sys::packet::{PacketSocket, PeerCredentials};
 
 /// What a reload led to, as the master tells whoever waits.
 pub type Outcome = Result<(), String>;
 
-/// Asks the master `pid` to reload and waits for what comes of it, at most `limit`. `None` where
-/// that process has no control socket, which is what another server looks like.
-pub fn reload(pid: i32, limit: Duration) -> Option<Outcome> {
-    match ask(pid, RELOAD, limit)? {
-        Ok(answer) => Some(understand(&answer)),
-        Err(sentence) => Some(Err(sentence)),
+/// What came of asking a master.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Reply<T> {
+    Said(T),
+    /// There is no such socket, which is what another server looks like.
+    Nobody,
+    /// Somebody else holds the socket's name: the sentence says who.
+    Stranger(String),
+}
+
+/// Asks the master `pid` to reload and waits for what comes of it, at most `limit`.
+pub fn reload(pid: i32, limit: Duration) -> Reply<Outcome> {
+    match ask(pid, RELOAD, limit) {
+        Reply::Said(answer) => Reply::Said(answer.and_then(|answer| understand(&answer))),
+        Reply::Nobody => Reply::Nobody,
+        Reply::Stranger(sentence) => Reply::Stranger(sentence),
     }
 }
 
-/// Asks the master `pid` what its process model is and does; `None` as in [`reload`].
-pub fn model(pid: i32, limit: Duration) -> Option<Result<String, String>> {
-    let answer = ask(pid, MODEL, limit)?;
-    Some(answer.map(|answer| String::from_utf8_lossy(&answer).into_owned()))
+/// Asks the master `pid` what its process model is and does.
+pub fn model(pid: i32, limit: Duration) -> Reply<Result<String, String>> {
+    ask(pid, MODEL, limit)
 }
 
-fn ask(pid: i32, word: &[u8], limit: Duration) -> Option<Result<Vec<u8>, String>> {
-    let socket = PacketSocket::connect(&name_of(pid)).ok()?;
-    let peer = socket.peer().ok()?;
-    if peer.pid != pid {
-        return None;
+fn ask(pid: i32, word: &[u8], limit: Duration) -> Reply<Result<String, String>> {
+    let name = name_of(pid);
+    let Ok(socket) = PacketSocket::connect(&name) else {
+        return Reply::Nobody;
+    };
+    match socket.peer() {
+        Ok(peer) if peer.pid != pid || !is_believed(peer.uid) => {
+            return Reply::Stranger(suspicion(pid, peer));
+        }
+        Ok(_) => {}
+        Err(_) => return Reply::Nobody,
     }
-    socket.send(word).ok()?;
+    if socket.send(word).is_err() {
+        return Reply::Nobody;
+    }
     let mut answer = vec![0; LIMIT];
     match socket.receive_within(&mut answer, limit) {
-        Ok(0) => Some(Err("the master process ended".to_owned())),
-        Ok(length) => {
-            answer.truncate(length);
-            Some(Ok(answer))
-        }
-        Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-            Some(Err(format!("no answer from the master process within {} s", limit.as_secs())))
-        }
-        Err(_) => None,
+        Ok(0) => Reply::Said(Err("the master process ended".to_owned())),
+        Ok(length) => Reply::Said(Ok(printable(&String::from_utf8_lossy(&answer[..length])))),
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => Reply::Said(Err(format!(
+            "no answer from the master process within {} s",
+            limit.as_secs()
+        ))),
+        Err(_) => Reply::Nobody,
     }
+}
+
+fn is_believed(uid: u32) -> bool {
+    uid == 0 || uid == identity::effective_uid()
+}
+
+fn suspicion(pid: i32, peer: PeerCredentials) -> String {
+    let PeerCredentials { pid: holder, uid } = peer;
+    match holder == pid {
+        true => format!("process {pid} runs as another user ({uid}), whose word is not taken"),
+        false => {
+            format!("the control socket of process {pid} is held by process {holder} of user {uid}")
+        }
+    }
+}
+
+/// The text with control characters escaped, which terminals obey; lines stay.
+pub(crate) fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character.is_control() && character != '\n' {
+            true => shown.extend(character.escape_default()),
+            false => shown.push(character),
+        }
+    }
+    shown
 }
 
 /// The master's side.
@@ -128,17 +170,20 @@ const FAILED: &str = "failed: ";
 /// Longer reasons are cut.
 const LIMIT: usize = 8192;
 
+/// Several namespaces of processes may share one of abstract names, and each has a process 1.
 fn name_of(pid: i32) -> String {
-    format!("daemun/{pid}/control")
+    match identity::pid_namespace() {
+        Some(namespace) => format!("daemun/{namespace}/{pid}/control"),
+        None => format!("daemun/{pid}/control"),
+    }
 }
 
 fn is_trusted(client: &PacketSocket) -> bool {
-    client.peer().is_ok_and(|peer| peer.uid == 0 || peer.uid == identity::effective_uid())
+    client.peer().is_ok_and(|peer| is_believed(peer.uid))
 }
 
-fn understand(answer: &[u8]) -> Outcome {
-    let text = String::from_utf8_lossy(answer);
-    match text.strip_prefix(FAILED) {
+fn understand(answer: &str) -> Outcome {
+    match answer.strip_prefix(FAILED) {
         Some(reason) => Err(reason.to_owned()),
         None => Ok(()),
     }
@@ -148,6 +193,16 @@ fn understand(answer: &[u8]) -> Outcome {
 mod tests {
     use super::*;
 
+    /// Answers one client of a socket that is named for `pid`, and the client's view of it.
+    fn asked(pid: i32, answer: &'static [u8]) -> Reply<Outcome> {
+        let listener = PacketSocket::listen(&name_of(pid)).unwrap();
+        let client = std::thread::spawn(move || reload(pid, Duration::from_secs(20)));
+        daemun_sys::poll::readable(&[listener.as_fd()], None).unwrap();
+        // One that turns away at the sight of a stranger hears nothing.
+        let _ = listener.accept().unwrap().send(answer);
+        client.join().unwrap()
+    }
+
     #[test]
     fn a_client_waits_for_the_outcome_and_prints_the_reason() {
         let mut control = Control::open().unwrap();
@@ -155,12 +210,41 @@ mod tests {
         while !control.hear(String::new) {
             daemun_sys::poll::readable(&control.descriptors(), None).unwrap();
         }
-        control.answer(&Err("unknown directive \"lisen\"".to_owned()));
-        assert_eq!(client.join().unwrap(), Some(Err("unknown directive \"lisen\"".to_owned())));
+        control.answer(&Err("unknown directive \"lisen\"\x1b[2J".to_owned()));
+        let reason = "unknown directive \"lisen\"\\u{1b}[2J".to_owned();
+        assert_eq!(client.join().unwrap(), Reply::Said(Err(reason)));
     }
 
     #[test]
     fn a_process_without_a_control_socket_is_another_server() {
-        assert_eq!(reload(1, Duration::from_secs(20)), None);
+        assert_eq!(reload(1, Duration::from_secs(20)), Reply::Nobody);
+    }
+
+    #[test]
+    fn whoever_holds_the_name_of_another_process_is_told_of_and_not_believed() {
+        // No process has such a number.
+        let other = i32::MAX - 7;
+        let Reply::Stranger(sentence) = asked(other, b"ok") else { panic!("it was believed") };
+        let (pid, uid) = (identity::pid(), identity::effective_uid());
+        assert!(
+            sentence.ends_with(&format!("is held by process {pid} of user {uid}")),
+            "{sentence}"
+        );
+    }
+
+    #[test]
+    fn nothing_that_a_terminal_obeys_is_printed() {
+        for byte in (0..=255u8).filter(|byte| *byte != b'\n') {
+            let text = String::from_utf8_lossy(&[b'a', byte]).into_owned();
+            let shown = printable(&text);
+            assert!(!shown.chars().any(char::is_control), "{byte}: {shown:?}");
+        }
+        assert_eq!(printable("mpm event\nü \u{9b}2J"), "mpm event\nü \\u{9b}2J");
+    }
+
+    #[test]
+    fn the_name_tells_the_namespace() {
+        let namespace = identity::pid_namespace().unwrap();
+        assert_eq!(name_of(1), format!("daemun/{namespace}/1/control"));
     }
 }

@@ -26,7 +26,7 @@ impl<C> Generation<C> {
     ) -> Result<Self, String> {
         let log = Log::current();
         let cycle = open_files(load(program)?, &log)?;
-        program.prepare(&cycle, None)?;
+        program.prepare(&cycle, None).map_err(|sentence| say(sentence, &log))?;
         let sockets = Sockets::open(&cycle.listen, &inherited, shares(&cycle.settings), &log)?;
         inherited.retire(&sockets, &log);
         Ok(Generation { number: 1, cycle: Arc::new(cycle), sockets })
@@ -37,7 +37,7 @@ impl<C> Generation<C> {
     pub fn next<P: Program<Configuration = C>>(&self, program: &P) -> Result<Self, String> {
         let log = &self.cycle.log;
         let cycle = open_files(load(program)?, log)?;
-        program.prepare(&cycle, Some(&self.cycle))?;
+        program.prepare(&cycle, Some(&self.cycle)).map_err(|sentence| say(sentence, log))?;
         let sockets = Sockets::open(&cycle.listen, &self.sockets, shares(&cycle.settings), log)?;
         let (old, new) = (&self.cycle.settings.pid, &cycle.settings.pid);
         if old != new {
@@ -52,9 +52,7 @@ impl<C> Generation<C> {
     pub fn give_way_to(&mut self, next: Self) {
         let old = std::mem::replace(self, next);
         self.cycle.log.make_current();
-        if let Err(error) = self.cycle.log.redirect_stderr() {
-            log!(self.cycle.log, Alert, (), "dup2(STDERR) failed"; error);
-        }
+        redirect_stderr(&self.cycle.log);
         old.sockets.retire(&self.sockets, &self.cycle.log);
     }
 
@@ -63,6 +61,14 @@ impl<C> Generation<C> {
         log!(self.cycle.log, Notice, (), "reopening logs");
         let owner = self.cycle.settings.user.as_ref().map(|user| user.uid);
         self.cycle.files.reopen(owner, &self.cycle.log);
+        redirect_stderr(&self.cycle.log);
+    }
+}
+
+/// Has the standard error follow the log: what a panic says, and what other programs write there.
+pub(crate) fn redirect_stderr(log: &Log) {
+    if let Err(error) = log.redirect_stderr() {
+        log!(log, Alert, (), "dup2(STDERR) failed"; error);
     }
 }
 
@@ -94,7 +100,8 @@ fn open_files<C>(cycle: Cycle<C>, log: &Log) -> Result<Cycle<C>, String> {
     }
 }
 
-fn say(sentence: String, log: &Log) -> String {
+/// Logs why a configuration cannot be in force, and hands the sentence on.
+pub(crate) fn say(sentence: String, log: &Log) -> String {
     log!(log, Emerg, (), "{}", sentence);
     sentence
 }

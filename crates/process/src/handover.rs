@@ -1,16 +1,19 @@
 //! Parked connections and relays pass to the next generation.
 //!
-//! A listening socket of sequenced packets joins the generations of one instance. It is inherited
-//! over fork and exec like any other: workers that serve accept from it, workers that leave connect
-//! to it. On each connection:
+//! A pair of connected sockets joins the generations of one instance. It has no name, and is
+//! inherited over fork and exec: only processes that descend from the first master can reach it, so
+//! that nobody else can offer a connection and tell lies about its peer. A worker that leaves makes
+//! a lane, itself a pair, and sends one end of it into the channel; a worker that serves takes it
+//! out. On each lane:
 //!
 //! ```text
 //! receiver                          sender
-//!    │ ── hello: version, credits ──▶ │
+//!    │ ── hello: version, credits ──▶ │   has its connections watched and served until then
 //!    │ ◀── offer 1: record, socket ── │   takes the connection off its event set first
 //!    │ ◀── offer 2: record, socket ── │   never more than there are credits
 //!    │ ── answer 1: taken, credit ──▶ │   closes its own descriptor
 //!    │ ── answer 2: refused ────────▶ │   closes the connection, as without a successor
+//!    │ ── end ──────────────────────▶ │   no more credits: opens another lane
 //! ```
 //!
 //! Nothing gets lost: until the answer the sender owns the connection, and gets it back where the
@@ -24,49 +27,52 @@ mod record;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use daemun_core::connection::Reason;
 use daemun_sys::packet::PacketSocket;
-use daemun_sys::{identity, socket};
+use daemun_sys::socket;
 
 pub use departure::{Departed, Departure};
 pub use record::Record;
 
-/// Where senders and receivers of an instance meet.
+/// Where senders and receivers of an instance meet. Every process of it holds both ends.
 #[derive(Debug)]
 pub struct Channel {
-    listener: PacketSocket,
-    /// Users that workers of this instance run as, besides root and this process's own.
-    kin: Mutex<Vec<u32>>,
+    /// Lanes come out here.
+    arrivals: PacketSocket,
+    /// Lanes go in here.
+    departures: PacketSocket,
 }
 
 impl Channel {
     /// For the first master of an instance.
     pub(crate) fn open() -> io::Result<Channel> {
-        Ok(Channel::on(PacketSocket::listen("")?))
+        let (arrivals, departures) = PacketSocket::pair()?;
+        Ok(Channel { arrivals, departures })
     }
 
-    /// For the master of a new binary, that got the number with its environment.
-    pub(crate) fn inherit(number: i32) -> Option<Channel> {
-        let listener = PacketSocket::from(socket::adopt(number)?);
-        Some(Channel::on(listener))
-    }
-
-    /// Connections of workers that run as that user are welcome from now on.
-    pub(crate) fn admit(&self, uid: u32) {
-        let mut known = self.kin.lock().unwrap_or_else(PoisonError::into_inner);
-        if !known.contains(&uid) {
-            known.push(uid);
+    /// For the master of a new binary, that got [`variable`](Self::variable) with its environment.
+    pub(crate) fn inherit(variable: &str) -> Option<Channel> {
+        let (arrivals, departures) = variable.split_once(',')?;
+        if arrivals == departures {
+            return None;
         }
+        let adopt = |number: &str| {
+            let socket = PacketSocket::from(socket::adopt(number.parse().ok()?)?);
+            socket.is_of_this_kind().then_some(socket)
+        };
+        Some(Channel { arrivals: adopt(arrivals)?, departures: adopt(departures)? })
     }
 
-    pub(crate) fn number(&self) -> i32 {
-        self.listener.as_fd().as_raw_fd()
+    /// The numbers of its descriptors, for a new binary.
+    pub(crate) fn variable(&self) -> String {
+        let [arrivals, departures] = self.descriptors().map(|end| end.as_raw_fd());
+        format!("{arrivals},{departures}")
     }
 
-    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
-        self.listener.as_fd()
+    pub(crate) fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
+        [self.arrivals.as_fd(), self.departures.as_fd()]
     }
 
     /// The next worker that leaves and has connections to pass; `None` where none waits.
@@ -74,45 +80,40 @@ impl Channel {
     /// To be called when the channel is readable. `credits` is how many connections this worker has
     /// room for now.
     pub fn accept(&self, credits: u16) -> io::Result<Option<Receiver>> {
-        let lane = match self.listener.accept() {
+        let lane = match self.arrivals.receive(&mut [0; LANE.len()]) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-            other => other?,
+            other => other?.1.pop(),
         };
-        if !self.is_kin(lane.peer()?.uid) {
-            return Ok(None);
-        }
+        let Some(lane) = lane.map(PacketSocket::from) else {
+            return Err(io::ErrorKind::InvalidData.into());
+        };
         let mut hello = [0; HELLO];
         hello[..4].copy_from_slice(&MAGIC);
         hello[4..6].copy_from_slice(&record::VERSION.to_le_bytes());
         hello[6..].copy_from_slice(&credits.to_le_bytes());
         lane.send(&hello)?;
-        Ok(Some(Receiver { lane, buffer: vec![0; LIMIT].into_boxed_slice() }))
+        let buffer = vec![0; LIMIT].into_boxed_slice();
+        Ok(Some(Receiver { lane, credits, buffer }))
+    }
+
+    /// Whether a lane waits for somebody to accept it.
+    pub fn is_waited_at(&self) -> bool {
+        let readable = daemun_sys::poll::readable(&[self.as_fd()], Some(Duration::ZERO));
+        readable.is_ok_and(|readable| readable[0])
     }
 
     /// Starts to pass connections on. Nobody may ever accept: the caller waits for a hello no
-    /// longer than it likes to.
+    /// longer than it likes to. An error may be that of too many lanes that wait already.
     pub fn connect<C: Sockets>(&self) -> io::Result<Sender<C>> {
-        let lane = PacketSocket::connect_to(&self.listener)?;
+        let (lane, far_end) = PacketSocket::pair()?;
+        self.departures.send_with(LANE, &[far_end.as_fd()])?;
         Ok(Sender { lane, agreed: false, credits: 0, sequence: 0, in_flight: VecDeque::new() })
-    }
-}
-
-impl Channel {
-    fn on(listener: PacketSocket) -> Channel {
-        Channel { listener, kin: Mutex::default() }
-    }
-
-    /// Whoever could pass a connection on could also tell lies about its peer: strangers are not
-    /// heard.
-    fn is_kin(&self, uid: u32) -> bool {
-        let known = self.kin.lock().unwrap_or_else(PoisonError::into_inner);
-        uid == 0 || uid == identity::effective_uid() || known.contains(&uid)
     }
 }
 
 impl AsFd for Channel {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.listener.as_fd()
+        self.arrivals.as_fd()
     }
 }
 
@@ -228,8 +229,9 @@ impl<C: Sockets> Sender<C> {
     }
 }
 
-impl<C> AsFd for Sender<C> {
-    fn as_fd(&self) -> BorrowedFd<'_> {
+impl<C> Sender<C> {
+    /// Readable once there is an answer.
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
         self.lane.as_fd()
     }
 }
@@ -237,6 +239,8 @@ impl<C> AsFd for Sender<C> {
 /// The end of a worker that serves.
 pub struct Receiver {
     lane: PacketSocket,
+    /// Connections that the sender may offer still.
+    credits: u16,
     buffer: Box<[u8]>,
 }
 
@@ -269,7 +273,18 @@ impl Receiver {
         if upstream.is_some() != (record.reason == Reason::Relay) {
             return Err(io::ErrorKind::InvalidData.into());
         }
+        self.credits = self.credits.saturating_sub(1);
         Ok(Some(Offer { socket, upstream, record, sequence }))
+    }
+
+    /// Connections that may come still.
+    pub fn credits(&self) -> usize {
+        usize::from(self.credits)
+    }
+
+    /// Whether nothing more can come: the lane is to be ended, and its sender looks for another one.
+    pub fn is_spent(&self) -> bool {
+        self.credits == 0
     }
 
     /// Takes the connection, and grants a credit in its place where there is `room`. An error says
@@ -284,7 +299,8 @@ impl Receiver {
         self.answer(offer.sequence, REFUSED, room)
     }
 
-    fn answer(&self, sequence: u32, verdict: u8, room: bool) -> io::Result<()> {
+    fn answer(&mut self, sequence: u32, verdict: u8, room: bool) -> io::Result<()> {
+        self.credits += u16::from(room);
         let mut message = [0; HELLO];
         message[..4].copy_from_slice(&sequence.to_le_bytes());
         message[4] = verdict;
@@ -304,6 +320,8 @@ impl AsFd for Receiver {
 pub const CREDITS: u16 = 64;
 
 const MAGIC: [u8; 4] = *b"dmnh";
+/// What a lane goes into the channel with.
+const LANE: &[u8] = b"lane";
 /// Hello and answers have the same length.
 const HELLO: usize = 8;
 /// The longest offer; a longer head stays with its sender.
@@ -316,6 +334,7 @@ mod tests {
     use super::*;
     use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};
+    use std::os::fd::IntoRawFd;
 
     use super::record::tests::record;
 
@@ -471,16 +490,66 @@ mod tests {
     fn another_version_is_no_successor() {
         let channel = Channel::open().unwrap();
         let mut sender: Sender<TcpStream> = channel.connect().unwrap();
-        let stranger = channel.listener.accept().unwrap();
+        let (_, mut lane) = channel.arrivals.receive(&mut [0; LANE.len()]).unwrap();
+        let stranger = PacketSocket::from(lane.pop().unwrap());
         stranger.send(b"dmnh\xff\xff\x40\x00").unwrap();
         let error = sender.next_answer().err().unwrap();
         assert_eq!((error.kind(), sender.credits()), (io::ErrorKind::Unsupported, 0));
     }
 
     #[test]
-    fn a_reload_admits_the_same_user_again_at_no_cost() {
+    fn the_channel_has_no_name_that_anybody_could_connect_to() {
         let channel = Channel::open().unwrap();
-        (0..100).for_each(|_| channel.admit(33));
-        assert_eq!(*channel.kin.lock().unwrap(), [33]);
+        for end in channel.descriptors() {
+            let name = socket::local_name(end).unwrap();
+            assert_eq!(name, socket::Name::Unix("".into()));
+        }
+        let (mut sender, receiver) = joined(1);
+        let ends = [sender.descriptor(), receiver.as_fd()];
+        assert!(
+            ends.iter()
+                .all(|end| socket::local_name(*end).unwrap() == socket::Name::Unix("".into()))
+        );
+        assert!(sender.next_answer().unwrap().is_none());
+    }
+
+    #[test]
+    fn lanes_that_nobody_accepts_are_bounded() {
+        let channel = Channel::open().unwrap();
+        let lanes: Vec<Sender<TcpStream>> =
+            (0..10_000).map_while(|_| channel.connect().ok()).collect();
+        assert!(lanes.len() < 2_000, "{}", lanes.len());
+    }
+
+    #[test]
+    fn what_is_no_channel_is_not_inherited() {
+        let pair = || {
+            let (one, other) = PacketSocket::pair().unwrap();
+            [one, other].map(|end| OwnedFd::from(end).into_raw_fd())
+        };
+        let file = std::fs::File::open("/dev/null").unwrap().into_raw_fd();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap().into_raw_fd();
+        // Who inherits a descriptor has it, and closes what is of no use.
+        for other in [file, listener] {
+            assert!(Channel::inherit(&format!("{other},{}", pair()[0])).is_none());
+        }
+        for text in ["", "3", ",", "a,b", "-1,-1", "5,5"] {
+            assert!(Channel::inherit(text).is_none(), "{text}");
+        }
+        let [one, other] = pair();
+        let channel = Channel::inherit(&format!("{one},{other}")).unwrap();
+        assert_eq!(channel.variable(), format!("{one},{other}"));
+    }
+
+    #[test]
+    fn a_receiver_knows_when_its_sender_may_send_no_more() {
+        let (mut sender, mut receiver) = joined(2);
+        for number in 0..2 {
+            assert!(!receiver.is_spent());
+            assert!(sender.offer(client_and_server().1, &record(number)).is_ok());
+            let offer = receiver.next_offer().unwrap().unwrap();
+            receiver.take(&offer, false).unwrap();
+        }
+        assert!(receiver.is_spent());
     }
 }

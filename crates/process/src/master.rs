@@ -101,17 +101,25 @@ impl<P: Program> Master<'_, P> {
         self.stopping.is_none() || self.table.is_live()
     }
 
-    fn wait(&self) -> io::Result<()> {
+    fn wait(&mut self) -> io::Result<()> {
         let mut descriptors: Vec<BorrowedFd<'_>> = self.signals.iter().map(AsFd::as_fd).collect();
         if let Some(control) = &self.control {
             descriptors.extend(control.descriptors());
         }
         descriptors.extend(self.table.words().map(AsFd::as_fd));
+        let watched = descriptors.len();
+        if let Some(channel) = self.channel.as_ref().filter(|_| self.may_be_called()) {
+            descriptors.push(channel.as_fd());
+        }
         let kill_at = self.stopping.as_ref().and_then(|stopping| stopping.kill_at);
         let upkeep = self.has_upkeep().then_some(self.upkeep.due);
         let moment = self.table.next_moment().into_iter().chain(kill_at).chain(upkeep).min();
         let limit = moment.map(|moment| moment.saturating_duration_since(Instant::now()));
-        poll::readable(&descriptors, limit).map(drop)
+        let readable = poll::readable(&descriptors, limit)?;
+        if readable.get(watched).is_some_and(|called| *called) {
+            self.upkeep.call();
+        }
+        Ok(())
     }
 
     fn obey(&mut self, signal: Received) {
@@ -152,9 +160,6 @@ impl<P: Program> Master<'_, P> {
     /// Plans as many workers of the present generation as are missing.
     fn enlist_workers(&mut self) {
         log!(self.log(), Notice, (), "start worker processes");
-        if let (Some(channel), Some(user)) = (&self.channel, &self.generation.cycle.settings.user) {
-            channel.admit(user.uid);
-        }
         let settings = &self.generation.cycle.settings;
         let count = match settings.mpm.mpm {
             Mpm::Native => settings.worker_processes,
@@ -177,6 +182,14 @@ impl<P: Program> Master<'_, P> {
             && !self.no_accepting
     }
 
+    /// Whether children may be started because those there are have no room for what others pass on.
+    fn may_be_called(&self) -> bool {
+        let most = self.generation.cycle.settings.mpm.most_children;
+        self.has_upkeep()
+            && !self.upkeep.is_called
+            && self.table.serving(self.generation.number).count() < most
+    }
+
     fn keep_up(&mut self) {
         if !self.has_upkeep() || self.upkeep.due > Instant::now() {
             return;
@@ -189,7 +202,13 @@ impl<P: Program> Master<'_, P> {
             .collect();
         let mpm = &self.generation.cycle.settings.mpm;
         let census = Census::of(&children, mpm);
-        match self.upkeep.judge(census, mpm) {
+        let is_called = std::mem::take(&mut self.upkeep.is_called)
+            && self.channel.as_ref().is_some_and(|channel| channel.is_waited_at());
+        let advice = match is_called {
+            true => self.upkeep.answer_call(census, mpm),
+            false => self.upkeep.judge(census, mpm),
+        };
+        match advice {
             Advice::Keep => {}
             Advice::Start(count) => self.start_more(count, census),
             Advice::EndOne => {

@@ -2,23 +2,19 @@
 //! the end.
 
 use std::ffi::OsString;
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use daemun_core::log;
 use daemun_core::log::{Failure, Log};
+use daemun_sys::trusted::{self, How};
 use daemun_sys::{descriptor, identity};
 
-/// Writes this process's number, as nginx does: mode 0644, a newline at the end.
+/// Writes this process's number, as nginx does: mode 0644, a newline at the end. What a stranger's
+/// symbolic link leads to is not overwritten.
 pub fn create(path: &Path) -> Result<(), Failure> {
-    let written = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o644)
-        .open(path)
+    let written = trusted::open(path, How::Replace)
         // At one stroke: whoever waits for the file reads it at once.
         .and_then(|mut file| file.write_all(format!("{}\n", identity::pid()).as_bytes()));
     written.map_err(|error| Failure::new("open()", path, error))
@@ -26,7 +22,7 @@ pub fn create(path: &Path) -> Result<(), Failure> {
 
 /// Says whether [`create`] would succeed, and creates nothing.
 pub fn check(path: &Path) -> Result<(), Failure> {
-    let checked = match OpenOptions::new().write(true).open(path) {
+    let checked = match trusted::open(path, How::Look) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
             descriptor::check_writable(folder.unwrap_or(Path::new(".")))

@@ -26,8 +26,14 @@ pub trait Program: Sync {
     /// every error to the current log, and returns the first, for `-s reload` to print.
     fn load(&self) -> Result<Cycle<Self::Configuration>, String>;
 
+    /// Says whether [`prepare`](Self::prepare) would succeed, as far as that can be told without
+    /// leaving a trace: `-t`. The caller logs the error.
+    fn check(&self, _cycle: &Cycle<Self::Configuration>) -> Result<(), String> {
+        Ok(())
+    }
+
     /// Makes what `cycle` needs besides files and sockets: folders, shared zones. In the master,
-    /// before its workers.
+    /// before its workers. The caller logs the error.
     fn prepare(
         &self,
         _cycle: &Cycle<Self::Configuration>,

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use daemun_core::log;
 use daemun_core::log::{Failure, Log};
 use daemun_shm::Scoreboard;
-use daemun_sys::process::{self, Fork};
+use daemun_sys::process::{self, Exit, Fork};
 use daemun_sys::signals::{self, SignalQueue};
 use daemun_sys::{identity, title};
 
 use crate::control::Control;
-use crate::generation::Generation;
+use crate::generation::{self, Generation};
 use crate::handover::Channel;
 use crate::listening::Sockets;
 use crate::{Cycle, Program, master, pid_file, single, upgrade};
@@ -35,11 +35,9 @@ pub fn run<P: Program>(program: &P, arguments: Vec<OsString>) -> i32 {
 /// the first returned.
 pub fn test<P: Program>(program: &P) -> Result<Cycle<P::Configuration>, String> {
     let log = Log::current();
-    let say = |failure: Failure| {
-        log!(log, Emerg, (), "{}", failure);
-        failure.to_string()
-    };
+    let say = |failure: Failure| generation::say(failure.to_string(), &log);
     let cycle = program.load()?;
+    program.check(&cycle).map_err(|sentence| generation::say(sentence, &log))?;
     cycle.files.check().map_err(say)?;
     Sockets::test(&cycle.listen, &log)?;
     pid_file::check(&cycle.settings.pid).map_err(say)?;
@@ -106,13 +104,14 @@ fn start<P: Program>(program: &P, arguments: Vec<OsString>) -> Result<Started<'_
         log!(log, Emerg, (), "{}", failure);
         Refused
     })?;
+    // While whoever starts the server still sees it.
+    let control = Control::open().inspect_err(|error| {
+        log!(log, Warn, (), "the control socket could not be opened, \"-s reload\" will not wait"; error);
+    });
     log.make_current();
     log.redirect_stderr().map_err(|error| fail(&log, "dup2(STDERR)", error))?;
     log::echo_to_stderr(false);
     entitle(&arguments, cycle.settings.master_process);
-    let control = Control::open().inspect_err(|error| {
-        log!(log, Warn, (), "the control socket could not be opened, \"-s reload\" will not wait"; error);
-    });
     if let Some(starter) = starter {
         starter.release();
     }
@@ -158,9 +157,9 @@ impl Starter {
 fn detach(log: &Log) -> Result<Starter, Refused> {
     let (reader, pipe) = io::pipe().map_err(|error| fail(log, "pipe()", error))?;
     match process::fork().map_err(|error| fail(log, "fork()", error))? {
-        Fork::Parent(_) => {
+        Fork::Parent(pid) => {
             drop(pipe);
-            std::process::exit(wait_for(reader))
+            std::process::exit(wait_for(reader, pid))
         }
         Fork::Child => {
             drop(reader);
@@ -170,18 +169,25 @@ fn detach(log: &Log) -> Result<Starter, Refused> {
     }
 }
 
-fn wait_for(mut reader: PipeReader) -> i32 {
-    match reader.read(&mut [0]) {
-        Ok(1) => 0,
-        _ => 1,
+/// A child that gave up has said why, one that was killed has not.
+fn wait_for(mut reader: PipeReader, pid: i32) -> i32 {
+    if let Ok(1) = reader.read(&mut [0]) {
+        return 0;
     }
+    if let Ok(Exit::Signal { number, .. }) = process::wait_for(pid) {
+        log::write_stderr(format_args!(
+            "[emerg] the master process exited on signal {number} before the server had started"
+        ));
+    }
+    1
 }
 
 /// The one that came with the environment, or a new one. Without, parked connections are closed as
 /// nginx does.
 fn open_channel(log: &Log) -> Option<Arc<Channel>> {
-    let number = std::env::var(upgrade::CHANNEL).ok().and_then(|number| number.parse().ok());
-    let channel = number.and_then(Channel::inherit).map_or_else(Channel::open, Ok);
+    let variable = std::env::var(upgrade::CHANNEL).ok();
+    let inherited = variable.and_then(|variable| Channel::inherit(&variable));
+    let channel = inherited.map_or_else(Channel::open, Ok);
     match channel {
         Ok(channel) => Some(Arc::new(channel)),
         Err(error) => {

@@ -33,8 +33,8 @@ pub(crate) fn execute(
     let mut variables = environment::variables(settings);
     variables.push((SOCKETS.into(), variable_for(&inherit).into()));
     if let Some(channel) = channel {
-        variables.push((CHANNEL.into(), channel.number().to_string().into()));
-        inherit.push(channel.descriptor());
+        variables.push((CHANNEL.into(), channel.variable().into()));
+        inherit.extend(channel.descriptors());
     }
     let old = pid_file::old_binary(&settings.pid);
     let shown = path.display();

@@ -42,17 +42,45 @@ pub(crate) struct Upkeep {
     pub due: Instant,
     rate: usize,
     is_exhausted: bool,
+    /// Lanes of leaving processes were seen to wait, and are looked at again when it is due.
+    pub is_called: bool,
 }
 
 impl Upkeep {
     const PERIOD: Duration = Duration::from_secs(1);
+    /// How long lanes may wait for the children there are.
+    const CALL: Duration = Duration::from_millis(30);
     /// The most children that are started at once.
     const FASTEST: usize = 32;
     /// Starting so many at once is worth a line in the log.
     pub const NOTEWORTHY: usize = 8;
 
     pub fn new() -> Upkeep {
-        Upkeep { due: Instant::now() + Self::PERIOD, rate: 1, is_exhausted: false }
+        Upkeep {
+            due: Instant::now() + Self::PERIOD,
+            rate: 1,
+            is_exhausted: false,
+            is_called: false,
+        }
+    }
+
+    /// Leaving processes wait for somebody to take their connections.
+    pub fn call(&mut self) {
+        self.is_called = true;
+        self.due = self.due.min(Instant::now() + Self::CALL);
+    }
+
+    /// Nobody took them since the [call](Self::call): the children there are have no room. While that
+    /// is so, each look starts twice as many as the one before.
+    pub fn answer_call(&mut self, census: Census, mpm: &MpmSettings) -> Advice {
+        self.due = Instant::now() + Self::CALL;
+        let room = mpm.most_children.saturating_sub(census.children);
+        if room == 0 {
+            return Advice::Keep;
+        }
+        let count = self.rate.min(room);
+        self.rate = (self.rate * 2).min(Self::FASTEST);
+        Advice::Start(count)
     }
 
     /// Judges the present numbers. While too few are idle, each second starts twice as many children
@@ -127,6 +155,19 @@ mod tests {
         assert_eq!(upkeep.judge(Census { children: 40, idle: 0 }, &mpm), Advice::Exhausted);
         assert_eq!(upkeep.judge(Census { children: 40, idle: 0 }, &mpm), Advice::Keep);
         assert_eq!(upkeep.judge(Census { children: 39, idle: 0 }, &mpm), Advice::Start(1));
+    }
+
+    #[test]
+    fn children_are_started_for_what_others_pass_on() {
+        let mpm = MpmSettings { most_children: 20, ..prefork() };
+        let mut upkeep = Upkeep::new();
+        upkeep.call();
+        assert!(upkeep.is_called && upkeep.due <= Instant::now() + Upkeep::CALL);
+        let mut children = 5;
+        while let Advice::Start(count) = upkeep.answer_call(Census { children, idle: 0 }, &mpm) {
+            children += count;
+        }
+        assert_eq!(children, 20);
     }
 
     #[test]

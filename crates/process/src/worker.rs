@@ -121,6 +121,11 @@ fn apply_limits(settings: &ProcessSettings, log: &Log) {
         let call = format!("setrlimit(RLIMIT_NOFILE, {count})");
         report(limits::set_limit(Resource::Descriptors, count), &call, log);
     }
+    if settings.events.method.as_deref().is_none_or(|method| method == "io_uring") {
+        // On some kernels (6.16 to 7.0) the rings of all workers count together against it. Where it
+        // cannot be raised, those that do not fit use another method, and say so.
+        let _ = limits::lift(Resource::LockedMemory);
+    }
     if let Some(size) = settings.worker_rlimit_core {
         let call = format!("setrlimit(RLIMIT_CORE, {size})");
         report(limits::set_limit(Resource::Core, size), &call, log);

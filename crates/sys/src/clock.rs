@@ -69,7 +69,7 @@ fn spell(tm: &libc::tm, format: &CStr) -> Vec<u8> {
     text
 }
 
-fn local_tm(seconds: libc::time_t) -> libc::tm {
+fn local_tm(seconds: i64) -> libc::tm {
     // SAFETY: `tm` is a plain C struct for which all zeroes is a valid value.
     let mut tm: libc::tm = unsafe { std::mem::zeroed() };
     // SAFETY: both pointers are valid for the call, and `localtime_r` keeps neither.
@@ -77,7 +77,7 @@ fn local_tm(seconds: libc::time_t) -> libc::tm {
     tm
 }
 
-fn utc_tm(seconds: libc::time_t) -> libc::tm {
+fn utc_tm(seconds: i64) -> libc::tm {
     // SAFETY: `tm` is a plain C struct for which all zeroes is a valid value.
     let mut tm: libc::tm = unsafe { std::mem::zeroed() };
     // SAFETY: both pointers are valid for the call, and `gmtime_r` keeps neither.

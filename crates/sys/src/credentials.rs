@@ -83,6 +83,29 @@ pub fn set_user(uid: u32) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether files can be given to `uid`: with the right to do so, and where this process's user
+/// namespace knows that user. Without /proc that counts as so.
+pub fn check_chown(uid: u32) -> io::Result<()> {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let rights = effective.and_then(|set| u64::from_str_radix(set.trim(), 16).ok());
+    if rights.is_some_and(|rights| rights & (1 << CAP_CHOWN) == 0) {
+        return Err(io::Error::from_raw_os_error(libc::EPERM));
+    }
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let knows = |line: &str| {
+        let numbers: Vec<u64> = line.split_whitespace().flat_map(str::parse).collect();
+        matches!(numbers[..], [first, _, count] if (first..first + count).contains(&uid.into()))
+    };
+    match map.is_empty() || map.lines().any(knows) {
+        true => Ok(()),
+        false => Err(io::Error::from_raw_os_error(libc::EINVAL)),
+    }
+}
+
+/// capabilities(7).
+const CAP_CHOWN: u32 = 0;
+
 /// Allows a core dump after a change of user.
 pub fn allow_core_dump() -> io::Result<()> {
     // SAFETY: this request takes numbers only.

@@ -14,6 +14,13 @@ pub fn parent_pid() -> i32 {
     std::os::unix::process::parent_id() as i32
 }
 
+/// The number of the namespace that [`pid`] is of; `None` without /proc.
+pub fn pid_namespace() -> Option<u64> {
+    let link = std::fs::read_link("/proc/self/ns/pid").ok()?;
+    let number = link.to_str()?.strip_prefix("pid:[")?.strip_suffix(']')?;
+    number.parse().ok()
+}
+
 /// The calling thread's number; the process's own on its first thread.
 pub fn thread_id() -> i32 {
     // SAFETY: `gettid` takes nothing and cannot fail.

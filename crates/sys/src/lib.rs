@@ -16,4 +16,5 @@ pub mod signals;
 pub mod socket;
 pub mod spawning;
 pub mod title;
+pub mod trusted;
 pub mod usage;

@@ -150,6 +150,23 @@ impl PacketSocket {
         }
     }
 
+    /// Whether what was inherited is a connected socket of packets, as [`pair`](Self::pair) makes.
+    pub fn is_of_this_kind(&self) -> bool {
+        let option = |name| {
+            let mut value: libc::c_int = 0;
+            let mut length = size_of::<libc::c_int>() as libc::socklen_t;
+            let pointer = (&raw mut value).cast();
+            // SAFETY: the value is valid for the length that is passed.
+            let result = unsafe {
+                libc::getsockopt(self.number(), libc::SOL_SOCKET, name, pointer, &mut length)
+            };
+            check(result).map(|_| value).ok()
+        };
+        option(libc::SO_DOMAIN) == Some(libc::AF_UNIX)
+            && option(libc::SO_TYPE) == Some(libc::SOCK_SEQPACKET)
+            && option(libc::SO_ACCEPTCONN) == Some(0)
+    }
+
     const KIND: libc::c_int = libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
 
     fn new() -> io::Result<PacketSocket> {
@@ -247,11 +264,12 @@ impl Control {
         // there is room for is within the record.
         let (length, space) = unsafe { (libc::CMSG_LEN(size), libc::CMSG_SPACE(size)) };
         debug_assert!(space as usize <= size_of::<Control>());
-        self.header.write(libc::cmsghdr {
-            cmsg_len: length as _,
-            cmsg_level: libc::SOL_SOCKET,
-            cmsg_type: libc::SCM_RIGHTS,
-        });
+        // SAFETY: the record is plain data, for which all zeroes is valid; the C libraries differ in
+        // what it has beside these fields, and in their types.
+        let header = self.header.write(unsafe { std::mem::zeroed() });
+        header.cmsg_len = length as _;
+        header.cmsg_level = libc::SOL_SOCKET;
+        header.cmsg_type = libc::SCM_RIGHTS;
         for (place, descriptor) in self.descriptors.iter_mut().zip(descriptors) {
             place.write(descriptor.as_raw_fd());
         }
@@ -279,7 +297,8 @@ fn descriptors_of(message: &libc::msghdr) -> Vec<OwnedFd> {
         let mut header = libc::CMSG_FIRSTHDR(message);
         while let Some(record) = header.as_ref() {
             if record.cmsg_level == libc::SOL_SOCKET && record.cmsg_type == libc::SCM_RIGHTS {
-                let bytes = record.cmsg_len - libc::CMSG_LEN(0) as usize;
+                let length: usize = record.cmsg_len as _;
+                let bytes = length - libc::CMSG_LEN(0) as usize;
                 let data: *const libc::c_int = libc::CMSG_DATA(header).cast();
                 for index in 0..bytes / size_of::<libc::c_int>() {
                     descriptors.push(OwnedFd::from_raw_fd(data.add(index).read_unaligned()));

@@ -218,9 +218,22 @@ fn exit_of(status: libc::c_int) -> Exit {
 }
 
 pub(crate) fn require_one_thread() -> io::Result<()> {
-    match std::fs::read_dir("/proc/self/task")?.count() {
-        1 => Ok(()),
-        count => Err(io::Error::other(format!("the process has {count} threads"))),
+    match std::fs::read_dir("/proc/self/task").map(Iterator::count) {
+        Ok(1) => Ok(()),
+        Ok(count) => Err(io::Error::other(format!("the process has {count} threads"))),
+        Err(_) => require_nothing_shared(),
+    }
+}
+
+/// Without /proc: unshare(2) of what threads share does nothing, and is refused where there are any.
+fn require_nothing_shared() -> io::Result<()> {
+    // SAFETY: takes a number only, and these flags change nothing where the call succeeds.
+    match check(unsafe { libc::unshare(libc::CLONE_VM | libc::CLONE_SIGHAND) }) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+            Err(io::Error::other("the process has several threads"))
+        }
+        // Elsewhere that is forbidden or unknown: the caller, who forks, has started none.
+        _ => Ok(()),
     }
 }
 
@@ -233,6 +246,7 @@ mod tests {
         let (stop, wait) = std::sync::mpsc::channel::<()>();
         let thread = std::thread::spawn(move || wait.recv());
         assert!(fork().is_err());
+        assert!(require_nothing_shared().is_err());
         drop(stop);
         let _ = thread.join();
     }

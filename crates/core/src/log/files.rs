@@ -1,14 +1,15 @@
 //! Log files: each path opened once for a configuration, shared by error and access logs, reopened
 //! as one.
 
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::{File, Permissions};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
+use daemun_sys::trusted::{self, How};
 use daemun_sys::{clock, descriptor};
 
 use super::Log;
@@ -159,12 +160,12 @@ impl std::fmt::Display for Failure {
 }
 
 fn append_to(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).mode(0o644).open(path)
+    trusted::open(path, How::Append)
 }
 
 /// Opens what is there, and asks the folder for what is not: `-t` leaves no trace.
 fn check_appendable(path: &Path) -> io::Result<()> {
-    match OpenOptions::new().append(true).open(path) {
+    match trusted::open(path, How::Look) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
             descriptor::check_writable(folder.unwrap_or(Path::new(".")))
@@ -177,6 +178,10 @@ fn check_appendable(path: &Path) -> io::Result<()> {
 /// rights.
 fn give(file: &File, uid: u32) -> io::Result<()> {
     let metadata = file.metadata()?;
+    // What has another name elsewhere, or is no file, is somebody's own.
+    if !metadata.is_file() || metadata.nlink() > 1 {
+        return Ok(());
+    }
     if metadata.uid() != uid {
         std::os::unix::fs::fchown(file, Some(uid), None)?;
     }

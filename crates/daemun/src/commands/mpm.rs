@@ -11,8 +11,9 @@ use std::time::Duration;
 use daemun_conf::Files;
 use daemun_core::log::{self, Log};
 use daemun_core::settings::Mpm;
+use daemun_process::Program;
+use daemun_process::control::{self, Reply};
 use daemun_process::signaller::{self, Request};
-use daemun_process::{Program, control};
 
 use self::edit::{Edit, Place};
 use crate::program::Server;
@@ -97,7 +98,11 @@ fn show(server: &Server) -> Result<String, String> {
     let Ok(pid) = signaller::master(&cycle.settings.pid) else {
         return Err(stopped);
     };
-    let mut text = control::model(pid, PATIENCE).ok_or(stopped)??;
+    let mut text = match control::model(pid, PATIENCE) {
+        Reply::Said(answer) => answer?,
+        Reply::Nobody => return Err(stopped),
+        Reply::Stranger(sentence) => return Err(sentence),
+    };
     if !text.starts_with(&format!("mpm {configured} ")) {
         text.push_str(&format!("the configuration says mpm {configured}: daemun -s reload\n"));
     }

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use io_uring::{cqueue, opcode, squeue};
 use libc::{POLLERR, POLLHUP};
+use rustix::process::{Resource, getrlimit};
 
 use self::batch::Batch;
 use self::buffers::Buffers;
@@ -34,6 +35,10 @@ const MOST_QUEUED: usize = 16 * 1024;
 /// How long the rest of a response may take that a closed connection has no room for: as `send_timeout`.
 const ORPHANED: Duration = Duration::from_secs(60);
 
+/// So many descriptors a process may have before the kernel accepts all that wait: a backlog must not
+/// take all of them before anybody could see to it.
+const ENOUGH: u64 = 4096;
+
 pub(super) fn open() -> Result<Box<dyn Backend>, OpenError> {
     let ring = Ring::open()?;
     let buffers = Buffers::register(&ring.submitter()).map_err(why_not)?;
@@ -47,6 +52,7 @@ pub(super) fn open() -> Result<Box<dyn Backend>, OpenError> {
         accepted: Vec::new(),
         early: Vec::new(),
         orphans: Vec::new(),
+        accepts_many: getrlimit(Resource::Nofile).current.is_none_or(|most| most >= ENOUGH),
     }))
 }
 
@@ -65,6 +71,8 @@ struct Uring {
     /// Events that came about outside of a wait.
     early: Vec<Event>,
     orphans: Vec<Orphan>,
+    /// The kernel may accept as many connections at once as wait.
+    accepts_many: bool,
 }
 
 /// What is still to be sent of a connection that was closed. The kernel keeps the connection for it.
@@ -238,7 +246,8 @@ impl Backend for Uring {
     fn add_level(&mut self, fd: BorrowedFd<'_>, key: Key, level: Level) -> io::Result<()> {
         let kind = match level {
             Level::Readable => Kind::Readable,
-            Level::Listener => Kind::Listener,
+            Level::Listener if self.accepts_many => Kind::Listener,
+            Level::Listener => Kind::SharedListener,
             Level::SharedListener => Kind::SharedListener,
         };
         self.insert(fd, key, kind);

@@ -23,6 +23,7 @@ use daemun_http::module::{Apply, Filter, HttpModule};
 use daemun_http::request::Request;
 use daemun_http::source::Source;
 use daemun_http::status::Status;
+use daemun_sys::allocator;
 
 use picture::{Change, Format, Quality};
 
@@ -152,6 +153,11 @@ async fn filter(request: &mut Request, body: Body) -> Result<Body, Status> {
         keeps_transparency: *settings.transparency,
         interlaces: *settings.interlace,
     };
+    if let Some(shape) = shape
+        && !allocator::has_room(shape.memory())
+    {
+        return Err(out_of_memory(request, shape.memory()));
+    }
     match picture::convert(format, &bytes, &change, quality) {
         Ok(converted) => {
             request.response.weaken_etag();
@@ -176,9 +182,21 @@ async fn read(request: &mut Request, body: Body, most: usize) -> Result<Vec<u8>,
             log!(request.log(), Error, *request, "image filter: too big response");
             return Err(Status::UNSUPPORTED_MEDIA_TYPE);
         }
+        let has_room = bytes.len() < LARGE || allocator::has_room(2 * bytes.len());
+        if !has_room || bytes.try_reserve(piece.len()).is_err() {
+            return Err(out_of_memory(request, 2 * bytes.len()));
+        }
         bytes.extend_from_slice(&piece);
     }
     Ok(bytes)
+}
+
+/// What is smaller is there, or nothing is.
+const LARGE: usize = 256 * 1024;
+
+fn out_of_memory(request: &Request, wanted: usize) -> Status {
+    log!(request.log(), Emerg, *request, "malloc({}) failed", wanted; allocator::shortage());
+    Status::INTERNAL_SERVER_ERROR
 }
 
 fn send(request: &mut Request, bytes: Vec<u8>) -> Body {

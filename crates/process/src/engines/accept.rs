@@ -11,6 +11,9 @@ use daemun_event::{Deadline, Listener, Peer, Stream, Timer};
 /// them, so that no close of ours ever tells of free ones. nginx's `accept_mutex_delay`.
 const RETRY: Duration = Duration::from_millis(500);
 
+/// The number of the timer that ends such a pause.
+pub(super) const RETRY_TIMER: u32 = 0;
+
 /// A listening socket as an engine gets it.
 pub struct Socket {
     pub descriptor: Arc<OwnedFd>,
@@ -88,7 +91,7 @@ impl Acceptor {
 
     /// As [`pause`](Self::pause), and has the handler's `timer` called after a while.
     pub(super) fn pause_for_a_while(&mut self) -> io::Result<()> {
-        self.retry = Some(Timer::new(0, Deadline::after(RETRY)));
+        self.retry = Some(Timer::new(RETRY_TIMER, Deadline::after(RETRY)));
         self.pause()
     }
 

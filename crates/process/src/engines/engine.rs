@@ -8,12 +8,14 @@ use std::task::Poll;
 use std::time::Duration;
 
 use daemun_core::connection::{Connection, Outcome, Protocol, Reason, Wait};
-use daemun_event::{Handler, Millis, Peer, Reactor, Stream, now};
+use daemun_event::{Deadline, Handler, Millis, Peer, Reactor, Stream, Timer, now};
 use daemun_shm::{Stage, WorkerSlot};
+use daemun_sys::allocator;
 
-use super::accept::{Acceptor, Asked, Socket};
+use super::accept::{Acceptor, Asked, RETRY_TIMER, Socket};
 use super::parked::Parked;
 use super::runner::{Ended, Runner, Welcome};
+use super::shortage::{Episode, Reserve};
 use super::{Notice, Report};
 
 /// What an engine needs to know of the configuration.
@@ -54,6 +56,13 @@ pub struct Engine<P: Protocol, R> {
     /// Each of the two shortages that an engine meets is reported once while it lasts.
     exhausted: Episode,
     failing: Episode,
+    scarce: Episode,
+    low: Episode,
+    next_search: Millis,
+    reserve: Reserve,
+    /// When what a burst of sessions needed is given back, and how long that one is waited for.
+    calm: Option<Timer>,
+    calming: Duration,
     counters: WorkerSlot,
     report: Report,
 }
@@ -75,6 +84,12 @@ impl<P: Protocol, R: Runner<P>> Engine<P, R> {
             accepted: 0,
             exhausted: Episode::default(),
             failing: Episode::default(),
+            scarce: Episode::default(),
+            low: Episode::default(),
+            next_search: 0,
+            reserve: Reserve::of_process(),
+            calm: None,
+            calming: CALM,
             counters,
             report,
         })
@@ -85,9 +100,19 @@ impl<P: Protocol, R: Runner<P>> Engine<P, R> {
         self.runner.running()
     }
 
+    #[cfg(test)]
+    pub(super) fn has_slack(&self) -> bool {
+        self.runner.has_slack()
+    }
+
     /// Connections that wait here.
     pub fn parked(&self) -> usize {
         self.parked.len()
+    }
+
+    /// Connections open, parked and active.
+    pub fn open(&self) -> usize {
+        self.open
     }
 
     /// How many connections of another generation fit.
@@ -119,6 +144,44 @@ impl<P: Protocol, R: Runner<P>> Engine<P, R> {
             self.watch(Acceptor::resume);
         }
         self.runner.end_turn(self.acceptor.is_paused());
+        if allocator::is_low() {
+            self.find_memory();
+        }
+        if self.runner.has_slack() && self.calm.is_none() {
+            self.calm = Some(Timer::new(CALM_TIMER, Deadline::after(self.calming)));
+        }
+    }
+
+    /// The ballast was dropped: idle connections make room until there is some again.
+    #[cold]
+    fn find_memory(&mut self) {
+        if now() < self.next_search || allocator::arm() {
+            return;
+        }
+        self.next_search = now() + SEARCH;
+        let mut closed = 0;
+        while closed < SHED_FOR_MEMORY && self.shed_oldest() {
+            closed += 1;
+        }
+        self.runner.trim();
+        allocator::trim();
+        if self.low.begins() {
+            (self.report)(Notice::MemoryLow { closed });
+        }
+        allocator::arm();
+    }
+
+    /// Far fewer sessions run than once did, and have for a while.
+    fn calm_down(&mut self) {
+        self.calm = None;
+        if !self.runner.has_slack() {
+            return;
+        }
+        self.runner.trim();
+        allocator::trim();
+        // What is left stands before a session that lasts.
+        let lasts = self.runner.has_slack();
+        self.calming = if lasts { (self.calming * 2).min(LONGEST_CALM) } else { CALM };
     }
 
     /// Takes what ended on other threads.
@@ -143,12 +206,15 @@ impl<P: Protocol, R: Runner<P>> Engine<P, R> {
     /// Takes all parked connections, for another generation or to be closed. Those whose session
     /// ends later are parked first, so ask again while any is [active](Self::active).
     pub fn drain_parked(&mut self) -> impl Iterator<Item = Connection> {
-        std::iter::from_fn(|| {
-            let connection = self.parked.take_any()?;
-            self.count_parked(connection.waited, -1);
-            self.closed();
-            Some(connection)
-        })
+        std::iter::from_fn(|| self.take_parked())
+    }
+
+    /// Takes one of them.
+    pub fn take_parked(&mut self) -> Option<Connection> {
+        let connection = self.parked.take_any()?;
+        self.count_parked(connection.waited, -1);
+        self.closed();
+        Some(connection)
     }
 
     /// Whether a connection of another generation may come. Where it is the last one that fits, the
@@ -215,6 +281,10 @@ impl<P: Protocol, R: Runner<P>> Engine<P, R> {
                 if self.is_full() {
                     self.report_exhausted();
                     self.shed_oldest();
+                } else if self.limits.sheds
+                    && let Some(depth) = self.reserve.depth_of(&stream)
+                {
+                    self.spare_descriptors(depth);
                 }
                 self.begin(stream, peer, listener);
                 // Whoever cannot take another one must not be woken for it: the kernel wakes one
@@ -236,8 +306,17 @@ impl<P: Protocol, R: Runner<P>> Engine<P, R> {
 
     /// Nobody here could serve another connection.
     fn must_pause(&self) -> bool {
-        let may_shed = self.limits.sheds && self.parked.has_idle();
-        (self.is_full() && !may_shed) || !self.runner.has_room()
+        let may_shed = self.limits.sheds && self.parked.may_spare();
+        ((self.is_full() || self.reserve.is_wanted) && !may_shed) || !self.runner.has_room()
+    }
+
+    /// Few descriptors are left, which requests in hand may need for files and upstreams: connections
+    /// that wait go, or else no other one is accepted until one has ended.
+    fn spare_descriptors(&mut self, count: u64) {
+        if self.scarce.begins() {
+            (self.report)(Notice::DescriptorsScarce { limit: self.reserve.limit });
+        }
+        self.reserve.is_wanted = !(0..count).all(|_| self.shed_oldest());
     }
 
     fn pause_while_full(&mut self) {
@@ -270,15 +349,30 @@ impl<P: Protocol, R: Runner<P>> Engine<P, R> {
         }
     }
 
+    /// Closes the connection that has waited longest, where any may be closed. One that has something
+    /// to say by now is served instead.
     fn shed_oldest(&mut self) -> bool {
-        let Some(connection) = self.parked.take_oldest() else {
-            return false;
-        };
+        for _ in 0..SHEDDING_TRIES {
+            let Some(connection) = self.parked.take_oldest() else {
+                let head = self.parked.take_oldest_head();
+                return head.map(|connection| self.shed(connection)).is_some();
+            };
+            if !connection.has_arrived() {
+                self.shed(connection);
+                return true;
+            }
+            self.count_parked(connection.waited, -1);
+            let session = self.runner.serve(connection);
+            self.settle(session);
+        }
+        false
+    }
+
+    fn shed(&mut self, connection: Connection) {
         self.count_parked(connection.waited, -1);
         self.protocol.shed(connection);
         self.open -= 1;
         self.counters.active(-1);
-        true
     }
 
     /// A connection that was just accepted often brings its request along.
@@ -357,6 +451,7 @@ impl<P: Protocol, R: Runner<P>> Engine<P, R> {
     /// As [`closed`](Self::closed), of one that was counted out where it was closed.
     fn gone(&mut self) {
         self.open -= 1;
+        self.reserve.is_wanted = false;
         if self.open == 0 {
             self.counters.set_stage(Stage::Waiting);
         }
@@ -396,21 +491,18 @@ fn stage_of(reason: Reason) -> Stage {
     }
 }
 
-/// A trouble that lasts while it is met again within a second.
-#[derive(Default)]
-struct Episode {
-    last: Option<Millis>,
-}
+/// The acceptor's own has another number.
+const CALM_TIMER: u32 = RETRY_TIMER + 1;
+const CALM: Duration = Duration::from_secs(1);
+const LONGEST_CALM: Duration = Duration::from_secs(60);
 
-impl Episode {
-    const GAP: Millis = 1000;
+/// Connections that are looked at for one that may be closed.
+const SHEDDING_TRIES: usize = 8;
 
-    /// Notes the trouble; true where it is a new one.
-    fn begins(&mut self) -> bool {
-        let last = self.last.replace(now());
-        last.is_none_or(|last| now() - last > Self::GAP)
-    }
-}
+/// How often memory is looked for where it ran out.
+const SEARCH: Millis = 100;
+/// Connections that are closed at once for that.
+const SHED_FOR_MEMORY: usize = 64;
 
 impl<P: Protocol, R: Runner<P>> Handler for Engine<P, R> {
     fn parked_ready(&mut self, slot: u32) {
@@ -442,8 +534,11 @@ impl<P: Protocol, R: Runner<P>> Handler for Engine<P, R> {
         self.collect();
     }
 
-    /// Perhaps there are descriptors again.
-    fn timer(&mut self, _token: u32) {
-        self.watch(Acceptor::resume);
+    fn timer(&mut self, token: u32) {
+        match token {
+            CALM_TIMER => self.calm_down(),
+            // Perhaps there are descriptors again.
+            _ => self.watch(Acceptor::resume),
+        }
     }
 }

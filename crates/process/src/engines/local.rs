@@ -50,6 +50,15 @@ impl<P: Protocol> Runner<P> for Local<P> {
         self.sessions.running()
     }
 
+    #[inline]
+    fn has_slack(&self) -> bool {
+        self.sessions.slack().is_some()
+    }
+
+    fn trim(&mut self) {
+        self.sessions.trim();
+    }
+
     fn abort_all(&mut self) -> usize {
         let aborted = self.sessions.running();
         self.sessions.abort_all();

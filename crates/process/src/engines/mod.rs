@@ -12,6 +12,7 @@ mod engine;
 mod local;
 mod parked;
 mod runner;
+mod shortage;
 mod slab;
 #[cfg(test)]
 mod tests;
@@ -32,9 +33,14 @@ pub enum Notice {
     /// `worker_connections` is reached: parked connections are closed, or accepting pauses. Said
     /// once while it lasts.
     ConnectionsExhausted { limit: usize },
+    /// Few descriptors are left of so many, and are kept for requests in hand: parked connections are
+    /// closed, or accepting pauses. Said once while it lasts.
+    DescriptorsScarce { limit: u64 },
     /// accept(2) failed on this listener. Where descriptors ran out, it is said once while that
     /// lasts.
     AcceptFailed { listener: u16, error: io::Error },
+    /// Memory ran out, and idle connections were closed to have some again. Said once while it lasts.
+    MemoryLow { closed: usize },
     /// The event backend could not watch a connection, which was closed, or a listener.
     WatchFailed { error: io::Error },
     /// Fewer threads serve than were asked for.

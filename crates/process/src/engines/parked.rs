@@ -1,8 +1,10 @@
 //! The table of parked connections.
 
+use std::cmp::Reverse;
 use std::io;
 
 use daemun_core::connection::{Connection, Reason, Wait};
+use daemun_event::Deadline;
 
 /// No neighbour, no free entry.
 const NONE: u32 = u32::MAX;
@@ -15,7 +17,21 @@ pub(super) struct Parked {
     count: usize,
     oldest: u32,
     newest: u32,
+    /// Those in the middle of a request head.
+    heads: usize,
+    /// Those of them that have waited longest as of the last look, the longest last. What has gone on
+    /// since is passed over.
+    oldest_heads: Vec<OldHead>,
 }
+
+struct OldHead {
+    until: Deadline,
+    slot: u32,
+    number: u64,
+}
+
+/// How many of them one look finds: it goes through all entries.
+const OLD_HEADS: usize = 64;
 
 enum Entry {
     Free { next: u32 },
@@ -26,7 +42,8 @@ impl Parked {
     /// Room for `capacity` connections; it takes memory as they come.
     pub(super) fn with_capacity(capacity: usize) -> Parked {
         let entries = Vec::with_capacity(capacity);
-        Parked { entries, free: NONE, count: 0, oldest: NONE, newest: NONE }
+        let oldest_heads = Vec::new();
+        Parked { entries, free: NONE, count: 0, oldest: NONE, newest: NONE, heads: 0, oldest_heads }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -44,6 +61,7 @@ impl Parked {
             return Err((connection, error));
         }
         connection.waited = wait.reason;
+        self.heads += usize::from(wait.reason == Reason::Head);
         let idle = is_idle(&connection);
         let older = if idle { self.newest } else { NONE };
         let entry = Entry::Used { connection, older, newer: NONE };
@@ -73,6 +91,7 @@ impl Parked {
             Entry::Used { connection, older, newer } => {
                 self.free = slot;
                 self.count -= 1;
+                self.heads -= usize::from(connection.waited == Reason::Head);
                 if is_idle(&connection) {
                     *self.newer_of(older) = newer;
                     *self.older_of(newer) = older;
@@ -84,9 +103,49 @@ impl Parked {
         }
     }
 
-    /// Whether any connection may be closed without a loss.
-    pub(super) fn has_idle(&self) -> bool {
-        self.oldest != NONE
+    /// Whether any connection may be closed to make room: one that is idle, or else one whose client
+    /// has not brought its request to an end.
+    pub(super) fn may_spare(&self) -> bool {
+        self.oldest != NONE || self.heads > 0
+    }
+
+    /// Takes the connection whose request head has taken longest: each has the same time, so its
+    /// deadline comes first.
+    pub(super) fn take_oldest_head(&mut self) -> Option<Connection> {
+        if self.heads == 0 {
+            return None;
+        }
+        loop {
+            if self.oldest_heads.is_empty() {
+                self.find_oldest_heads();
+            }
+            let head = self.oldest_heads.pop()?;
+            let still_waits = self.head(head.slot).is_some_and(|now| now.number == head.number);
+            if still_waits {
+                return Some(self.take(head.slot));
+            }
+        }
+    }
+
+    fn find_oldest_heads(&mut self) {
+        let mut found: Vec<OldHead> =
+            (0..self.entries.len() as u32).filter_map(|slot| self.head(slot)).collect();
+        if found.len() > OLD_HEADS {
+            found.select_nth_unstable_by_key(OLD_HEADS, |head| head.until);
+            found.truncate(OLD_HEADS);
+        }
+        found.sort_unstable_by_key(|head| Reverse(head.until));
+        self.oldest_heads = found;
+    }
+
+    fn head(&self, slot: u32) -> Option<OldHead> {
+        match self.entries.get(slot as usize)? {
+            Entry::Used { connection, .. } if connection.waited == Reason::Head => {
+                let until = connection.stream.deadline();
+                Some(OldHead { until, slot, number: connection.number })
+            }
+            _ => None,
+        }
     }
 
     /// Takes the idle connection that has been parked longest.

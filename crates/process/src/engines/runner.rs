@@ -62,6 +62,14 @@ pub trait Runner<P: Protocol> {
     /// The process is about to end: other threads keep nothing that waits.
     fn leave(&mut self) {}
 
+    /// Whether far more sessions ran at once than do now, so that [`trim`](Self::trim) is worth it.
+    fn has_slack(&self) -> bool {
+        false
+    }
+
+    /// Gives back what those needed.
+    fn trim(&mut self) {}
+
     /// Ends all sessions as they are; how many there were.
     fn abort_all(&mut self) -> usize;
 }

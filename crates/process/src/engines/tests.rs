@@ -157,6 +157,8 @@ fn each_method(test: impl Fn(&str)) {
 fn spell(notice: Notice) -> String {
     match notice {
         Notice::ConnectionsExhausted { limit } => format!("{limit} connections are not enough"),
+        Notice::DescriptorsScarce { limit } => format!("{limit} descriptors are not enough"),
+        Notice::MemoryLow { closed } => format!("{closed} closed for want of memory"),
         Notice::AcceptFailed { error, .. } => format!("accept: {error}"),
         Notice::WatchFailed { error } => format!("watch: {error}"),
         Notice::ThreadsMissing { wanted, running, .. } => format!("{running} of {wanted} threads"),
@@ -265,6 +267,63 @@ fn without_anybody_to_shed_accepting_pauses_and_goes_on() {
         assert_eq!(answer(&mut queued[1]), "r");
         assert_eq!(world.totals().active, 2);
     });
+}
+
+#[test]
+fn half_heads_that_fill_an_engine_make_room_the_longest_first() {
+    each_method(|method| {
+        let mut world = World::new(method, 3);
+        let mut clients: Vec<TcpStream> = (0..3)
+            .map(|_| {
+                world.wait_until(now() + 10);
+                world.client(b"h")
+            })
+            .collect();
+        // More of a head does not make it younger, its deadline tells; here each byte begins a head anew.
+        clients[0].write_all(b"h").unwrap();
+        world.settle();
+        let mut next = world.client(b"k");
+        assert_eq!(answer(&mut next), "k");
+        assert_eq!(*world.protocol.log.borrow(), ["2 shed"]);
+        assert_eq!(clients[1].read(&mut [0; 1]).unwrap(), 0);
+        let mut another = world.client(b"k");
+        assert_eq!(answer(&mut another), "k");
+        // Who is idle goes before any of them.
+        assert_eq!(*world.protocol.log.borrow(), ["2 shed", "4 shed"]);
+    });
+}
+
+#[test]
+fn a_hundred_half_heads_go_in_their_order() {
+    let mut world = World::new("epoll", 150);
+    let mut clients = Vec::new();
+    for _ in 0..150 {
+        world.wait_until(now() + 1);
+        clients.push(world.client(b"h"));
+    }
+    let more: Vec<TcpStream> = (0..100).map(|_| world.client(b"h")).collect();
+    let expected: Vec<String> = (1..=100).map(|number| format!("{number} shed")).collect();
+    assert_eq!(*world.protocol.log.borrow(), expected);
+    drop(more);
+}
+
+#[test]
+fn what_a_burst_needed_is_given_back() {
+    let mut world = World::new("epoll", 2000);
+    let mut clients: Vec<TcpStream> = (0..600).map(|_| world.client(b"w")).collect();
+    assert_eq!((world.engine.active(), world.engine.has_slack()), (600, false));
+    for client in &mut clients {
+        client.write_all(b"x").unwrap();
+    }
+    for _ in 0..10 {
+        world.settle();
+    }
+    assert_eq!((world.engine.active(), world.engine.has_slack()), (0, true));
+    world.engine.end_turn();
+    world.wait_until(now() + 2000);
+    assert!(!world.engine.has_slack(), "slots were given back");
+    let mut again = world.client(b"k");
+    assert_eq!(answer(&mut again), "k");
 }
 
 #[test]

@@ -24,7 +24,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use daemun_core::connection::{AsStream, Connection, Outcome, Protocol};
-use daemun_event::{Registration, Sessions};
+use daemun_event::{Millis, Registration, Sessions, now};
 use daemun_shm::WorkerSlot;
 
 use self::pool::{Back, Job, Pool, Progress};
@@ -63,13 +63,18 @@ pub struct Threads<P: Protocol> {
     returned: Vec<Back<P>>,
     /// Jobs that nobody has taken for a whole turn are given to one thread more.
     progress: Progress,
+    /// When something last went to the threads, or came back.
+    moved: Millis,
+    /// Nothing has moved for a while: the engine sleeps, and whatever comes back wakes it.
+    is_quiet: bool,
     draining: Sessions<P::Rest, Outcome<P::Rest>>,
     counters: WorkerSlot,
 }
 
 impl<P: Protocol> Threads<P> {
     /// What ended elsewhere is looked for at least so often while anything is away: timers of
-    /// connections that came back start no later than that.
+    /// connections that came back start no later than that. Where nothing moves for as long, looking
+    /// would cost more than to be woken.
     const COLLECT: Duration = Duration::from_millis(50);
     /// As many threads run as there are processors, but those may all wait for a disk: where jobs are
     /// left for this long, another thread is woken.
@@ -90,6 +95,8 @@ impl<P: Protocol> Threads<P> {
             ready: Vec::new(),
             returned: Vec::new(),
             progress: Progress::default(),
+            moved: now(),
+            is_quiet: false,
             draining: Sessions::new(finish),
             counters: crew.counters.clone(),
         })
@@ -122,6 +129,7 @@ impl<P: Protocol> Runner<P> for Threads<P> {
     fn serve(&mut self, mut connection: Connection) -> Poll<Ended<P>> {
         let place = self.lent.insert(connection.stream.detach());
         self.ready.push(Job { connection, place });
+        self.moved = now();
         Poll::Pending
     }
 
@@ -166,11 +174,13 @@ impl<P: Protocol> Runner<P> for Threads<P> {
             self.pool.collect(&mut self.returned);
         }
         let back = self.returned.pop()?;
+        self.moved = now();
         Some(self.welcome_back(back))
     }
 
     fn end_turn(&mut self, waits: bool) {
-        self.pool.hurry(waits);
+        self.is_quiet = now() - self.moved >= Self::COLLECT.as_millis() as Millis;
+        self.pool.hurry(waits || self.is_quiet);
         if !self.ready.is_empty() || self.progress.is_waited_for {
             self.pool.push(&mut self.ready, &mut self.progress);
         }
@@ -180,6 +190,7 @@ impl<P: Protocol> Runner<P> for Threads<P> {
         match self.lent.len() {
             0 => None,
             _ if self.progress.is_waited_for => Some(Self::STALLED),
+            _ if self.is_quiet => None,
             _ => Some(Self::COLLECT),
         }
     }
@@ -198,6 +209,14 @@ impl<P: Protocol> Runner<P> for Threads<P> {
 
     fn leave(&mut self) {
         self.pool.keep_nothing();
+    }
+
+    fn has_slack(&self) -> bool {
+        self.draining.slack().is_some()
+    }
+
+    fn trim(&mut self) {
+        self.draining.trim();
     }
 
     /// Those on other threads end as soon as these look up, and are told of as ended.

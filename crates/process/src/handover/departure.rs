@@ -1,8 +1,7 @@
 //! The whole way of a leaving worker's connections: find a receiver, offer, hear answers, try
 //! another one.
 
-use std::collections::VecDeque;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,16 +9,19 @@ use super::{Answer, Channel, Record, Sender, Sockets};
 
 /// Connections on their way to a successor.
 ///
-/// The engine takes each off its event set before it [`add`](Self::add)s it, and calls
-/// [`pump`](Self::pump) after that, when the descriptor is readable and at the next moment.
+/// The engine goes on to watch and serve its connections. It takes one off its event set for each
+/// of the [`credits`](Self::credits), and [`offer`](Self::offer)s it at once; so whoever asks
+/// something before there is a successor is answered. [`pump`](Self::pump) is to be called after
+/// that, when the descriptor is readable and at the next moment.
 pub struct Departure<C> {
     channel: Arc<Channel>,
-    waiting: VecDeque<Passenger<C>>,
     lane: Lane<C>,
     /// Lanes opened so far.
     opened: u32,
     /// Lanes that led to a receiver without room.
     full: u32,
+    /// A receiver of this version has said hello.
+    met: bool,
 }
 
 /// What became of a connection.
@@ -27,90 +29,122 @@ pub struct Departure<C> {
 pub enum Departed<C> {
     /// It goes on elsewhere: close this descriptor without a word.
     Taken(C),
-    /// Nobody wants it: close the connection as without a successor.
+    /// Its receiver does not want it: close the connection as without a successor.
     Left(C),
+    /// Its receiver ended without an answer: it may be offered again.
+    Back(C),
 }
 
-struct Passenger<C> {
-    connection: C,
-    record: Record,
-}
-
-impl<C: Sockets> Sockets for Passenger<C> {
-    fn sockets(&self) -> Vec<BorrowedFd<'_>> {
-        self.connection.sockets()
+impl<C> Departed<C> {
+    fn is_back(&self) -> bool {
+        matches!(self, Departed::Back(_))
     }
 }
 
 enum Lane<C> {
     Closed,
+    /// It could not be opened, since that moment: too many wait already.
+    Crowded(Instant),
     /// Open, and when something last moved on it.
-    Open(Sender<Passenger<C>>, Instant),
-    /// There is no successor.
+    Open(Sender<C>, Instant),
+    /// There is no successor, or none with room.
     Nobody,
 }
 
 impl<C: Sockets> Departure<C> {
     /// How long a receiver may be silent before it counts as none, or as one without room.
     const PATIENCE: Duration = Duration::from_millis(800);
+    /// When to try again where there are too many lanes.
+    const RETRY: Duration = Duration::from_millis(20);
     const FULL_LANES: u32 = 4;
 
     pub fn new(channel: Arc<Channel>) -> Departure<C> {
-        Departure { channel, waiting: VecDeque::new(), lane: Lane::Closed, opened: 0, full: 0 }
+        Departure { channel, lane: Lane::Closed, opened: 0, full: 0, met: false }
     }
 
-    pub fn add(&mut self, connection: C, record: Record) {
-        self.waiting.push_back(Passenger { connection, record });
+    /// How many connections may be offered now.
+    pub fn credits(&self) -> usize {
+        match &self.lane {
+            Lane::Open(sender, _) => sender.credits(),
+            _ => 0,
+        }
     }
 
-    /// Whether every connection that was added has come back from [`pump`](Self::pump).
-    pub fn is_over(&self) -> bool {
-        self.waiting.is_empty() && self.in_flight() == 0
+    /// Offers a connection that is off its event set; hands it back where it cannot be sent.
+    pub fn offer(&mut self, connection: C, record: &Record) -> Result<(), C> {
+        match &mut self.lane {
+            Lane::Open(sender, _) => sender.offer(connection, record),
+            _ => Err(connection),
+        }
+    }
+
+    /// Connections that were offered and have not come back from [`pump`](Self::pump).
+    pub fn in_flight(&self) -> usize {
+        match &self.lane {
+            Lane::Open(sender, _) => sender.in_flight(),
+            _ => 0,
+        }
+    }
+
+    /// Whether there is a successor that understands this process.
+    pub fn has_successor(&self) -> bool {
+        self.met
+    }
+
+    /// Whether nobody takes anything any more.
+    pub fn is_hopeless(&self) -> bool {
+        matches!(self.lane, Lane::Nobody)
     }
 
     /// What to watch for readability, and a number that changes with it: each pump may open another
     /// lane.
     pub fn lane(&self) -> Option<(u32, BorrowedFd<'_>)> {
         match &self.lane {
-            Lane::Open(sender, _) => Some((self.opened, sender.as_fd())),
+            Lane::Open(sender, _) => Some((self.opened, sender.descriptor())),
             _ => None,
         }
     }
 
-    /// When to pump even though nothing was readable.
-    pub fn next_moment(&self) -> Option<Instant> {
+    /// When to pump even though nothing was readable, while `wanting` says that there is something to
+    /// be offered.
+    pub fn next_moment(&self, wanting: bool) -> Option<Instant> {
         match &self.lane {
-            Lane::Open(_, moved) if !self.waiting.is_empty() => Some(*moved + Self::PATIENCE),
+            Lane::Crowded(_) => Some(Instant::now() + Self::RETRY),
+            Lane::Open(sender, moved) if !sender.is_agreed() || (wanting && is_dry(sender)) => {
+                Some(*moved + Self::PATIENCE)
+            }
             _ => None,
         }
     }
 
-    /// Does all that can be done without waiting, and returns whose way has ended.
-    pub fn pump(&mut self) -> Vec<Departed<C>> {
+    /// Does all that can be done without waiting, and returns whose way has ended. `wanting` says
+    /// that there is something to be offered, or may come to be.
+    pub fn pump(&mut self, wanting: bool) -> Vec<Departed<C>> {
         let mut departed = Vec::new();
-        while !self.is_over() {
+        loop {
+            let wanting = wanting || departed.iter().any(Departed::is_back);
             match std::mem::replace(&mut self.lane, Lane::Closed) {
-                Lane::Closed => self.connect(),
-                Lane::Open(sender, moved) => {
-                    self.ride(sender, moved, &mut departed);
-                    if matches!(self.lane, Lane::Open(..)) {
-                        break;
-                    }
-                }
-                Lane::Nobody => {
-                    self.lane = Lane::Nobody;
-                    let left = self.waiting.drain(..).map(|passenger| passenger.connection);
-                    departed.extend(left.map(Departed::Left));
-                }
+                Lane::Closed if wanting => self.connect(Instant::now()),
+                Lane::Crowded(since) if wanting => self.connect(since),
+                Lane::Closed | Lane::Crowded(_) => return departed,
+                Lane::Open(sender, moved) => self.ride(sender, moved, wanting, &mut departed),
+                Lane::Nobody => self.lane = Lane::Nobody,
+            }
+            if !matches!(self.lane, Lane::Closed) {
+                return departed;
             }
         }
-        departed
     }
 
-    fn connect(&mut self) {
-        self.opened += 1;
+    /// Opens a lane, and has the others go first where there are too many.
+    fn connect(&mut self, since: Instant) {
+        let now = Instant::now();
         self.lane = match self.channel.connect() {
-            Ok(sender) => Lane::Open(sender, Instant::now()),
+            Ok(sender) => {
+                self.opened += 1;
+                Lane::Open(sender, now)
+            }
+            Err(_) if now < since + Self::PATIENCE => Lane::Crowded(since),
             Err(_) => Lane::Nobody,
         };
     }
@@ -118,28 +152,36 @@ impl<C: Sockets> Departure<C> {
     /// Uses the lane as far as it goes, and puts back what is left of it.
     fn ride(
         &mut self,
-        mut sender: Sender<Passenger<C>>,
+        mut sender: Sender<C>,
         moved: Instant,
+        wanting: bool,
         departed: &mut Vec<Departed<C>>,
     ) {
         let before = (sender.is_agreed(), departed.len());
-        loop {
+        let ended = loop {
             match sender.next_answer() {
-                Ok(Some(Answer::Taken(passenger))) => {
-                    departed.push(Departed::Taken(passenger.connection))
-                }
-                Ok(Some(Answer::Refused(passenger))) => {
-                    departed.push(Departed::Left(passenger.connection))
-                }
-                Ok(None) => break,
-                Err(_) => return self.abandon(sender),
+                Ok(Some(Answer::Taken(connection))) => departed.push(Departed::Taken(connection)),
+                Ok(Some(Answer::Refused(connection))) => departed.push(Departed::Left(connection)),
+                Ok(None) => break false,
+                Err(_) => break true,
             }
+        };
+        self.met |= sender.is_agreed();
+        if ended {
+            // The receiver is gone, or has its share: another one is looked for, if this was one at all.
+            self.lane = if sender.is_agreed() { Lane::Closed } else { Lane::Nobody };
+            departed.extend(sender.reclaim().map(Departed::Back));
+            return;
+        }
+        if sender.is_agreed() && !wanting && sender.in_flight() == 0 {
+            // The receiver has room for others meanwhile.
+            self.lane = Lane::Closed;
+            return;
         }
         let now = Instant::now();
         let moved = if (sender.is_agreed(), departed.len()) == before { moved } else { now };
-        self.offer(&mut sender);
         // Nothing in flight: the lane can be left without a doubt whose the connections are.
-        if sender.in_flight() == 0 && !self.waiting.is_empty() && now >= moved + Self::PATIENCE {
+        if now >= moved + Self::PATIENCE && (!sender.is_agreed() || (wanting && is_dry(&sender))) {
             self.full += 1;
             let hopeless = !sender.is_agreed() || self.full == Self::FULL_LANES;
             self.lane = if hopeless { Lane::Nobody } else { Lane::Closed };
@@ -147,47 +189,57 @@ impl<C: Sockets> Departure<C> {
         }
         self.lane = Lane::Open(sender, moved);
     }
+}
 
-    fn offer(&mut self, sender: &mut Sender<Passenger<C>>) {
-        while let Some(passenger) = self.waiting.pop_front() {
-            let record = passenger.record.clone();
-            if let Err(passenger) = sender.offer(passenger, &record) {
-                self.waiting.push_front(passenger);
-                return;
-            }
-        }
-    }
-
-    /// The receiver is gone: what it did not take looks for another one, if there was one at all.
-    fn abandon(&mut self, sender: Sender<Passenger<C>>) {
-        self.lane = if sender.is_agreed() { Lane::Closed } else { Lane::Nobody };
-        self.waiting.extend(sender.reclaim());
-    }
-
-    fn in_flight(&self) -> usize {
-        match &self.lane {
-            Lane::Open(sender, _) => sender.in_flight(),
-            _ => 0,
-        }
-    }
+/// Whether the receiver has no room, and nothing to answer.
+fn is_dry<C: Sockets>(sender: &Sender<C>) -> bool {
+    sender.credits() == 0 && sender.in_flight() == 0
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::handover::{Receiver, record};
+    use std::collections::VecDeque;
     use std::net::{TcpListener, TcpStream};
 
-    fn departure(connections: usize) -> (Arc<Channel>, Departure<TcpStream>, Vec<TcpStream>) {
-        let channel = Arc::new(Channel::open().unwrap());
-        let mut departure = Departure::new(Arc::clone(&channel));
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut clients = Vec::new();
-        for number in 0..connections {
-            clients.push(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
-            departure.add(listener.accept().unwrap().0, record::tests::record(number as u64));
+    /// An engine's part: what waits is offered as there are credits for it.
+    struct Leaver {
+        departure: Departure<TcpStream>,
+        waiting: VecDeque<(u64, TcpStream)>,
+        taken: usize,
+    }
+
+    impl Leaver {
+        fn with(connections: u64) -> (Arc<Channel>, Leaver, Vec<TcpStream>) {
+            let channel = Arc::new(Channel::open().unwrap());
+            let departure = Departure::new(Arc::clone(&channel));
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let (mut clients, mut waiting) = (Vec::new(), VecDeque::new());
+            for number in 0..connections {
+                clients.push(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
+                waiting.push_back((number, listener.accept().unwrap().0));
+            }
+            (channel, Leaver { departure, waiting, taken: 0 }, clients)
         }
-        (channel, departure, clients)
+
+        fn pump(&mut self) {
+            let wanting = !self.waiting.is_empty();
+            for departed in self.departure.pump(wanting) {
+                match departed {
+                    Departed::Taken(_) => self.taken += 1,
+                    // The numbers are of no matter here.
+                    Departed::Left(connection) | Departed::Back(connection) => {
+                        self.waiting.push_back((99, connection))
+                    }
+                }
+            }
+            while self.departure.credits() > 0
+                && let Some((number, connection)) = self.waiting.pop_front()
+            {
+                self.departure.offer(connection, &record::tests::record(number)).unwrap();
+            }
+        }
     }
 
     fn take(receiver: &mut Receiver, count: usize) -> Vec<u64> {
@@ -202,50 +254,49 @@ mod tests {
 
     #[test]
     fn more_connections_than_credits_all_arrive_in_order() {
-        let (channel, mut departure, _clients) = departure(10);
-        assert!(departure.pump().is_empty());
+        let (channel, mut leaver, _clients) = Leaver::with(10);
+        leaver.pump();
+        assert_eq!(leaver.waiting.len(), 10, "nothing is given away before the hello");
         let mut receiver = channel.accept(4).unwrap().unwrap();
         let mut arrived = Vec::new();
         for expected in [4, 4, 2] {
-            departure.pump();
+            leaver.pump();
             arrived.extend(take(&mut receiver, expected));
         }
-        assert!(departure.pump().iter().all(|departed| matches!(departed, Departed::Taken(_))));
-        assert!(departure.is_over());
+        leaver.pump();
+        assert_eq!((leaver.taken, leaver.departure.in_flight()), (10, 0));
         assert_eq!(arrived, (0..10).collect::<Vec<_>>());
     }
 
     #[test]
     fn a_receiver_that_ends_sends_the_rest_to_the_next() {
-        let (channel, mut departure, _clients) = departure(3);
-        departure.pump();
+        let (channel, mut leaver, _clients) = Leaver::with(3);
+        leaver.pump();
         let mut first = channel.accept(3).unwrap().unwrap();
-        departure.pump();
-        let mut arrived = take(&mut first, 1);
+        leaver.pump();
+        take(&mut first, 1);
         drop(first);
-        assert_eq!(departure.pump().len(), 1);
+        leaver.pump();
+        assert_eq!((leaver.taken, leaver.waiting.len()), (1, 2));
 
         let mut second = channel.accept(3).unwrap().unwrap();
-        departure.pump();
-        arrived.extend(take(&mut second, 2));
-        assert_eq!(departure.pump().len(), 2);
-        arrived.sort_unstable();
-        assert_eq!((arrived, departure.is_over()), (vec![0, 1, 2], true));
+        leaver.pump();
+        take(&mut second, 2);
+        leaver.pump();
+        assert_eq!((leaver.taken, leaver.waiting.len()), (3, 0));
     }
 
     #[test]
-    fn without_a_successor_connections_come_back_after_a_while() {
-        let (_channel, mut departure, _clients) = departure(2);
-        let mut departed = departure.pump();
-        assert!(departed.is_empty());
-        while !departure.is_over() {
-            let left = departure.next_moment().unwrap().saturating_duration_since(Instant::now());
-            daemun_sys::poll::readable(&[departure.lane().unwrap().1], Some(left)).unwrap();
-            departed.extend(departure.pump());
+    fn without_a_successor_nothing_is_given_away_and_there_is_no_hope_after_a_while() {
+        let (_channel, mut leaver, _clients) = Leaver::with(2);
+        leaver.pump();
+        while !leaver.departure.is_hopeless() {
+            let moment = leaver.departure.next_moment(true).unwrap();
+            let left = moment.saturating_duration_since(Instant::now());
+            let (_, lane) = leaver.departure.lane().unwrap();
+            daemun_sys::poll::readable(&[lane], Some(left)).unwrap();
+            leaver.pump();
         }
-        assert!(
-            departed.iter().all(|departed| matches!(departed, Departed::Left(_)))
-                && departed.len() == 2
-        );
+        assert_eq!((leaver.waiting.len(), leaver.departure.has_successor()), (2, false));
     }
 }

@@ -8,6 +8,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use daemun_process::control::Reply;
 use daemun_sys::signals;
 
 /// Nothing here takes so long unless it never happens.
@@ -68,7 +69,10 @@ impl Server {
 
     /// Reloads and waits for the outcome.
     pub fn reload(&self) -> Result<(), String> {
-        daemun_process::control::reload(self.pid(), PATIENCE).expect("a control socket")
+        match daemun_process::control::reload(self.pid(), PATIENCE) {
+            Reply::Said(outcome) => outcome,
+            other => panic!("no control socket: {other:?}"),
+        }
     }
 
     pub fn client(&self) -> Client {

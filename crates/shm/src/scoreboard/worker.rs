@@ -105,6 +105,19 @@ impl WorkerSlot {
         Some(WorkerSlot { board: self.board.clone(), index, _lease: Some(Arc::new(lease)) })
     }
 
+    /// The fewest connections that another serving process of this one's generation has open; `None`
+    /// where there is no other.
+    pub fn least_of_siblings(&self) -> Option<usize> {
+        let own = self.slot().owner.load(Relaxed) as usize;
+        let generation = self.generation();
+        let siblings = self.board.processes().filter(|process| {
+            process.generation == generation
+                && process.state == WorkerState::Running
+                && process.index != own
+        });
+        siblings.map(|process| usize::try_from(process.active).unwrap_or(0)).min()
+    }
+
     /// For [`Scoreboard::retire`].
     pub fn index(&self) -> usize {
         self.index

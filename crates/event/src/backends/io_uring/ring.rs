@@ -5,7 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use io_uring::types::{CancelBuilder, SubmitArgs, Timespec};
-use io_uring::{IoUring, Submitter, cqueue, squeue};
+use io_uring::{IoUring, Submitter, cqueue, opcode, squeue};
 
 use crate::backends::OpenError;
 
@@ -46,7 +46,20 @@ impl Ring {
             .setup_taskrun_flag()
             .build(REQUESTS)
             .map_err(why_not)?;
-        Ok(Ring { ring, backlog: VecDeque::new(), round: Round(1) })
+        let mut ring = Ring { ring, backlog: VecDeque::new(), round: Round(1) };
+        ring.try_out().map_err(why_not)?;
+        Ok(ring)
+    }
+
+    /// Has the kernel do nothing once: a filter of system calls may allow to make a ring and refuse to
+    /// enter it.
+    fn try_out(&mut self) -> io::Result<()> {
+        // SAFETY: this request points to nothing.
+        unsafe { self.push(opcode::Nop::new().build()) };
+        self.ring.submit_and_wait(1)?;
+        self.ring.completion().for_each(drop);
+        self.note_seen();
+        Ok(())
     }
 
     pub(super) fn submitter(&self) -> Submitter<'_> {

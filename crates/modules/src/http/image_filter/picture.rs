@@ -58,6 +58,14 @@ pub(super) struct Shape {
     pub has_much_metadata: bool,
 }
 
+impl Shape {
+    /// About what it takes to change such a picture: itself, what becomes of it, and a step between.
+    pub fn memory(self) -> usize {
+        const EACH: usize = 16;
+        (self.width as usize).saturating_mul(self.height as usize).saturating_mul(EACH)
+    }
+}
+
 /// The shape of a picture; `None` where its head makes no sense.
 pub(super) fn shape(format: Format, bytes: &[u8]) -> Option<Shape> {
     let shape = |width: u32, height: u32| Shape { width, height, has_much_metadata: false };

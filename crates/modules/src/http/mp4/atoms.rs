@@ -5,6 +5,9 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
+use daemun_core::log::Errno;
+use daemun_sys::allocator;
+
 use super::track::{self, Track};
 
 /// Which part of a video is wanted, in milliseconds.
@@ -188,7 +191,11 @@ fn outline(file: &File, size: u64, cut: &Cut) -> Result<Option<Outline>, String>
                     "mp4 {name} atom is too large:{length}, you may want to increase mp4_max_buffer_size"
                 ));
             }
-            let mut content = vec![0; length];
+            let mut content = Vec::new();
+            if !allocator::has_room(length) || content.try_reserve_exact(length).is_err() {
+                return Err(format!("malloc({length}) failed{}", Errno(&allocator::shortage())));
+            }
+            content.resize(length, 0);
             file.read_exact_at(&mut content, from).map_err(told)?;
             Ok(content)
         };

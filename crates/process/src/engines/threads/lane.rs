@@ -10,6 +10,7 @@ use std::time::Duration;
 use daemun_core::connection::{AsStream, Connection, Outcome, Protocol, Wait};
 use daemun_event::{Handler, Reactor, Sessions};
 use daemun_shm::{Stage, WorkerSlot};
+use daemun_sys::limits;
 
 use super::Crew;
 use super::pool::{Back, Job, Pool};
@@ -17,8 +18,9 @@ use crate::engines::engine::count_parked;
 use crate::engines::runner::Ended;
 use crate::engines::{Notice, Report};
 
-/// Starts the threads and waits until all of them can serve. Some that cannot are reported; an
-/// error is the reason of the last one, where not one can.
+/// Starts the threads and waits until all of them can serve. Some that cannot are reported, as are
+/// those that would leave no descriptors to serve with; an error is the reason of the last one, where
+/// not one can.
 pub(super) fn start_all<P: Protocol>(
     crew: &Crew<P>,
     pool: &Arc<Pool<P>>,
@@ -27,6 +29,10 @@ pub(super) fn start_all<P: Protocol>(
     let mut threads = Vec::with_capacity(crew.threads);
     let mut failure = None;
     for number in 0..crew.threads {
+        if let Err(error) = leaves_descriptors(number) {
+            failure = Some(error);
+            break;
+        }
         let started = start(crew, pool, number, says.clone())
             .and_then(|thread| heard.recv().map_err(io::Error::other)?.map(|()| thread));
         match started {
@@ -46,6 +52,18 @@ pub(super) fn start_all<P: Protocol>(
         None => {}
     }
     Ok(threads)
+}
+
+/// Whether one more than so many threads can serve: each needs some for itself, for its connection and
+/// for a file or an upstream.
+fn leaves_descriptors(running: usize) -> io::Result<()> {
+    const EACH: u64 = 4;
+    let left = limits::descriptors_left()?;
+    // Those that run have their own already.
+    match left < EACH + running as u64 * EACH / 2 {
+        true => Err(io::Error::from_raw_os_error(libc::EMFILE)),
+        false => Ok(()),
+    }
 }
 
 fn start<P: Protocol>(
