@@ -12,6 +12,7 @@ mod kept;
 pub mod next;
 mod outgoing;
 mod pace;
+pub mod payload;
 pub mod protocol;
 pub mod record;
 mod relay;
@@ -53,6 +54,7 @@ pub async fn pass(request: &mut Request, call: Call) -> Step {
         return tell_only(request, &call);
     }
     let streams = !*call.settings.request_buffering
+        && request.body.can_be_passed()
         && !request.has_body_arrived()
         && call.protocol.streams_body(request);
     if let Err(status) = prepare_body(request, streams).await {
@@ -93,6 +95,9 @@ pub async fn pass(request: &mut Request, call: Call) -> Step {
 async fn prepare_body(request: &mut Request, streams: bool) -> Result<(), Status> {
     if streams {
         return Box::pin(request.send_continue()).await;
+    }
+    if !request.body.can_be_passed() {
+        return Ok(());
     }
     let expects = request.header(Known::Expect).is_some();
     match request.body.is_complete() && !expects {
