@@ -119,6 +119,11 @@ pub trait Backend {
         Received { result: Err(io::ErrorKind::WouldBlock.into()), ready: READ }
     }
 
+    /// Whether something has been received of a connection, or its end, that was not reported yet.
+    fn has_received(&mut self, _key: Key) -> bool {
+        false
+    }
+
     /// Ends receiving ahead for a connection, until it is [rearmed](Self::rearm). False where bytes
     /// are here already, and are to be taken.
     fn hold_back(&mut self, _key: Key) -> io::Result<bool> {

@@ -322,6 +322,11 @@ impl Backend for Uring {
         Received { result, ready: watched.receivable() }
     }
 
+    fn has_received(&mut self, key: Key) -> bool {
+        self.take_early();
+        self.watched(key).is_some_and(|watched| !watched.is_drained())
+    }
+
     fn hold_back(&mut self, key: Key) -> io::Result<bool> {
         let Some(watched) = self.watched(key) else { return Ok(true) };
         if watched.is_drained() && watched.has_under_way(Request::Receive) {
