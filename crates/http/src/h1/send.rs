@@ -469,17 +469,12 @@ async fn wait_for_client(request: &mut Request, body: &mut Body) -> io::Result<(
             return ready;
         }
         if Pin::new(&mut stream.closed(deadline)).poll(cx).is_ready() {
-            return Poll::Ready(Err(left()));
+            return Poll::Ready(Err(body::client_left()));
         }
         body.poll_ahead(request, cx);
         Poll::Pending
     })
     .await
-}
-
-/// The client went away while its response was being sent.
-fn left() -> io::Error {
-    io::Error::new(ErrorKind::ConnectionAborted, "client prematurely closed connection")
 }
 
 /// `limit_rate`: how much may be sent by now.
@@ -524,7 +519,7 @@ impl Pace {
                 closed
             });
             if closed.await.is_ok() {
-                return Err(left());
+                return Err(body::client_left());
             }
         }
     }
