@@ -31,7 +31,7 @@ impl Recorded {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Seen {
     Request(Recorded),
-    /// The connection ended within a request; what had been read of it.
+    /// The connection ended within a request: its head, and what had been read behind that.
     Cut(String),
     /// What came is no request.
     Nonsense(String),
@@ -128,7 +128,7 @@ pub fn ok(body: &str) -> String {
 fn serve(connection: usize, stream: TcpStream, answer: &Answering, log: &Log) {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.set_nodelay(true).unwrap();
-    let mut input = Input { stream, bytes: Vec::new() };
+    let mut input = Input { stream, bytes: Vec::new(), head: String::new() };
     loop {
         let (result, is_over) = match input.request(connection, log) {
             Ok(Some(request)) => (Seen::Request(request), false),
@@ -136,7 +136,7 @@ fn serve(connection: usize, stream: TcpStream, answer: &Answering, log: &Log) {
             Err(error) if error.kind() == ErrorKind::InvalidData => {
                 (Seen::Nonsense(error.to_string()), true)
             }
-            Err(_) => (Seen::Cut(String::from_utf8_lossy(&input.bytes).into_owned()), true),
+            Err(_) => (Seen::Cut(input.shown()), true),
         };
         let reply = match &result {
             Seen::Request(request) => answer(request),
@@ -153,11 +153,18 @@ struct Input {
     stream: TcpStream,
     /// Read, and no request's yet.
     bytes: Vec<u8>,
+    /// Of the request that is being read.
+    head: String,
 }
 
 impl Input {
+    fn shown(&self) -> String {
+        format!("{}\r\n\r\n{}", self.head, String::from_utf8_lossy(&self.bytes))
+    }
+
     /// The next request; `None` where the connection ends before one.
     fn request(&mut self, connection: usize, log: &Log) -> io::Result<Option<Recorded>> {
+        self.head.clear();
         let end = loop {
             if let Some(end) = self.bytes.windows(4).position(|part| part == b"\r\n\r\n") {
                 break end;
@@ -170,6 +177,7 @@ impl Input {
             }
         };
         let head = String::from_utf8(self.bytes[..end].to_vec()).map_err(|_| nonsense("bytes"))?;
+        self.head.clone_from(&head);
         let mut lines = head.split("\r\n");
         let line = lines.next().unwrap_or_default();
         let [method, uri, version] = line.split(' ').collect::<Vec<_>>()[..] else {

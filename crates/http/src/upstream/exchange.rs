@@ -254,6 +254,13 @@ impl Exchange {
     /// Sends the request and reads the response's head, which may come before all of the request is sent.
     async fn ask(&mut self, request: &mut Request) -> Result<(), Fault> {
         request.doing = "sending request to upstream";
+        if self.outgoing.comes_in_pieces()
+            && *request.core().connection.tcp_nodelay
+            && let Some(upstream) = &self.upstream
+        {
+            // Without it, or on a UNIX socket, the pace differs, not the content.
+            let _ = upstream.stream.set_nodelay(true);
+        }
         // Its storage is the record's, and goes back there.
         let head = std::mem::take(&mut request.upstream_record().head);
         let mut reading = Reading { head, ..Reading::default() };

@@ -86,6 +86,11 @@ impl Outgoing {
         self.is_sent(request) && self.body_at == announced
     }
 
+    /// Whether it is sent piece by piece, so that none may wait for those before it to be acknowledged.
+    pub fn comes_in_pieces(&self) -> bool {
+        self.payload.arrives()
+    }
+
     /// Whether a part of the client's body was taken that can't be had again.
     pub fn has_taken(&self) -> bool {
         self.payload.arrives() && self.body_at > 0
