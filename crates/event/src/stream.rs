@@ -273,6 +273,21 @@ impl Stream {
         self.registration.ready().is_none_or(|ready| ready & RECEIVABLE != 0)
     }
 
+    /// Has it told that there is something to receive, where the backend would receive it ahead otherwise: for who receives
+    /// much at a time. That is to be asked for before anything is waited for, or room to send alone.
+    pub fn receive_when_told(&self) -> io::Result<()> {
+        reactor::with(|inner| {
+            let slot = match self.registration.slot() {
+                Some(slot) => slot,
+                None if !inner.completes => return Ok(()),
+                None => self.registration.enter(inner, self.fd.as_fd(), Interest::End)?,
+            };
+            let key = inner.sources().key(slot);
+            inner.backend().tell_readiness(key);
+            Ok(())
+        })
+    }
+
     /// Whether nothing has come that was not received, neither bytes nor an end. The kernel is asked, too: a reactor knows
     /// what was so when it last waited.
     pub fn is_silent(&self) -> bool {
