@@ -448,12 +448,7 @@ fn sent_trailer(request: &mut Request, name: &str, out: &mut Vec<u8>) -> bool {
 fn sent_header(request: &mut Request, name: &str, out: &mut Vec<u8>) -> bool {
     let response = &request.response;
     match name {
-        "content_type" => match (&response.content_type, &response.charset) {
-            (Some(kind), Some(charset)) => {
-                append(kind, out) && append(b"; charset=", out) && append(charset, out)
-            }
-            (kind, _) => append_option(kind.as_deref(), out),
-        },
+        "content_type" => response.append_type(out),
         "content_length" => {
             response.content_length.is_some_and(|length| append_number(length, out))
         }

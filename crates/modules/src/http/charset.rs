@@ -184,6 +184,7 @@ fn tell(request: &mut Request, charset: Bytes) {
     let is_redirect = matches!(request.response.status, Status::MOVED_PERMANENTLY | Status::FOUND);
     if !request.is_subrequest() {
         request.response.charset = Some(charset).filter(|_| !is_redirect);
+        request.response.spelt_type = None;
     }
 }
 
