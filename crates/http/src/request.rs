@@ -79,6 +79,8 @@ pub struct Request {
     pub keepalive: bool,
     /// It had come before the request before it was answered.
     pub is_pipelined: bool,
+    /// `$args` is there though it is empty: something else than the client made it so.
+    pub has_args: bool,
     /// How far its unfinished head was read.
     pub(crate) scanned: Option<Scanned>,
     /// The client may still be sending: its connection is read empty before it is closed.
@@ -174,6 +176,7 @@ impl Request {
             response: ResponseHead::default(),
             keepalive: false,
             is_pipelined: false,
+            has_args: false,
             scanned: None,
             lingers: false,
             internal: false,
@@ -245,6 +248,7 @@ impl Request {
         self.response.reset();
         self.keepalive = false;
         self.is_pipelined = false;
+        self.has_args = false;
         self.scanned = None;
         self.lingers = false;
         self.internal = false;
@@ -439,6 +443,9 @@ impl Request {
 
     /// Bytes of the request: line, head and what came of the body. None where the line was refused.
     pub fn length(&self) -> u64 {
+        if self.is_subrequest() {
+            return 0;
+        }
         let blank_lines = self.head.line.line.start;
         (self.head_end as u64).saturating_sub(u64::from(blank_lines)) + self.body.taken()
     }

@@ -193,6 +193,8 @@ impl RequestBody {
     }
 }
 
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
 #[derive(Default)]
 struct Taken {
     consumed: usize,
@@ -383,8 +385,8 @@ impl Request {
             return Ok(());
         }
         let timeout = *self.settings(&crate::core::sending::SETTINGS).send_timeout;
-        let sent =
-            self.connection().stream.send_all(b"HTTP/1.1 100 Continue\r\n\r\n", timeout).await;
+        let sent = self.connection().stream.send_all(CONTINUE, timeout).await;
+        self.sent += CONTINUE.len() as u64;
         sent.map_err(|_| Status::BAD_REQUEST)
     }
 

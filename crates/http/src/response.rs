@@ -170,9 +170,8 @@ impl ResponseHead {
 
     /// Whether an upstream's field says the type and the charset that the response has.
     fn is_spelt(&self, kind: &[u8], spelt: &[u8]) -> bool {
-        split_charset(spelt).is_some_and(|(of, charset)| {
-            of == kind && self.charset.as_deref() == Some(charset)
-        })
+        split_charset(spelt)
+            .is_some_and(|(of, charset)| of == kind && self.charset.as_deref() == Some(charset))
     }
 
     /// Another length, unknown yet, and other bytes: for a filter that rewrites the body.

@@ -379,9 +379,13 @@ async fn flush(
     Ok(())
 }
 
-/// The end of a body in chunks, with the trailers that have a value.
+/// The end of a body in chunks, with the upstream's trailers and those of the configuration that have a value.
 fn last_chunk(request: &mut Request) -> Vec<u8> {
     let mut out = b"0\r\n".to_vec();
+    for trailer in std::mem::take(&mut request.response.late_trailers) {
+        write_head::field(&mut out, &trailer.name, &trailer.value);
+        request.response.sent_trailers.push(trailer);
+    }
     for trailer in std::mem::take(&mut request.response.trailers) {
         let value = Bytes::from(trailer.value.boxed(request));
         if !value.is_empty() {
@@ -389,10 +393,6 @@ fn last_chunk(request: &mut Request) -> Vec<u8> {
             let name = trailer.name.clone();
             request.response.sent_trailers.push(Header { name, value });
         }
-    }
-    for trailer in std::mem::take(&mut request.response.late_trailers) {
-        write_head::field(&mut out, &trailer.name, &trailer.value);
-        request.response.sent_trailers.push(trailer);
     }
     out.extend_from_slice(b"\r\n");
     out

@@ -54,6 +54,8 @@ enum State {
     Ended,
     /// It broke off, which has been told.
     Broken,
+    /// Its framing is broken, which has been told: what is not sent yet is not sent any more.
+    Invalid,
 }
 
 /// The body of a response that has come in one piece, which is the usual case.
@@ -109,7 +111,7 @@ pub fn begin(request: &mut Request, exchange: Box<Exchange>) -> Body {
         false => "reading response header from upstream",
     };
     incoming.decode(request);
-    request.doing = "";
+    request.doing = "reading response header from upstream";
     let length = request.response.content_length;
     if incoming.state == State::Ended
         && length.is_some()
@@ -165,6 +167,7 @@ impl BodyStream for Incoming {
                 State::Open => ready!(self.poll_receive(request, cx)),
                 State::Ended => return Poll::Ready(None),
                 State::Broken => return Poll::Ready(Some(Err(body::told()))),
+                State::Invalid => return Poll::Ready(Some(Err(body::refused()))),
             }
         }
     }
@@ -326,7 +329,10 @@ impl Incoming {
         match ended {
             Ok(Piece::End) => self.end(request, &input.slice(at..)),
             Ok(_) => {}
-            Err(_) => self.break_off(request),
+            Err(_) => {
+                self.break_off(request);
+                self.state = State::Invalid;
+            }
         }
     }
 

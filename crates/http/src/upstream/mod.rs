@@ -84,6 +84,8 @@ pub async fn pass(request: &mut Request, call: Call) -> Step {
         exchange.finish(request, false);
         return step;
     }
+    // Until there is something else to do, which is told of the filters, too.
+    request.doing = "reading response header from upstream";
     exchange.begin_body(request);
     Step::Respond(match incoming::whole(request, &mut exchange) {
         Some(body) => body,

@@ -29,6 +29,7 @@ use daemun_http::source::{self, Transform};
 use daemun_http::status::Status;
 use daemun_http::type_set::TypeSet;
 
+use super::{fastcgi, proxy, scgi, uwsgi};
 use recode::{Map, Recoder};
 
 settings! {
@@ -82,9 +83,11 @@ pub static MODULE: HttpModule = HttpModule {
     ..HttpModule::EMPTY
 };
 
+/// Where a charset is named, or an upstream may name one.
 fn applies(settings: &SettingsSet) -> bool {
-    let settings = settings.of(&SETTINGS);
-    !settings.named.is_empty()
+    let passing = [&proxy::MODULE, &fastcgi::MODULE, &scgi::MODULE, &uwsgi::MODULE];
+    !settings.of(&SETTINGS).named.is_empty()
+        || passing.iter().any(|module| (module.passes)(settings))
 }
 
 impl Settings {

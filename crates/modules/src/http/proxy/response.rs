@@ -52,6 +52,8 @@ struct Trailers {
     bytes: Vec<u8>,
     fields: Vec<Header>,
     has_begun: bool,
+    /// They did not come with the last chunk.
+    came_later: bool,
 }
 
 impl Http1 {
@@ -124,7 +126,9 @@ impl Http1 {
         let trailers = &mut self.trailers;
         trailers.has_begun = true;
         let before = trailers.bytes.len();
-        trailers.bytes.extend_from_slice(&input[*at..]);
+        let most = *self.settings.common.buffer_size;
+        let length = (input.len() - *at).min(most.saturating_sub(before));
+        trailers.bytes.extend_from_slice(&input[*at..][..length]);
         let mut end = 0;
         let mut fields = Vec::new();
         loop {
@@ -141,7 +145,7 @@ impl Http1 {
                     return Ok(Piece::End);
                 }
                 Ok(Parsed::Incomplete) => {
-                    if trailers.bytes.len() >= *self.settings.common.buffer_size {
+                    if trailers.bytes.len() >= most {
                         log!(request.log(), Error, *request, "upstream sent too big trailers");
                         return Err(InvalidBody);
                     }
@@ -275,6 +279,7 @@ impl Protocol for Http1 {
         at: &mut usize,
     ) -> Result<Piece, InvalidBody> {
         if self.trailers.has_begun {
+            self.trailers.came_later = true;
             return self.read_trailers(request, input, at);
         }
         match &mut self.framing {
@@ -319,7 +324,7 @@ impl Protocol for Http1 {
     fn tell_excess(&self, request: &Request) {
         let log = request.log();
         match self.framing {
-            Framing::Chunked(_) if self.trailers.has_begun => {
+            Framing::Chunked(_) if self.trailers.came_later => {
                 log!(log, Warn, *request, "upstream sent data after trailers");
             }
             Framing::Chunked(_) => {
