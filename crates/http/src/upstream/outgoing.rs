@@ -23,6 +23,8 @@ pub struct Outgoing {
     /// Nothing more follows.
     is_last: bool,
     payload: Payload,
+    /// There is a connection, so that what has come of a body may be taken.
+    has_begun: bool,
 }
 
 /// How far sending came.
@@ -103,6 +105,10 @@ impl Outgoing {
         protocol: &mut dyn Protocol,
         upstream: &mut Upstream,
     ) -> Result<Advance, Fault> {
+        if self.payload.arrives() && !std::mem::replace(&mut self.has_begun, true) {
+            // What is there goes with the head.
+            self.append(request, protocol)?;
+        }
         if self.sent == record(request).request.len() {
             record(request).request.clear();
             self.sent = 0;
