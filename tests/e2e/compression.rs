@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use daemun_tests::{Answer, Server, Setup, most_allocated};
+use daemun_tests::{Answer, Engine, Server, Setup, most_allocated};
 
 fn text() -> String {
     (0..20_000)
@@ -249,9 +249,11 @@ fn a_bomb_takes_little_memory() {
              location / { add_header Content-Encoding gzip; root {dir}/html; try_files /bomb.gz =404; }
          }",
     );
+    // Elsewhere each of them has a thread or a process of its own, of which there are fewer.
+    let count = if Engine::current().mpm.is_empty() { 100 } else { 4 };
     for uri in ["/file", "/"] {
         let before = most_allocated(server.pid());
-        let mut clients: Vec<_> = (0..100).map(|_| server.client()).collect();
+        let mut clients: Vec<_> = (0..count).map(|_| server.client()).collect();
         for client in &mut clients {
             client.send(format!("GET {uri} HTTP/1.1\r\nHost: a\r\n\r\n"));
         }
@@ -260,7 +262,7 @@ fn a_bomb_takes_little_memory() {
             client.exactly(10_000);
         }
         let grown = most_allocated(server.pid()).saturating_sub(before);
-        println!("a hundred slow clients of {uri} took {grown} kB");
+        println!("{count} slow clients of {uri} took {grown} kB");
         assert!(grown <= 40 << 10, "{uri}: {grown} kB");
     }
 }
