@@ -1,6 +1,9 @@
 //! Requests as the servers behind get them: whole ones that somebody asked for, whatever the client's body was like.
 
-use daemun_tests::{Recorded, Recorder, Server, Setup, ok};
+use std::io::Write;
+use std::sync::{Mutex, mpsc};
+
+use daemun_tests::{Recorded, Recorder, Server, Setup, children, eventually, ok, signals};
 
 use crate::backend::{backend, head};
 
@@ -295,7 +298,7 @@ fn scgi_request(bytes: &[u8]) -> (Vec<String>, Vec<u8>) {
 
 #[test]
 fn gateways_are_told_the_length_of_what_follows() {
-    use std::io::{Read, Write};
+    use std::io::Read;
     let (send, requests) = std::sync::mpsc::sync_channel(8);
     let scgi = backend(move |stream| {
         let mut read = Vec::new();
@@ -345,26 +348,60 @@ fn gateways_are_told_the_length_of_what_follows() {
     }
 }
 
+/// Whether all threads of a process have been stopped.
+fn stands_still(pid: i32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    threads.flatten().all(|thread| {
+        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        stat.rsplit_once(')').is_none_or(|(_, rest)| rest.starts_with(" T"))
+    })
+}
+
 #[test]
 fn what_was_not_asked_for_never_reaches_another_client() {
-    let (stray, had_come) = std::sync::mpsc::sync_channel(0);
+    let (go, may_go) = mpsc::channel();
+    let (stray, had_come) = mpsc::channel();
+    let may_go = Mutex::new(may_go);
     let port = backend(move |stream| {
-        use std::io::Write;
         while !head(stream).is_empty() {
             stream.write_all(ok("asked").as_bytes()).unwrap();
-            let _ = stream.write_all(ok("stray").as_bytes());
-            if stray.send(()).is_err() {
+            if may_go.lock().unwrap().recv().is_err() {
                 return;
             }
+            let _ = stream.write_all(ok("stray").as_bytes());
+            let _ = stray.send(());
         }
     });
     let server = Server::http(&format!(
         "upstream u {{ server 127.0.0.1:{port}; keepalive 8; }}
-         server {{ listen 127.0.0.1:{{port}}; location / {{ proxy_pass http://u; }} }}"
+         server {{
+             listen 127.0.0.1:{{port}};
+             keepalive_requests 5000;
+             location / {{ proxy_pass http://u; }}
+         }}"
     ));
+    let workers = children(server.pid());
+    let tell = |signal| {
+        workers.iter().for_each(|worker| signals::send(*worker, signal).unwrap());
+    };
     let mut client = server.client();
-    for _ in 0..1000 {
-        assert_eq!(client.get("/").text(), "asked");
+    assert_eq!(client.get("/").text(), "asked");
+    for number in 0..1000 {
+        // The worker learns of the request and of the stray response at once, in this order or the other.
+        tell(signals::SIGSTOP);
+        eventually("all threads stand still", || {
+            workers.iter().all(|worker| stands_still(*worker))
+        });
+        let request = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        if number % 2 == 0 {
+            client.send(request);
+        }
+        go.send(()).unwrap();
         had_come.recv().unwrap();
+        if number % 2 == 1 {
+            client.send(request);
+        }
+        tell(signals::SIGCONT);
+        assert_eq!(client.answer().text(), "asked", "{number}");
     }
 }
