@@ -169,7 +169,6 @@ fn the_end_of_a_pipelined_connection_is_not_lost() {
         read += client.exactly(20_000).len();
     }
     client.send(request);
-    std::thread::sleep(Duration::from_millis(20));
     assert_eq!(client.rest().len(), LENGTH - read);
 }
 
