@@ -11,6 +11,7 @@ mod content;
 mod errors;
 mod explain;
 mod filters;
+mod framing;
 mod gateway_settings;
 mod gateways;
 mod geo;

@@ -323,6 +323,7 @@ impl Request {
         self.uri.extend_from_slice(uri);
         self.args.clear();
         self.args.extend_from_slice(args);
+        self.has_args = false;
         self.internal = true;
         self.has_clients_uri = false;
         self.has_left_location = false;

@@ -5,11 +5,12 @@ use std::cell::RefCell;
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use daemun_core::connection::Connection;
+use daemun_core::connection::{Connection, Scanned};
 use daemun_core::listen::Address;
 use daemun_core::log::{Log, Origin};
 use daemun_core::module::SettingsKey;
@@ -78,6 +79,10 @@ pub struct Request {
     pub keepalive: bool,
     /// It had come before the request before it was answered.
     pub is_pipelined: bool,
+    /// `$args` is there though it is empty: something else than the client made it so.
+    pub has_args: bool,
+    /// How far its unfinished head was read.
+    pub(crate) scanned: Option<Scanned>,
     /// The client may still be sending: its connection is read empty before it is closed.
     pub lingers: bool,
     /// An internal redirect, `error_page` or `try_files` led here.
@@ -124,6 +129,8 @@ pub struct Request {
     depth: u8,
     /// What modules keep for a request and all its subrequests; made for the first of these.
     shared: Option<Arc<Mutex<Contexts>>>,
+    /// Of a subrequest and those within it: it goes on when its client leaves.
+    pub(crate) persists: Arc<AtomicBool>,
     /// Only a request that is to be explained has one.
     pub trace: Option<Box<Trace>>,
     /// Where it was passed to, once it was.
@@ -169,6 +176,8 @@ impl Request {
             response: ResponseHead::default(),
             keepalive: false,
             is_pipelined: false,
+            has_args: false,
+            scanned: None,
             lingers: false,
             internal: false,
             has_clients_uri: true,
@@ -195,6 +204,7 @@ impl Request {
             main_charset: None,
             depth: 0,
             shared: None,
+            persists: Arc::default(),
             trace: None,
             upstream: None,
         }
@@ -238,6 +248,8 @@ impl Request {
         self.response.reset();
         self.keepalive = false;
         self.is_pipelined = false;
+        self.has_args = false;
+        self.scanned = None;
         self.lingers = false;
         self.internal = false;
         self.has_clients_uri = true;
@@ -384,6 +396,9 @@ impl Request {
         };
         request.depth = self.depth + 1;
         request.shared = Some(Arc::clone(self.shared.get_or_insert_default()));
+        if self.is_subrequest() {
+            request.persists = Arc::clone(&self.persists);
+        }
         Ok(request)
     }
 
@@ -428,6 +443,9 @@ impl Request {
 
     /// Bytes of the request: line, head and what came of the body. None where the line was refused.
     pub fn length(&self) -> u64 {
+        if self.is_subrequest() {
+            return 0;
+        }
         let blank_lines = self.head.line.line.start;
         (self.head_end as u64).saturating_sub(u64::from(blank_lines)) + self.body.taken()
     }

@@ -53,6 +53,8 @@ pub struct ResponseHead {
     pub content_type: Option<Bytes>,
     /// Appended to the type as `; charset=...`.
     pub charset: Option<Bytes>,
+    /// The whole field as an upstream spelt it, from which the two above were taken: it counts while they are the same.
+    pub spelt_type: Option<Bytes>,
     /// `None`: unknown, so the body is chunked or ends with the connection.
     pub content_length: Option<u64>,
     pub last_modified: Option<LastModified>,
@@ -151,6 +153,27 @@ impl ResponseHead {
         }
     }
 
+    /// Appends what `Content-Type` says; `false` where there is none.
+    pub fn append_type(&self, out: &mut Vec<u8>) -> bool {
+        let Some(kind) = &self.content_type else { return false };
+        if let Some(spelt) = self.spelt_type.as_ref().filter(|spelt| self.is_spelt(kind, spelt)) {
+            out.extend_from_slice(spelt);
+            return true;
+        }
+        out.extend_from_slice(kind);
+        if let Some(charset) = &self.charset {
+            out.extend_from_slice(b"; charset=");
+            out.extend_from_slice(charset);
+        }
+        true
+    }
+
+    /// Whether an upstream's field says the type and the charset that the response has.
+    fn is_spelt(&self, kind: &[u8], spelt: &[u8]) -> bool {
+        split_charset(spelt)
+            .is_some_and(|(of, charset)| of == kind && self.charset.as_deref() == Some(charset))
+    }
+
     /// Another length, unknown yet, and other bytes: for a filter that rewrites the body.
     pub fn rewrites_body(&mut self) {
         self.content_length = None;
@@ -211,6 +234,7 @@ impl ResponseHead {
         self.is_foreign = false;
         self.content_type = None;
         self.charset = None;
+        self.spelt_type = None;
         self.content_length = None;
         self.last_modified = None;
         self.etag = None;
@@ -219,4 +243,18 @@ impl ResponseHead {
         });
         self.refuse_ranges();
     }
+}
+
+/// Splits a media type from its character set, where it tells one.
+pub fn split_charset(value: &[u8]) -> Option<(&[u8], &[u8])> {
+    memchr::memchr_iter(b';', value).find_map(|semicolon| {
+        let parameter = value[semicolon + 1..].trim_ascii_start();
+        let (name, charset) = parameter.split_at_checked(8)?;
+        if !name.eq_ignore_ascii_case(b"charset=") {
+            return None;
+        }
+        let charset = charset.strip_prefix(b"\"").unwrap_or(charset);
+        let charset = charset.strip_suffix(b"\"").unwrap_or(charset);
+        Some((&value[..semicolon], charset))
+    })
 }

@@ -257,7 +257,7 @@ const fn variable(name: &'static str, value: VariableValue) -> Variable {
 /// The core's variables, in the order of nginx's documentation of the request's life.
 static CORE: &[Variable] = &[
     variable("arg_", |r, name, out| append_option(r.argument(name.as_bytes()), out)),
-    Variable::changeable("args", |r, _, out| !r.args.is_empty() && append(&r.args, out)),
+    Variable::changeable("args", |r, _, out| has_args(r) && append(&r.args, out)),
     variable("binary_remote_addr", binary_remote_addr),
     variable("body_bytes_sent", |r, _, out| append_number(r.sent.saturating_sub(r.sent_head), out)),
     variable("bytes_sent", |r, _, out| append_number(r.sent, out)),
@@ -301,7 +301,7 @@ static CORE: &[Variable] = &[
         r.proxy_header().is_some_and(|header| append_port(header.destination_port, out))
     }),
     variable("proxy_protocol_tlv_", proxy_protocol_tlv),
-    variable("query_string", |r, _, out| !r.args.is_empty() && append(&r.args, out)),
+    variable("query_string", |r, _, out| has_args(r) && append(&r.args, out)),
     variable("realpath_root", |r, _, out| files::append_real_root(r, out)),
     variable("remote_addr", |r, _, out| append_display(r.peer(), out)),
     variable("remote_port", |r, _, out| r.peer().port().is_some_and(|port| append_port(port, out))),
@@ -371,13 +371,17 @@ fn binary_remote_addr(request: &mut Request, _: &str, out: &mut Vec<u8>) -> bool
     }
 }
 
+fn has_args(request: &Request) -> bool {
+    request.has_args || !request.args.is_empty()
+}
+
 fn content_length(request: &mut Request, _: &str, out: &mut Vec<u8>) -> bool {
     match request.header(Known::ContentLength) {
         Some(length) => append(length, out),
         None if request.body.is_chunked() && request.body.is_complete() => {
             append_number(request.body.received(), out)
         }
-        None => false,
+        None => request.body.content_length().is_some_and(|length| append_number(length, out)),
     }
 }
 
@@ -448,12 +452,7 @@ fn sent_trailer(request: &mut Request, name: &str, out: &mut Vec<u8>) -> bool {
 fn sent_header(request: &mut Request, name: &str, out: &mut Vec<u8>) -> bool {
     let response = &request.response;
     match name {
-        "content_type" => match (&response.content_type, &response.charset) {
-            (Some(kind), Some(charset)) => {
-                append(kind, out) && append(b"; charset=", out) && append(charset, out)
-            }
-            (kind, _) => append_option(kind.as_deref(), out),
-        },
+        "content_type" => response.append_type(out),
         "content_length" => {
             response.content_length.is_some_and(|length| append_number(length, out))
         }

@@ -22,13 +22,9 @@ pub fn write(request: &mut Request, framing: Framing, out: &mut Vec<u8>) {
     if !response.leaves_date {
         date::with_http_date_field(|field| out.extend_from_slice(field));
     }
-    if let Some(kind) = response.content_type.as_ref().filter(|kind| !kind.is_empty()) {
+    if response.content_type.as_ref().is_some_and(|kind| !kind.is_empty()) {
         out.extend_from_slice(b"Content-Type: ");
-        out.extend_from_slice(kind);
-        if let Some(charset) = &response.charset {
-            out.extend_from_slice(b"; charset=");
-            out.extend_from_slice(charset);
-        }
+        response.append_type(out);
         out.extend_from_slice(b"\r\n");
     }
     if let Some(length) = response.content_length {

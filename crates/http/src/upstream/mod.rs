@@ -12,6 +12,7 @@ mod kept;
 pub mod next;
 mod outgoing;
 mod pace;
+pub mod payload;
 pub mod protocol;
 pub mod record;
 mod relay;
@@ -53,6 +54,7 @@ pub async fn pass(request: &mut Request, call: Call) -> Step {
         return tell_only(request, &call);
     }
     let streams = !*call.settings.request_buffering
+        && request.body.can_be_passed()
         && !request.has_body_arrived()
         && call.protocol.streams_body(request);
     if let Err(status) = prepare_body(request, streams).await {
@@ -82,6 +84,8 @@ pub async fn pass(request: &mut Request, call: Call) -> Step {
         exchange.finish(request, false);
         return step;
     }
+    // Until there is something else to do, which is told of the filters, too.
+    request.doing = "reading response header from upstream";
     exchange.begin_body(request);
     Step::Respond(match incoming::whole(request, &mut exchange) {
         Some(body) => body,
@@ -93,6 +97,9 @@ pub async fn pass(request: &mut Request, call: Call) -> Step {
 async fn prepare_body(request: &mut Request, streams: bool) -> Result<(), Status> {
     if streams {
         return Box::pin(request.send_continue()).await;
+    }
+    if !request.body.can_be_passed() {
+        return Ok(());
     }
     let expects = request.header(Known::Expect).is_some();
     match request.body.is_complete() && !expects {

@@ -259,15 +259,10 @@ fn multipart(request: &mut Request, whole: &VecDeque<Chunk>, length: u64, parts:
 
 fn spelt_type(request: &Request) -> String {
     let response = &request.response;
-    let Some(kind) = &response.content_type else {
-        return String::new();
-    };
-    let kind = String::from_utf8_lossy(kind);
-    match &response.charset {
-        Some(charset) => {
-            format!("Content-Type: {kind}; charset={}\r\n", String::from_utf8_lossy(charset))
-        }
-        None => format!("Content-Type: {kind}\r\n"),
+    let mut kind = Vec::new();
+    match response.append_type(&mut kind) {
+        true => format!("Content-Type: {}\r\n", String::from_utf8_lossy(&kind)),
+        false => String::new(),
     }
 }
 

@@ -242,7 +242,10 @@ impl Target {
     pub(super) fn set(&self, request: &mut Request, value: Cow<'static, [u8]>) {
         match self {
             Target::Variable(id) => request.store(*id, Some(into_bytes(value))),
-            Target::Args => request.args = value.into_owned(),
+            Target::Args => {
+                request.args = value.into_owned();
+                request.has_args = true;
+            }
             Target::LimitRate => match units::size(&value) {
                 Some(rate) => request.limit_rate = Some(rate as u64),
                 None => {

@@ -171,6 +171,7 @@ fn arrived(offer: Offer, listener: u16) -> Connection {
         peer: record.peer.map_or(Peer::Unix, Peer::from),
         listener,
         waited: record.reason,
+        pipelines: false,
         requests: record.requests,
         number: record.number,
         started: now().saturating_sub(u64::try_from(record.age.as_millis()).unwrap_or(u64::MAX)),
@@ -188,7 +189,7 @@ fn arrived(offer: Offer, listener: u16) -> Connection {
         }));
     } else if record.reason == Reason::Head {
         let until = Some(Deadline::after(record.remaining));
-        connection.keep_partial(Partial { bytes: record.rest, until });
+        connection.keep_partial(Partial { bytes: record.rest, until, ..Partial::default() });
     }
     connection
 }
