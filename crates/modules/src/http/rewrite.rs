@@ -270,9 +270,7 @@ fn value_of(request: &mut Request, script: &Script, escapes_captures: bool) -> V
 }
 
 fn came_escaped(request: &Request) -> bool {
-    let target = request.head.target();
-    let path = target.split(|byte| matches!(byte, b'?' | b'#')).next().unwrap_or_default();
-    memchr::memchr2(b'%', b'+', path).is_some()
+    memchr::memchr2(b'%', b'+', request.head.target_path()).is_some()
 }
 
 /// A request whose captures are escaped for a query.

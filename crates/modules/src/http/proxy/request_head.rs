@@ -2,6 +2,7 @@
 
 use daemun_http::escape;
 use daemun_http::head::{Known, RequestHead};
+use daemun_http::one_line;
 use daemun_http::request::Request;
 use daemun_http::upstream::record::Record;
 use daemun_proto::http1::{HeaderLine, Version};
@@ -36,13 +37,17 @@ impl Writer<'_> {
         let settings = self.settings;
         let start = out.len();
         match &*settings.method {
-            Some(method) => method.append(request, out),
+            Some(method) => {
+                method.append(request, out);
+                one_line::settle(out, start);
+            }
             None => out.extend_from_slice(request.head.method_name()),
         }
         let is_head = out[start..].eq_ignore_ascii_case(b"HEAD");
         out.push(b' ');
         let uri = out.len();
         self.append_uri(request, out);
+        one_line::settle_uri(out, uri);
         let body = settings.set_body.as_ref().map(|body| body.value(request));
         note(request, self.place, &out[uri..], body.as_deref());
         let is_11 = *settings.http_version == Version::HTTP_11;
@@ -81,7 +86,7 @@ impl Writer<'_> {
         }
         let rest = &request.uri[skipped..];
         // What came plain stays plain.
-        match request.internal || memchr::memchr(b'%', request.head.target()).is_some() {
+        match request.internal || memchr::memchr(b'%', request.head.target_path()).is_some() {
             true => escape::path(rest, out),
             false => out.extend_from_slice(rest),
         }
@@ -99,6 +104,7 @@ impl Writer<'_> {
         let value = out.len();
         if let Some((_, script)) = set {
             script.append(request, out);
+            one_line::settle(out, value);
         }
         if out.len() == value {
             if set.is_some() && *self.settings.http_version != Version::HTTP_11 {
@@ -159,6 +165,7 @@ fn write_set(request: &mut Request, settings: &'static Settings, out: &mut Vec<u
         out.extend_from_slice(b": ");
         let value = out.len();
         script.append(request, out);
+        one_line::settle(out, value);
         match out.len() > value {
             true => out.extend_from_slice(b"\r\n"),
             false => out.truncate(start),
