@@ -161,3 +161,35 @@ fn pictures_are_made_as_fine_as_configured() {
     assert!(coarse.len() * 2 < fine.len(), "{} and {} bytes", coarse.len(), fine.len());
     assert!(picture("/sharp/a.jpg") != fine);
 }
+
+/// A handler that takes files alone leaves folders to those that know what to do with them.
+#[test]
+fn folders_are_no_videos() {
+    let server = Setup::new()
+        .file("html/with/index.html", "index")
+        .file("html/bare/a.txt", "a")
+        .http(
+            "server {
+                 listen 127.0.0.1:{port};
+                 location /mp4/ { alias {dir}/html/; mp4; }
+                 location /flv/ { alias {dir}/html/; flv; }
+                 location /list-mp4/ { alias {dir}/html/; mp4; autoindex on; }
+                 location /list-flv/ { alias {dir}/html/; flv; autoindex on; }
+                 location /any-mp4/ { alias {dir}/html/; mp4; random_index on; }
+                 location /if-mp4/ { alias {dir}/html/; mp4; autoindex on; if ($arg_a) { set $b c; } }
+             }",
+        );
+    let status = |uri: &str| server.get(uri).status;
+    for kind in ["mp4", "flv"] {
+        assert_eq!(server.get(&format!("/{kind}/with/")).text(), "index");
+        let redirect = server.get(&format!("/{kind}/with?start=1"));
+        assert_eq!(redirect.status, 301, "{redirect:?}");
+        assert!(redirect.header("Location").unwrap().ends_with(&format!("/{kind}/with/?start=1")));
+        assert_eq!(status(&format!("/{kind}/bare/")), 403);
+        assert_eq!(status(&format!("/{kind}/none")), 404);
+        assert!(server.get(&format!("/list-{kind}/bare/")).text().contains("a.txt"));
+        assert!(server.get(&format!("/list-{kind}/")).text().contains("with/"));
+    }
+    assert_eq!(server.get("/any-mp4/bare/").text(), "a");
+    assert!(server.get("/if-mp4/bare/?a=1").text().contains("a.txt"));
+}

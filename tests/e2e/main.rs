@@ -16,6 +16,7 @@ mod gateways;
 mod geo;
 mod geo_databases;
 mod headers;
+mod injection;
 mod limits;
 mod lint;
 mod listings;

@@ -211,10 +211,11 @@ impl Builder<'_> {
                 pre_access: self.handlers(&settings, Phase::PreAccess),
                 access: self.handlers(&settings, Phase::Access),
                 pre_content: self.handlers(&settings, Phase::PreContent),
-                content: match dedicated {
-                    Some(handler) => vec![handler],
-                    None => self.handlers(&settings, Phase::Content),
-                },
+                // What the dedicated one does not take (flv and mp4 take files alone) is for the others.
+                content: dedicated
+                    .into_iter()
+                    .chain(self.handlers(&settings, Phase::Content))
+                    .collect(),
                 log: self.handlers(&settings, Phase::Log),
             },
             has_waiting_filters: filters

@@ -214,6 +214,8 @@ impl ResponseHead {
         self.content_length = None;
         self.last_modified = None;
         self.etag = None;
+        self.clear_encoding();
+        self.trailers.clear();
         self.headers.retain(|header| {
             !header.stands_in_for(b"Last-Modified") && !header.stands_in_for(b"ETag")
         });

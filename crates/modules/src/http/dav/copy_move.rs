@@ -8,6 +8,7 @@ use daemun_http::core::files::{self as file_settings, Root};
 use daemun_http::files::{self, as_path};
 use daemun_http::module::Step;
 use daemun_http::moving;
+use daemun_http::phases;
 use daemun_http::request::{Request, Text};
 use daemun_http::status::Status;
 use daemun_http::uri;
@@ -16,11 +17,13 @@ use rustix::io::Errno;
 
 use super::{Depth, SETTINGS, depth, field, refuse, refuse_body, tree};
 
-pub(super) fn run(request: &mut Request) -> Result<Step, Status> {
+pub(super) async fn run(request: &mut Request) -> Result<Step, Status> {
     refuse_body(request, "COPY and MOVE with body are unsupported")?;
     let (destination, shown) = destination(request)?;
     check_depth(request)?;
     let overwrites = overwrites(request)?;
+    // Who may not come in there writes nothing there, whatever this location allows.
+    phases::admits(request, &destination).await?;
     let (from, mut to) = paths(request, destination);
     let is_collection = to.last() == Some(&b'/');
     if is_collection {
