@@ -157,3 +157,99 @@ http { server { location @a { alias /a/; } } }";
     let sentence = "[emerg] the \"alias\" directive cannot be used inside the named location in ";
     assert!(output.stderr.contains(sentence), "{}", output.stderr);
 }
+
+/// nginx's own: no configuration defines them, whatever way.
+const FIXED: &str = "binary_remote_addr body_bytes_sent bytes_sent connection connection_requests connection_time \
+    connections_active connections_reading connections_waiting connections_writing content_length content_type date_gmt \
+    date_local document_root document_uri fastcgi_path_info fastcgi_script_name geoip_area_code geoip_city \
+    geoip_city_continent_code geoip_city_country_code geoip_city_country_code3 geoip_city_country_name geoip_country_code \
+    geoip_country_code3 geoip_country_name geoip_dma_code geoip_latitude geoip_longitude geoip_org geoip_postal_code \
+    geoip_region geoip_region_name grpc_internal_trailers host hostname http2 http_cookie http_host http_referer \
+    http_user_agent http_via http_x_forwarded_for https is_args is_request_port limit_conn_status limit_req_status msec \
+    nginx_version pid pipe proxy_add_x_forwarded_for proxy_internal_body_length proxy_internal_chunked proxy_protocol_addr \
+    proxy_protocol_port proxy_protocol_server_addr proxy_protocol_server_port query_string realip_remote_addr \
+    realip_remote_port realpath_root remote_addr remote_port remote_user request request_body request_body_file \
+    request_completion request_filename request_id request_length request_method request_port request_time request_uri \
+    scheme secure_link sent_http_cache_control sent_http_connection sent_http_content_length sent_http_content_type \
+    sent_http_keep_alive sent_http_last_modified sent_http_link sent_http_location sent_http_transfer_encoding server_addr \
+    server_name server_port server_protocol status tcpinfo_rcv_space tcpinfo_rtt tcpinfo_rttvar tcpinfo_snd_cwnd \
+    time_iso8601 time_local upstream_addr upstream_bytes_received upstream_bytes_sent upstream_cache_etag \
+    upstream_cache_last_modified upstream_cache_status upstream_connect_time upstream_header_time \
+    upstream_response_length upstream_response_time upstream_status uri URI Http_Host";
+
+/// These may be anybody's.
+const FREE: &str = "ancient_browser arg_ arg_a args cookie_ cookie_a http_ http_foo http_x is_args2 limit_rate memcached_key \
+    mine modern_browser msie proxy_add_via proxy_host proxy_internal_x proxy_port proxy_protocol_tlv_ \
+    proxy_protocol_tlv_a sent_http_ sent_http_foo sent_trailer_ sent_trailer_x ssl_cipher ssl_client_s_dn ssl_server_name \
+    upstream_cookie_ upstream_cookie_a upstream_http_ upstream_http_location upstream_last_server_name \
+    upstream_trailer_ upstream_trailer_x";
+
+#[test]
+fn variables_are_defined_where_nginx_lets_them() {
+    let forms: [(&str, fn(&str) -> [String; 2]); 8] = [
+        ("set", |name| ["".into(), format!("set ${name} 1;")]),
+        ("auth_request_set", |name| ["".into(), format!("auth_request_set ${name} $uri;")]),
+        ("location", |name| ["".into(), format!("location \"~^/{name}(?<{name}>a)$\" {{ }}")]),
+        ("if", |name| ["".into(), format!("if ($uri ~ \"(?<{name}>a)\") {{ }}")]),
+        ("server_name", |name| ["".into(), format!("server_name \"~^{name}(?<{name}>a)$\";")]),
+        ("map", |name| [format!("map $uri ${name} {{ default 1; }}"), "".into()]),
+        ("geo", |name| [format!("geo ${name} {{ default 1; }}"), "".into()]),
+        ("split_clients", |name| [format!("split_clients $uri ${name} {{ * 1; }}"), "".into()]),
+    ];
+    let setup = Setup::new();
+    for (form, directive) in forms {
+        let all = FIXED.split_whitespace().chain(FREE.split_whitespace()).map(directive);
+        let (http, server): (Vec<_>, Vec<_>) = all.map(|[http, server]| (http, server)).unzip();
+        let output = setup.run(
+            &format!(
+                "events {{ }} http {{ {} server {{ listen 127.0.0.1:{{port}}; {} }} }}",
+                http.join("\n"),
+                server.join("\n")
+            ),
+            &["-t"],
+        );
+        let mut refused: Vec<&str> = output
+            .stderr
+            .lines()
+            .filter(|line| line.contains("[emerg]"))
+            .filter_map(|line| line.split("the duplicate \"").nth(1)?.split('"').next())
+            .collect();
+        refused.sort_unstable();
+        // Only the first of two spellings is where the name is defined.
+        let mut fixed: Vec<&str> = FIXED.split_whitespace().collect();
+        fixed.retain(|name| !matches!(*name, "URI" | "Http_Host"));
+        fixed.sort_unstable();
+        assert_eq!(refused, fixed, "{form}");
+    }
+    let spelt = setup.run("events { } http { server { set $URI 1; } }", &["-t"]);
+    assert!(spelt.stderr.contains("the duplicate \"URI\" variable in "), "{}", spelt.stderr);
+}
+
+#[test]
+fn addresses_may_have_leading_zeros() {
+    let server = Setup::new().http(
+        "geo $arg_a $near { 010.000.000.000/8 yes; default no; }
+         geo $arg_a $range { ranges; 011.000.0.0-011.0.000.255 yes; default no; }
+         server {
+             listen 127.000.000.001:{port};
+             set_real_ip_from 127.000.000.001;
+             real_ip_header X-Forwarded-For;
+             location /allowed { allow 127.000.000.002; deny all; return 200 $near$range; }
+             location / { return 200 $remote_addr; }
+         }",
+    );
+    let from = |address: &str| {
+        server.get_with("/", &[&format!("X-Forwarded-For: {address}")]).text().to_owned()
+    };
+    assert_eq!(from("192.000.002.010"), "192.0.2.10");
+    assert_eq!(from("192.0.2.010:80"), "192.0.2.10");
+    assert_eq!(from("256.0.0.1"), "127.0.0.1");
+    assert_eq!(server.get("/?").status, 200);
+    for (asked, told) in [("010.08.0.1", "yesno"), ("011.0.0.0255", "noyes"), ("12.0.0.1", "nono")]
+    {
+        let uri = format!("/allowed?a={asked}");
+        let answer = server.get_with(&uri, &["X-Forwarded-For: 127.0.0.2"]);
+        // return goes before allow and deny.
+        assert_eq!((answer.status, answer.text()), (200, told), "{asked}");
+    }
+}

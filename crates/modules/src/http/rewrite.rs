@@ -235,7 +235,7 @@ impl Target {
         match name.to_ascii_lowercase().as_str() {
             "args" => Target::Args,
             "limit_rate" => Target::LimitRate,
-            name => Target::Variable(loader.variables.define(name, Definition::Assigned, span)),
+            _ => Target::Variable(loader.variables.define(name, Definition::Assigned, span)),
         }
     }
 
