@@ -96,6 +96,7 @@ fn serve(request: &mut Request) -> Step {
             let length = body.len().unwrap_or_default();
             let response = &mut request.response;
             response.content_length = Some(length);
+            response.is_cut_once = true;
             let etag = format!("\"{:x}-{length:x}\"", known.info.modified);
             response.etag = response.etag.take().map(|_| etag.into());
             Step::Respond(body)

@@ -52,22 +52,33 @@ pub(super) async fn run(request: &mut Request) -> Result<Step, Status> {
 
 fn transfer_file(request: &Request, from: &[u8], to: &[u8]) -> Result<Step, Status> {
     let (source, target) = (as_path(from), as_path(to));
-    let (call, done) = match request.head.method() {
+    let done = match request.head.method() {
         Method::Move => {
             let access = moving::folder_access(*request.settings(&SETTINGS).access);
-            ("rename()", moving::rename(source, target, Some(access)))
+            moving::rename(source, target, Some(access))
         }
-        _ => ("open()", moving::copy(source, target)),
+        _ => moving::copy(source, target),
     };
     match done {
         Ok(()) => Err(Status::NO_CONTENT),
         Err(error) => {
-            let (from, to) = (Text(from), Text(to));
-            let log = request.log();
-            log!(log, Crit, *request, "{} \"{}\" to \"{}\" failed", call, from, to; error);
+            tell_failed(request, from, to, &error);
             Err(Status::INTERNAL_SERVER_ERROR)
         }
     }
+}
+
+/// nginx's words: a copy names the file that could not be opened.
+fn tell_failed(request: &Request, from: &[u8], to: &[u8], error: &std::io::Error) {
+    let log = request.log();
+    if request.head.method() == Method::Move {
+        let (from, to) = (Text(from), Text(to));
+        log!(log, Crit, *request, "rename() \"{}\" to \"{}\" failed", from, to; *error);
+        return;
+    }
+    let can_be_read = fs::File::open(as_path(from)).is_ok();
+    let culprit = Text(if can_be_read { to } else { from });
+    log!(log, Crit, *request, "open() \"{}\" failed", culprit; *error);
 }
 
 fn transfer_folder(
