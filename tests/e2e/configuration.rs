@@ -253,3 +253,167 @@ fn addresses_may_have_leading_zeros() {
         assert_eq!((answer.status, answer.text()), (200, told), "{asked}");
     }
 }
+
+/// What newcomers write, and what helps them.
+#[test]
+fn slips_are_told_with_what_helps() {
+    let setup = Setup::new();
+    for (server, helps) in [
+        ("root /srv\n index a;", "help: a \";\" is missing after \"/srv\"?"),
+        ("root /srv\n location / { }", "help: a \";\" is missing after \"/srv\"?"),
+        ("location ~ ^/a{2}$ { }", "help: a pattern with { } has to stand in quotes"),
+        ("location ~ ^/a{2,3} { }", "help: a pattern with { } has to stand in quotes"),
+        ("rewrite ^/a{2,}$ /b;", "help: a pattern with { } has to stand in quotes"),
+        ("return 200 $remote_adr;", "help: did you mean \"$remote_addr\"?"),
+        ("set $mine 1; return 200 $mune;", "help: did you mean \"$mine\"?"),
+        ("ssl on;", "\"ssl\" is a parameter of \"listen\""),
+        ("DocumentRoot /a;", "help: this is Apache's; here it is root"),
+        ("<Directory /a> } {", "sections of Apache's are blocks here"),
+        ("<Directory /a>;", "a section of Apache's"),
+        ("content_by_lua_block { }", "ngx_http_lua_module"),
+        ("more_set_headers a;", "ngx_headers_more"),
+        ("add_header X \u{201c}a b\u{201d};", "typographic quotes are no quotes here"),
+        ("\u{feff}root a;", "a byte order mark stands before \"root\""),
+    ] {
+        let text = format!("events {{ }} http {{ server {{\n{server}\n}} }}");
+        let output = setup.run(&text, &["-t"]);
+        assert_eq!(output.code, Some(1), "{server}");
+        assert!(output.stderr.contains(helps), "{server}:\n{}", output.stderr);
+    }
+    let module = setup.run("load_module modules/ngx_http_perl_module.so; events { }", &["-t"]);
+    assert!(module.stderr.contains("daemun has no module http_perl_module"), "{}", module.stderr);
+    let notice = setup.run("events { } http { ssl_certificate a; }", &["-t"]);
+    assert!(notice.stderr.contains("daemun does not speak TLS yet"), "{}", notice.stderr);
+    assert_eq!(setup.run("events { } http { ssl_certificate a; }", &["-t", "-q"]).stderr, "");
+    let missing = Setup::new().command(&["-t"]).output().unwrap();
+    let missing = String::from_utf8_lossy(&missing.stderr).into_owned();
+    assert!(missing.contains("failed (2: No such file") && !missing.contains("syntax is ok"));
+}
+
+#[test]
+fn all_that_the_system_lacks_is_told_with_its_line() {
+    let setup = Setup::new();
+    let text = "events { }
+pid /nowhere/pid;
+http {
+    access_log /nowhere/a.log;
+    server { listen 127.0.0.1:{port}; error_log /nowhere/b.log; return 301 https://other$uri; }
+    server { listen 192.0.2.1:{port}; }
+    server { listen unix:/nowhere/socket; }
+}
+";
+    let output = setup.run(text, &["-t"]);
+    assert_eq!(output.code, Some(1));
+    for (sentence, line) in [
+        ("open() \"/nowhere/a.log\" failed (2: No such file or directory)", " 4 |"),
+        ("open() \"/nowhere/b.log\" failed (2: No such file or directory)", " 5 |"),
+        ("open() \"/nowhere/pid\" failed (2: No such file or directory)", " 2 |"),
+        ("bind() to 192.0.2.1:", " 6 |"),
+        ("bind() to unix:/nowhere/socket failed", " 7 |"),
+    ] {
+        let mut lines = output.stderr.lines().skip_while(|told| !told.contains(sentence));
+        assert!(lines.next().is_some(), "{sentence} in:\n{}", output.stderr);
+        assert!(lines.next().unwrap_or_default().starts_with(line), "{}", output.stderr);
+    }
+    // Whoever has neither the server's folders nor its addresses looks at the configuration all the same.
+    let lint = setup.run(text, &["-t", "--lint=json"]);
+    assert_eq!(lint.code, Some(2), "{}", lint.stderr);
+    assert!(lint.stdout.contains("\"decoded-in-header\""), "{}", lint.stdout);
+    let story = setup.run(text, &["-t", "--explain", "/a"]);
+    assert_eq!(story.code, Some(0), "{}", story.stderr);
+    assert!(story.stdout.contains("redirect     https://other/a\n"), "{}", story.stdout);
+    let broken = text.replace("return 301", "retrun 301");
+    for (format, told) in
+        [("--lint=json", "\"code\": \"error\""), ("--lint=sarif", "\"level\": \"error\"")]
+    {
+        let output = setup.run(&broken, &["-t", format]);
+        assert_eq!(output.code, Some(1));
+        assert!(output.stdout.contains(told), "{}", output.stdout);
+        assert!(output.stdout.contains("unknown directive \\\"retrun\\\""), "{}", output.stdout);
+    }
+}
+
+#[test]
+fn each_command_says_what_it_can_do() {
+    let setup = Setup::new();
+    let plain = |words: &[&str]| {
+        let program = setup.command(&[]).get_program().to_owned();
+        daemun_tests::Output::of(std::process::Command::new(program).args(words))
+    };
+    for (words, told) in [
+        (&["--help"][..], "Usage: daemun "),
+        (&["--version"], "daemun version: daemun/"),
+        (&["mpm", "--help"], "Usage: daemun mpm "),
+        (&["mpm", "set", "--help"], "Usage: daemun mpm "),
+        (&["mpm", "-h"], "Usage: daemun mpm "),
+    ] {
+        let output = plain(words);
+        assert_eq!((output.code, output.stderr.as_str()), (Some(0), ""), "{words:?}");
+        assert!(output.stdout.contains(told), "{words:?}: {}", output.stdout);
+    }
+    assert_eq!(plain(&["-h"]).code, Some(0));
+    assert!(plain(&["--nonsense"]).stderr.contains("invalid option: \"--nonsense\""));
+}
+
+#[test]
+fn explanations_tell_where_a_request_goes_and_keep_to_their_lines() {
+    let setup = Setup::new();
+    let text = "events { } http { access_log off; upstream many { server 127.0.0.1:1; }
+        server {
+            listen 127.0.0.1:{port};
+            location /a/ { proxy_pass http://127.0.0.1:9000/b/; }
+            location /m/ { proxy_pass http://many; }
+            location /u/ { proxy_pass http://unix:/s.sock:/v/; }
+            location /f { fastcgi_pass 127.0.0.1:9001; }
+            location /s { rewrite ^ /t; }
+            location /t { return 200; }
+        } }";
+    for (uri, told) in [
+        ("/a/x?y", "passed to    http://127.0.0.1:9000/b/x?y, which"),
+        ("/m/x", "passed to    http://many/m/x, which"),
+        ("/u/x", "passed to    http://unix:/s.sock:/v/x, which"),
+        ("/f", "passed to    fastcgi://127.0.0.1:9001, which"),
+        ("/n%0D%0Astatus%20%20%20%20%20200", "/n\\x0D\\x0Astatus     200"),
+    ] {
+        let output = setup.run(text, &["-t", "--explain", uri]);
+        assert!(output.stdout.contains(told), "{uri}:\n{}{}", output.stdout, output.stderr);
+        assert!(!output.stdout.contains("\nstatus     200"), "{}", output.stdout);
+    }
+    for field in ["none", "A B: c", ": c", "A: b\r\nC: d"] {
+        let output = setup.run(text, &["-t", "--explain", "/s", "-H", field]);
+        assert_eq!((output.code, &*output.stdout), (Some(1), ""), "{field}");
+    }
+}
+
+#[test]
+fn a_stale_pid_file_names_nobody_s_process() {
+    let mut stranger = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+    let setup = Setup::new().file("server.pid", format!("{}\n", stranger.id()));
+    let text = "pid {dir}/server.pid; events { } http { access_log off; server { listen 127.0.0.1:{port}; } }";
+    for signal in ["reload", "reopen", "quit", "stop"] {
+        let output = setup.run(text, &["-s", signal]);
+        assert_eq!(output.code, Some(1), "{signal}");
+    }
+    let is_alive = stranger.try_wait().unwrap().is_none();
+    stranger.kill().unwrap();
+    stranger.wait().unwrap();
+    assert!(is_alive);
+}
+
+#[test]
+fn a_model_that_cannot_be_applied_is_not_written() {
+    let setup = Setup::new();
+    let text = "pid {dir}/server.pid;\nevents { }\n";
+    setup.configure(text);
+    let options = setup.command(&[]);
+    let mut command = std::process::Command::new(options.get_program());
+    command.args(["mpm", "set", "event", "--apply"]).args(options.get_args());
+    let output = daemun_tests::Output::of(&mut command);
+    assert_eq!(output.code, Some(1), "{}", output.stderr);
+    assert!(
+        output.stderr.contains("nothing was changed: no server is running"),
+        "{}",
+        output.stderr
+    );
+    assert_eq!(setup.folder.read("server.conf"), setup.filled(text));
+}

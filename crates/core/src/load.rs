@@ -310,6 +310,9 @@ impl<'a> Loader<'a> {
 
     fn unknown(&self, name: &str) -> Fault {
         let fault = Fault::from(format!("unknown directive \"{name}\""));
+        if let Some(help) = known::foreign(name) {
+            return fault.help(help);
+        }
         if let Some(module) = known::module_of(name) {
             return fault
                 .help(format!("nginx has it, in {module}; daemun does not support it yet"));
@@ -334,9 +337,25 @@ impl<'a> Loader<'a> {
         };
         let span = fault.span.unwrap_or(directive.name.span);
         self.diagnostics.emerg(message, span);
-        if let Some(help) = fault.help {
+        if let Some(help) = fault.help.or_else(|| self.likely_slip(directive)) {
             self.diagnostics.help(help);
         }
+    }
+
+    /// What is often behind a directive that is wrong: the end of another that is missing, or quotes that are none.
+    fn likely_slip(&self, directive: &conf::Directive) -> Option<String> {
+        let is_directive = |word: &conf::Word| {
+            !word.quoted && word.as_str().is_ok_and(|name| self.registry.rows.contains_key(name))
+        };
+        if directive.args.iter().any(|word| word.to_string().contains(known::IS_TYPOGRAPHIC)) {
+            return Some(known::TYPOGRAPHIC.to_owned());
+        }
+        let inside = directive.block.as_ref().and_then(|block| block.directives.first());
+        if inside.is_some_and(|first| known::is_repetition(&first.name.to_string())) {
+            return Some(conf::QUOTE_BRACES.to_owned());
+        }
+        let next = directive.args.iter().skip(1).position(is_directive)?;
+        Some(format!("a \";\" is missing after \"{}\"?", directive.args[next]))
     }
 }
 

@@ -8,6 +8,7 @@ pub mod explain;
 pub mod folders;
 pub mod identity;
 pub mod lint;
+pub mod missing;
 pub mod notices;
 pub mod program;
 pub mod startup;

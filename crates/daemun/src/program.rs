@@ -98,29 +98,43 @@ struct Read {
     log: Log,
 }
 
+/// A configuration that cannot be used: what was read of it, and what is wrong.
+pub struct Broken {
+    pub files: Files,
+    pub diagnostics: Diagnostics,
+}
+
 impl Server {
     /// As [`load`](Program::load), with files that the program pretends.
-    pub fn load_with(&self, mut files: Files) -> Result<Cycle<Configuration>, String> {
+    pub fn load_with(&self, files: Files) -> Result<Cycle<Configuration>, String> {
+        self.load_or_show(files).map_err(|broken| {
+            let is_emerg = |one: &&Diagnostic| one.severity == Severity::Emerg;
+            let first = broken.diagnostics.iter().find(is_emerg);
+            first.map(|first| first.sentence(&broken.files)).unwrap_or_default()
+        })
+    }
+
+    /// The same for whoever goes on with what is wrong.
+    pub fn load_or_show(&self, mut files: Files) -> Result<Cycle<Configuration>, Broken> {
         let mut diagnostics = Diagnostics::default();
         let log_files = Arc::new(OpenFiles::default());
         let cycle = self.read(&mut files, &mut diagnostics, &log_files);
         self.report(&diagnostics, &files);
-        let first = diagnostics.iter().find(|diagnostic| diagnostic.severity == Severity::Emerg);
-        match first {
-            Some(first) => Err(first.sentence(&files)),
-            None => Ok(Cycle {
-                configuration: Configuration {
-                    http: cycle.http,
-                    zones: cycle.zones,
-                    files,
-                    directives: cycle.directives,
-                },
-                settings: cycle.settings,
-                listen: cycle.listen,
-                log: cycle.log,
-                files: log_files,
-            }),
+        if diagnostics.has_errors() {
+            return Err(Broken { files, diagnostics });
         }
+        Ok(Cycle {
+            configuration: Configuration {
+                http: cycle.http,
+                zones: cycle.zones,
+                files,
+                directives: cycle.directives,
+            },
+            settings: cycle.settings,
+            listen: cycle.listen,
+            log: cycle.log,
+            files: log_files,
+        })
     }
 
     fn read(
@@ -259,8 +273,10 @@ impl Server {
         let log = Log::current();
         let echo = log::echo_to_stderr(false);
         let tell = |diagnostic: &Diagnostic| {
-            if echo && !self.is_hushed(diagnostic) {
-                eprint!("{}", diagnostic.render(self.identity.name, files));
+            if echo {
+                if !self.is_hushed(diagnostic) {
+                    eprint!("{}", diagnostic.render(self.identity.name, files));
+                }
                 if log.tells_stderr() {
                     return;
                 }
@@ -274,7 +290,13 @@ impl Server {
         };
         about_text.iter().copied().for_each(&tell);
         let is_wrong = |diagnostic: &&Diagnostic| diagnostic.severity == Severity::Emerg;
-        if self.options.test && !self.options.quiet && !about_text.iter().any(is_wrong) {
+        // Without its file there is no syntax.
+        let is_unread = |one: &&Diagnostic| {
+            let path = self.places.shown_configuration();
+            is_wrong(one) && one.message.contains(&format!("() \"{path}\" failed"))
+        };
+        let is_sound = !about_text.iter().any(is_wrong) && !about_system.iter().any(is_unread);
+        if self.options.test && !self.options.quiet && is_sound {
             let shown = self.places.shown_configuration();
             log::write_stderr(format_args!("the configuration file {shown} syntax is ok"));
         }

@@ -67,6 +67,9 @@ impl Definitions {
                 (Some(Definition::Assigned), None) => Resolved::Assigned,
                 (None, None) => {
                     diagnostics.emerg(format!("unknown \"{name}\" variable"), named.used);
+                    if let Some(near) = suggestion(name, variables, modules) {
+                        diagnostics.help(format!("did you mean \"${near}\"?"));
+                    }
                     Resolved::Captured
                 }
             }
@@ -109,6 +112,18 @@ impl Definitions {
             _ => (name, None),
         }
     }
+}
+
+/// The variable that was probably meant.
+fn suggestion<'v>(
+    name: &str,
+    variables: &'v Variables,
+    modules: &[&'static HttpModule],
+) -> Option<&'v str> {
+    let built_in = modules.iter().flat_map(|module| module.variables).chain(CORE);
+    let single = built_in.map(|variable| variable.name).filter(|name| !name.ends_with('_'));
+    let own = variables.list().iter().filter(|named| named.definition.is_some());
+    daemun_conf::suggest(name, single.chain(own.map(|named| named.name.as_str())))
 }
 
 /// Whether no configuration may define a variable of that name.

@@ -47,6 +47,22 @@ pub fn master(pid_path: &Path) -> Result<i32, String> {
     pid_file::read(pid_path)
 }
 
+/// A pid file outlives a server that was killed, and its number goes to another program. What cannot be looked at is
+/// taken for the server.
+fn is_stranger(pid: i32) -> bool {
+    let folder = Path::new("/proc").join(pid.to_string());
+    let Ok(title) = std::fs::read(folder.join("cmdline")) else { return false };
+    let title = String::from_utf8_lossy(&title).into_owned();
+    let program = title.split(['\0', ' ', ':']).next().unwrap_or_default();
+    let name = Path::new(program).file_name().unwrap_or_default();
+    let is_named = ["nginx", "daemun", log::program()].iter().any(|known| name == *known);
+    let is_same = || {
+        let own = std::env::current_exe();
+        own.is_ok_and(|own| std::fs::read_link(folder.join("exe")).is_ok_and(|exe| exe == own))
+    };
+    !(title.is_empty() || title.contains(": master process") || is_named || is_same())
+}
+
 /// Sends the request and returns the exit code. A reload is waited for, where the master can tell.
 pub fn signal(request: Request, pid_path: &Path, log: &Log) -> i32 {
     log!(log, Notice, (), "signal process started");
@@ -57,6 +73,11 @@ pub fn signal(request: Request, pid_path: &Path, log: &Log) -> i32 {
             return 1;
         }
     };
+    if is_stranger(pid) {
+        let path = pid_path.display();
+        log!(log, Error, (), "process {} of \"{}\" is no server: it gets no signal", pid, path);
+        return 1;
+    }
     if request == Request::Reload
         && let Some(outcome) = control::reload(pid, RELOAD_LIMIT)
     {

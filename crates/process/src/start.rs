@@ -3,10 +3,12 @@
 
 use std::ffi::OsString;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::path::Path;
 use std::sync::Arc;
 
+use daemun_core::listen::ListenSpec;
 use daemun_core::log;
-use daemun_core::log::{Failure, Log};
+use daemun_core::log::Log;
 use daemun_shm::Scoreboard;
 use daemun_sys::process::{self, Fork};
 use daemun_sys::signals::{self, SignalQueue};
@@ -34,16 +36,38 @@ pub fn run<P: Program>(program: &P, arguments: Vec<OsString>) -> i32 {
 /// `-t`: everything that a start would do which could fail, leaving no trace. Errors are logged,
 /// the first returned.
 pub fn test<P: Program>(program: &P) -> Result<Cycle<P::Configuration>, String> {
-    let log = Log::current();
-    let say = |failure: Failure| {
-        log!(log, Emerg, (), "{}", failure);
-        failure.to_string()
-    };
     let cycle = program.load()?;
-    cycle.files.check().map_err(say)?;
-    Sockets::test(&cycle.listen, &log)?;
-    pid_file::check(&cycle.settings.pid).map_err(say)?;
-    Ok(cycle)
+    match check(&cycle, |_| {}).first() {
+        None => Ok(cycle),
+        Some(first) => Err(first.clone()),
+    }
+}
+
+/// What a start needs that it cannot have.
+pub enum Missing<'m> {
+    File(&'m Path),
+    Address(&'m ListenSpec),
+}
+
+/// What a configuration that was read asks of the system: logs, addresses and the pid file. Each error is logged, and `tell`
+/// hears of what it was about behind it.
+pub fn check<C>(cycle: &Cycle<C>, mut tell: impl FnMut(Missing<'_>)) -> Vec<String> {
+    let log = Log::current();
+    let mut sentences = Vec::new();
+    let mut failures = cycle.files.check_all();
+    failures.extend(pid_file::check(&cycle.settings.pid).err());
+    for failure in failures {
+        log!(log, Emerg, (), "{}", failure);
+        tell(Missing::File(failure.path()));
+        sentences.push(failure.to_string());
+    }
+    for spec in &cycle.listen {
+        if let Err(sentence) = Sockets::test(std::slice::from_ref(spec), &log) {
+            tell(Missing::Address(spec));
+            sentences.push(sentence);
+        }
+    }
+    sentences
 }
 
 /// A server that stands and has no workers yet.

@@ -75,8 +75,12 @@ fn is_decoded(
     written: &[Written<'_>],
 ) -> bool {
     let is_number = name.bytes().all(|byte| byte.is_ascii_digit()) && !name.is_empty();
+    // The URI is the location's name, to the letter.
+    let is_exact = scope.outwards().any(|scope| {
+        scope.opener().is_some_and(|opener| opener.name == "location" && opener.args[0] == "=")
+    });
     match name {
-        "uri" | "document_uri" => true,
+        "uri" | "document_uri" => !is_exact,
         // Captures in a rewrite's redirect are escaped.
         _ if directive.name == "rewrite" => false,
         _ if is_number => pattern_in_force(scope, written).is_some_and(takes_line_breaks),
@@ -115,6 +119,7 @@ mod tests {
         let good = server(
             "location /a/ { return 301 https://$host$request_uri; }
              location ~ ^/b/(.*)$ { return 301 /c/$1; }
+             location = /here { return 301 https://other$uri; }
              location ~ ^/d/([^/]*)$ { rewrite ^/d/(.*)$ /e/$1 permanent; }",
         );
         for bad in [
