@@ -1,7 +1,7 @@
 //! The server as the processes see it: how its configuration is read.
 
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -68,6 +68,11 @@ impl Program for Server {
         notices::log_method(worker::event_method(&cycle.settings), &cycle.log);
         if previous.is_none() {
             notices::log_start(self.identity.server, &cycle.log);
+            let has_file = self.places.configuration.is_some();
+            let has_named = self.options.error_log.is_some() || !cycle.log.tells_stderr();
+            if has_file && !has_named && !self.identity.has_log_folder(Path::exists) {
+                notices::tell_of_missing_logs(self.identity);
+            }
         }
         let former = previous.map(|previous| &previous.configuration);
         cycle
@@ -164,7 +169,10 @@ impl Server {
             user: self.identity.user,
             group: self.identity.user,
         };
-        let settings = main_context::process_settings(&main, &paths, &defaults, diagnostics);
+        let mut settings = main_context::process_settings(&main, &paths, &defaults, diagnostics);
+        if self.places.configuration.is_none() {
+            self.settle_embedded(&mut settings, diagnostics);
+        }
         let log = main.settings.of(&error_log::SETTINGS).log.clone();
         let zones = main.settings.of(&zones::SETTINGS).zones.0.clone();
         zones::check(&zones, diagnostics);
@@ -184,6 +192,22 @@ impl Server {
             directives.clear();
         }
         Read { directives, http: Arc::new(http), zones, settings, listen, log: Log::clone(&log) }
+    }
+
+    /// A server without a configuration file leaves no trace, and does not serve root's files to others.
+    fn settle_embedded(&self, settings: &mut ProcessSettings, diagnostics: &mut Diagnostics) {
+        settings.pid = PathBuf::new();
+        if daemun_sys::identity::effective_uid() != 0 {
+            return;
+        }
+        match embedded::owner(&self.places.prefix) {
+            Ok(user) => settings.user = Some(user),
+            Err(error) => {
+                let folder = self.places.prefix.display();
+                let sentence = format!("stat() \"{folder}\" failed{}", log::Errno(&error));
+                diagnostics.emerg(sentence, None);
+            }
+        }
     }
 
     /// `-g` stands before the file.
