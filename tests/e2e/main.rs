@@ -8,6 +8,7 @@ mod compression;
 mod configuration;
 mod connections;
 mod content;
+mod documents;
 mod embedded;
 mod errors;
 mod explain;
