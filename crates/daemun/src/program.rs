@@ -12,7 +12,9 @@ use daemun_core::error_log;
 use daemun_core::load::{Block, Loader, Paths, Registry};
 use daemun_core::log::{self, Log, OpenFiles};
 use daemun_core::main_context::{self, Defaults};
-use daemun_core::module::{Action, Contexts, Directive, Module, SettingsSet};
+use daemun_core::module::{
+    Action, Contexts, Defaults as NoSettings, Directive, Inheritance, Module, SettingsSet,
+};
 use daemun_core::settings::{Mpm, ProcessSettings};
 use daemun_core::thread_pool::{self, PoolSpec};
 use daemun_core::zones::{self, Zones};
@@ -22,6 +24,7 @@ use daemun_http::core::connection;
 use daemun_http::module::HttpModule;
 use daemun_modules::http::{MODULES as HTTP_MODULES, health_check, log as access_log};
 use daemun_process::{Cycle, Program, WorkerContext};
+use daemun_sys::allocator;
 
 use crate::cli::{Options, Places};
 use crate::identity::Identity;
@@ -42,6 +45,17 @@ pub struct Configuration {
     pub files: Files,
     /// What stands in them, for whoever tests a configuration; a server keeps none of it.
     pub directives: Vec<conf::Directive>,
+    /// Last, so that all else is freed before it.
+    _leaves: Leaves,
+}
+
+/// What a configuration took goes back to the system with it: the master would keep it for good.
+struct Leaves;
+
+impl Drop for Leaves {
+    fn drop(&mut self) {
+        allocator::trim();
+    }
 }
 
 impl Configuration {
@@ -128,12 +142,15 @@ impl Server {
         if diagnostics.has_errors() {
             return Err(Broken { files, diagnostics });
         }
+        // Workers are copies of this process: what reading took is nothing to them.
+        allocator::trim();
         Ok(Cycle {
             configuration: Configuration {
                 http: cycle.http,
                 zones: cycle.zones,
                 files,
                 directives: cycle.directives,
+                _leaves: Leaves,
             },
             settings: cycle.settings,
             listen: cycle.listen,
@@ -250,7 +267,8 @@ impl Server {
         let surroundings = self.surroundings(paths, debugged, thread_pool::pools_of(main));
         let place = main.children.iter().position(|block| block.context == Contexts::HTTP);
         let Some(place) = place else {
-            let settings = std::mem::replace(&mut main.settings, SettingsSet::new(&[]));
+            let settings =
+                std::mem::replace(&mut main.settings, SettingsSet::new(&NoSettings::new(&[])));
             return HttpConfig::without_servers(settings, surroundings);
         };
         let mut http = main.children.swap_remove(place);
@@ -258,7 +276,7 @@ impl Server {
             let path = Path::new(self.identity.access_log);
             access_log::add_default_log(&mut http, log_files, path);
         }
-        http.settings.inherit(&main.settings);
+        http.settings.inherit(&main.settings, &mut Inheritance::default());
         http_config::build(http, variables, http_modules(), paths, surroundings, diagnostics)
     }
 

@@ -198,8 +198,7 @@ impl Builder<'_> {
     fn location(&mut self, block: Block, dedicated: Option<Handler>) -> Location {
         self.check(&block);
         let span = block.span();
-        let mut settings = block.settings;
-        aio::settle(&mut settings);
+        let settings = block.settings;
         let dedicated = self.handlers(&settings, Phase::Dedicated).last().copied().or(dedicated);
         let log = Log::clone(&settings.of(&error_log::SETTINGS).log);
         let passes = self.modules.iter().any(|module| (module.passes)(&settings));
