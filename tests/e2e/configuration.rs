@@ -186,7 +186,9 @@ const FREE: &str = "ancient_browser arg_ arg_a args cookie_ cookie_a http_ http_
 
 #[test]
 fn variables_are_defined_where_nginx_lets_them() {
-    let forms: [(&str, fn(&str) -> [String; 2]); 8] = [
+    // What stands in the http block, and in the server.
+    type Form = fn(&str) -> [String; 2];
+    let forms: [(&str, Form); 8] = [
         ("set", |name| ["".into(), format!("set ${name} 1;")]),
         ("auth_request_set", |name| ["".into(), format!("auth_request_set ${name} $uri;")]),
         ("location", |name| ["".into(), format!("location \"~^/{name}(?<{name}>a)$\" {{ }}")]),

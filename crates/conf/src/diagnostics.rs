@@ -104,7 +104,7 @@ fn write_source(out: &mut String, span: Span, files: &Files) -> usize {
         before = format!("... {}", last(&before, BEFORE));
     }
     let covered = first(&covered, SHOWN);
-    let room = SHOWN.saturating_sub(width(&before) + width(&covered));
+    let room = SHOWN.saturating_sub(width(&before) + width(covered));
     let rest = first(&behind, room);
     let more = if rest.len() < behind.len() { " ..." } else { "" };
 

@@ -95,13 +95,13 @@ pub struct Block {
 impl Block {
     /// Hands every setting down that an inner block leaves open.
     pub fn inherit(&mut self) {
-        self.hand_down(&mut Inheritance::default());
+        self.hand_down(&mut Inheritance::default(), 0);
     }
 
-    fn hand_down(&mut self, known: &mut Inheritance) {
+    fn hand_down(&mut self, known: &mut Inheritance, depth: usize) {
         for child in &mut self.children {
-            child.settings.inherit(&self.settings, known);
-            child.hand_down(known);
+            child.settings.inherit(&self.settings, known, depth);
+            child.hand_down(known, depth + 1);
         }
     }
 
@@ -232,7 +232,9 @@ impl<'a> Loader<'a> {
     ) {
         let mut settings = SettingsSet::new(&self.defaults);
         prepare(&mut settings);
-        let header = conf::Directive { block: None, ..directive.clone() };
+        let conf::Directive { name, args, span, .. } = directive;
+        let header =
+            conf::Directive { name: name.clone(), args: args.clone(), block: None, span: *span };
         self.open.push(Block { context, header: Some(header), settings, children: Vec::new() });
         if let Some(block) = &directive.block {
             self.read_all(&block.directives);

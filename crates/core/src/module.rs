@@ -183,7 +183,42 @@ impl Defaults {
 
 /// What silent blocks inherit, by the settings around them and the module's position.
 #[derive(Default)]
-pub struct Inheritance(HashMap<(*const (), usize), Arc<dyn AnySettings>>);
+pub struct Inheritance {
+    all: HashMap<(*const (), usize), Arc<dyn AnySettings>>,
+    /// What was found last, by the depth of the blocks and the position: blocks beside one another mostly have the same
+    /// around them.
+    recent: Vec<Vec<Option<Inherited>>>,
+}
+
+/// The address of the settings around, and what silent blocks have of them.
+type Inherited = (*const (), Arc<dyn AnySettings>);
+
+impl Inheritance {
+    fn of(
+        &mut self,
+        outer: &Arc<dyn AnySettings>,
+        position: usize,
+        depth: usize,
+    ) -> &Arc<dyn AnySettings> {
+        // The settings around outlive this table, so that an address is theirs alone.
+        let address = Arc::as_ptr(outer).cast::<()>();
+        if self.recent.len() <= depth {
+            self.recent.resize_with(depth + 1, Vec::new);
+        }
+        let recent = &mut self.recent[depth];
+        if recent.len() <= position {
+            recent.resize_with(position + 1, || None);
+        }
+        let recent = &mut recent[position];
+        if recent.as_ref().is_none_or(|(known, _)| *known != address) {
+            let found = self.all.entry((address, position));
+            let found = found.or_insert_with(|| outer.of_silent_block());
+            *recent = Some((address, Arc::clone(found)));
+        }
+        let (_, settings) = recent.as_ref().expect("what was just put there");
+        settings
+    }
+}
 
 impl SettingsSet {
     pub fn new(defaults: &Defaults) -> Self {
@@ -220,16 +255,14 @@ impl SettingsSet {
         settings.downcast_mut().expect("a key fits its own position")
     }
 
-    pub fn inherit(&mut self, outer: &SettingsSet, known: &mut Inheritance) {
+    /// `depth` tells blocks from those around them.
+    pub fn inherit(&mut self, outer: &SettingsSet, known: &mut Inheritance, depth: usize) {
         for (position, outer) in outer.list.iter().enumerate() {
             if self.is_own(position) {
                 unshared(&mut self.list[position]).inherit_any(&**outer);
                 continue;
             }
-            // The settings around outlive the table, so that an address is theirs alone.
-            let key = (Arc::as_ptr(outer).cast::<()>(), position);
-            let shared = known.0.entry(key).or_insert_with(|| outer.of_silent_block());
-            self.list[position] = Arc::clone(shared);
+            self.list[position] = Arc::clone(known.of(outer, position, depth));
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The program: command line, identity, and what `-V` says.
 
+mod apart;
 pub mod cli;
 pub mod commands;
 pub mod configure;

@@ -28,7 +28,7 @@ use daemun_sys::allocator;
 
 use crate::cli::{Options, Places};
 use crate::identity::Identity;
-use crate::{embedded, folders, notices, worker};
+use crate::{apart, embedded, folders, notices, worker};
 
 /// The program with what its command line said.
 pub struct Server {
@@ -137,7 +137,7 @@ impl Server {
     pub fn load_or_show(&self, mut files: Files) -> Result<Cycle<Configuration>, Broken> {
         let mut diagnostics = Diagnostics::default();
         let log_files = Arc::new(OpenFiles::default());
-        let cycle = self.read(&mut files, &mut diagnostics, &log_files);
+        let cycle = apart::run(|| self.read(&mut files, &mut diagnostics, &log_files));
         self.report(&diagnostics, &files);
         if diagnostics.has_errors() {
             return Err(Broken { files, diagnostics });
@@ -276,7 +276,7 @@ impl Server {
             let path = Path::new(self.identity.access_log);
             access_log::add_default_log(&mut http, log_files, path);
         }
-        http.settings.inherit(&main.settings, &mut Inheritance::default());
+        http.settings.inherit(&main.settings, &mut Inheritance::default(), 0);
         http_config::build(http, variables, http_modules(), paths, surroundings, diagnostics)
     }
 

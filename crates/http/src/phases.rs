@@ -110,7 +110,7 @@ fn settle_status(request: &mut Request) {
 }
 
 fn filter_at_once(request: &mut Request, mut body: Body) -> Result<Body, Status> {
-    for filter in &request.location.filters {
+    for filter in request.location.filters.iter() {
         if let Apply::Now(apply) = filter.apply {
             body = apply(request, body)?;
         }
@@ -119,7 +119,7 @@ fn filter_at_once(request: &mut Request, mut body: Body) -> Result<Body, Status>
 }
 
 async fn filter_waiting(request: &mut Request, mut body: Body) -> Result<Body, Status> {
-    for filter in &request.location.filters {
+    for filter in request.location.filters.iter() {
         body = match filter.apply {
             Apply::Now(apply) => apply(request, body)?,
             Apply::Later(apply) => apply(request, body).await?,

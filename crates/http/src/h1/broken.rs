@@ -23,7 +23,7 @@ pub fn times_out(request: &mut Request, beginning: &[u8]) {
 
 /// What has come is read once more, for what it says of the request.
 fn write_line(request: &mut Request, status: Status) {
-    drop(read_head::parse(request));
+    let _ = read_head::parse(request);
     let head = &mut request.head;
     let is_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
     if head.request_line().is_empty() {
