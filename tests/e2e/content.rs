@@ -193,3 +193,49 @@ fn folders_are_no_videos() {
     assert_eq!(server.get("/any-mp4/bare/").text(), "a");
     assert!(server.get("/if-mp4/bare/?a=1").text().contains("a.txt"));
 }
+
+/// nginx's sentences, about videos that are none.
+#[test]
+fn what_is_wrong_with_a_video_is_told() {
+    fn atom(name: &[u8; 4], content: &[u8]) -> Vec<u8> {
+        [&(content.len() as u32 + 8).to_be_bytes()[..], name, content].concat()
+    }
+    let ftyp = atom(b"ftyp", b"isom");
+    let data = atom(b"mdat", b"xxx");
+    let movie = |content: &[u8]| [&ftyp[..], &atom(b"moov", content), &data].concat();
+    let header = atom(b"mvhd", &[0; 100]);
+    let cases: [(Vec<u8>, &str); 12] = [
+        (b"x".to_vec(), "\"{}\" mp4 file truncated,"),
+        (ftyp.clone(), "no mp4 trak atoms were found in \"{}\","),
+        (movie(b""), "no mp4 trak atoms were found in \"{}\","),
+        ([&ftyp[..], &100u32.to_be_bytes(), b"moov"].concat(), "\"{}\" mp4 atom too large:100,"),
+        ([&4u32.to_be_bytes()[..], b"ftyp", b"xxxx"].concat(), "\"{}\" mp4 atom is too small:4,"),
+        (movie(&atom(b"mvhd", b"x")), "\"{}\" mp4 mvhd atom too small,"),
+        (movie(&atom(b"trak", &atom(b"tkhd", b"x"))), "\"{}\" mp4 tkhd atom too small,"),
+        (
+            movie(&atom(b"trak", &atom(b"mdia", &atom(b"mdhd", b"x")))),
+            "\"{}\" mp4 mdhd atom too small,",
+        ),
+        (movie(&[&header[..], &header].concat()), "duplicate mp4 mvhd atom in \"{}\","),
+        (
+            movie(&[&header[..], &atom(b"trak", b"")].concat()),
+            "no mp4 stts atoms were found in \"{}\",",
+        ),
+        (movie(&atom(b"cmov", b"")), "\"{}\" mp4 compressed moov atom (cmov) is not supported,"),
+        (
+            [&ftyp[..], &atom(b"moov", &header), &atom(b"moov", &header)].concat(),
+            "duplicate mp4 moov atom in \"{}\",",
+        ),
+    ];
+    let mut setup = Setup::new();
+    for (number, (video, _)) in cases.iter().enumerate() {
+        setup = setup.file(&format!("html/{number}.mp4"), video);
+    }
+    let server =
+        setup.http("server { listen 127.0.0.1:{port}; root {dir}/html; location / { mp4; } }");
+    for (number, (_, told)) in cases.iter().enumerate() {
+        assert_eq!(server.get(&format!("/{number}.mp4?start=1")).status, 500, "{told}");
+        let path = server.folder().path(format!("html/{number}.mp4"));
+        server.logs(&told.replace("{}", path.to_str().unwrap()));
+    }
+}

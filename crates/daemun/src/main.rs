@@ -146,6 +146,8 @@ fn inspect(server: &Server, cycle: Cycle<<Server as Program>::Configuration>) ->
         if server.identity.has_commands && !quiet {
             tell_of_findings(lint::lint(&cycle).count(), server.identity);
         }
+        // The process ends: the system frees at one stroke what would be freed piece by piece.
+        std::mem::forget(cycle);
         return 0;
     };
     let verdict = lint::lint(&cycle);
