@@ -592,3 +592,27 @@ fn nothing_is_sent_of_a_response_whose_framing_is_broken_from_the_start() {
         server.logs("upstream sent invalid chunked response while reading upstream");
     }
 }
+
+#[test]
+fn names_without_a_letter_are_no_fields() {
+    let port = backend(|stream| {
+        head(stream);
+        let mut answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n".to_vec();
+        for name in
+            [&b"\x80"[..], b"\xff\xfe", b"!", b"(\"", b".", b"\xe9-", b"\xe9t", b"_", b"A\x80"]
+        {
+            answer.extend_from_slice(name);
+            answer.extend_from_slice(b": v\r\n");
+        }
+        answer.extend_from_slice(b"\r\nok");
+        let _ = stream.write_all(&answer);
+    });
+    let server = front(port, "");
+    let mut client = server.client();
+    client.send("GET / HTTP/1.0\r\n\r\n");
+    let answer = client.rest();
+    let head = String::from_utf8_lossy(&answer).into_owned();
+    assert!(!head.contains("\n\u{fffd}: v") && !head.contains("\n!: v"), "{head}");
+    let fields = answer.windows(3).filter(|part| part == b": v").count();
+    assert_eq!(fields, 4, "{head}");
+}

@@ -123,6 +123,8 @@ pub struct Request {
     contexts: Contexts,
     /// In a subrequest: an error is an empty response, for which something else stands in.
     pub is_stubbed: bool,
+    /// Nobody will answer it: it asks whether it would be let in ([`phases::admits`](crate::phases::admits)).
+    pub(crate) is_probe: bool,
     /// In a subrequest: the character set of the main request's response.
     pub main_charset: Option<Bytes>,
     /// How many requests this one is a subrequest within.
@@ -201,6 +203,7 @@ impl Request {
             variable_depth: 0,
             contexts: Vec::new(),
             is_stubbed: false,
+            is_probe: false,
             main_charset: None,
             depth: 0,
             shared: None,

@@ -73,6 +73,8 @@ pub struct ResponseHead {
     pub sent_trailers: Vec<Header>,
     /// The body can be cut into ranges.
     pub allows_ranges: bool,
+    /// Several ranges are too many for it.
+    pub is_cut_once: bool,
     /// `Vary: Accept-Encoding` is sent.
     pub varies_by_encoding: bool,
 }
@@ -117,6 +119,8 @@ impl ResponseHead {
         self.leaves_server = false;
         self.leaves_date = false;
         self.varies_by_encoding = false;
+        self.charset = None;
+        self.is_cut_once = false;
         self.headers.clear();
         self.trailers.clear();
         self.late_trailers.clear();
@@ -228,16 +232,17 @@ impl ResponseHead {
         self.headers.retain(|header| !header.name.eq_ignore_ascii_case(name));
     }
 
-    /// Forgets what belongs to a body that another one replaces.
+    /// Forgets what belongs to a body that another one replaces. A character set that an upstream told stays, as in nginx.
     pub fn clear_entity(&mut self) {
         self.status_text = None;
         self.is_foreign = false;
         self.content_type = None;
-        self.charset = None;
         self.spelt_type = None;
         self.content_length = None;
         self.last_modified = None;
         self.etag = None;
+        self.clear_encoding();
+        self.trailers.clear();
         self.headers.retain(|header| {
             !header.stands_in_for(b"Last-Modified") && !header.stands_in_for(b"ETag")
         });

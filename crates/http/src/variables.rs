@@ -52,10 +52,9 @@ impl Definitions {
         let mut resolve = |named: &Named| {
             let name = &named.name;
             let built_in = built_in(name, modules);
-            let is_fixed = built_in
-                .is_some_and(|(variable, member)| member.is_empty() && !variable.is_changeable);
-            if is_fixed && named.definition.is_some() {
-                diagnostics.emerg(format!("the duplicate \"{name}\" variable"), named.defined);
+            if named.definition.is_some() && is_fixed(name, built_in) {
+                let sentence = format!("the duplicate \"{}\" variable", named.spelling());
+                diagnostics.emerg(sentence, named.defined);
             }
             match (named.definition.clone(), built_in) {
                 (Some(Definition::Captured), _) => Resolved::Captured,
@@ -68,6 +67,9 @@ impl Definitions {
                 (Some(Definition::Assigned), None) => Resolved::Assigned,
                 (None, None) => {
                     diagnostics.emerg(format!("unknown \"{name}\" variable"), named.used);
+                    if let Some(near) = suggestion(name, variables, modules) {
+                        diagnostics.help(format!("did you mean \"${near}\"?"));
+                    }
                     Resolved::Captured
                 }
             }
@@ -111,6 +113,56 @@ impl Definitions {
         }
     }
 }
+
+/// The variable that was probably meant.
+fn suggestion<'v>(
+    name: &str,
+    variables: &'v Variables,
+    modules: &[&'static HttpModule],
+) -> Option<&'v str> {
+    let built_in = modules.iter().flat_map(|module| module.variables).chain(CORE);
+    let single = built_in.map(|variable| variable.name).filter(|name| !name.ends_with('_'));
+    let own = variables.list().iter().filter(|named| named.definition.is_some());
+    daemun_conf::suggest(name, single.chain(own.map(|named| named.name.as_str())))
+}
+
+/// Whether no configuration may define a variable of that name.
+fn is_fixed(name: &str, built_in: Option<(&Variable, &str)>) -> bool {
+    let is_single = |(variable, member): (&Variable, &str)| {
+        member.is_empty() && !variable.name.ends_with('_') && !variable.is_changeable
+    };
+    SINGLE.contains(&name) || built_in.is_some_and(is_single)
+}
+
+/// nginx's variables that are members of families here, or nothing yet.
+const SINGLE: [&str; 26] = [
+    "grpc_internal_trailers",
+    "http2",
+    "http_cookie",
+    "http_host",
+    "http_referer",
+    "http_user_agent",
+    "http_via",
+    "http_x_forwarded_for",
+    "limit_conn_status",
+    "limit_req_status",
+    "sent_http_cache_control",
+    "sent_http_connection",
+    "sent_http_content_length",
+    "sent_http_content_type",
+    "sent_http_keep_alive",
+    "sent_http_last_modified",
+    "sent_http_link",
+    "sent_http_location",
+    "sent_http_transfer_encoding",
+    "tcpinfo_rcv_space",
+    "tcpinfo_rtt",
+    "tcpinfo_rttvar",
+    "tcpinfo_snd_cwnd",
+    "upstream_cache_etag",
+    "upstream_cache_last_modified",
+    "upstream_cache_status",
+];
 
 /// One of the core's variables, with the member's name where it is one of a family.
 pub fn core_variable(name: &str) -> Option<(&'static Variable, &str)> {

@@ -222,7 +222,8 @@ fn parse_fields(
 fn too_large(request: &Request, line: usize) -> Status {
     const SHOWN: usize = 1700;
     let rest = &request.head.bytes[line..];
-    let shown = &rest[..rest.len().min(SHOWN)];
+    let end = memchr::memchr2(b'\r', b'\n', rest).unwrap_or(rest.len());
+    let shown = &rest[..end.min(SHOWN)];
     log!(request.log(), Info, *request, "client sent too long header line: \"{}...\"", Text(shown));
     Status::HEADER_TOO_LARGE
 }

@@ -16,7 +16,7 @@ use daemun_shm::{Stage, WorkerSlot};
 
 use super::read_head::{self, Head};
 use super::send::{self, Sent, Settled};
-use super::{close, panics, proxy_header};
+use super::{broken, close, panics, proxy_header};
 use crate::config::{HttpConfig, Server};
 use crate::core::client;
 use crate::module::Step;
@@ -94,7 +94,7 @@ impl Protocol for Http {
         Wait::first_byte(*settings.of(&client::SETTINGS).header_timeout)
     }
 
-    fn timed_out(&self, connection: Connection) -> Outcome {
+    fn timed_out(&self, mut connection: Connection) -> Outcome {
         let server = self.config.default_server(&connection);
         let settings = &server.location.core.connection;
         match connection.waited {
@@ -112,6 +112,12 @@ impl Protocol for Http {
                 if *settings.reset_timedout {
                     // Without it the close is only slower.
                     let _ = connection.stream.reset_on_close();
+                }
+                if let Some(partial) = connection.take_partial() {
+                    let mut request = self.take_request();
+                    request.begin(connection, server);
+                    broken::times_out(&mut request, &partial.bytes);
+                    connection = self.put_back(request);
                 }
             }
         }
@@ -277,7 +283,12 @@ async fn serve(http: Rc<Http>, mut connection: Connection) -> Outcome {
         let head = match receive_head(&mut request, &mut deadline) {
             Ok(Head::Incomplete) => return park(&http, request, deadline, idle),
             Ok(head) => head,
-            Err(_) => return Outcome::Close(http.put_back(request)),
+            Err(_) => {
+                if deadline.is_some() {
+                    broken::breaks_off(&mut request);
+                }
+                return Outcome::Close(http.put_back(request));
+            }
         };
         deadline = None;
         let next = {

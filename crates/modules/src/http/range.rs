@@ -43,9 +43,12 @@ fn filter(request: &mut Request, body: Body) -> Result<Body, Status> {
     {
         return Ok(body);
     }
-    let most = *request.core().sending.max_ranges;
+    let mut most = *request.core().sending.max_ranges;
     if most == Some(0) {
         return Ok(body);
+    }
+    if request.response.is_cut_once {
+        most = Some(1);
     }
     let header = request.header(Known::Range).filter(|_| if_range_holds(request));
     let list = header.and_then(ranges_in_bytes);

@@ -235,7 +235,7 @@ impl Target {
         match name.to_ascii_lowercase().as_str() {
             "args" => Target::Args,
             "limit_rate" => Target::LimitRate,
-            name => Target::Variable(loader.variables.define(name, Definition::Assigned, span)),
+            _ => Target::Variable(loader.variables.define(name, Definition::Assigned, span)),
         }
     }
 
@@ -273,9 +273,7 @@ fn value_of(request: &mut Request, script: &Script, escapes_captures: bool) -> V
 }
 
 fn came_escaped(request: &Request) -> bool {
-    let target = request.head.target();
-    let path = target.split(|byte| matches!(byte, b'?' | b'#')).next().unwrap_or_default();
-    memchr::memchr2(b'%', b'+', path).is_some()
+    memchr::memchr2(b'%', b'+', request.head.target_path()).is_some()
 }
 
 /// A request whose captures are escaped for a query.

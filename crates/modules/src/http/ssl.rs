@@ -12,7 +12,7 @@ use daemun_core::module::Module;
 use daemun_core::values;
 use daemun_http::module::HttpModule;
 
-const NO_TLS: &str = "no listener has the \"ssl\" parameter";
+const NO_TLS: &str = "daemun does not speak TLS yet";
 
 pub static MODULE: HttpModule = HttpModule {
     base: Module {

@@ -2,6 +2,7 @@
 
 use daemun_http::escape;
 use daemun_http::head::{Known, RequestHead};
+use daemun_http::one_line;
 use daemun_http::request::Request;
 use daemun_http::upstream::payload::Payload;
 use daemun_http::upstream::record::Record;
@@ -46,13 +47,17 @@ impl Writer<'_> {
         let settings = self.settings;
         let start = out.len();
         match &*settings.method {
-            Some(method) => method.append(request, out),
+            Some(method) => {
+                method.append(request, out);
+                one_line::settle(out, start);
+            }
             None => out.extend_from_slice(request.head.method_name()),
         }
         let is_head = out[start..].eq_ignore_ascii_case(b"HEAD");
         out.push(b' ');
         let uri = out.len();
         self.append_uri(request, out);
+        one_line::settle_uri(out, uri);
         let body = settings.set_body.as_ref().map(|body| body.value(request));
         let payload = body.as_ref().map_or(payload, |body| Payload::written(body.len()));
         note(request, self.place, &out[uri..], payload);
@@ -92,7 +97,7 @@ impl Writer<'_> {
         }
         let rest = &request.uri[skipped..];
         // What came plain stays plain.
-        match request.internal || memchr::memchr(b'%', request.head.target()).is_some() {
+        match request.internal || memchr::memchr(b'%', request.head.target_path()).is_some() {
             true => escape::path(rest, out),
             false => out.extend_from_slice(rest),
         }
@@ -110,6 +115,7 @@ impl Writer<'_> {
         let value = out.len();
         if let Some((_, script)) = set {
             script.append(request, out);
+            one_line::settle(out, value);
         }
         if out.len() == value {
             if set.is_some() && *self.settings.http_version != Version::HTTP_11 {
@@ -163,6 +169,7 @@ fn write_set(
         out.extend_from_slice(b": ");
         let value = out.len();
         script.append(request, out);
+        one_line::settle(out, value);
         let is_untrue = is_framing(name) && !says_nothing_follows(name, &out[value..], payload);
         if is_untrue || out.len() == value {
             out.truncate(start);
