@@ -29,6 +29,7 @@ pub const ENGINES: &[Engine] = &[
 pub const MARKED: &[&str] = &[
     "bodies::",
     "connections::",
+    "framing::",
     "gateways::",
     "handing_over::",
     "limits::",

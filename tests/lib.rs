@@ -21,6 +21,7 @@ mod folder;
 mod load;
 mod memory;
 mod ports;
+mod recorder;
 mod server;
 mod wait;
 
@@ -36,6 +37,7 @@ pub use folder::Folder;
 pub use load::{Kind, Load, Loss, Tally};
 pub use memory::{memory, memory_of_all, most_allocated};
 pub use ports::free_port;
+pub use recorder::{Recorded, Recorder, Seen, ok};
 pub use server::{Server, Setup};
 pub use wait::{children, eventually, is_running, title};
 

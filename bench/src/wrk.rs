@@ -17,7 +17,7 @@ impl Load {
             .args([format!("-c{}", self.connections), format!("-d{}", self.seconds)])
             .arg(format!("http://127.0.0.1:{port}{uri}"))
             .output()
-            .expect("taskset and wrk");
+            .expect("this needs taskset and wrk: sudo apt-get install util-linux wrk");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let is_clean = !text.contains("Non-2xx") && !text.contains("Socket errors");
         let line = text.lines().find(|line| line.contains("requests in"));

@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use daemun_tests::{Answer, Server, Setup};
+use daemun_tests::{Answer, Engine, Server, Setup, most_allocated};
 
 fn text() -> String {
     (0..20_000)
@@ -225,4 +225,44 @@ fn zstd_files_that_are_there_are_sent() {
     assert_eq!(answer.header("Content-Encoding"), Some("zstd"));
     assert_eq!(zstd::decode_all(&answer.body[..]).unwrap(), b"made beforehand");
     assert_eq!(server.get("/a.txt").text(), "plain");
+}
+
+/// A little that becomes very much: it is decompressed as its client takes it.
+#[test]
+fn a_bomb_takes_little_memory() {
+    use std::io::Write;
+    const LENGTH: usize = 4 << 20;
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    let zeroes = vec![0; 1 << 20];
+    (0..LENGTH >> 20).for_each(|_| packed.write_all(&zeroes).unwrap());
+    let packed = packed.finish().unwrap();
+    let setup = Setup::new().file("html/bomb.gz", &packed);
+    let server = setup.http(
+        "proxy_temp_path {dir}/proxy;
+         server {
+             listen 127.0.0.1:{port} sndbuf=32k;
+             location /file { alias {dir}/html/bomb; gzip_static always; gunzip on; }
+             location / { proxy_pass http://127.0.0.1:{port2}; gunzip on; }
+         }
+         server {
+             listen 127.0.0.1:{port2};
+             location / { add_header Content-Encoding gzip; root {dir}/html; try_files /bomb.gz =404; }
+         }",
+    );
+    // Elsewhere each of them has a thread or a process of its own, of which there are fewer.
+    let count = if Engine::current().mpm.is_empty() { 100 } else { 4 };
+    for uri in ["/file", "/"] {
+        let before = most_allocated(server.pid());
+        let mut clients: Vec<_> = (0..count).map(|_| server.client()).collect();
+        for client in &mut clients {
+            client.send(format!("GET {uri} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        }
+        for client in &mut clients {
+            assert_eq!(client.head().status, 200);
+            client.exactly(10_000);
+        }
+        let grown = most_allocated(server.pid()).saturating_sub(before);
+        println!("{count} slow clients of {uri} took {grown} kB");
+        assert!(grown <= 40 << 10, "{uri}: {grown} kB");
+    }
 }

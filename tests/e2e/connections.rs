@@ -1,8 +1,10 @@
 //! How long connections live, and how they end.
 
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use daemun_tests::Server;
+use daemun_sys::socket::{self, Setting};
+use daemun_tests::{Server, Setup, most_allocated};
 
 #[test]
 fn connections_are_kept_within_their_limits() {
@@ -138,4 +140,74 @@ fn a_client_that_waits_for_leave_gets_it() {
     assert_eq!(client.answer().line, "HTTP/1.1 100 Continue");
     assert_eq!(client.send("hello").answer().status, 200);
     assert_eq!(client.get("/").status, 200);
+}
+
+/// Closing a socket with unread bytes resets it, and what was still on its way is lost.
+#[test]
+fn the_end_of_a_pipelined_connection_is_not_lost() {
+    const LENGTH: usize = 2_000_000;
+    let setup = Setup::new().file("html/large", "x".repeat(LENGTH));
+    let server = setup.http(
+        "log_format served '$connection_requests served';
+         server {
+             listen 127.0.0.1:{port}; root {dir}/html;
+             access_log {dir}/served.log served;
+             keepalive_requests 5;
+         }",
+    );
+    let request = "GET /large HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut client = server.client();
+    socket::set(client.stream().as_fd(), Setting::ReceiveBuffer, 16 << 10).unwrap();
+    client.send(request.repeat(5));
+    for _ in 0..4 {
+        assert_eq!(client.answer().body.len(), LENGTH);
+    }
+    assert_eq!(client.head().content_length(), Some(LENGTH));
+    // Once the server has sent all of the last one, the end of it is on its way.
+    let mut read = 0;
+    while !server.folder().read("served.log").contains("5 served") {
+        read += client.exactly(20_000).len();
+    }
+    client.send(request);
+    assert_eq!(client.rest().len(), LENGTH - read);
+}
+
+#[test]
+fn a_head_that_comes_byte_by_byte_is_a_head() {
+    let server = Server::http(
+        "server {
+             listen 127.0.0.1:{port};
+             large_client_header_buffers 4 32k;
+             return 200 \"$http_x_long|$http_y|$host\";
+         }",
+    );
+    let long = "v".repeat(20_000);
+    let mut client = server.client();
+    client.send(format!("\r\n\r\nGET / HTTP/1.1\r\nHost: name\r\nX-Long: {}", &long[..19_000]));
+    for byte in long.as_bytes()[19_000..].iter().chain(b"\r\nY: z\r\n\r\n") {
+        client.send([*byte]);
+    }
+    assert_eq!(client.answer().text(), format!("{long}|z|name"));
+    // One that is not allowed is refused as soon as it is too long, or wrong.
+    for (field, status) in [("a".repeat(40_000), 400), ("a\0b".into(), 400), ("a\rb".into(), 400)] {
+        let mut client = server.client();
+        client.send("GET / HTTP/1.1\r\nHost: name\r\nX-Long: ");
+        for part in field.as_bytes().chunks(if field.len() > 100 { 1000 } else { 1 }) {
+            client.send(part);
+        }
+        assert_eq!(client.answer().status, status);
+    }
+}
+
+#[test]
+fn blank_lines_in_front_of_a_request_take_no_memory() {
+    let server = Server::http("server { listen 127.0.0.1:{port}; return 200 ok; }");
+    let before = most_allocated(server.pid());
+    let mut client = server.client();
+    for _ in 0..400 {
+        client.send("\r\n".repeat(50_000));
+    }
+    let grown = most_allocated(server.pid()).saturating_sub(before);
+    assert!(grown < 4 << 10, "40 MB of blank lines took {grown} kB");
+    assert_eq!(client.get("/").text(), "ok");
 }

@@ -161,3 +161,81 @@ fn pictures_are_made_as_fine_as_configured() {
     assert!(coarse.len() * 2 < fine.len(), "{} and {} bytes", coarse.len(), fine.len());
     assert!(picture("/sharp/a.jpg") != fine);
 }
+
+/// A handler that takes files alone leaves folders to those that know what to do with them.
+#[test]
+fn folders_are_no_videos() {
+    let server = Setup::new()
+        .file("html/with/index.html", "index")
+        .file("html/bare/a.txt", "a")
+        .http(
+            "server {
+                 listen 127.0.0.1:{port};
+                 location /mp4/ { alias {dir}/html/; mp4; }
+                 location /flv/ { alias {dir}/html/; flv; }
+                 location /list-mp4/ { alias {dir}/html/; mp4; autoindex on; }
+                 location /list-flv/ { alias {dir}/html/; flv; autoindex on; }
+                 location /any-mp4/ { alias {dir}/html/; mp4; random_index on; }
+                 location /if-mp4/ { alias {dir}/html/; mp4; autoindex on; if ($arg_a) { set $b c; } }
+             }",
+        );
+    let status = |uri: &str| server.get(uri).status;
+    for kind in ["mp4", "flv"] {
+        assert_eq!(server.get(&format!("/{kind}/with/")).text(), "index");
+        let redirect = server.get(&format!("/{kind}/with?start=1"));
+        assert_eq!(redirect.status, 301, "{redirect:?}");
+        assert!(redirect.header("Location").unwrap().ends_with(&format!("/{kind}/with/?start=1")));
+        assert_eq!(status(&format!("/{kind}/bare/")), 403);
+        assert_eq!(status(&format!("/{kind}/none")), 404);
+        assert!(server.get(&format!("/list-{kind}/bare/")).text().contains("a.txt"));
+        assert!(server.get(&format!("/list-{kind}/")).text().contains("with/"));
+    }
+    assert_eq!(server.get("/any-mp4/bare/").text(), "a");
+    assert!(server.get("/if-mp4/bare/?a=1").text().contains("a.txt"));
+}
+
+/// nginx's sentences, about videos that are none.
+#[test]
+fn what_is_wrong_with_a_video_is_told() {
+    fn atom(name: &[u8; 4], content: &[u8]) -> Vec<u8> {
+        [&(content.len() as u32 + 8).to_be_bytes()[..], name, content].concat()
+    }
+    let ftyp = atom(b"ftyp", b"isom");
+    let data = atom(b"mdat", b"xxx");
+    let movie = |content: &[u8]| [&ftyp[..], &atom(b"moov", content), &data].concat();
+    let header = atom(b"mvhd", &[0; 100]);
+    let cases: [(Vec<u8>, &str); 12] = [
+        (b"x".to_vec(), "\"{}\" mp4 file truncated,"),
+        (ftyp.clone(), "no mp4 trak atoms were found in \"{}\","),
+        (movie(b""), "no mp4 trak atoms were found in \"{}\","),
+        ([&ftyp[..], &100u32.to_be_bytes(), b"moov"].concat(), "\"{}\" mp4 atom too large:100,"),
+        ([&4u32.to_be_bytes()[..], b"ftyp", b"xxxx"].concat(), "\"{}\" mp4 atom is too small:4,"),
+        (movie(&atom(b"mvhd", b"x")), "\"{}\" mp4 mvhd atom too small,"),
+        (movie(&atom(b"trak", &atom(b"tkhd", b"x"))), "\"{}\" mp4 tkhd atom too small,"),
+        (
+            movie(&atom(b"trak", &atom(b"mdia", &atom(b"mdhd", b"x")))),
+            "\"{}\" mp4 mdhd atom too small,",
+        ),
+        (movie(&[&header[..], &header].concat()), "duplicate mp4 mvhd atom in \"{}\","),
+        (
+            movie(&[&header[..], &atom(b"trak", b"")].concat()),
+            "no mp4 stts atoms were found in \"{}\",",
+        ),
+        (movie(&atom(b"cmov", b"")), "\"{}\" mp4 compressed moov atom (cmov) is not supported,"),
+        (
+            [&ftyp[..], &atom(b"moov", &header), &atom(b"moov", &header)].concat(),
+            "duplicate mp4 moov atom in \"{}\",",
+        ),
+    ];
+    let mut setup = Setup::new();
+    for (number, (video, _)) in cases.iter().enumerate() {
+        setup = setup.file(&format!("html/{number}.mp4"), video);
+    }
+    let server =
+        setup.http("server { listen 127.0.0.1:{port}; root {dir}/html; location / { mp4; } }");
+    for (number, (_, told)) in cases.iter().enumerate() {
+        assert_eq!(server.get(&format!("/{number}.mp4?start=1")).status, 500, "{told}");
+        let path = server.folder().path(format!("html/{number}.mp4"));
+        server.logs(&told.replace("{}", path.to_str().unwrap()));
+    }
+}

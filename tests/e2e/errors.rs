@@ -1,5 +1,7 @@
 //! What is said when something is wrong.
 
+use std::io::Read;
+
 use daemun_tests::{Server, Setup};
 
 #[test]
@@ -127,4 +129,55 @@ fn missing_files_are_logged_unless_told_otherwise() {
     assert_eq!(server.get("/missing").status, 404);
     server.logs("/missing\" failed (2: No such file or directory), client: 127.0.0.1");
     assert!(!server.error_log().contains("favicon"));
+}
+
+/// What a handler or a filter had made ready for the response is nothing of the page's.
+#[test]
+fn pages_have_nothing_of_what_they_replace() {
+    let mut packed = Vec::new();
+    flate2::read::GzEncoder::new(&b"hello, hello"[..], flate2::Compression::fast())
+        .read_to_end(&mut packed)
+        .unwrap();
+    let server = Setup::new()
+        .file("html/a.html.gz", packed)
+        .file("html/page.txt", "page")
+        .file("html/a.txt", "text")
+        .http(
+            "server {
+                 listen 127.0.0.1:{port};
+                 root {dir}/html;
+                 location /on/ { alias {dir}/html/; gzip_static on; gzip_vary on; }
+                 location /always/ { alias {dir}/html/; gzip_static always; gunzip on; }
+                 location /paged/ { alias {dir}/html/; gzip_static always; gunzip on; error_page 412 416 /page.txt; }
+                 location /picture/ { alias {dir}/html/; image_filter test; add_header T t; }
+             }",
+        );
+    let conditions = [
+        ("If-Match: \"x\"", 412),
+        ("If-Unmodified-Since: Thu, 01 Jan 1970 00:00:01 GMT", 412),
+        ("Range: bytes=100000-", 416),
+    ];
+    for (condition, status) in conditions {
+        for place in ["on", "always", "paged"] {
+            for accepts in ["Accept-Encoding: gzip", "Accept-Encoding: none"] {
+                if accepts.ends_with("none") && (place == "on" || status == 416) {
+                    continue;
+                }
+                let uri = format!("/{place}/a.html");
+                let answer = server.get_with(&uri, &[condition, accepts]);
+                let shown = format!("{uri} {condition} {accepts}: {answer:?}");
+                let page = match place {
+                    "on" | "always" => format!("<center><h1>{status} "),
+                    _ => "page".to_owned(),
+                };
+                assert_eq!(answer.status, status, "{shown}");
+                assert!(answer.text().contains(&page), "{shown}");
+                assert_eq!(answer.header("Content-Encoding"), None, "{shown}");
+                assert!(!answer.is_chunked(), "{shown}");
+            }
+        }
+    }
+    let refused = server.get("/picture/a.txt");
+    assert_eq!((refused.status, refused.header("Last-Modified")), (415, None));
+    assert_eq!(refused.header("T"), None);
 }

@@ -68,7 +68,10 @@ http {
 ";
     for (uri, part) in [
         ("/a", "passed to    fastcgi://php, which is not asked\n"),
-        ("/api/?to=b.example", "passed to    http://b.example:81, which is not asked\n"),
+        (
+            "/api/?to=b.example",
+            "passed to    http://b.example:81/api/?to=b.example, which is not asked\n",
+        ),
     ] {
         let url = setup.filled(&format!("GET http://localhost:{{port}}{uri}"));
         let output = setup.run(text, &["-t", "-q", "--explain", &url]);

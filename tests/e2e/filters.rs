@@ -1,6 +1,11 @@
 //! Bodies that are rewritten on their way, and requests that the server makes for itself.
 
-use daemun_tests::{Server, Setup};
+use std::io::{Read, Write};
+use std::sync::{Mutex, mpsc};
+
+use daemun_tests::{PATIENCE, Server, Setup, signals};
+
+use crate::backend::{backend, head};
 
 fn site(rules: &str) -> Server {
     let server = format!("server {{ listen 127.0.0.1:{{port}}; root {{dir}}/html; {rules} }}");
@@ -204,4 +209,80 @@ fn old_browsers_get_a_page_that_leads_on() {
     assert_eq!(old.status, 200);
     assert!(old.text().contains("http-equiv=\"Refresh\""), "{}", old.text());
     assert_eq!(server.get("/go").status, 302);
+}
+
+/// Whoever was asked for a client's sake is let go of as soon as that has left, whatever it was asked for.
+#[test]
+fn a_client_that_leaves_takes_its_subrequests_with_it() {
+    for (asks, uri, status) in [
+        ("auth_request /sub;", "/a.html", "499"),
+        ("add_before_body /sub;", "/a.html", ""),
+        ("add_after_body /sub;", "/a.html", ""),
+        ("ssi on;", "/ssi.html", ""),
+        ("ssi on;", "/wait.html", ""),
+        ("ssi on; auth_request /in;", "/ssi.html", "499"),
+    ] {
+        let (asked, was_asked) = mpsc::channel();
+        let (left, was_left) = mpsc::channel();
+        let port = backend(move |stream| {
+            head(stream);
+            asked.send(()).unwrap();
+            // The end of the connection, since nothing else comes.
+            left.send(stream.read(&mut [0; 1]).unwrap_or(0)).unwrap();
+        });
+        let mut server = Setup::new()
+            .file("html/a.html", "text")
+            .file("html/ssi.html", "<!--#include virtual=\"/sub\" -->")
+            .file("html/wait.html", "<!--#include virtual=\"/sub\" wait=\"yes\" -->more")
+            .http(&format!(
+                "log_format status '$uri $status';
+                 server {{
+                     listen 127.0.0.1:{{port}}; root {{dir}}/html;
+                     access_log {{dir}}/status.log status;
+                     location / {{ {asks} }}
+                     location /sub {{ proxy_pass http://127.0.0.1:{port}; }}
+                     location /in {{ auth_request /sub; empty_gif; }}
+                 }}"
+            ));
+        let mut client = server.client();
+        client.send(format!("GET {uri} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        was_asked.recv().unwrap();
+        drop(client);
+        assert_eq!(was_left.recv_timeout(PATIENCE / 2), Ok(0), "{asks}");
+        server.file_has("status.log", &format!("{uri} {status}"));
+        server.logs("client prematurely closed connection, so upstream connection is closed too");
+        // Nobody is waited for.
+        server.signal(signals::SIGQUIT);
+        assert_eq!(server.wait(), Some(0));
+    }
+}
+
+#[test]
+fn a_subrequest_may_be_wanted_without_its_client() {
+    let (asked, was_asked) = mpsc::channel();
+    let (go_on, may_go_on) = mpsc::sync_channel(0);
+    let may_go_on = Mutex::new(may_go_on);
+    let port = backend(move |stream| {
+        head(stream);
+        asked.send(()).unwrap();
+        may_go_on.lock().unwrap().recv().unwrap();
+        stream.write_all(b"HTTP/1.1 204 No\r\n\r\n").unwrap();
+    });
+    let server = Setup::new().file("html/a.html", "text").http(&format!(
+        "log_format status '$uri $status';
+         server {{
+             listen 127.0.0.1:{{port}}; root {{dir}}/html;
+             access_log {{dir}}/status.log status;
+             location / {{ auth_request /sub; }}
+             location /sub {{ proxy_pass http://127.0.0.1:{port}; proxy_ignore_client_abort on; }}
+         }}"
+    ));
+    let mut client = server.client();
+    client.send("GET /a.html HTTP/1.1\r\nHost: a\r\n\r\n");
+    was_asked.recv().unwrap();
+    drop(client);
+    // By the time another client is answered the server knows that this one has gone.
+    assert_eq!(server.client().send("GET /sub2 nonsense\r\n\r\n").answer().status, 400);
+    go_on.send(()).unwrap();
+    server.file_has("status.log", "/a.html 200");
 }

@@ -99,7 +99,7 @@ fn the_quick_start_of_readme_works() {
     let _php = Backend::php(&setup.folder, 1);
     setup.folder.write("index.php", "<?php echo 'from PHP';");
     let configuration = configuration
-        .replace("8080", "127.0.0.1:{port}")
+        .replace("8080", "{port}")
         .replace("/srv/www", "{dir}")
         .replace("/run/php/php-fpm.sock", "{dir}/php.sock")
         .replace("fastcgi.conf", "conf/fastcgi.conf");

@@ -66,13 +66,22 @@ const CASES: &[Case] = &[
     Case {
         code: "decoded-in-header",
         http: "server { listen 127.0.0.1:{port}; return 301 https://other.example$uri; }",
-        shows: |answer, _| answer.header("X-Injected") == Some("yes"),
+        shows: |answer, _| is_injected(answer, "Location"),
     },
     Case {
         code: "decoded-in-header",
         http: "server { listen 127.0.0.1:{port}; root {dir}/html;
                    location ~ ^/b/([^/]*)$ { add_header X-Part $1 always; return 204; } }",
-        shows: |answer, _| answer.header("X-Injected") == Some("yes"),
+        shows: |answer, _| is_injected(answer, "X-Part"),
+    },
+    Case {
+        code: "decoded-in-header",
+        http: "server { listen unix:{dir}/b.sock; return 200 $http_x_path|$http_x_injected; }
+               server { listen 127.0.0.1:{port};
+                   location / { proxy_set_header X-Path $uri; proxy_pass http://unix:{dir}/b.sock; } }",
+        shows: |answer, _| {
+            answer.text().ends_with("|yes") || answer.text().ends_with("xX-Injected: yes|")
+        },
     },
     Case {
         code: "unanchored-pattern",
@@ -313,6 +322,12 @@ fn the_stock_configuration_has_no_findings() {
     let report: Value =
         serde_json::from_str(&output.stdout).unwrap_or_else(|_| panic!("{}", output.stderr));
     assert_eq!(report["findings"], Value::Array(Vec::new()));
+}
+
+/// As a field of its own, as nginx sends it, or in the one where daemun drops the line break.
+fn is_injected(answer: &Answer, name: &str) -> bool {
+    let within = answer.header(name).is_some_and(|value| value.ends_with("xX-Injected: yes"));
+    within || answer.header("X-Injected") == Some("yes")
 }
 
 fn setup() -> Setup {

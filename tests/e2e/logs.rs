@@ -203,3 +203,50 @@ fn levels_choose_what_the_error_log_has() {
     let errors = server.folder().read("errors.log");
     assert!(!errors.contains("[notice]") && !errors.contains("/quiet\" failed"), "{errors}");
 }
+
+/// Whoever bans clients that try a server's patience reads these lines.
+#[test]
+fn heads_that_never_end_leave_lines() {
+    let server = Server::http(
+        "log_format all '$request|$status|$body_bytes_sent|$request_length|$uri|$http_a';
+         server {
+             listen 127.0.0.1:{port};
+             access_log {dir}/access.log all;
+             client_header_timeout 100ms;
+             return 200 x;
+         }",
+    );
+    let whole = "GET /1 HTTP/1.1\r\nHost: a\r\n\r\n";
+    for (sent, told) in [
+        ("G", "G|{}|0|0|-|-"),
+        ("GET /begun", "GET /begun|{}|0|0|-|-"),
+        ("GET /more HTTP/1.1\r\n", "GET /more HTTP/1.1|{}|0|20|/more|-"),
+        ("GET /more HTTP/1.1\r\nA: b\r\nHos", "GET /more HTTP/1.1|{}|0|26|/more|b"),
+        ("GET /two", "GET /two|{}|0|0|-|-"),
+    ] {
+        for (status, breaks_off) in [("400", true), ("408", false)] {
+            let mut client = server.client();
+            if sent == "GET /two" {
+                // A connection that is kept.
+                client.send(whole);
+                client.answer();
+            }
+            client.send(sent);
+            match breaks_off {
+                true => drop(client),
+                false => assert!(client.rest().is_empty()),
+            }
+            server.file_has("access.log", &(told.replace("{}", status) + "\n"));
+        }
+    }
+    // Who says nothing leaves none.
+    let mut silent = server.client();
+    silent.send(whole);
+    silent.answer();
+    drop(silent);
+    drop(server.client());
+    server.get("/last");
+    server.file_has("access.log", "/last");
+    let log = server.folder().read("access.log");
+    assert_eq!(log.lines().count(), 10 + 2 + 2, "{log}");
+}

@@ -372,3 +372,25 @@ fn an_absolute_uri_without_a_path_gets_one() {
     let got = server.send("GET http://front?x=1 HTTP/1.0\r\nHost: front\r\n\r\n");
     assert!(got.contains("GET /?x=1 HTTP/1.1\r\n"), "{got}");
 }
+
+/// The path is escaped where it came so; what the query has says nothing of it.
+#[test]
+fn a_query_says_nothing_of_the_path() {
+    let port = backend(|stream| {
+        let told = head(stream).lines().next().unwrap_or_default().to_owned();
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{told}", told.len());
+        let _ = stream.write_all(answer.as_bytes());
+    });
+    let server = Server::http(&format!(
+        "server {{ listen 127.0.0.1:{{port}}; location /a/ {{ proxy_pass http://127.0.0.1:{port}/b/; }} }}"
+    ));
+    for (uri, passed) in [
+        ("/a/x^y", "/b/x^y"),
+        ("/a/x^y?q=%41", "/b/x^y?q=%41"),
+        ("/a/x^y#%41", "/b/x^y"),
+        ("/a/%78^y", "/b/x%5Ey"),
+        ("/a/%78^y?q=^", "/b/x%5Ey?q=^"),
+    ] {
+        assert!(server.get(uri).text().starts_with(&format!("GET {passed} HTTP/1.")), "{uri}");
+    }
+}

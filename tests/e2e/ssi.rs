@@ -149,3 +149,22 @@ fn pages_keep_their_date_and_their_commands_their_bounds() {
     assert_eq!(cut, "", "nginx gives no answer either");
     server.logs("too big subrequest response");
 }
+
+/// nginx's table, by the page's own words: what would end an attribute or begin a tag is escaped.
+#[test]
+fn a_value_in_a_url_begins_no_markup() {
+    let server = Setup::new()
+        .file("html/a.html", "<a href='<!--#echo var=\"http_x\" encoding=\"url\" -->'>")
+        .http("server { listen 127.0.0.1:{port}; root {dir}/html; ssi on; }");
+    for byte in (b' '..=b'~').chain(0x80..=0xff) {
+        let mut client = server.client();
+        client.send([b"GET /a.html HTTP/1.0\r\nX: a", &[byte][..], b"b\r\n\r\n"].concat());
+        let answer = client.rest();
+        let is_escaped = byte >= 0x7f || b" \"#%'<>\\^`{|}".contains(&byte);
+        let told = match is_escaped {
+            true => format!("'a%{byte:02X}b'").into_bytes(),
+            false => vec![b'\'', b'a', byte, b'b', b'\''],
+        };
+        assert!(answer.windows(told.len()).any(|part| part == told), "{byte:#x}");
+    }
+}

@@ -3,6 +3,7 @@
 //! Each test comes twice: a short one with every run of the tests, and one called `soak_` that
 //! takes minutes.
 
+mod bodies;
 mod daemon;
 mod deaths;
 mod echoes;

@@ -48,14 +48,46 @@ impl Diagnostic {
 
     /// The sentence as `program` says it on a terminal, the source line with carets under the span, and the help.
     pub fn render(&self, program: &str, files: &Files) -> String {
-        let mut out = format!("{program}: [{}] {}\n", self.severity, self.sentence(files));
+        let sentence = harmless(&self.sentence(files));
+        let mut out = format!("{program}: [{}] {sentence}\n", self.severity);
         let gutter = self.span.map_or(0, |span| write_source(&mut out, span, files));
         if let Some(help) = &self.help {
-            let _ = writeln!(out, "{:gutter$}help: {help}", "");
+            let _ = writeln!(out, "{:gutter$}help: {}", "", harmless(help));
         }
         out
     }
 }
+
+impl Span {
+    /// The line where the span starts, and carets under it.
+    pub fn source(self, files: &Files) -> String {
+        let mut out = String::new();
+        write_source(&mut out, self, files);
+        out
+    }
+}
+
+/// Without what would be more than text to a terminal.
+fn harmless(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for one in text.chars() {
+        match one {
+            '\t' => out.push(one),
+            one if one.is_control() => {
+                let mut bytes = [0; 4];
+                for byte in one.encode_utf8(&mut bytes).bytes() {
+                    let _ = write!(out, "\\x{byte:02X}");
+                }
+            }
+            one => out.push(one),
+        }
+    }
+    out
+}
+
+/// How much of a line is shown, in columns, and how much of that before the span.
+const SHOWN: usize = 120;
+const BEFORE: usize = 40;
 
 /// Writes the line where the span starts and carets under the part that the span covers. Returns the gutter's width.
 fn write_source(out: &mut String, span: Span, files: &Files) -> usize {
@@ -65,17 +97,61 @@ fn write_source(out: &mut String, span: Span, files: &Files) -> usize {
     let number = files.position(span).line.to_string();
     let blank = " ".repeat(number.len());
 
-    let shown = String::from_utf8_lossy(line);
+    let part = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (mut before, covered, behind) =
+        (part(&line[..from]), part(&line[from..to]), part(&line[to..]));
+    if width(&before) + width(&covered) > SHOWN {
+        before = format!("... {}", last(&before, BEFORE));
+    }
+    let covered = first(&covered, SHOWN);
+    let room = SHOWN.saturating_sub(width(&before) + width(covered));
+    let rest = first(&behind, room);
+    let more = if rest.len() < behind.len() { " ..." } else { "" };
+
+    let shown: String = [&*before, covered, rest, more].concat().chars().map(shown).collect();
     // A tab stays a tab, so that the carets stand right whatever a terminal's tab stops are.
-    let indent: String = String::from_utf8_lossy(&line[..from])
+    let indent: String = before
         .chars()
-        .map(|c| if c == '\t' { '\t' } else { ' ' })
+        .map(|one| if one == '\t' { "\t".to_owned() } else { " ".repeat(columns(one)) })
         .collect();
-    let carets = String::from_utf8_lossy(&line[from..to]).chars().count().max(1);
+    let carets = width(covered).max(1);
 
     let _ = writeln!(out, " {number} | {shown}");
     let _ = writeln!(out, " {blank} | {indent}{}", "^".repeat(carets));
     number.len() + 2
+}
+
+/// A character of a source line; controls have a picture.
+fn shown(one: char) -> char {
+    if one.is_control() && one != '\t' { char::REPLACEMENT_CHARACTER } else { one }
+}
+
+fn columns(one: char) -> usize {
+    unicode_width::UnicodeWidthChar::width(shown(one)).unwrap_or(1)
+}
+
+fn width(text: &str) -> usize {
+    text.chars().map(columns).sum()
+}
+
+/// The beginning of a text that takes so many columns.
+fn first(text: &str, most: usize) -> &str {
+    let mut taken = 0;
+    let end = text.char_indices().find(|(_, one)| {
+        taken += columns(*one);
+        taken > most
+    });
+    &text[..end.map_or(text.len(), |(at, _)| at)]
+}
+
+/// The end of a text that takes so many columns.
+fn last(text: &str, most: usize) -> &str {
+    let mut taken = 0;
+    let start = text.char_indices().rev().find(|(_, one)| {
+        taken += columns(*one);
+        taken > most
+    });
+    &text[start.map_or(0, |(at, one)| at + one.len_utf8())..]
 }
 
 /// Messages in the order in which they were found.
@@ -155,5 +231,49 @@ impl<'a> IntoIterator for &'a Diagnostics {
 
     fn into_iter(self) -> Self::IntoIter {
         self.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::{Root, parse};
+
+    /// What is shown of the first error in a text.
+    fn shown(text: &str) -> String {
+        let (mut files, mut diagnostics) = (Files::default(), Diagnostics::default());
+        let path = PathBuf::from("/a.conf");
+        files.pretend(path.clone(), text.as_bytes().to_vec());
+        parse(Root::Path(path), "/".as_ref(), &mut files, &mut diagnostics);
+        let first = diagnostics.iter().next().expect("an error");
+        first.render("p", &files)
+    }
+
+    #[test]
+    fn carets_stand_below_wide_characters_too() {
+        let text = shown("root /\u{65e5}\u{672c}/e\u{301}; }\n");
+        let lines: Vec<_> = text.lines().collect();
+        let column =
+            unicode_width::UnicodeWidthStr::width(&lines[1][..lines[1].find('}').unwrap()]);
+        assert_eq!(lines[2].find('^'), Some(column), "{text}");
+    }
+
+    #[test]
+    fn lines_are_short_and_say_nothing_to_a_terminal() {
+        let long = "x".repeat(3000);
+        for text in
+            [format!("a {long}; }} {long}\n"), format!("{long} {long} {long} \u{1b}[2J }}\n")]
+        {
+            let text = shown(&text);
+            assert!(text.lines().all(|line| line.chars().count() < 200), "{text}");
+            assert!(!text.contains('\u{1b}'));
+            let lines: Vec<_> = text.lines().collect();
+            let at = lines[2].find('^').unwrap();
+            assert_eq!(lines[1].chars().nth(at), Some('}'), "{text}");
+        }
+        let text = shown("\u{1b}\u{9b}\u{7f} }\n");
+        assert!(!text.chars().any(|one| one.is_control() && one != '\n'), "{text:?}");
     }
 }

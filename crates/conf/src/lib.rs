@@ -32,7 +32,7 @@ pub mod units;
 
 pub use diagnostics::{Diagnostic, Diagnostics, Severity};
 pub use files::{File, FileId, Files, Position, Span};
-pub use parser::{Root, parse};
+pub use parser::{QUOTE_BRACES, Root, parse};
 pub use print::print;
 pub use suggest::suggest;
 pub use tree::{Block, Directive, Word};

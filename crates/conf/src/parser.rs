@@ -172,7 +172,11 @@ impl Parser<'_> {
         out: &mut Vec<Directive>,
     ) {
         if let Some(last) = words.last() {
-            let help = format!("a \";\" is missing after \"{last}\"");
+            let help = match &*words[0].text {
+                [b'<', ..] => "sections of Apache's are blocks here: location /path { }".to_owned(),
+                _ if is_repetition(&words) && opener.is_some() => QUOTE_BRACES.to_owned(),
+                _ => format!("a \";\" is missing after \"{last}\""),
+            };
             self.unexpected(b'}', brace);
             self.diagnostics.help(help);
             self.broken_off(&words, brace);
@@ -198,6 +202,9 @@ impl Parser<'_> {
         if let Some(first) = words.first() {
             let begun = Span { line: end.line, ..first.span };
             self.end_of_text(end, begun);
+            if let Some(last) = words.last() {
+                self.diagnostics.help(format!("a \";\" is missing after \"{last}\""));
+            }
         } else if let Some(opener) = opener {
             let opened = Span { line: end.line, ..opener };
             self.diagnostics.emerg("unexpected end of file, expecting \"}\"", opened);
@@ -310,6 +317,15 @@ fn directive(words: Vec<Word>, end: Span) -> Option<Directive> {
     let span = Span { start: name.span.start, ..end };
     let args = words.collect();
     Some(Directive { name, args, block: None, span })
+}
+
+/// For patterns whose braces are taken for a block's.
+pub const QUOTE_BRACES: &str = "a pattern with { } has to stand in quotes";
+
+/// What stands between the braces of `a{2,3}`, which opened a block.
+fn is_repetition(words: &[Word]) -> bool {
+    let [word] = words else { return false };
+    !word.quoted && word.text.iter().all(|byte| byte.is_ascii_digit() || *byte == b',')
 }
 
 /// nginx's form of a system error: `2: No such file or directory`.

@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use daemun_event::Peer;
 
+use crate::address;
+
 /// A range of addresses, or all clients of UNIX sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cidr {
@@ -21,10 +23,10 @@ impl Cidr {
         }
         let text = std::str::from_utf8(text).ok()?;
         let Some((address, bits)) = text.split_once('/') else {
-            return Some((Cidr::single(text.parse().ok()?), false));
+            return Some((Cidr::single(address::ip(text)?), false));
         };
         let bits = parse_bits(bits)?;
-        match address.parse().ok()? {
+        match address::ip(address)? {
             IpAddr::V4(v4) if bits <= 32 => {
                 let address = v4.to_bits();
                 let mask = u32::MAX.checked_shl(32 - bits).unwrap_or(0);

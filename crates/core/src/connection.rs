@@ -21,6 +21,8 @@ pub struct Connection {
     pub listener: u16,
     /// What it was last parked for; for a new connection, its first byte.
     pub waited: Reason,
+    /// Its client has sent requests without waiting for answers.
+    pub pipelines: bool,
     /// Requests answered so far.
     pub requests: u32,
     /// `$connection`.
@@ -239,9 +241,20 @@ fn take_apart(session: &mut Option<Box<Session>>) -> Option<Vec<u8>> {
     }
 }
 
+/// How far an unfinished head was read, in the middle of a field's value.
+#[derive(Clone, Copy, Debug)]
+pub struct Scanned {
+    /// Bytes that were looked at.
+    pub seen: usize,
+    /// It may become so long until its bounds have to be looked at.
+    pub most: usize,
+}
+
 /// An unfinished request head.
+#[derive(Default)]
 pub struct Partial {
     pub bytes: Vec<u8>,
+    pub scanned: Option<Scanned>,
     /// When the whole head must be there; `None` where nobody has looked at it yet.
     pub until: Option<Deadline>,
 }

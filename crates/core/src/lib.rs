@@ -1,5 +1,6 @@
 //! The vocabulary of the house: modules and directives, settings, variables and scripts, connections, the log.
 
+pub mod address;
 pub mod cidr;
 pub mod connection;
 pub mod error_log;

@@ -3,6 +3,7 @@
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use daemun_conf as conf;
 use daemun_conf::{Diagnostics, Span};
@@ -10,9 +11,13 @@ use daemun_pattern::Pattern;
 
 use crate::known;
 use crate::log::OpenFiles;
-use crate::module::{Action, Contexts, Directive, Module, SettingsKey, SettingsKind, SettingsSet};
+use crate::module::{
+    Action, Contexts, Defaults, Directive, Inheritance, Module, SettingsKey, SettingsKind,
+    SettingsSet,
+};
 use crate::named_pattern::NamedPattern;
 use crate::script::{Definition, Script, Variables};
+use crate::setting::Inherit;
 
 /// Why a directive was refused. The place is the directive's, or the argument's where one is named.
 #[derive(Debug)]
@@ -90,9 +95,13 @@ pub struct Block {
 impl Block {
     /// Hands every setting down that an inner block leaves open.
     pub fn inherit(&mut self) {
+        self.hand_down(&mut Inheritance::default(), 0);
+    }
+
+    fn hand_down(&mut self, known: &mut Inheritance, depth: usize) {
         for child in &mut self.children {
-            child.settings.inherit(&self.settings);
-            child.inherit();
+            child.settings.inherit(&self.settings, known, depth);
+            child.hand_down(known, depth + 1);
         }
     }
 
@@ -126,6 +135,9 @@ pub struct Loader<'a> {
     pub log_files: &'a OpenFiles,
     pub diagnostics: &'a mut Diagnostics,
     registry: &'a Registry,
+    defaults: Defaults,
+    /// Compiled, by text and whether case counts: virtual servers have the same ones again and again.
+    patterns: HashMap<(Box<[u8]>, bool), Arc<Pattern>>,
     open: Vec<Block>,
     notes: HashMap<TypeId, Box<dyn Any>>,
 }
@@ -137,13 +149,16 @@ impl<'a> Loader<'a> {
         log_files: &'a OpenFiles,
         diagnostics: &'a mut Diagnostics,
     ) -> Self {
+        let defaults = Defaults::new(&registry.settings);
         let main = Block {
             context: Contexts::MAIN,
             header: None,
-            settings: SettingsSet::new(&registry.settings),
+            settings: SettingsSet::new(&defaults),
             children: Vec::new(),
         };
         Loader {
+            defaults,
+            patterns: HashMap::new(),
             paths,
             variables: Variables::default(),
             log_files,
@@ -178,12 +193,18 @@ impl<'a> Loader<'a> {
     }
 
     /// A module's settings in the block that is being read.
-    pub fn settings<T: 'static>(&mut self, key: &SettingsKey<T>) -> &mut T {
+    pub fn settings<T: Inherit + Default + Any + Send + Sync>(
+        &mut self,
+        key: &SettingsKey<T>,
+    ) -> &mut T {
         self.open.last_mut().expect("a block is open").settings.of_mut(key)
     }
 
     /// A module's settings in the outermost block, whichever block is being read.
-    pub fn main_settings<T: 'static>(&mut self, key: &SettingsKey<T>) -> &mut T {
+    pub fn main_settings<T: Inherit + Default + Any + Send + Sync>(
+        &mut self,
+        key: &SettingsKey<T>,
+    ) -> &mut T {
         self.open[0].settings.of_mut(key)
     }
 
@@ -209,9 +230,11 @@ impl<'a> Loader<'a> {
         directive: &conf::Directive,
         prepare: impl FnOnce(&mut SettingsSet),
     ) {
-        let mut settings = SettingsSet::new(&self.registry.settings);
+        let mut settings = SettingsSet::new(&self.defaults);
         prepare(&mut settings);
-        let header = conf::Directive { block: None, ..directive.clone() };
+        let conf::Directive { name, args, span, .. } = directive;
+        let header =
+            conf::Directive { name: name.clone(), args: args.clone(), block: None, span: *span };
         self.open.push(Block { context, header: Some(header), settings, children: Vec::new() });
         if let Some(block) = &directive.block {
             self.read_all(&block.directives);
@@ -238,8 +261,17 @@ impl<'a> Loader<'a> {
         text: &[u8],
         caseless: bool,
     ) -> Result<Box<NamedPattern>, Fault> {
-        let pattern = Pattern::compile(text, caseless)
-            .map_err(|error| Fault::from(error.to_string()).at(word.span))?;
+        let key = (text.into(), caseless);
+        let pattern = match self.patterns.get(&key) {
+            Some(known) => Arc::clone(known),
+            None => {
+                let compiled = Pattern::compile(text, caseless)
+                    .map_err(|error| Fault::from(error.to_string()).at(word.span))?;
+                let compiled = Arc::new(compiled);
+                self.patterns.insert(key, Arc::clone(&compiled));
+                compiled
+            }
+        };
         let names = pattern.names().iter();
         let names = names
             .map(|(name, group)| {
@@ -310,6 +342,9 @@ impl<'a> Loader<'a> {
 
     fn unknown(&self, name: &str) -> Fault {
         let fault = Fault::from(format!("unknown directive \"{name}\""));
+        if let Some(help) = known::foreign(name) {
+            return fault.help(help);
+        }
         if let Some(module) = known::module_of(name) {
             return fault
                 .help(format!("nginx has it, in {module}; daemun does not support it yet"));
@@ -334,9 +369,25 @@ impl<'a> Loader<'a> {
         };
         let span = fault.span.unwrap_or(directive.name.span);
         self.diagnostics.emerg(message, span);
-        if let Some(help) = fault.help {
+        if let Some(help) = fault.help.or_else(|| self.likely_slip(directive)) {
             self.diagnostics.help(help);
         }
+    }
+
+    /// What is often behind a directive that is wrong: the end of another that is missing, or quotes that are none.
+    fn likely_slip(&self, directive: &conf::Directive) -> Option<String> {
+        let is_directive = |word: &conf::Word| {
+            !word.quoted && word.as_str().is_ok_and(|name| self.registry.rows.contains_key(name))
+        };
+        if directive.args.iter().any(|word| word.to_string().contains(known::IS_TYPOGRAPHIC)) {
+            return Some(known::TYPOGRAPHIC.to_owned());
+        }
+        let inside = directive.block.as_ref().and_then(|block| block.directives.first());
+        if inside.is_some_and(|first| known::is_repetition(&first.name.to_string())) {
+            return Some(conf::QUOTE_BRACES.to_owned());
+        }
+        let next = directive.args.iter().skip(1).position(is_directive)?;
+        Some(format!("a \";\" is missing after \"{}\"?", directive.args[next]))
     }
 }
 

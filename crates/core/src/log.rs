@@ -361,6 +361,27 @@ mod tests {
     }
 
     #[test]
+    fn no_control_character_of_a_peer_is_in_a_line() {
+        let memory = Arc::new(Memory::new(1 << 16));
+        let threshold = Threshold::parse(&["debug_http"]).unwrap();
+        let log = Log::new(vec![(Target::Memory(Arc::clone(&memory)), threshold)]);
+        for code in 0..=0xa0u8 {
+            let one = char::from(code);
+            log!(log, Error, (), "open() \"/{}a\" failed", one);
+            debug!(log, Http, (), "http header: \"{}\"", one);
+        }
+        let text = memory.text();
+        assert_eq!(text.lines().count(), 2 * 0xa1);
+        let raw = text.chars().find(|one| one.is_control() && *one != '\n');
+        assert_eq!(raw, None);
+        for told in [r#""/\x00a""#, r#""/\x0Aa""#, r#""/\x1Ba""#, r#""/\x7Fa""#, r#""/\xC2\x9Ba""#]
+        {
+            assert!(text.contains(told), "{told}");
+        }
+        assert!(text.contains("\"/\"a\"") && text.contains(r#""/\a""#), "all else stays as it is");
+    }
+
+    #[test]
     fn a_line_that_is_too_long_is_cut_and_stays_one_line() {
         let (memory, log) = memory_log(&["error"]);
         log!(log, Error, (), "{}", "x".repeat(5000); std::io::Error::from_raw_os_error(13));

@@ -2,6 +2,7 @@
 //! and the manual all read.
 
 use std::any::Any;
+use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -106,14 +107,23 @@ pub struct Module {
 /// Settings of any module, as one block keeps them.
 pub trait AnySettings: Any + Send + Sync {
     fn inherit_any(&mut self, outer: &dyn AnySettings);
+
+    /// Those of a block inside that says nothing itself.
+    fn of_silent_block(&self) -> Arc<dyn AnySettings>;
 }
 
-impl<T: Inherit + Any + Send + Sync> AnySettings for T {
+impl<T: Inherit + Default + Any + Send + Sync> AnySettings for T {
     fn inherit_any(&mut self, outer: &dyn AnySettings) {
         let outer: &dyn Any = outer;
         if let Some(outer) = outer.downcast_ref::<T>() {
             self.inherit(outer);
         }
+    }
+
+    fn of_silent_block(&self) -> Arc<dyn AnySettings> {
+        let mut settings = T::default();
+        settings.inherit(self);
+        Arc::new(settings)
     }
 }
 
@@ -152,34 +162,107 @@ impl<T: Inherit + Default + Any + Send + Sync> SettingsKind for SettingsKey<T> {
 }
 
 /// The settings of all modules in one block.
-pub struct SettingsSet(Vec<Arc<dyn AnySettings>>);
+///
+/// Of a module whose directives a block has not, it has the settings that all such blocks share: first the defaults, and what
+/// they inherit once that is known. Most blocks are silent about most modules.
+pub struct SettingsSet {
+    list: Box<[Arc<dyn AnySettings>]>,
+    /// The modules that the block has settings of its own of, a bit each.
+    own: [u64; 2],
+}
+
+/// The settings of every module where nobody has said anything.
+pub struct Defaults(Vec<Arc<dyn AnySettings>>);
+
+impl Defaults {
+    pub fn new(kinds: &[&'static dyn SettingsKind]) -> Defaults {
+        assert!(kinds.len() <= 128, "a bit for each module");
+        Defaults(kinds.iter().map(|kind| kind.create()).collect())
+    }
+}
+
+/// What silent blocks inherit, by the settings around them and the module's position.
+#[derive(Default)]
+pub struct Inheritance {
+    all: HashMap<(*const (), usize), Arc<dyn AnySettings>>,
+    /// What was found last, by the depth of the blocks and the position: blocks beside one another mostly have the same
+    /// around them.
+    recent: Vec<Vec<Option<Inherited>>>,
+}
+
+/// The address of the settings around, and what silent blocks have of them.
+type Inherited = (*const (), Arc<dyn AnySettings>);
+
+impl Inheritance {
+    fn of(
+        &mut self,
+        outer: &Arc<dyn AnySettings>,
+        position: usize,
+        depth: usize,
+    ) -> &Arc<dyn AnySettings> {
+        // The settings around outlive this table, so that an address is theirs alone.
+        let address = Arc::as_ptr(outer).cast::<()>();
+        if self.recent.len() <= depth {
+            self.recent.resize_with(depth + 1, Vec::new);
+        }
+        let recent = &mut self.recent[depth];
+        if recent.len() <= position {
+            recent.resize_with(position + 1, || None);
+        }
+        let recent = &mut recent[position];
+        if recent.as_ref().is_none_or(|(known, _)| *known != address) {
+            let found = self.all.entry((address, position));
+            let found = found.or_insert_with(|| outer.of_silent_block());
+            *recent = Some((address, Arc::clone(found)));
+        }
+        let (_, settings) = recent.as_ref().expect("what was just put there");
+        settings
+    }
+}
 
 impl SettingsSet {
-    pub fn new(kinds: &[&'static dyn SettingsKind]) -> Self {
-        SettingsSet(kinds.iter().map(|kind| kind.create()).collect())
+    pub fn new(defaults: &Defaults) -> Self {
+        SettingsSet { list: defaults.0.iter().cloned().collect(), own: [0; 2] }
+    }
+
+    fn is_own(&self, position: usize) -> bool {
+        self.own[position / 64] & (1 << (position % 64)) != 0
     }
 
     /// Panics where the key's module is not in the list that made this set: a mistake in the program.
     pub fn of<T: Any>(&self, key: &SettingsKey<T>) -> &T {
-        let settings: &dyn Any = &*self.0[key.position()];
+        let settings: &dyn Any = &*self.list[key.position()];
         settings.downcast_ref().expect("a key fits its own position")
     }
 
     /// What [`of`](Self::of) finds, to be kept by whoever would look for it at every request.
     pub fn share<T: Any + Send + Sync>(&self, key: &SettingsKey<T>) -> Arc<T> {
-        let settings: Arc<dyn Any + Send + Sync> = Arc::clone(&self.0[key.position()]) as _;
+        let settings: Arc<dyn Any + Send + Sync> = Arc::clone(&self.list[key.position()]) as _;
         settings.downcast().expect("a key fits its own position")
     }
 
-    /// Panics where the settings are shared already: they are complete by then.
-    pub fn of_mut<T: Any>(&mut self, key: &SettingsKey<T>) -> &mut T {
-        let settings: &mut dyn Any = unshared(&mut self.0[key.position()]);
+    /// The block's own settings. Nobody changes them once they are shared, or inherited: they are complete by then.
+    pub fn of_mut<T: Inherit + Default + Any + Send + Sync>(
+        &mut self,
+        key: &SettingsKey<T>,
+    ) -> &mut T {
+        let position = key.position();
+        if !self.is_own(position) {
+            self.own[position / 64] |= 1 << (position % 64);
+            self.list[position] = key.create();
+        }
+        let settings: &mut dyn Any = unshared(&mut self.list[position]);
         settings.downcast_mut().expect("a key fits its own position")
     }
 
-    pub fn inherit(&mut self, outer: &SettingsSet) {
-        for (inner, outer) in self.0.iter_mut().zip(&outer.0) {
-            unshared(inner).inherit_any(&**outer);
+    /// `depth` tells blocks from those around them.
+    pub fn inherit(&mut self, outer: &SettingsSet, known: &mut Inheritance, depth: usize) {
+        for (position, outer) in outer.list.iter().enumerate() {
+            if self.is_own(position) {
+                unshared(&mut self.list[position]).inherit_any(&**outer);
+                continue;
+            }
+            self.list[position] = Arc::clone(known.of(outer, position, depth));
         }
     }
 }

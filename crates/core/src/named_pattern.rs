@@ -1,5 +1,7 @@
 //! A pattern whose named groups are variables.
 
+use std::sync::Arc;
+
 use daemun_pattern::Pattern;
 
 use crate::script::VariableId;
@@ -8,6 +10,7 @@ use crate::script::VariableId;
 pub struct NamedPattern {
     /// As it stands in the configuration.
     pub text: Box<[u8]>,
-    pub pattern: Pattern,
+    /// Shared with all that have the same text.
+    pub pattern: Arc<Pattern>,
     pub names: Vec<(VariableId, usize)>,
 }

@@ -222,6 +222,15 @@ pub struct Named {
     pub definition: Option<Definition>,
     /// Where it is defined.
     pub defined: Option<Span>,
+    /// As it is spelt there, if not in lower case.
+    defined_as: Option<Box<str>>,
+}
+
+impl Named {
+    /// The name as whoever defined it spells it.
+    pub fn spelling(&self) -> &str {
+        self.defined_as.as_deref().unwrap_or(&self.name)
+    }
 }
 
 /// The names of variables that one configuration mentions. Names are case-insensitive, as in nginx.
@@ -246,7 +255,10 @@ impl Variables {
         if named.definition.is_none() || !matches!(definition, Definition::Assigned) {
             named.definition = Some(definition);
         }
-        named.defined.get_or_insert(span);
+        if named.defined.is_none() {
+            named.defined = Some(span);
+            named.defined_as = (named.name != name).then(|| name.into());
+        }
         id
     }
 
@@ -262,6 +274,7 @@ impl Variables {
                 used: None,
                 definition: None,
                 defined: None,
+                defined_as: None,
             });
             VariableId(u16::try_from(self.list.len() - 1).expect("fewer than 65,536 variables"))
         })

@@ -16,8 +16,10 @@ use crate::lint;
 pub struct Options {
     /// `-v`, and implied by `-h` and `-V`.
     pub version: bool,
-    /// `-?`, `-h`.
+    /// `-?`, `-h`, `--help`.
     pub help: bool,
+    /// `--help`, `--version`: to the standard output, as programs do that have such options.
+    pub is_spelt_out: bool,
     /// `-V`.
     pub configure: bool,
     /// `-t`, and implied by `-T`.
@@ -95,6 +97,8 @@ impl Options {
         words: &mut impl Iterator<Item = &'w OsString>,
     ) -> Result<(), String> {
         match option.as_bytes() {
+            b"help" => (self.version, self.help, self.is_spelt_out) = (true, true, true),
+            b"version" => (self.version, self.is_spelt_out) = (true, true),
             b"lint" => self.lint = Some(lint::Format::Text),
             b"lint=json" => self.lint = Some(lint::Format::Json),
             b"lint=sarif" => self.lint = Some(lint::Format::Sarif),
@@ -238,7 +242,9 @@ fn requirement_of(letter: u8, identity: &Identity) -> Option<&'static str> {
     })
 }
 
-const COMMANDS: &str = "With -t:
+const COMMANDS: &str = "Also --help and --version, on the standard output.
+
+With -t:
   --lint        : show what the configuration may mean other than it seems to;
                   --lint=json and --lint=sarif are for programs
   --explain 'GET http://HOST/PATH'

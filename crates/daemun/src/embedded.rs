@@ -1,10 +1,15 @@
 //! The configuration without a configuration file: the current folder, in the foreground, for this machine alone.
 
+use std::fs;
+use std::io::{self, Write};
 use std::net::TcpListener;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::OnceLock;
 
 use daemun_conf::Root;
 use daemun_core::listen::ListenSpec;
+use daemun_core::settings::Identity;
 
 const TEXT: &str = include_str!("embedded.conf");
 const WELCOME: &str = include_str!("welcome.html");
@@ -17,24 +22,31 @@ const TRIES: u16 = 100;
 pub fn root() -> Root {
     static PORT: OnceLock<u16> = OnceLock::new();
     let port = PORT.get_or_init(free_port).to_string();
-    let temporary = std::env::temp_dir();
-    // Whoever may read the folder serves it, root included: nobody else can reach this server.
-    let user = match daemun_sys::identity::effective_uid() {
-        0 => "user root root;",
-        _ => "",
-    };
     let text = TEXT
-        .replace("$USER", user)
         .replace("$PORT", &port)
-        .replace("$TEMPORARY", &temporary.to_string_lossy())
         .replace("$WELCOME", &WELCOME.replace('\'', "&#39;").replace('$', "&#36;"));
     Root::Embedded { name: "embedded.conf".into(), text: text.into_bytes() }
 }
 
+/// Who serves the folder where root has started the server: its owner; of a folder of root's own nobody serves but what
+/// everybody may read, since every user of the machine can ask.
+pub fn owner(folder: &Path) -> io::Result<Identity> {
+    let info = fs::metadata(folder)?;
+    Ok(match info.uid() {
+        0 => Identity { name: "nobody".to_owned(), uid: NOBODY, gid: NOBODY },
+        uid => Identity { name: uid.to_string(), uid, gid: info.gid() },
+    })
+}
+
+const NOBODY: u32 = 65_534;
+
 /// One line for whoever started it.
 pub fn announce(listen: &[ListenSpec]) {
     if let Some(spec) = listen.first() {
-        println!("daemun serves this folder at http://{}/ (Ctrl-C stops it)", spec.address);
+        let address = &spec.address;
+        let mut out = io::stdout();
+        // Whoever closed the standard output does not want to know.
+        let _ = writeln!(out, "daemun serves this folder at http://{address}/ (Ctrl-C stops it)");
     }
 }
 

@@ -86,6 +86,7 @@ fn run(
         peer,
         listener,
         waited: Reason::FirstByte,
+        pipelines: false,
         requests: 1,
         number: 1,
         started: daemun_event::now(),

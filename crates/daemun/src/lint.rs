@@ -29,7 +29,7 @@ use daemun_sys::limits::{self, Resource};
 pub use outline::{Outline, Scope};
 pub use report::Format;
 
-use crate::program::Configuration;
+use crate::program::{Broken, Configuration};
 
 /// Something to warn of.
 struct Rule {
@@ -111,6 +111,11 @@ pub fn lint(cycle: &Cycle<Configuration>) -> Verdict<'_> {
     allowances::apply(files, &mut findings);
     findings.sort_by_cached_key(|(_, finding)| files.reading_order(finding.span));
     Verdict { files, findings }
+}
+
+/// What `--lint` prints of a configuration that cannot be used: for programs its errors are findings.
+pub fn errors(broken: &Broken, format: Format, configuration: &str) -> String {
+    report::errors(&broken.diagnostics, &broken.files, format, configuration)
 }
 
 impl Verdict<'_> {

@@ -10,10 +10,12 @@ use daemun::commands::mpm;
 use daemun::explain;
 use daemun::identity::Identity;
 use daemun::lint;
+use daemun::missing;
 use daemun::notices;
 use daemun::program::Server;
 use daemun::startup;
 use daemun::worker::event_method;
+use daemun_conf::Files;
 use daemun_core::log::{self, Log};
 use daemun_process::{Cycle, Program, signaller};
 use daemun_sys::allocator::Ballasted;
@@ -36,8 +38,16 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    if let Some(command) = command.as_ref().filter(|command| command.is_help()) {
+        print(command.help());
+        return ExitCode::SUCCESS;
+    }
     if options.version {
-        eprint!("{}", options.about(identity, &daemun::program::working_modules()));
+        let about = options.about(identity, &daemun::program::working_modules());
+        match options.is_spelt_out {
+            true => print(&about),
+            false => eprint!("{about}"),
+        }
     }
     if options.only_informs() {
         return ExitCode::SUCCESS;
@@ -94,24 +104,44 @@ fn act(
 /// `-t` and `-T`: nginx's second verdict; the first comes with the messages of [`Server::load`].
 fn test(server: &Server) -> i32 {
     let shown = server.places.shown_configuration();
-    match daemun_process::test(server) {
-        Ok(cycle) => {
-            if !server.options.quiet {
-                log::write_stderr(format_args!("configuration file {shown} test is successful"));
+    let failed = || log::write_stderr(format_args!("configuration file {shown} test failed"));
+    let Options { quiet, dump: dumps, lint: format, .. } = server.options;
+    let cycle = match server.load_or_show(Files::default()) {
+        Ok(cycle) => cycle,
+        Err(broken) => {
+            failed();
+            if let Some(format) = format {
+                print(&lint::errors(&broken, format, &shown));
             }
-            if server.options.dump {
-                dump(&cycle);
-                if !server.options.quiet && server.identity.has_commands {
-                    notices::tell_method(event_method(&cycle.settings));
-                }
+            return 1;
+        }
+    };
+    let missing = daemun_process::check(server, &cycle, |missing| {
+        eprint!("{}", missing::source(&missing, &cycle.configuration, &server.places));
+    });
+    if missing.is_empty() {
+        if !quiet {
+            log::write_stderr(format_args!("configuration file {shown} test is successful"));
+        }
+        if dumps {
+            dump(&cycle);
+            if !quiet && server.identity.has_commands {
+                notices::tell_method(event_method(&cycle.settings));
             }
-            inspect(server, cycle)
         }
-        Err(_) => {
-            log::write_stderr(format_args!("configuration file {shown} test failed"));
-            1
-        }
+        return inspect(server, cycle);
     }
+    failed();
+    // Whoever looks at a configuration elsewhere than where it serves has neither its logs nor its ports.
+    match format.is_some() || server.options.explain.is_some() {
+        true => inspect(server, cycle),
+        false => 1,
+    }
+}
+
+/// Whoever closed the standard output does not want the rest.
+fn print(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
 /// What daemun does with a good configuration beyond nginx: `--lint`, or a word on what it would say, and `--explain`.
@@ -124,10 +154,12 @@ fn inspect(server: &Server, cycle: Cycle<<Server as Program>::Configuration>) ->
         if server.identity.has_commands && !quiet {
             tell_of_findings(lint::lint(&cycle).count(), server.identity);
         }
+        // The process ends: the system frees at one stroke what would be freed piece by piece.
+        std::mem::forget(cycle);
         return 0;
     };
     let verdict = lint::lint(&cycle);
-    let _ = std::io::stdout().write_all(verdict.report(format, server.identity.name).as_bytes());
+    print(&verdict.report(format, server.identity.name));
     if verdict.count() > 0 { FOUND_SOMETHING } else { 0 }
 }
 
@@ -139,8 +171,7 @@ fn tell_story(
     let fields: Vec<String> = fields.iter().map(|field| field.display().to_string()).collect();
     match explain::explain(cycle, &request.display().to_string(), &fields) {
         Ok(story) => {
-            // Whoever closed the standard output does not want the rest.
-            let _ = std::io::stdout().write_all(story.as_bytes());
+            print(&story);
             0
         }
         Err(sentence) => {

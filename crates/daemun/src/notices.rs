@@ -1,6 +1,7 @@
 //! What the server has to say of itself and its engines, in nginx's words.
 
 use std::io::ErrorKind;
+use std::path::Path;
 use std::sync::Arc;
 
 use daemun_core::log;
@@ -10,6 +11,8 @@ use daemun_event::backends::{self, OpenError};
 use daemun_process::engines::{Notice, Report};
 use daemun_sys::identity;
 use daemun_sys::limits::{self, Resource};
+
+use crate::identity::Identity;
 
 /// The event method of a configuration that is about to be in force.
 pub fn log_method(method: &str, log: &Log) {
@@ -70,6 +73,17 @@ pub fn log_start(server: &str, log: &Log) {
         // nginx shows no limit as -1.
         let (soft, hard) = (soft.cast_signed(), hard.cast_signed());
         log!(log, Notice, (), "getrlimit(RLIMIT_NOFILE): {}:{}", soft, hard);
+    }
+}
+
+/// Says that nothing is logged, where there is no folder for it and the configuration names no other place.
+pub fn tell_of_missing_logs(identity: &Identity) {
+    if let Some(folder) = Path::new(identity.error_log).parent() {
+        let folder = folder.display();
+        log::write_stderr(format_args!(
+            "[warn] there is no folder \"{folder}\": errors go to the standard error, and requests are logged only \
+             where access_log says so"
+        ));
     }
 }
 

@@ -1,7 +1,7 @@
 //! The server as the processes see it: how its configuration is read.
 
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -12,7 +12,9 @@ use daemun_core::error_log;
 use daemun_core::load::{Block, Loader, Paths, Registry};
 use daemun_core::log::{self, Log, OpenFiles};
 use daemun_core::main_context::{self, Defaults};
-use daemun_core::module::{Action, Contexts, Directive, Module, SettingsSet};
+use daemun_core::module::{
+    Action, Contexts, Defaults as NoSettings, Directive, Inheritance, Module, SettingsSet,
+};
 use daemun_core::settings::{Mpm, ProcessSettings};
 use daemun_core::thread_pool::{self, PoolSpec};
 use daemun_core::zones::{self, Zones};
@@ -22,10 +24,11 @@ use daemun_http::core::connection;
 use daemun_http::module::HttpModule;
 use daemun_modules::http::{MODULES as HTTP_MODULES, health_check, log as access_log};
 use daemun_process::{Cycle, Program, WorkerContext};
+use daemun_sys::allocator;
 
 use crate::cli::{Options, Places};
 use crate::identity::Identity;
-use crate::{embedded, folders, notices, worker};
+use crate::{apart, embedded, folders, notices, worker};
 
 /// The program with what its command line said.
 pub struct Server {
@@ -42,6 +45,17 @@ pub struct Configuration {
     pub files: Files,
     /// What stands in them, for whoever tests a configuration; a server keeps none of it.
     pub directives: Vec<conf::Directive>,
+    /// Last, so that all else is freed before it.
+    _leaves: Leaves,
+}
+
+/// What a configuration took goes back to the system with it: the master would keep it for good.
+struct Leaves;
+
+impl Drop for Leaves {
+    fn drop(&mut self) {
+        allocator::trim();
+    }
 }
 
 impl Configuration {
@@ -78,6 +92,11 @@ impl Program for Server {
         notices::log_method(worker::event_method(&cycle.settings), &cycle.log);
         if previous.is_none() {
             notices::log_start(self.identity.server, &cycle.log);
+            let has_file = self.places.configuration.is_some();
+            let has_named = self.options.error_log.is_some() || !cycle.log.tells_stderr();
+            if has_file && !has_named && !self.identity.has_log_folder(Path::exists) {
+                notices::tell_of_missing_logs(self.identity);
+            }
         }
         let former = previous.map(|previous| &previous.configuration);
         cycle.configuration.take_over(former)?;
@@ -105,29 +124,46 @@ struct Read {
     log: Log,
 }
 
+/// A configuration that cannot be used: what was read of it, and what is wrong.
+pub struct Broken {
+    pub files: Files,
+    pub diagnostics: Diagnostics,
+}
+
 impl Server {
     /// As [`load`](Program::load), with files that the program pretends.
-    pub fn load_with(&self, mut files: Files) -> Result<Cycle<Configuration>, String> {
+    pub fn load_with(&self, files: Files) -> Result<Cycle<Configuration>, String> {
+        self.load_or_show(files).map_err(|broken| {
+            let is_emerg = |one: &&Diagnostic| one.severity == Severity::Emerg;
+            let first = broken.diagnostics.iter().find(is_emerg);
+            first.map(|first| first.sentence(&broken.files)).unwrap_or_default()
+        })
+    }
+
+    /// The same for whoever goes on with what is wrong.
+    pub fn load_or_show(&self, mut files: Files) -> Result<Cycle<Configuration>, Broken> {
         let mut diagnostics = Diagnostics::default();
         let log_files = Arc::new(OpenFiles::default());
-        let cycle = self.read(&mut files, &mut diagnostics, &log_files);
+        let cycle = apart::run(|| self.read(&mut files, &mut diagnostics, &log_files));
         self.report(&diagnostics, &files);
-        let first = diagnostics.iter().find(|diagnostic| diagnostic.severity == Severity::Emerg);
-        match first {
-            Some(first) => Err(first.sentence(&files)),
-            None => Ok(Cycle {
-                configuration: Configuration {
-                    http: cycle.http,
-                    zones: cycle.zones,
-                    files,
-                    directives: cycle.directives,
-                },
-                settings: cycle.settings,
-                listen: cycle.listen,
-                log: cycle.log,
-                files: log_files,
-            }),
+        if diagnostics.has_errors() {
+            return Err(Broken { files, diagnostics });
         }
+        // Workers are copies of this process: what reading took is nothing to them.
+        allocator::trim();
+        Ok(Cycle {
+            configuration: Configuration {
+                http: cycle.http,
+                zones: cycle.zones,
+                files,
+                directives: cycle.directives,
+                _leaves: Leaves,
+            },
+            settings: cycle.settings,
+            listen: cycle.listen,
+            log: cycle.log,
+            files: log_files,
+        })
     }
 
     fn read(
@@ -153,7 +189,10 @@ impl Server {
         let (mut main, variables) = loader.load(&directives);
         self.set_default_log(&mut main, log_files);
         let defaults = Defaults { pid: self.identity.pid, users: self.identity.users };
-        let settings = main_context::process_settings(&main, &paths, &defaults, diagnostics);
+        let mut settings = main_context::process_settings(&main, &paths, &defaults, diagnostics);
+        if self.places.configuration.is_none() {
+            self.settle_embedded(&mut settings, diagnostics);
+        }
         let log = main.settings.of(&error_log::SETTINGS).log.clone();
         let zones = main.settings.of(&zones::SETTINGS).zones.0.clone();
         zones::check(&zones, diagnostics);
@@ -173,6 +212,22 @@ impl Server {
             directives.clear();
         }
         Read { directives, http: Arc::new(http), zones, settings, listen, log: Log::clone(&log) }
+    }
+
+    /// A server without a configuration file leaves no trace, and does not serve root's files to others.
+    fn settle_embedded(&self, settings: &mut ProcessSettings, diagnostics: &mut Diagnostics) {
+        settings.pid = PathBuf::new();
+        if daemun_sys::identity::effective_uid() != 0 {
+            return;
+        }
+        match embedded::owner(&self.places.prefix) {
+            Ok(user) => settings.user = Some(user),
+            Err(error) => {
+                let folder = self.places.prefix.display();
+                let sentence = format!("stat() \"{folder}\" failed{}", log::Errno(&error));
+                diagnostics.emerg(sentence, None);
+            }
+        }
     }
 
     /// `-g` stands before the file.
@@ -215,7 +270,8 @@ impl Server {
         let surroundings = self.surroundings(paths, debugged, thread_pool::pools_of(main));
         let place = main.children.iter().position(|block| block.context == Contexts::HTTP);
         let Some(place) = place else {
-            let settings = std::mem::replace(&mut main.settings, SettingsSet::new(&[]));
+            let settings =
+                std::mem::replace(&mut main.settings, SettingsSet::new(&NoSettings::new(&[])));
             return HttpConfig::without_servers(settings, surroundings);
         };
         let mut http = main.children.swap_remove(place);
@@ -223,7 +279,7 @@ impl Server {
             let path = Path::new(self.identity.access_log);
             access_log::add_default_log(&mut http, log_files, path);
         }
-        http.settings.inherit(&main.settings);
+        http.settings.inherit(&main.settings, &mut Inheritance::default(), 0);
         http_config::build(http, variables, http_modules(), paths, surroundings, diagnostics)
     }
 
@@ -262,8 +318,10 @@ impl Server {
         let log = Log::current();
         let echo = log::echo_to_stderr(false);
         let tell = |diagnostic: &Diagnostic| {
-            if echo && !self.is_hushed(diagnostic) {
-                eprint!("{}", diagnostic.render(self.identity.name, files));
+            if echo {
+                if !self.is_hushed(diagnostic) {
+                    eprint!("{}", diagnostic.render(self.identity.name, files));
+                }
                 if log.tells_stderr() {
                     return;
                 }
@@ -277,7 +335,13 @@ impl Server {
         };
         about_text.iter().copied().for_each(&tell);
         let is_wrong = |diagnostic: &&Diagnostic| diagnostic.severity == Severity::Emerg;
-        if self.options.test && !self.options.quiet && !about_text.iter().any(is_wrong) {
+        // Without its file there is no syntax.
+        let is_unread = |one: &&Diagnostic| {
+            let path = self.places.shown_configuration();
+            is_wrong(one) && one.message.contains(&format!("() \"{path}\" failed"))
+        };
+        let is_sound = !about_text.iter().any(is_wrong) && !about_system.iter().any(is_unread);
+        if self.options.test && !self.options.quiet && is_sound {
             let shown = self.places.shown_configuration();
             log::write_stderr(format_args!("the configuration file {shown} syntax is ok"));
         }

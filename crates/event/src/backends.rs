@@ -119,6 +119,15 @@ pub trait Backend {
         Received { result: Err(io::ErrorKind::WouldBlock.into()), ready: READ }
     }
 
+    /// Has a connection's readiness told instead of receiving ahead, which suits long responses better. It is to be
+    /// asked for before the first receive.
+    fn tell_readiness(&mut self, _key: Key) {}
+
+    /// Whether something has been received of a connection, or its end, that was not reported yet.
+    fn has_received(&mut self, _key: Key) -> bool {
+        false
+    }
+
     /// Ends receiving ahead for a connection, until it is [rearmed](Self::rearm). False where bytes
     /// are here already, and are to be taken.
     fn hold_back(&mut self, _key: Key) -> io::Result<bool> {

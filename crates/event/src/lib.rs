@@ -40,5 +40,5 @@ pub use remote::Remote;
 pub use session::{Panicked, Sessions};
 pub use stream::{Registration, Stream};
 pub use timer::{Sleep, Timer, sleep, sleep_until, timeout};
-pub use turn::next_turn;
+pub use turn::{IN_A_TURN, Turn, next_turn};
 pub use watch::Watch;

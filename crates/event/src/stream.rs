@@ -117,9 +117,13 @@ impl Stream {
         }
     }
 
-    /// Bytes received; zero is the peer's end.
+    /// Bytes received; zero is the peer's end. Without room to receive into nothing can be told from an end: that is an
+    /// error of the caller's.
     #[inline]
     pub fn try_recv(&self, bytes: &mut [u8]) -> io::Result<usize> {
+        if bytes.is_empty() {
+            return Err(no_room());
+        }
         let mut rest = &mut *bytes;
         let held = self.try_recv_held(rest.len(), &mut |piece| {
             let (room, behind) = std::mem::take(&mut rest).split_at_mut(piece.len());
@@ -136,6 +140,9 @@ impl Stream {
     /// Appends what it receives, as much as the vector has capacity for.
     pub fn try_recv_append(&self, bytes: &mut Vec<u8>) -> io::Result<usize> {
         let room = bytes.capacity() - bytes.len();
+        if room == 0 {
+            return Err(no_room());
+        }
         let held = self.try_recv_held(room, &mut |piece| bytes.extend_from_slice(piece));
         if let Some(held) = held {
             return held;
@@ -270,6 +277,38 @@ impl Stream {
     /// Whether a receive may yield something, as far as is known without asking the kernel.
     pub fn may_be_readable(&self) -> bool {
         self.registration.ready().is_none_or(|ready| ready & RECEIVABLE != 0)
+    }
+
+    /// Has it told that there is something to receive, where the backend would receive it ahead otherwise: for who receives
+    /// much at a time. That is to be asked for before anything is waited for, or room to send alone.
+    pub fn receive_when_told(&self) -> io::Result<()> {
+        reactor::with(|inner| {
+            let slot = match self.registration.slot() {
+                Some(slot) => slot,
+                None if !inner.completes => return Ok(()),
+                None => self.registration.enter(inner, self.fd.as_fd(), Interest::End)?,
+            };
+            let key = inner.sources().key(slot);
+            inner.backend().tell_readiness(key);
+            Ok(())
+        })
+    }
+
+    /// Whether nothing has come that was not received, neither bytes nor an end. The kernel is asked, too: a reactor knows
+    /// what was so when it last waited.
+    pub fn is_silent(&self) -> bool {
+        let has_received = |slot| {
+            reactor::with(|inner| {
+                let key = inner.sources().key(slot);
+                inner.backend().has_received(key)
+            })
+        };
+        if self.registration.slot().is_some_and(has_received) {
+            return false;
+        }
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        rustix::net::recv(&self.fd, &mut [0; 1][..], flags)
+            .is_err_and(|error| error == Errno::AGAIN)
     }
 
     /// Gives readiness to [`Handler::parked_ready`](crate::Handler) under `token`, and the
@@ -444,6 +483,11 @@ impl AsFd for Stream {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+#[cold]
+fn no_room() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "a receive without room")
 }
 
 fn reaches_beyond(file: &File, offset: u64) -> bool {

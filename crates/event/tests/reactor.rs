@@ -845,3 +845,70 @@ fn what_is_received_stays_in_order_while_much_is_sent() {
         threads.into_iter().for_each(|thread| thread.join().unwrap());
     }
 }
+
+#[test]
+fn a_stream_that_is_told_of_receives_all_to_its_end() {
+    each_backend(|reactor| {
+        let (near, far) = pair();
+        near.receive_when_told().unwrap();
+        let sent: Vec<u8> = (0..400_000u32).map(|i| (i % 251) as u8).collect();
+        let (mut rest, mut received) = (&sent[..], Vec::new());
+        while received.len() < sent.len() {
+            if let Ok(count) = far.try_send(&rest[..rest.len().min(30_000)], false) {
+                rest = &rest[count..];
+            }
+            run(reactor, async {
+                let mut bytes = [0; 7000];
+                match near.recv(&mut bytes, in_ms(1000)).await {
+                    Ok(count) => received.extend_from_slice(&bytes[..count]),
+                    Err(error) => panic!("{error} after {} bytes", received.len()),
+                }
+            });
+        }
+        assert!(received == sent);
+        let nothing = run(reactor, near.recv(&mut [0; 10], in_ms(10))).unwrap_err();
+        assert_eq!(nothing.kind(), io::ErrorKind::TimedOut);
+        far.try_send(b"last", false).unwrap();
+        far.shutdown_send().unwrap();
+        assert_eq!(run(reactor, near.recv(&mut [0; 10], in_ms(1000))).unwrap(), 4);
+        assert_eq!(run(reactor, near.recv(&mut [0; 10], in_ms(1000))).unwrap(), 0);
+    });
+}
+
+#[test]
+fn a_receive_without_room_is_an_error() {
+    each_backend(|reactor| {
+        let (near, far) = pair();
+        let is_refused = |result: io::Result<usize>| {
+            assert_eq!(result.unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        };
+        is_refused(near.try_recv(&mut []));
+        is_refused(near.try_recv_append(&mut Vec::new()));
+        let mut full = Buffer::new();
+        full.advance(full.capacity());
+        is_refused(near.try_recv_into(&mut full));
+        is_refused(run(reactor, near.recv(&mut [], in_ms(1000))));
+        far.try_send(b"all", false).unwrap();
+        assert_eq!(run(reactor, near.recv(&mut [0; 10], in_ms(1000))).unwrap(), 3);
+    });
+}
+
+/// Also of what came since the reactor last waited.
+#[test]
+fn a_silent_stream_is_told_from_one_that_has_something() {
+    each_backend(|reactor| {
+        let (near, far) = pair();
+        assert!(near.is_silent());
+        let waited = run(reactor, near.recv(&mut [0; 10], in_ms(10)));
+        assert_eq!(waited.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert!(near.is_silent());
+        far.try_send(b"a", false).unwrap();
+        assert!(!near.is_silent());
+        reactor.turn(&mut Notes::default(), Some(Duration::ZERO)).unwrap();
+        assert!(!near.is_silent());
+        assert_eq!(near.try_recv(&mut [0; 10]).unwrap(), 1);
+        assert!(near.is_silent());
+        drop(far);
+        assert!(!near.is_silent());
+    });
+}

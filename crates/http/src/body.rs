@@ -82,6 +82,11 @@ pub fn has_broken_off(error: &io::Error) -> bool {
     error.kind() == told().kind()
 }
 
+/// The client went away while its response was being made or sent.
+pub fn client_left() -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionAborted, "client prematurely closed connection")
+}
+
 /// A body can't be made, which has been logged: what there is of the response is not sent.
 pub fn refused() -> io::Error {
     io::ErrorKind::InvalidData.into()

@@ -1,7 +1,9 @@
 //! The `http` block as one immutable value: sockets, servers, locations, and what each request walks through.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use daemun_conf::{Diagnostics, Span};
 use daemun_core::cidr::Cidr;
@@ -27,7 +29,7 @@ use crate::core::routing::Match;
 use crate::core::server_name::{self, ServerName};
 use crate::core::{tracking, upstreams};
 use crate::locations::Locations;
-use crate::module::{Apply, Filter, Handler, HttpModule, Phase};
+use crate::module::{Apply, Filter, Handler, HttpModule, Phase, PhaseHandler};
 use crate::request::Text;
 use crate::server_names::{ServerIndex, ServerNames};
 use crate::tls::{self, ServerTls, Terms};
@@ -114,8 +116,9 @@ pub struct Location {
     pub settings: SettingsSet,
     pub core: Core,
     pub nested: Locations,
-    pub handlers: Handlers,
-    pub filters: Vec<&'static Filter>,
+    /// Shared with all locations that have the same, as the filters are.
+    pub handlers: Arc<Handlers>,
+    pub filters: Arc<[&'static Filter]>,
     /// Some of them may have to wait.
     pub has_waiting_filters: bool,
     /// The `if` blocks inside, in the file's order.
@@ -130,7 +133,7 @@ pub struct Location {
 }
 
 /// Handlers by phase.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Handlers {
     pub rewrite: Vec<Handler>,
     pub pre_access: Vec<Handler>,
@@ -158,6 +161,9 @@ pub fn build(
     block.inherit();
     let mut builder = Builder {
         modules,
+        all: modules.iter().flat_map(|module| module.handlers).collect(),
+        known_handlers: HashMap::new(),
+        known_filters: HashMap::new(),
         debugs: !surroundings.debugged.is_empty(),
         tls_terms: Terms::new(paths),
         diagnostics,
@@ -170,6 +176,7 @@ pub fn build(
             servers.push(builder.server(child));
         }
     }
+    servers.shrink_to_fit();
     let sockets = builder.sockets(&mut servers, &spans);
     let variables = Definitions::resolve(variables, modules, builder.diagnostics);
     let mut virtuals = sockets.iter().flat_map(|socket| &socket.addresses);
@@ -198,6 +205,11 @@ pub fn build(
 
 struct Builder<'b> {
     modules: &'b [&'static HttpModule],
+    /// The handlers of all modules, in order.
+    all: Vec<&'static PhaseHandler>,
+    /// By which of them apply, and which one the location is dedicated to.
+    known_handlers: HashMap<(Vec<bool>, Option<usize>), Arc<Handlers>>,
+    known_filters: HashMap<Vec<usize>, Arc<[&'static Filter]>>,
     /// Some connections are debugged.
     debugs: bool,
     tls_terms: Terms,
@@ -218,25 +230,14 @@ impl Builder<'_> {
     fn location(&mut self, block: Block, dedicated: Option<Handler>) -> Location {
         self.check(&block);
         let span = block.span();
-        let mut settings = block.settings;
-        aio::settle(&mut settings);
+        let settings = block.settings;
         let dedicated = self.handlers(&settings, Phase::Dedicated).last().copied().or(dedicated);
         let log = Log::clone(&settings.of(&error_log::SETTINGS).log);
         let passes = self.modules.iter().any(|module| (module.passes)(&settings));
         let filters = self.filters(&settings);
         let mut location = Location {
             span,
-            handlers: Handlers {
-                rewrite: self.handlers(&settings, Phase::Rewrite),
-                pre_access: self.handlers(&settings, Phase::PreAccess),
-                access: self.handlers(&settings, Phase::Access),
-                pre_content: self.handlers(&settings, Phase::PreContent),
-                content: match dedicated {
-                    Some(handler) => vec![handler],
-                    None => self.handlers(&settings, Phase::Content),
-                },
-                log: self.handlers(&settings, Phase::Log),
-            },
+            handlers: self.all_handlers(&settings, dedicated),
             has_waiting_filters: filters
                 .iter()
                 .any(|filter| matches!(filter.apply, Apply::Later(_))),
@@ -255,6 +256,7 @@ impl Builder<'_> {
             self.inner_block(&mut location, child, dedicated);
         }
         location.nested.link();
+        location.conditional.shrink_to_fit();
         location
     }
 
@@ -301,14 +303,47 @@ impl Builder<'_> {
     }
 
     fn handlers(&self, settings: &SettingsSet, phase: Phase) -> Vec<Handler> {
-        let all = self.modules.iter().flat_map(|module| module.handlers);
-        let here = all.filter(|handler| handler.phase == phase && (handler.applies)(settings));
+        let here = self.all.iter().filter(|handler| handler.phase == phase);
+        let here = here.filter(|handler| (handler.applies)(settings));
         here.map(|handler| handler.handler).collect()
     }
 
-    fn filters(&self, settings: &SettingsSet) -> Vec<&'static Filter> {
+    /// A location's handlers: most locations call for the same ones as others.
+    fn all_handlers(
+        &mut self,
+        settings: &SettingsSet,
+        dedicated: Option<Handler>,
+    ) -> Arc<Handlers> {
+        let taking_part: Vec<bool> =
+            self.all.iter().map(|handler| (handler.applies)(settings)).collect();
+        let key = (taking_part, dedicated.map(Handler::address));
+        if let Some(known) = self.known_handlers.get(&key) {
+            return Arc::clone(known);
+        }
+        let of = |phase: Phase| {
+            let all = self.all.iter().zip(&key.0);
+            let here = all.filter(move |(handler, is_here)| **is_here && handler.phase == phase);
+            here.map(|(handler, _)| handler.handler)
+        };
+        let handlers = Arc::new(Handlers {
+            rewrite: of(Phase::Rewrite).collect(),
+            pre_access: of(Phase::PreAccess).collect(),
+            access: of(Phase::Access).collect(),
+            pre_content: of(Phase::PreContent).collect(),
+            // What the dedicated one does not take (flv and mp4 take files alone) is for the others.
+            content: dedicated.into_iter().chain(of(Phase::Content)).collect(),
+            log: of(Phase::Log).collect(),
+        });
+        self.known_handlers.insert(key, Arc::clone(&handlers));
+        handlers
+    }
+
+    fn filters(&mut self, settings: &SettingsSet) -> Arc<[&'static Filter]> {
         let all = self.modules.iter().flat_map(|module| module.filters);
-        all.filter(|filter| (filter.applies)(settings)).collect()
+        let here: Vec<_> = all.filter(|filter| (filter.applies)(settings)).collect();
+        let key: Vec<usize> =
+            here.iter().map(|filter| std::ptr::from_ref(*filter).addr()).collect();
+        Arc::clone(self.known_filters.entry(key).or_insert_with(|| here.into()))
     }
 
     /// Groups the servers' addresses by socket: a wildcard socket serves the addresses of its port that have no
@@ -619,7 +654,7 @@ impl Location {
     fn redirect_logs(&mut self, log: &Log) {
         self.log = log.clone();
         self.debug_log = None;
-        self.handlers.log.clear();
+        Arc::make_mut(&mut self.handlers).log.clear();
         let limited = self.limit_except.iter_mut().map(|limit| &mut limit.1);
         let inner = self.nested.iter_mut().chain(&mut self.conditional).chain(limited);
         inner.for_each(|inner| inner.redirect_logs(log));

@@ -166,8 +166,10 @@ impl Policy {
     fn of(request: &Request) -> Policy {
         let settings = request.settings(&SETTINGS);
         let follows_links = *settings.disable_symlinks == DisableSymlinks::Off;
+        // Where threads read files, none are remembered: the worker would have to read them first.
+        let is_remembered = follows_links && !request.core().sending.aio.uses_threads();
         Policy {
-            memory: if follows_links { share_of(*settings.content_cache) } else { 0 },
+            memory: if is_remembered { share_of(*settings.content_cache) } else { 0 },
             open: if follows_links { *settings.open_file_cache } else { None },
             valid: settings.open_file_cache_valid.as_millis() as Millis,
             min_uses: *settings.open_file_cache_min_uses,

@@ -192,6 +192,13 @@ impl RequestHead {
         self.line.line.of(&self.bytes)
     }
 
+    /// The path of the target as it came, without query and fragment.
+    pub fn target_path(&self) -> &[u8] {
+        let target = self.target();
+        let end = memchr::memchr2(b'?', b'#', target).unwrap_or(target.len());
+        &target[..end]
+    }
+
     /// The target as it came, without scheme and authority.
     pub fn target(&self) -> &[u8] {
         match self.line.target.of(&self.bytes) {

@@ -15,6 +15,7 @@ pub mod head;
 pub mod locations;
 pub mod module;
 pub mod moving;
+pub mod one_line;
 pub mod phases;
 mod prefix_tree;
 pub mod request;

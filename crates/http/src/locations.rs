@@ -26,8 +26,8 @@ pub struct Locations {
 /// A name of exact and prefix locations; there may be one of each.
 struct Name {
     name: Vec<u8>,
-    exact: Option<Location>,
-    prefix: Option<Location>,
+    exact: Option<Box<Location>>,
+    prefix: Option<Box<Location>>,
 }
 
 /// How a search among names ended.
@@ -74,12 +74,14 @@ impl Locations {
         if place.is_some() {
             return Err(entry.name.clone());
         }
-        *place = Some(location);
+        *place = Some(Box::new(location));
         Ok(())
     }
 
     /// Plants the tree, once all names have been added.
     pub fn link(&mut self) {
+        self.names.shrink_to_fit();
+        self.patterns.shrink_to_fit();
         let names: Vec<&[u8]> = self.names.iter().map(|entry| entry.name.as_slice()).collect();
         self.tree = PrefixTree::of(&names);
         self.has_folders = self.names.iter().any(|entry| entry.folder().is_some());
@@ -90,13 +92,15 @@ impl Locations {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Location> {
-        let names = self.names.iter().flat_map(|name| name.exact.iter().chain(&name.prefix));
+        let names = self.names.iter().flat_map(|name| [&name.exact, &name.prefix]);
+        let names = names.filter_map(|location| location.as_deref());
         names.chain(&self.patterns).chain(self.named.values())
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Location> {
         let names = self.names.iter_mut();
-        let names = names.flat_map(|name| name.exact.iter_mut().chain(&mut name.prefix));
+        let names = names.flat_map(|name| [&mut name.exact, &mut name.prefix]);
+        let names = names.filter_map(|location| location.as_deref_mut());
         names.chain(&mut self.patterns).chain(self.named.values_mut())
     }
 
@@ -131,7 +135,7 @@ impl Locations {
 impl Name {
     fn folder(&self) -> Option<&Location> {
         let ends_so = self.name.ends_with(b"/");
-        let mut both = self.exact.iter().chain(&self.prefix);
+        let mut both = [&self.exact, &self.prefix].into_iter().filter_map(|one| one.as_deref());
         both.find(|location| ends_so && location.passes())
     }
 }

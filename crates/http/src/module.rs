@@ -95,6 +95,16 @@ pub enum Handler {
     Later(Later),
 }
 
+impl Handler {
+    /// Tells handlers apart that do not do the same.
+    pub(crate) fn address(self) -> usize {
+        match self {
+            Handler::Now(handler) => handler as usize,
+            Handler::Later(handler) => handler as usize,
+        }
+    }
+}
+
 /// What a handler decides.
 pub enum Step {
     /// Not my business: the next handler.

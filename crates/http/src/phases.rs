@@ -110,7 +110,7 @@ fn settle_status(request: &mut Request) {
 }
 
 fn filter_at_once(request: &mut Request, mut body: Body) -> Result<Body, Status> {
-    for filter in &request.location.filters {
+    for filter in request.location.filters.iter() {
         if let Apply::Now(apply) = filter.apply {
             body = apply(request, body)?;
         }
@@ -119,7 +119,7 @@ fn filter_at_once(request: &mut Request, mut body: Body) -> Result<Body, Status>
 }
 
 async fn filter_waiting(request: &mut Request, mut body: Body) -> Result<Body, Status> {
-    for filter in &request.location.filters {
+    for filter in request.location.filters.iter() {
         body = match filter.apply {
             Apply::Now(apply) => apply(request, body)?,
             Apply::Later(apply) => apply(request, body).await?,
@@ -128,10 +128,57 @@ async fn filter_waiting(request: &mut Request, mut body: Body) -> Result<Body, S
     Ok(body)
 }
 
-/// A filter's own verdict (412, 416) takes the place of the response; it is not filtered again.
+/// A filter's own verdict takes the place of the response, of which nothing is left but the range that 416 tells of.
 fn filtered_status(request: &mut Request, status: Status) -> Step {
     request.error_status = 0;
+    if status != Status::RANGE_NOT_SATISFIABLE {
+        let varies = request.response.varies_by_encoding;
+        request.response.reset();
+        request.response.varies_by_encoding = varies;
+    }
     answer_status(request, status)
+}
+
+/// Whether a request of the client's for another URI of this server, by the same method, would be let in where rewriting
+/// leads it; the error is what it would be answered with. Nothing is counted or sent.
+pub async fn admits(request: &mut Request, uri: &[u8]) -> Result<(), Status> {
+    let asked = request.subrequest(uri, b"").map_err(|_| Status::INTERNAL_SERVER_ERROR)?;
+    let mut asked = asked;
+    asked.is_probe = true;
+    asked.internal = false;
+    asked.head.line.method = request.head.method();
+    let refused = refusal(&mut asked).await;
+    let fields = asked.response.headers.drain(..);
+    let challenges = fields.filter(|field| field.name.eq_ignore_ascii_case(b"WWW-Authenticate"));
+    request.response.headers.extend(challenges);
+    refused.map_or(Ok(()), Err)
+}
+
+/// What keeps a request out of the location that its URI leads to.
+async fn refusal(request: &mut Request) -> Option<Status> {
+    let mut walked = walk::from(request, Phase::ServerRewrite);
+    loop {
+        let step = match walked {
+            Walked::Ended(step) => step,
+            Walked::Waits(place, handler) => {
+                let step = handler(request).await;
+                walked = place.go_on(request, step);
+                continue;
+            }
+            Walked::Unread(_) => return Some(Status::FORBIDDEN),
+            Walked::Unauthorized(status) => return Some(status),
+        };
+        walked = match step {
+            Step::Allowed => return None,
+            Step::Redirected => walk::from(request, Phase::ServerRewrite),
+            Step::Rewritten => in_new_location(request),
+            Step::Named(name) => in_named_location(request, &name),
+            Step::Status(status) if status.0 >= 400 => return Some(status),
+            Step::Status(_) | Step::Respond(_) | Step::Hangup | Step::Declined => {
+                return Some(Status::FORBIDDEN);
+            }
+        };
+    }
 }
 
 /// A location's rewriting led elsewhere.
@@ -323,6 +370,7 @@ impl Request {
         self.uri.extend_from_slice(uri);
         self.args.clear();
         self.args.extend_from_slice(args);
+        self.has_args = false;
         self.internal = true;
         self.has_clients_uri = false;
         self.has_left_location = false;

@@ -5,11 +5,12 @@ use std::cell::RefCell;
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use daemun_core::connection::Connection;
+use daemun_core::connection::{Connection, Scanned};
 use daemun_core::listen::Address;
 use daemun_core::log::{Log, Origin};
 use daemun_core::module::SettingsKey;
@@ -80,6 +81,10 @@ pub struct Request {
     pub keepalive: bool,
     /// It had come before the request before it was answered.
     pub is_pipelined: bool,
+    /// `$args` is there though it is empty: something else than the client made it so.
+    pub has_args: bool,
+    /// How far its unfinished head was read.
+    pub(crate) scanned: Option<Scanned>,
     /// The client may still be sending: its connection is read empty before it is closed.
     pub lingers: bool,
     /// An internal redirect, `error_page` or `try_files` led here.
@@ -120,12 +125,16 @@ pub struct Request {
     contexts: Contexts,
     /// In a subrequest: an error is an empty response, for which something else stands in.
     pub is_stubbed: bool,
+    /// Nobody will answer it: it asks whether it would be let in ([`phases::admits`](crate::phases::admits)).
+    pub(crate) is_probe: bool,
     /// In a subrequest: the character set of the main request's response.
     pub main_charset: Option<Bytes>,
     /// How many requests this one is a subrequest within.
     depth: u8,
     /// What modules keep for a request and all its subrequests; made for the first of these.
     shared: Option<Arc<Mutex<Contexts>>>,
+    /// Of a subrequest and those within it: it goes on when its client leaves.
+    pub(crate) persists: Arc<AtomicBool>,
     /// Only a request that is to be explained has one.
     pub trace: Option<Box<Trace>>,
     /// Where it was passed to, once it was.
@@ -172,6 +181,8 @@ impl Request {
             response: ResponseHead::default(),
             keepalive: false,
             is_pipelined: false,
+            has_args: false,
+            scanned: None,
             lingers: false,
             internal: false,
             has_clients_uri: true,
@@ -195,9 +206,11 @@ impl Request {
             variable_depth: 0,
             contexts: Vec::new(),
             is_stubbed: false,
+            is_probe: false,
             main_charset: None,
             depth: 0,
             shared: None,
+            persists: Arc::default(),
             trace: None,
             upstream: None,
         }
@@ -242,6 +255,8 @@ impl Request {
         self.response.reset();
         self.keepalive = false;
         self.is_pipelined = false;
+        self.has_args = false;
+        self.scanned = None;
         self.lingers = false;
         self.internal = false;
         self.has_clients_uri = true;
@@ -417,6 +432,9 @@ impl Request {
         };
         request.depth = self.depth + 1;
         request.shared = Some(Arc::clone(self.shared.get_or_insert_default()));
+        if self.is_subrequest() {
+            request.persists = Arc::clone(&self.persists);
+        }
         Ok(request)
     }
 
@@ -461,6 +479,9 @@ impl Request {
 
     /// Bytes of the request: line, head and what came of the body. None where the line was refused.
     pub fn length(&self) -> u64 {
+        if self.is_subrequest() {
+            return 0;
+        }
         let blank_lines = self.head.line.line.start;
         (self.head_end as u64).saturating_sub(u64::from(blank_lines)) + self.body.taken()
     }

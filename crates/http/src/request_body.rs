@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use daemun_core::log;
-use daemun_event::Deadline;
+use daemun_event::{Deadline, Turn};
 use daemun_proto::http1::chunked::{Chunk, Decoder};
 use daemun_sys::allocator;
 
@@ -36,6 +36,8 @@ enum Framing {
 pub struct RequestBody {
     framing: Framing,
     is_discarded: bool,
+    /// A part of it was passed on as it came, or all of it: nobody can have it again.
+    is_passed_on: bool,
     is_continued: bool,
     /// Its chunked coding is broken, and the error log has been told.
     is_malformed: bool,
@@ -74,22 +76,38 @@ impl RequestBody {
         RequestBody { framing: Framing::Chunked(Box::default()), ..RequestBody::default() }
     }
 
-    /// What a subrequest has: whatever was read, and nothing to come.
+    /// What a subrequest has: a body that was read whole, or none.
     pub fn shared(&self) -> RequestBody {
-        let framing = match &self.framing {
-            Framing::Length { total, .. } => Framing::Length { total: *total, left: 0 },
-            Framing::None | Framing::Chunked(_) => Framing::None,
-        };
+        let has_none = RequestBody { is_continued: true, ..RequestBody::default() };
+        if !self.is_announced() || !self.is_complete() || !self.can_be_passed() {
+            return has_none;
+        }
         RequestBody {
-            is_malformed: self.is_malformed,
-            framing,
-            is_discarded: self.is_discarded,
-            is_continued: true,
+            framing: Framing::Length { total: self.available(), left: 0 },
             in_file: self.in_file,
             memory: self.memory.clone(),
             file: self.file.clone(),
             received: self.received,
-            taken: self.taken,
+            ..has_none
+        }
+    }
+
+    /// Whether the request has a body, be it an empty one.
+    pub fn is_announced(&self) -> bool {
+        !matches!(self.framing, Framing::None)
+    }
+
+    /// Whether it can be passed on, now or once it was read: nothing of it was thrown away or is somewhere else.
+    pub fn can_be_passed(&self) -> bool {
+        !self.is_discarded && !self.is_passed_on
+    }
+
+    /// How many bytes are still to come; `None` where that is not known.
+    pub fn to_come(&self) -> Option<u64> {
+        match &self.framing {
+            Framing::None => Some(0),
+            Framing::Length { left, .. } => Some(*left),
+            Framing::Chunked(_) => None,
         }
     }
 
@@ -176,6 +194,8 @@ impl RequestBody {
     }
 }
 
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
 #[derive(Default)]
 struct Taken {
     consumed: usize,
@@ -189,6 +209,7 @@ impl Request {
     /// Takes what is there of a body that nobody reads, without waiting; an error is broken framing.
     pub fn discard_available(&mut self) -> Result<(), Status> {
         while !self.body.is_complete() {
+            self.body.is_discarded = true;
             let Ok(taken) = self.body.take(&self.head.bytes[self.consumed..]) else {
                 return Err(self.tell_malformed());
             };
@@ -214,6 +235,7 @@ impl Request {
         timeout: std::time::Duration,
         until: Deadline,
     ) -> io::Result<()> {
+        let mut turn = Turn::default();
         while !self.body.is_complete() {
             if self.discard_available().is_err() {
                 return Err(io::ErrorKind::InvalidData.into());
@@ -223,18 +245,26 @@ impl Request {
             }
             self.forget_consumed();
             let deadline = Deadline::after(timeout).min(until);
-            if self.receive_more(deadline).await? == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
+            match self.receive_more(deadline).await? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                received => turn.spend(received).await,
             }
         }
         Ok(())
     }
 
-    /// Reads the whole body into memory, or into a temporary file above `client_body_buffer_size`.
+    /// Reads the whole body into memory, or into a temporary file above `client_body_buffer_size`. One that can't be read
+    /// is nobody's any more.
     pub async fn read_body(&mut self) -> Result<(), Status> {
+        let read = self.read_all().await;
+        self.body.is_discarded |= read.is_err();
+        read
+    }
+
+    async fn read_all(&mut self) -> Result<(), Status> {
         self.send_continue().await?;
         let settings = &self.core().client;
-        let most = *settings.max_body_size;
+        let mut turn = Turn::default();
         loop {
             let taken = match self.body.take(&self.head.bytes[self.consumed..]) {
                 Ok(taken) => taken,
@@ -243,17 +273,15 @@ impl Request {
                 }
             };
             let data = self.consumed + taken.data.0..self.consumed + taken.data.1;
-            self.body.received += data.len() as u64;
-            if most > 0 && self.body.received > most {
-                self.tell_too_large();
-                return Err(Status::CONTENT_TOO_LARGE);
-            }
-            self.keep_data(data).await?;
             self.consumed += taken.consumed;
             self.body.taken += taken.consumed as u64;
+            self.body.received += data.len() as u64;
+            self.check_received(data.len() as u64)?;
+            self.keep_data(data).await?;
             if self.body.is_complete() {
-                return self.settle_file();
+                return self.settle_file().await;
             }
+            turn.spend(taken.consumed).await;
             if taken.consumed == 0 {
                 self.forget_consumed();
                 let deadline = Deadline::after(*settings.body_timeout);
@@ -295,7 +323,15 @@ impl Request {
     /// Takes what has come of a body that is passed on as it comes: where it stands in the head's bytes. Nothing where
     /// more has to be waited for, or the body is complete.
     pub fn take_arrived(&mut self) -> Result<Range<usize>, Status> {
-        let most = *self.core().client.max_body_size;
+        let taken = self.take_some();
+        match &taken {
+            Ok(data) => self.body.is_passed_on |= !data.is_empty(),
+            Err(_) => self.body.is_discarded = true,
+        }
+        taken
+    }
+
+    fn take_some(&mut self) -> Result<Range<usize>, Status> {
         loop {
             let Ok(taken) = self.body.take(&self.head.bytes[self.consumed..]) else {
                 return Err(self.tell_malformed());
@@ -304,10 +340,7 @@ impl Request {
             self.consumed += taken.consumed;
             self.body.taken += taken.consumed as u64;
             self.body.received += data.len() as u64;
-            if most > 0 && self.body.received > most {
-                self.tell_too_large();
-                return Err(Status::CONTENT_TOO_LARGE);
-            }
+            self.check_received(data.len() as u64)?;
             if !data.is_empty() || self.body.is_complete() {
                 return Ok(data);
             }
@@ -324,14 +357,20 @@ impl Request {
         }
     }
 
-    fn tell_too_large(&self) {
-        log!(
-            self.log(),
-            Error,
-            *self,
-            "client intended to send too large chunked body: {} bytes",
-            self.body.received
-        );
+    /// Refuses a body that is too large, a chunk of it as soon as its size is known; `latest` bytes of it have just come.
+    fn check_received(&self, latest: u64) -> Result<(), Status> {
+        let most = *self.core().client.max_body_size;
+        let begun = match &self.body.framing {
+            Framing::Chunked(decoder) => decoder.left(),
+            Framing::None | Framing::Length { .. } => 0,
+        };
+        if most == 0 || self.body.received.saturating_add(begun) <= most {
+            return Ok(());
+        }
+        let (before, chunk) = (self.body.received - latest, latest.saturating_add(begun));
+        let what = "client intended to send too large chunked body";
+        log!(self.log(), Error, *self, "{}: {}+{} bytes", what, before, chunk);
+        Err(Status::CONTENT_TOO_LARGE)
     }
 
     /// Tells a client that waits for it to send the body.
@@ -347,24 +386,40 @@ impl Request {
             return Ok(());
         }
         let timeout = *self.settings(&crate::core::sending::SETTINGS).send_timeout;
-        let sent = self
-            .connection_mut()
-            .transport()
-            .send_all(b"HTTP/1.1 100 Continue\r\n\r\n", timeout)
-            .await;
+        let sent = self.connection_mut().transport().send_all(CONTINUE, timeout).await;
+        self.sent += CONTINUE.len() as u64;
         sent.map_err(|_| Status::BAD_REQUEST)
     }
 
+    /// Keeps data in memory. What does not fit there goes to a file: in one piece with what stands before it, since a client
+    /// may send a byte at a time.
     async fn keep_data(&mut self, data: Range<usize>) -> Result<(), Status> {
-        let settings = &self.core().client;
-        let in_file = self.body.in_file
-            || *settings.body_in_file_only != InFileOnly::Off
-            || self.body.memory.len() + data.len() > *settings.body_buffer_size;
-        if self.body.file.is_none() && !in_file {
-            self.make_room(data.len())?;
-            self.body.memory.extend_from_slice(&self.head.bytes[data]);
-            return Ok(());
+        let most = self.most_in_memory();
+        if self.body.memory.len() + data.len() > most {
+            return self.write(data).await;
         }
+        self.make_room(data.len())?;
+        self.body.memory.extend_from_slice(&self.head.bytes[data]);
+        Ok(())
+    }
+
+    /// How much of the body stays in memory. One whose length is known needs no more than that, if it is a quarter longer
+    /// than the buffer at most.
+    fn most_in_memory(&self) -> usize {
+        let size = *self.core().client.body_buffer_size;
+        let longer = size + size / 4;
+        match self.body.content_length() {
+            Some(length) if length < longer as u64 => length as usize,
+            _ => size,
+        }
+    }
+
+    fn goes_to_file(&self) -> bool {
+        self.body.in_file || *self.core().client.body_in_file_only != InFileOnly::Off
+    }
+
+    /// Writes what stands in memory, and what follows it, to the body's file.
+    async fn write(&mut self, data: Range<usize>) -> Result<(), Status> {
         let result = match aio::writes(self) {
             true => Box::pin(self.write_in_pool(data)).await,
             false => self.write_to_file(data),
@@ -394,7 +449,10 @@ impl Request {
 
     fn write_to_file(&mut self, data: Range<usize>) -> io::Result<()> {
         let mut file = self.open_file()?;
-        file.write_all(&std::mem::take(&mut self.body.memory))?;
+        let memory = std::mem::take(&mut self.body.memory);
+        if !memory.is_empty() {
+            file.write_all(&memory)?;
+        }
         file.write_all(&self.head.bytes[data])
     }
 
@@ -431,13 +489,13 @@ impl Request {
         Ok(file)
     }
 
-    /// `client_body_in_file_only` makes a file of an empty body too.
-    fn settle_file(&mut self) -> Result<(), Status> {
-        let settings = &self.core().client;
-        let in_file = self.body.in_file || *settings.body_in_file_only != InFileOnly::Off;
-        if in_file && self.body.file.is_none() {
+    /// The body is complete: a part of it that is in memory goes to its file, if it has one, or is to have one however short
+    /// it is.
+    async fn settle_file(&mut self) -> Result<(), Status> {
+        let is_unwritten = self.body.file.is_none() || !self.body.memory.is_empty();
+        if is_unwritten && (self.body.file.is_some() || self.goes_to_file()) {
             let at = self.consumed;
-            return self.write_to_file(at..at).map_err(|_| Status::INTERNAL_SERVER_ERROR);
+            return self.write(at..at).await;
         }
         Ok(())
     }

@@ -53,6 +53,8 @@ pub struct ResponseHead {
     pub content_type: Option<Bytes>,
     /// Appended to the type as `; charset=...`.
     pub charset: Option<Bytes>,
+    /// The whole field as an upstream spelt it, from which the two above were taken: it counts while they are the same.
+    pub spelt_type: Option<Bytes>,
     /// `None`: unknown, so the body is chunked or ends with the connection.
     pub content_length: Option<u64>,
     pub last_modified: Option<LastModified>,
@@ -71,6 +73,8 @@ pub struct ResponseHead {
     pub sent_trailers: Vec<Header>,
     /// The body can be cut into ranges.
     pub allows_ranges: bool,
+    /// Several ranges are too many for it.
+    pub is_cut_once: bool,
     /// `Vary: Accept-Encoding` is sent.
     pub varies_by_encoding: bool,
 }
@@ -115,6 +119,8 @@ impl ResponseHead {
         self.leaves_server = false;
         self.leaves_date = false;
         self.varies_by_encoding = false;
+        self.charset = None;
+        self.is_cut_once = false;
         self.headers.clear();
         self.trailers.clear();
         self.late_trailers.clear();
@@ -149,6 +155,27 @@ impl ResponseHead {
         if self.encoding.take().is_some() {
             self.remove(b"Content-Encoding");
         }
+    }
+
+    /// Appends what `Content-Type` says; `false` where there is none.
+    pub fn append_type(&self, out: &mut Vec<u8>) -> bool {
+        let Some(kind) = &self.content_type else { return false };
+        if let Some(spelt) = self.spelt_type.as_ref().filter(|spelt| self.is_spelt(kind, spelt)) {
+            out.extend_from_slice(spelt);
+            return true;
+        }
+        out.extend_from_slice(kind);
+        if let Some(charset) = &self.charset {
+            out.extend_from_slice(b"; charset=");
+            out.extend_from_slice(charset);
+        }
+        true
+    }
+
+    /// Whether an upstream's field says the type and the charset that the response has.
+    fn is_spelt(&self, kind: &[u8], spelt: &[u8]) -> bool {
+        split_charset(spelt)
+            .is_some_and(|(of, charset)| of == kind && self.charset.as_deref() == Some(charset))
     }
 
     /// Another length, unknown yet, and other bytes: for a filter that rewrites the body.
@@ -205,18 +232,34 @@ impl ResponseHead {
         self.headers.retain(|header| !header.name.eq_ignore_ascii_case(name));
     }
 
-    /// Forgets what belongs to a body that another one replaces.
+    /// Forgets what belongs to a body that another one replaces. A character set that an upstream told stays, as in nginx.
     pub fn clear_entity(&mut self) {
         self.status_text = None;
         self.is_foreign = false;
         self.content_type = None;
-        self.charset = None;
+        self.spelt_type = None;
         self.content_length = None;
         self.last_modified = None;
         self.etag = None;
+        self.clear_encoding();
+        self.trailers.clear();
         self.headers.retain(|header| {
             !header.stands_in_for(b"Last-Modified") && !header.stands_in_for(b"ETag")
         });
         self.refuse_ranges();
     }
+}
+
+/// Splits a media type from its character set, where it tells one.
+pub fn split_charset(value: &[u8]) -> Option<(&[u8], &[u8])> {
+    memchr::memchr_iter(b';', value).find_map(|semicolon| {
+        let parameter = value[semicolon + 1..].trim_ascii_start();
+        let (name, charset) = parameter.split_at_checked(8)?;
+        if !name.eq_ignore_ascii_case(b"charset=") {
+            return None;
+        }
+        let charset = charset.strip_prefix(b"\"").unwrap_or(charset);
+        let charset = charset.strip_suffix(b"\"").unwrap_or(charset);
+        Some((&value[..semicolon], charset))
+    })
 }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use daemun_event::{Deadline, Sleep, sleep_until};
+use daemun_event::{Deadline, Sleep, Turn, sleep_until};
 
 use crate::body::{Body, BodyStream, Chunk, FileRange, NextChunk};
 use crate::core::aio;
@@ -27,7 +27,7 @@ pub struct Source {
 type Job = Pin<Box<dyn Future<Output = (Reader, FileRange, io::Result<Range<usize>>)>>>;
 
 /// How much is read before others have their turn.
-const IN_A_ROW: usize = 1 << 20;
+const IN_A_ROW: usize = daemun_event::IN_A_TURN;
 
 impl Source {
     pub fn new(body: Body) -> Source {
@@ -137,6 +137,12 @@ pub trait Transform {
     /// Takes some input, and appends what can be said of it so far.
     fn feed(&mut self, request: &mut Request, input: Bytes, out: &mut Vec<u8>) -> io::Result<()>;
 
+    /// Whether it has more to say of what it was fed: it is fed nothing until it has. A little input may make very much
+    /// output, which nobody has room for at once.
+    fn has_more(&self) -> bool {
+        false
+    }
+
     /// Appends what can be said of all that it was fed.
     fn flush(&mut self, _out: &mut Vec<u8>) -> io::Result<()> {
         Ok(())
@@ -149,8 +155,11 @@ pub trait Transform {
 /// The body that `transform` makes of `body`.
 pub fn transformed(body: Body, transform: impl Transform + 'static) -> Body {
     let source = Some(Source::new(body));
-    Body::stream(Transformed { source, transform, holds: false, lull: None })
+    Body::stream(Transformed { source, transform, holds: false, lull: None, turn: Turn::default() })
 }
+
+/// About as much as a transform makes of its input before it is asked for more.
+pub const MADE_AT_ONCE: usize = 32 * 1024;
 
 struct Transformed<T> {
     /// `None` once it has ended.
@@ -160,6 +169,8 @@ struct Transformed<T> {
     holds: bool,
     /// Until it is flushed, where no more comes before.
     lull: Option<Sleep>,
+    /// Bytes made since others had their turn.
+    turn: Turn,
 }
 
 impl<T: Transform> Transformed<T> {
@@ -188,7 +199,15 @@ impl<T: Transform> BodyStream for Transformed<T> {
     fn poll_next(&mut self, request: &mut Request, cx: &mut Context<'_>) -> NextChunk {
         let mut out = Vec::new();
         while let Some(source) = &mut self.source {
-            let result = match source.poll_bytes(request, cx) {
+            let next = match self.transform.has_more() {
+                true if self.turn.spends(MADE_AT_ONCE) => {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                true => Poll::Ready(Some(Ok(Bytes::new()))),
+                false => source.poll_bytes(request, cx),
+            };
+            let result = match next {
                 Poll::Pending => return self.poll_flush(cx),
                 Poll::Ready(Some(Ok(bytes))) => {
                     self.holds = T::HOLDS;

@@ -7,16 +7,20 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use daemun_core::{debug, log};
+use daemun_event::Deadline;
 
-use crate::body::{Body, NextChunk};
+use crate::body::{self, Body, NextChunk};
 use crate::core::subrequests;
 use crate::phases::{self, Answer, Start};
 use crate::request::{Request, Text};
 use crate::source::Source;
+use crate::upstream::connect;
 
 /// How deep subrequests may be nested.
 const MAX_DEPTH: u8 = 50;
@@ -26,6 +30,8 @@ pub struct Subrequest {
     state: State,
     /// The variables that it began with: what is still the same is not given back.
     variables: Vec<Option<Option<Bytes>>>,
+    /// It goes on when its client leaves.
+    persists: Arc<AtomicBool>,
 }
 
 enum State {
@@ -33,6 +39,8 @@ enum State {
     Sending(Box<Request>, Body),
     Collecting(Work<Option<Vec<u8>>>),
     Sent(Box<Request>),
+    /// Its client left meanwhile.
+    Abandoned,
     /// Between two states.
     Moving,
 }
@@ -63,7 +71,8 @@ impl Subrequest {
 
     fn of(request: Box<Request>) -> Subrequest {
         let variables = request.variables().to_vec();
-        Subrequest { state: State::Answering(Box::pin(answer(request))), variables }
+        let persists = Arc::clone(&request.persists);
+        Subrequest { state: State::Answering(Box::pin(answer(request))), variables, persists }
     }
 
     /// Runs a subrequest with the client's method, whose answer nobody waits for; it may outlive its parent.
@@ -79,14 +88,38 @@ impl Subrequest {
         Ok(())
     }
 
-    /// Goes on until there is a response: its head stands in the [request](Self::request).
+    /// Goes on until there is a response: its head stands in the [request](Self::request), unless the client has left.
     pub fn poll_answered(&mut self, parent: &mut Request, cx: &mut Context<'_>) -> Poll<()> {
         if let State::Answering(answering) = &mut self.state {
-            let (request, body) = ready!(answering.as_mut().poll(cx));
+            let Poll::Ready((request, body)) = answering.as_mut().poll(cx) else {
+                return self.poll_abandoned(parent, cx);
+            };
             parent.take_variables(&request, &self.variables);
             self.state = State::Sending(request, body);
         }
         Poll::Ready(())
+    }
+
+    /// Gives up what waits where the client has left: whom it asked is let go of. A client is watched by the request that
+    /// has the connection, for all that are asked for its sake.
+    fn poll_abandoned(&mut self, parent: &Request, cx: &mut Context<'_>) -> Poll<()> {
+        let has_client = !parent.is_subrequest() && !parent.is_post_action;
+        if !has_client || self.persists.load(Ordering::Relaxed) {
+            return Poll::Pending;
+        }
+        let mut closed = parent.connection().stream.closed(Deadline::NEVER);
+        // It is closed, or it is not to be had any more: both is an end.
+        let _ = ready!(Pin::new(&mut closed).poll(cx));
+        if !self.has_been_abandoned() {
+            self.state = State::Abandoned;
+            connect::tell_client_left(parent);
+        }
+        Poll::Ready(())
+    }
+
+    /// Whether the client left before all of the response was there.
+    pub fn has_been_abandoned(&self) -> bool {
+        matches!(self.state, State::Abandoned)
     }
 
     /// Waits for the response.
@@ -98,7 +131,7 @@ impl Subrequest {
     pub fn request(&mut self) -> Option<&mut Request> {
         match &mut self.state {
             State::Sending(request, _) | State::Sent(request) => Some(request),
-            State::Answering(_) | State::Collecting(_) | State::Moving => None,
+            State::Answering(_) | State::Collecting(_) | State::Abandoned | State::Moving => None,
         }
     }
 
@@ -106,9 +139,14 @@ impl Subrequest {
     pub fn poll_next(&mut self, parent: &mut Request, cx: &mut Context<'_>) -> NextChunk {
         ready!(self.poll_answered(parent, cx));
         let State::Sending(request, body) = &mut self.state else {
-            return Poll::Ready(None);
+            let is_cut = self.has_been_abandoned();
+            return Poll::Ready(is_cut.then(|| Err(body::client_left())));
         };
-        match ready!(body.poll_next(request, cx)) {
+        let Poll::Ready(next) = body.poll_next(request, cx) else {
+            ready!(self.poll_abandoned(parent, cx));
+            return Poll::Ready(Some(Err(body::client_left())));
+        };
+        match next {
             Some(Ok(chunk)) => {
                 request.sent += chunk.len();
                 Poll::Ready(Some(Ok(chunk)))
@@ -138,7 +176,9 @@ impl Subrequest {
         let State::Collecting(collecting) = &mut self.state else {
             return Poll::Ready(None);
         };
-        let (mut request, collected) = ready!(collecting.as_mut().poll(cx));
+        let Poll::Ready((mut request, collected)) = collecting.as_mut().poll(cx) else {
+            return self.poll_abandoned(parent, cx).map(|()| None);
+        };
         conclude(&mut request);
         self.state = State::Sent(request);
         Poll::Ready(collected)

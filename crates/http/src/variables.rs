@@ -52,10 +52,9 @@ impl Definitions {
         let mut resolve = |named: &Named| {
             let name = &named.name;
             let built_in = built_in(name, modules);
-            let is_fixed = built_in
-                .is_some_and(|(variable, member)| member.is_empty() && !variable.is_changeable);
-            if is_fixed && named.definition.is_some() {
-                diagnostics.emerg(format!("the duplicate \"{name}\" variable"), named.defined);
+            if named.definition.is_some() && is_fixed(name, built_in) {
+                let sentence = format!("the duplicate \"{}\" variable", named.spelling());
+                diagnostics.emerg(sentence, named.defined);
             }
             match (named.definition.clone(), built_in) {
                 (Some(Definition::Captured), _) => Resolved::Captured,
@@ -68,6 +67,9 @@ impl Definitions {
                 (Some(Definition::Assigned), None) => Resolved::Assigned,
                 (None, None) => {
                     diagnostics.emerg(format!("unknown \"{name}\" variable"), named.used);
+                    if let Some(near) = suggestion(name, variables, modules) {
+                        diagnostics.help(format!("did you mean \"${near}\"?"));
+                    }
                     Resolved::Captured
                 }
             }
@@ -111,6 +113,56 @@ impl Definitions {
         }
     }
 }
+
+/// The variable that was probably meant.
+fn suggestion<'v>(
+    name: &str,
+    variables: &'v Variables,
+    modules: &[&'static HttpModule],
+) -> Option<&'v str> {
+    let built_in = modules.iter().flat_map(|module| module.variables).chain(CORE);
+    let single = built_in.map(|variable| variable.name).filter(|name| !name.ends_with('_'));
+    let own = variables.list().iter().filter(|named| named.definition.is_some());
+    daemun_conf::suggest(name, single.chain(own.map(|named| named.name.as_str())))
+}
+
+/// Whether no configuration may define a variable of that name.
+fn is_fixed(name: &str, built_in: Option<(&Variable, &str)>) -> bool {
+    let is_single = |(variable, member): (&Variable, &str)| {
+        member.is_empty() && !variable.name.ends_with('_') && !variable.is_changeable
+    };
+    SINGLE.contains(&name) || built_in.is_some_and(is_single)
+}
+
+/// nginx's variables that are members of families here, or nothing yet.
+const SINGLE: [&str; 26] = [
+    "grpc_internal_trailers",
+    "http2",
+    "http_cookie",
+    "http_host",
+    "http_referer",
+    "http_user_agent",
+    "http_via",
+    "http_x_forwarded_for",
+    "limit_conn_status",
+    "limit_req_status",
+    "sent_http_cache_control",
+    "sent_http_connection",
+    "sent_http_content_length",
+    "sent_http_content_type",
+    "sent_http_keep_alive",
+    "sent_http_last_modified",
+    "sent_http_link",
+    "sent_http_location",
+    "sent_http_transfer_encoding",
+    "tcpinfo_rcv_space",
+    "tcpinfo_rtt",
+    "tcpinfo_rttvar",
+    "tcpinfo_snd_cwnd",
+    "upstream_cache_etag",
+    "upstream_cache_last_modified",
+    "upstream_cache_status",
+];
 
 /// One of the core's variables, with the member's name where it is one of a family.
 pub fn core_variable(name: &str) -> Option<(&'static Variable, &str)> {
@@ -257,7 +309,7 @@ const fn variable(name: &'static str, value: VariableValue) -> Variable {
 /// The core's variables, in the order of nginx's documentation of the request's life.
 static CORE: &[Variable] = &[
     variable("arg_", |r, name, out| append_option(r.argument(name.as_bytes()), out)),
-    Variable::changeable("args", |r, _, out| !r.args.is_empty() && append(&r.args, out)),
+    Variable::changeable("args", |r, _, out| has_args(r) && append(&r.args, out)),
     variable("binary_remote_addr", binary_remote_addr),
     variable("body_bytes_sent", |r, _, out| append_number(r.sent.saturating_sub(r.sent_head), out)),
     variable("bytes_sent", |r, _, out| append_number(r.sent, out)),
@@ -301,7 +353,7 @@ static CORE: &[Variable] = &[
         r.proxy_header().is_some_and(|header| append_port(header.destination_port, out))
     }),
     variable("proxy_protocol_tlv_", proxy_protocol_tlv),
-    variable("query_string", |r, _, out| !r.args.is_empty() && append(&r.args, out)),
+    variable("query_string", |r, _, out| has_args(r) && append(&r.args, out)),
     variable("realpath_root", |r, _, out| files::append_real_root(r, out)),
     variable("remote_addr", |r, _, out| append_display(r.peer(), out)),
     variable("remote_port", |r, _, out| r.peer().port().is_some_and(|port| append_port(port, out))),
@@ -371,13 +423,17 @@ fn binary_remote_addr(request: &mut Request, _: &str, out: &mut Vec<u8>) -> bool
     }
 }
 
+fn has_args(request: &Request) -> bool {
+    request.has_args || !request.args.is_empty()
+}
+
 fn content_length(request: &mut Request, _: &str, out: &mut Vec<u8>) -> bool {
     match request.header(Known::ContentLength) {
         Some(length) => append(length, out),
         None if request.body.is_chunked() && request.body.is_complete() => {
             append_number(request.body.received(), out)
         }
-        None => false,
+        None => request.body.content_length().is_some_and(|length| append_number(length, out)),
     }
 }
 
@@ -448,12 +504,7 @@ fn sent_trailer(request: &mut Request, name: &str, out: &mut Vec<u8>) -> bool {
 fn sent_header(request: &mut Request, name: &str, out: &mut Vec<u8>) -> bool {
     let response = &request.response;
     match name {
-        "content_type" => match (&response.content_type, &response.charset) {
-            (Some(kind), Some(charset)) => {
-                append(kind, out) && append(b"; charset=", out) && append(charset, out)
-            }
-            (kind, _) => append_option(kind.as_deref(), out),
-        },
+        "content_type" => response.append_type(out),
         "content_length" => {
             response.content_length.is_some_and(|length| append_number(length, out))
         }

@@ -41,7 +41,7 @@ mod worker;
 pub use listening::Listening;
 pub use orders::{Order, Orders};
 pub use program::{Cycle, Program};
-pub use start::{run, test};
+pub use start::{Missing, check, run, test};
 pub use worker::{Ready, WorkerContext};
 
 /// The exit code that says: starting this worker again would fail the same way. nginx's number.

@@ -13,7 +13,12 @@ use daemun_sys::{descriptor, identity};
 
 /// Writes this process's number, as nginx does: mode 0644, a newline at the end. What a stranger's
 /// symbolic link leads to is not overwritten.
+///
+/// Without a path there is no such file.
 pub fn create(path: &Path) -> Result<(), Failure> {
+    if path.as_os_str().is_empty() {
+        return Ok(());
+    }
     let written = trusted::open(path, How::Replace)
         // At one stroke: whoever waits for the file reads it at once.
         .and_then(|mut file| file.write_all(format!("{}\n", identity::pid()).as_bytes()));
@@ -22,6 +27,9 @@ pub fn create(path: &Path) -> Result<(), Failure> {
 
 /// Says whether [`create`] would succeed, and creates nothing.
 pub fn check(path: &Path) -> Result<(), Failure> {
+    if path.as_os_str().is_empty() {
+        return Ok(());
+    }
     let checked = match trusted::open(path, How::Look) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
@@ -34,6 +42,9 @@ pub fn check(path: &Path) -> Result<(), Failure> {
 
 /// The running master's number, and nginx's sentence where there is none to be had.
 pub fn read(path: &Path) -> Result<i32, String> {
+    if path.as_os_str().is_empty() {
+        return Err("a server without a configuration file has no pid file".to_owned());
+    }
     let text = fs::read_to_string(path)
         .map_err(|error| Failure::new("open()", path, error).to_string())?;
     let number = text.trim_end_matches(['\r', '\n']);
@@ -42,6 +53,9 @@ pub fn read(path: &Path) -> Result<i32, String> {
 }
 
 pub fn remove(path: &Path, log: &Log) {
+    if path.as_os_str().is_empty() {
+        return;
+    }
     if let Err(error) = fs::remove_file(path) {
         log!(log, Alert, (), "unlink() \"{}\" failed", path.display(); error);
     }

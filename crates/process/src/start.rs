@@ -3,10 +3,12 @@
 
 use std::ffi::OsString;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::path::Path;
 use std::sync::Arc;
 
+use daemun_core::listen::ListenSpec;
 use daemun_core::log;
-use daemun_core::log::{Failure, Log};
+use daemun_core::log::Log;
 use daemun_shm::Scoreboard;
 use daemun_sys::process::{self, Exit, Fork};
 use daemun_sys::signals::{self, SignalQueue};
@@ -34,14 +36,45 @@ pub fn run<P: Program>(program: &P, arguments: Vec<OsString>) -> i32 {
 /// `-t`: everything that a start would do which could fail, leaving no trace. Errors are logged,
 /// the first returned.
 pub fn test<P: Program>(program: &P) -> Result<Cycle<P::Configuration>, String> {
-    let log = Log::current();
-    let say = |failure: Failure| generation::say(failure.to_string(), &log);
     let cycle = program.load()?;
-    program.check(&cycle).map_err(|sentence| generation::say(sentence, &log))?;
-    cycle.files.check().map_err(say)?;
-    Sockets::test(&cycle.listen, &log)?;
-    pid_file::check(&cycle.settings.pid).map_err(say)?;
-    Ok(cycle)
+    match check(program, &cycle, |_| {}).first() {
+        None => Ok(cycle),
+        Some(first) => Err(first.clone()),
+    }
+}
+
+/// What a start needs that it cannot have.
+pub enum Missing<'m> {
+    File(&'m Path),
+    Address(&'m ListenSpec),
+}
+
+/// What a configuration that was read asks of the system: logs, addresses and the pid file. Each error is logged, and `tell`
+/// hears of what it was about behind it.
+pub fn check<P: Program>(
+    program: &P,
+    cycle: &Cycle<P::Configuration>,
+    mut tell: impl FnMut(Missing<'_>),
+) -> Vec<String> {
+    let log = Log::current();
+    let mut sentences = Vec::new();
+    if let Err(sentence) = program.check(cycle) {
+        sentences.push(generation::say(sentence, &log));
+    }
+    let mut failures = cycle.files.check_all();
+    failures.extend(pid_file::check(&cycle.settings.pid).err());
+    for failure in failures {
+        log!(log, Emerg, (), "{}", failure);
+        tell(Missing::File(failure.path()));
+        sentences.push(failure.to_string());
+    }
+    for spec in &cycle.listen {
+        if let Err(sentence) = Sockets::test(std::slice::from_ref(spec), &log) {
+            tell(Missing::Address(spec));
+            sentences.push(sentence);
+        }
+    }
+    sentences
 }
 
 /// A server that stands and has no workers yet.

@@ -1,10 +1,11 @@
 //! `resolver ADDRESS … [valid=TIME] [ipv4=on|off] [ipv6=on|off] [status_zone=ZONE]`.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
 use daemun_conf as conf;
 use daemun_conf::units;
+use daemun_core::address;
 use daemun_core::load::{Fault, Loader};
 
 use crate::lookup::{Asked, Resolver};
@@ -57,7 +58,7 @@ fn name_servers(text: &str) -> Result<Vec<SocketAddr>, &'static str> {
     }
     if let Some(inside) = text.strip_prefix('[') {
         let (address, rest) = inside.split_once(']').ok_or("invalid host")?;
-        let address: Ipv6Addr = address.parse().map_err(|_| "invalid IPv6 address")?;
+        let address = address::v6(address).ok_or("invalid IPv6 address")?;
         let port = rest.strip_prefix(':').map_or(Ok(DNS_PORT), port)?;
         return Ok(vec![(address, port).into()]);
     }
@@ -68,7 +69,10 @@ fn name_servers(text: &str) -> Result<Vec<SocketAddr>, &'static str> {
     if host.is_empty() {
         return Err("no host");
     }
-    if let Ok(address) = host.parse::<Ipv4Addr>() {
+    if host.contains('/') {
+        return Err("invalid host");
+    }
+    if let Some(address) = address::v4(host) {
         return Ok(vec![(address, port).into()]);
     }
     let found = (host, port).to_socket_addrs().map_err(|_| "host not found")?;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use daemun_core::address;
 use daemun_event::{Deadline, Millis, spawn, timeout};
 use daemun_proto::dns;
 
@@ -174,7 +175,7 @@ async fn ask(resolver: Resolver, cache: Rc<Cache>, key: Key, question: Rc<Questi
 }
 
 fn written_out(name: &[u8]) -> Option<IpAddr> {
-    let address: Ipv4Addr = std::str::from_utf8(name).ok()?.parse().ok()?;
+    let address = address::v4(std::str::from_utf8(name).ok()?)?;
     Some(address.into())
 }
 

@@ -1,7 +1,8 @@
 //! Addresses of upstreams as they are written: `backend`, `127.0.0.1:8080/path`, `unix:/run/app.sock:/path`.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
+use daemun_core::address;
 use daemun_core::listen::Address;
 use daemun_sys::names;
 
@@ -148,22 +149,10 @@ fn read_port(text: &str) -> Result<u16, &'static str> {
 fn literal(host: &str) -> Result<Option<IpAddr>, &'static str> {
     if let Some(inner) = host.strip_prefix('[') {
         let inner = inner.strip_suffix(']').unwrap_or(inner);
-        let address: Ipv6Addr = inner.parse().map_err(|_| "invalid IPv6 address")?;
+        let address = address::v6(inner).ok_or("invalid IPv6 address")?;
         return Ok(Some(address.into()));
     }
-    Ok(ipv4(host).map(IpAddr::V4))
-}
-
-/// Four decimal numbers, with leading zeros as nginx allows them.
-fn ipv4(host: &str) -> Option<Ipv4Addr> {
-    let mut octets = [0; 4];
-    let mut parts = host.split('.');
-    for octet in &mut octets {
-        let part = parts.next()?;
-        let digits = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-        *octet = part.parse::<u32>().ok().filter(|_| digits)?.try_into().ok()?;
-    }
-    parts.next().is_none().then(|| octets.into())
+    Ok(address::v4(host).map(IpAddr::V4))
 }
 
 #[cfg(test)]

@@ -113,13 +113,14 @@ impl OpenFiles {
         Ok(())
     }
 
-    /// Says whether [`OpenFiles::open`] would succeed, and creates nothing (`-t`).
-    pub fn check(&self) -> Result<(), Failure> {
-        for file in self.lock().iter() {
-            check_appendable(&file.path)
-                .map_err(|error| Failure::new("open()", &file.path, error))?;
-        }
-        Ok(())
+    /// What keeps [`OpenFiles::open`] from succeeding. Nothing is created (`-t`).
+    pub fn check_all(&self) -> Vec<Failure> {
+        let files = self.lock();
+        let failures = files.iter().filter_map(|file| {
+            let error = check_appendable(&file.path).err()?;
+            Some(Failure::new("open()", &file.path, error))
+        });
+        failures.collect()
     }
 
     /// USR1: opens every path anew, gives the files to `owner`, and lets the old files go.
@@ -149,6 +150,10 @@ pub struct Failure {
 impl Failure {
     pub fn new(call: &'static str, path: &Path, error: io::Error) -> Failure {
         Failure { call, path: path.to_owned(), error }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 }
 
@@ -226,11 +231,11 @@ mod tests {
         let folder = folder("check");
         let files = OpenFiles::default();
         files.register(&folder.join("error.log"));
-        files.check().unwrap();
+        assert!(files.check_all().is_empty());
         assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
 
         files.register(&folder.join("missing/error.log"));
-        let sentence = files.check().unwrap_err().to_string();
+        let sentence = files.check_all()[0].to_string();
         assert!(
             sentence.ends_with("missing/error.log\" failed (2: No such file or directory)"),
             "{sentence}"

@@ -86,8 +86,31 @@ impl Line {
     }
 }
 
+/// Everything in a line comes through here. Control characters are escaped, whoever sent them: a client's or an upstream's
+/// bytes neither begin a line of their own nor speak to a terminal.
 impl fmt::Write for Line {
     fn write_str(&mut self, text: &str) -> fmt::Result {
+        let mut rest = text;
+        while let Some(at) = rest.find(char::is_control) {
+            self.append(&rest[..at])?;
+            let control = rest[at..].chars().next().map_or(1, char::len_utf8);
+            for byte in &rest.as_bytes()[at..at + control] {
+                self.append(str::from_utf8(&escaped(*byte)).unwrap_or_default())?;
+            }
+            rest = &rest[at + control..];
+        }
+        self.append(rest)
+    }
+}
+
+/// As the access log spells a byte that it does not write as it is.
+fn escaped(byte: u8) -> [u8; 4] {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    [b'\\', b'x', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]
+}
+
+impl Line {
+    fn append(&mut self, text: &str) -> fmt::Result {
         let room = Line::LIMIT - 1 - self.length;
         let taken = text.len().min(room);
         self.bytes[self.length..self.length + taken].copy_from_slice(&text.as_bytes()[..taken]);

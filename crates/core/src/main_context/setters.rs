@@ -143,10 +143,17 @@ pub(super) fn load_module(
     if name.is_some_and(|name| loader.has_module(name)) {
         return Ok(());
     }
+    let exists = path.exists();
     let path = path.display();
-    let reason = match path.to_string() {
-        path if std::path::Path::new(&path).exists() => "modules are built in, not loaded",
-        _ => "cannot open shared object file: No such file or directory",
+    let reason = match exists {
+        true => "daemun loads no modules",
+        false => "cannot open shared object file: No such file or directory",
     };
-    Err(format!("dlopen() \"{path}\" failed ({path}: {reason})").into())
+    let help = match name {
+        Some(name) => {
+            format!("daemun has no module {name}, and loads none: its modules are built in")
+        }
+        None => "daemun loads no modules: its own are built in".to_owned(),
+    };
+    Err(Fault::from(format!("dlopen() \"{path}\" failed ({path}: {reason})")).help(help))
 }

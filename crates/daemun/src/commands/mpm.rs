@@ -23,18 +23,34 @@ use crate::program::Server;
 pub struct Command {
     set: Option<Mpm>,
     apply: bool,
+    help: bool,
 }
+
+const HELP: &str = "\
+Usage: daemun mpm [OPTIONS]
+       daemun mpm set MODEL [--apply] [OPTIONS]
+
+Shows the process model of the running server and its numbers, or changes it in the configuration file.
+
+  MODEL     : native, event, worker or prefork
+  --apply   : the running server is reloaded, and shown
+  --help    : this help
+  OPTIONS   : -c, -p, -e and -g, as without a command
+
+";
 
 impl Command {
     /// Takes its own words out of those after `mpm`; the rest are the options of every call.
     pub fn parse(words: &[OsString]) -> Result<(Command, Vec<OsString>), String> {
-        let mut command = Command { set: None, apply: false };
+        let mut command = Command { set: None, apply: false, help: false };
         let mut rest = Vec::new();
         let mut words = words.iter();
         while let Some(word) = words.next() {
             match word.to_str() {
+                Some("set") if words.as_slice().first().is_some_and(is_help) => {}
                 Some("set") if rest.is_empty() => command.set = Some(model(words.next())?),
                 Some("--apply") => command.apply = true,
+                _ if is_help(word) => command.help = true,
                 _ => rest.push(word.clone()),
             }
         }
@@ -42,6 +58,14 @@ impl Command {
             return Err("--apply goes with \"daemun mpm set MODEL\"".to_owned());
         }
         Ok((command, rest))
+    }
+
+    pub fn is_help(&self) -> bool {
+        self.help
+    }
+
+    pub fn help(&self) -> &'static str {
+        HELP
     }
 
     /// Does it, and returns the exit code.
@@ -63,6 +87,9 @@ impl Command {
     }
 
     fn change(&self, server: &Server, mpm: Mpm) -> Result<String, String> {
+        if self.apply {
+            running(server).map_err(|sentence| format!("nothing was changed: {sentence}"))?;
+        }
         let edit = edit::plan(server, mpm)?;
         if let Some(edit) = &edit {
             check(server, edit)?;
@@ -79,6 +106,10 @@ impl Command {
     }
 }
 
+fn is_help(word: &OsString) -> bool {
+    ["--help", "-h", "-?"].iter().any(|help| word == help)
+}
+
 fn model(word: Option<&OsString>) -> Result<Mpm, String> {
     let name = word.and_then(|word| word.to_str());
     let found = Mpm::ALL.into_iter().find(|mpm| Some(mpm.name()) == name);
@@ -92,21 +123,27 @@ fn model(word: Option<&OsString>) -> Result<Mpm, String> {
 const PATIENCE: Duration = Duration::from_secs(10);
 
 fn show(server: &Server) -> Result<String, String> {
+    let (mut text, configured) = running(server)?;
+    if !text.starts_with(&format!("mpm {configured} ")) {
+        text.push_str(&format!("the configuration says mpm {configured}: daemun -s reload\n"));
+    }
+    Ok(text)
+}
+
+/// What the running server says of its model, and what the configuration does.
+fn running(server: &Server) -> Result<(String, &'static str), String> {
     let cycle = server.load()?;
     let configured = cycle.settings.mpm.mpm.name();
     let stopped = format!("no server is running; its configuration says mpm {configured}");
     let Ok(pid) = signaller::master(&cycle.settings.pid) else {
         return Err(stopped);
     };
-    let mut text = match control::model(pid, PATIENCE) {
+    let text = match control::model(pid, PATIENCE) {
         Reply::Said(answer) => answer?,
         Reply::Nobody => return Err(stopped),
         Reply::Stranger(sentence) => return Err(sentence),
     };
-    if !text.starts_with(&format!("mpm {configured} ")) {
-        text.push_str(&format!("the configuration says mpm {configured}: daemun -s reload\n"));
-    }
-    Ok(text)
+    Ok((text, configured))
 }
 
 /// Reads the configuration as it would be after the change.
@@ -153,9 +190,9 @@ mod tests {
     #[test]
     fn its_words_are_told_from_options() {
         let (command, rest) = parse("set event -c a.conf --apply -p /srv").unwrap();
-        assert_eq!(command, Command { set: Some(Mpm::Event), apply: true });
+        assert_eq!(command, Command { set: Some(Mpm::Event), apply: true, help: false });
         assert_eq!(rest, ["-c", "a.conf", "-p", "/srv"]);
-        assert_eq!(parse("").unwrap().0, Command { set: None, apply: false });
+        assert_eq!(parse("").unwrap().0, Command { set: None, apply: false, help: false });
         assert!(parse("set").is_err() && parse("set itk").is_err() && parse("--apply").is_err());
     }
 }

@@ -39,6 +39,10 @@ impl Asked {
             Some((_, port)) if !port.ends_with(']') => Some(port.parse().map_err(|_| invalid())?),
             _ => None,
         };
+        if [request].into_iter().chain(fields.iter().map(|field| &**field)).any(has_control) {
+            return Err("a request has no control characters: escape them, as in /a%0Ab".to_owned());
+        }
+        fields.iter().try_for_each(|field| check_field(field, fields))?;
         let target = if target.starts_with('?') { format!("/{target}") } else { target.to_owned() };
         Ok(Asked {
             method: method.to_owned(),
@@ -61,6 +65,33 @@ impl Asked {
         }
         text += "\r\n";
         text.into_bytes()
+    }
+}
+
+fn has_control(text: &str) -> bool {
+    text.contains(|one: char| one.is_control() && one != '\t')
+}
+
+/// A field is kept as it is, or refused: the server would leave out what is none.
+fn check_field(field: &str, all: &[String]) -> Result<(), String> {
+    let name = field.split_once(':').map(|(name, _)| name);
+    let is_name = |name: &&str| {
+        !name.is_empty()
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+    };
+    let Some(name) = name.filter(is_name) else {
+        return Err(format!("\"{field}\" is no header field: try -H 'Name: value'"));
+    };
+    let named = |other: &&String| {
+        other.split_once(':').is_some_and(|(other, _)| other.eq_ignore_ascii_case(name))
+    };
+    match ["host", "content-length", "transfer-encoding"].contains(&&*name.to_ascii_lowercase()) {
+        true if all.iter().filter(named).count() > 1 => {
+            Err(format!("a request has one field \"{name}\""))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -91,6 +122,27 @@ mod tests {
         {
             assert!(read(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn each_field_is_kept_or_refused() {
+        let read = |fields: &[&str]| {
+            Asked::read("/", &fields.iter().map(|field| (*field).to_owned()).collect::<Vec<_>>())
+        };
+        for field in ["A: b", "A:b", "a_b: c", "A:", "Cookie: a=b; c=d"] {
+            assert!(
+                read(&[field])
+                    .unwrap()
+                    .text()
+                    .windows(field.len())
+                    .any(|part| part == field.as_bytes())
+            );
+        }
+        for field in ["A", "", ": b", "A B: c", "A: b\r\nC: d", "A\u{e4}: b", "A: \u{1b}"] {
+            assert!(read(&[field]).is_err(), "{field:?}");
+        }
+        assert!(read(&["Host: a", "host: b"]).is_err());
+        assert!(read(&["Cookie: a", "Cookie: b"]).is_ok());
     }
 
     #[test]

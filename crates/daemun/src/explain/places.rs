@@ -72,17 +72,15 @@ pub(super) fn module_of(
     number: usize,
 ) -> Option<&'static HttpModule> {
     let settings = &location.settings;
-    if phase == Phase::Content {
-        let dedicated = taking_part(settings, Phase::Dedicated).last();
-        if dedicated.is_some() {
-            return dedicated;
-        }
-        // An `if` in a dedicated location has its one handler, too.
-        if location.handlers.content.len() != taking_part(settings, phase).count() {
-            return None;
-        }
+    if phase != Phase::Content {
+        return taking_part(settings, phase).nth(number);
     }
-    taking_part(settings, phase).nth(number)
+    // The dedicated one comes first; an `if` in a dedicated location has that, too.
+    let before = location.handlers.content.len() - taking_part(settings, phase).count();
+    match number.checked_sub(before) {
+        Some(number) => taking_part(settings, phase).nth(number),
+        None => taking_part(settings, Phase::Dedicated).last(),
+    }
 }
 
 /// The modules of a phase's handlers, in the order in which the configuration lists those.

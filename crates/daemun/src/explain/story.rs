@@ -23,8 +23,15 @@ pub(super) struct Story<'s> {
 
 /// A line with its label.
 fn line(out: &mut String, label: &str, text: &str) {
-    // A string takes whatever is written to it.
-    let _ = writeln!(out, "{label:<12} {text}");
+    let _ = write!(out, "{label:<12} ");
+    for one in text.chars() {
+        // What a URI has decoded is text here.
+        let _ = match one.is_control() {
+            true => one.to_string().bytes().try_for_each(|byte| write!(out, "\\x{byte:02X}")),
+            false => out.write_char(one),
+        };
+    }
+    out.push('\n');
 }
 
 impl Story<'_> {

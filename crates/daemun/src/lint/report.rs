@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use daemun_conf::{Diagnostic, Files, Severity, Span};
+use daemun_conf::{Diagnostic, Diagnostics, Files, Severity, Span};
 use serde_json::{Value, json};
 
 use super::{Example, Finding, Rule, Verdict, allowances, rules};
@@ -23,6 +23,58 @@ pub(super) fn write(verdict: &Verdict<'_>, format: Format, program: &str) -> Str
         Format::Sarif => format!("{:#}\n", sarif(verdict)),
     }
 }
+
+/// Errors as findings; on a terminal they stand on the standard error.
+pub(super) fn errors(
+    diagnostics: &Diagnostics,
+    files: &Files,
+    format: Format,
+    configuration: &str,
+) -> String {
+    let is_error = |one: &&Diagnostic| one.severity == Severity::Emerg;
+    let errors = diagnostics.iter().filter(is_error);
+    let place = |one: &Diagnostic| match one.span {
+        Some(span) => Place::of(span, files),
+        None => Place { file: configuration.to_owned(), line: 1, column: 1, end_column: 1 },
+    };
+    match format {
+        Format::Text => String::new(),
+        Format::Json => {
+            let findings = errors.map(|one| {
+                let place = place(one);
+                json!({
+                    "code": ERROR,
+                    "message": one.message,
+                    "explanation": one.help,
+                    "file": place.file,
+                    "line": place.line,
+                    "column": place.column,
+                    "end_column": place.end_column,
+                    "example": null,
+                })
+            });
+            let findings: Vec<_> = findings.collect();
+            format!("{:#}\n", json!({ "findings": findings, "complaints": [] }))
+        }
+        Format::Sarif => {
+            let results = errors.map(|one| {
+                let text = match &one.help {
+                    Some(help) => format!("{} ({help})", one.message),
+                    None => one.message.clone(),
+                };
+                located(ERROR, "error", &text, &place(one))
+            });
+            let rule = json!({
+                "id": ERROR,
+                "shortDescription": { "text": "the server would not start with this configuration" },
+            });
+            format!("{:#}\n", document(vec![rule], results.collect()))
+        }
+    }
+}
+
+/// The code of what is no finding of a rule's.
+const ERROR: &str = "error";
 
 fn text(verdict: &Verdict<'_>, program: &str) -> String {
     let mut out = String::new();
@@ -111,6 +163,10 @@ fn sarif(verdict: &Verdict<'_>) -> Value {
         .iter()
         .map(|(rule, finding)| result(rule, finding, verdict.files))
         .collect();
+    document(rules, results)
+}
+
+fn document(rules: Vec<Value>, results: Vec<Value>) -> Value {
     json!({
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
@@ -132,10 +188,15 @@ fn described(rule: &Rule) -> Value {
 fn result(rule: &Rule, finding: &Finding, files: &Files) -> Value {
     let place = Place::of(finding.span, files);
     let Finding { message, example, .. } = finding;
+    let text = format!("{message}. {}: {}", request(example), example.effect);
+    located(rule.code, "warning", &text, &place)
+}
+
+fn located(code: &str, level: &str, text: &str, place: &Place) -> Value {
     json!({
-        "ruleId": rule.code,
-        "level": "warning",
-        "message": { "text": format!("{message}. {}: {}", request(example), example.effect) },
+        "ruleId": code,
+        "level": level,
+        "message": { "text": text },
         "locations": [{ "physicalLocation": {
             "artifactLocation": { "uri": place.file },
             "region": {

@@ -4,6 +4,7 @@ mod add_header_dropped;
 mod address_from_request;
 mod alias_slash;
 mod allow_without_deny;
+mod body_announced;
 mod buffering_off;
 mod decoded_in_header;
 mod descriptor_limit;
@@ -48,6 +49,7 @@ pub(super) static ALL: &[&Rule] = &[
     &add_header_dropped::RULE,
     &header_not_always::RULE,
     &proxy_header_dropped::RULE,
+    &body_announced::RULE,
     // What does not do what it seems to.
     &if_in_location::RULE,
     &location_shadowed::RULE,

@@ -17,7 +17,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use io_uring::{cqueue, opcode, squeue};
-use libc::{POLLERR, POLLHUP};
+use libc::{POLLERR, POLLHUP, POLLRDHUP};
 use rustix::process::{Resource, getrlimit};
 
 use self::batch::Batch;
@@ -142,6 +142,7 @@ impl Uring {
             watched.is_over(request);
         }
         let ready = match (request, watched.kind) {
+            (Request::Receive, Kind::Polled) => readable(result),
             (Request::Receive, _) => {
                 let ready = watched.received(result, buffer, &mut self.buffers);
                 if watched.is_to_end() {
@@ -166,7 +167,7 @@ impl Uring {
             (Request::Room, _) => Some(QUEUES | ONCE),
             // what reading yields is told by whoever receives
             (Request::End, _) => Some(HUP | (watched.receivable() & READ)),
-            (Request::Level, Kind::Readable | Kind::Stream) => {
+            (Request::Level, Kind::Readable | Kind::Stream | Kind::Polled) => {
                 self.again.push(key);
                 Some(READ)
             }
@@ -233,8 +234,12 @@ impl Backend for Uring {
 
     fn add(&mut self, fd: BorrowedFd<'_>, key: Key, interest: Interest) -> io::Result<()> {
         self.insert(fd, key, Kind::Stream);
-        let request = if interest == Interest::Write { Request::Room } else { Request::Receive };
-        self.begin(key, request);
+        match interest {
+            Interest::Read => self.begin(key, Request::Receive),
+            Interest::Write => self.begin(key, Request::Room),
+            // how it will be received is yet to be said
+            Interest::End => {}
+        }
         Ok(())
     }
 
@@ -258,7 +263,7 @@ impl Backend for Uring {
     fn remove(&mut self, _fd: BorrowedFd<'_>, key: Key) -> io::Result<()> {
         if let Some(watched) = self.watched(key) {
             let request = match watched.kind {
-                Kind::Stream => Request::Receive,
+                Kind::Stream | Kind::Polled => Request::Receive,
                 _ => Request::Level,
             };
             self.end_now(key, request)?;
@@ -329,6 +334,20 @@ impl Backend for Uring {
         };
         let result = watched.take(most, sink, &mut self.buffers);
         Received { result, ready: watched.receivable() }
+    }
+
+    fn tell_readiness(&mut self, key: Key) {
+        if let Some(watched) = self.watched(key)
+            && watched.kind == Kind::Stream
+            && !watched.has_under_way(Request::Receive)
+        {
+            watched.kind = Kind::Polled;
+        }
+    }
+
+    fn has_received(&mut self, key: Key) -> bool {
+        self.take_early();
+        self.watched(key).is_some_and(|watched| !watched.is_drained())
     }
 
     fn hold_back(&mut self, key: Key) -> io::Result<bool> {
@@ -421,6 +440,16 @@ fn rest(batch: &Batch, key: Key, result: i32) -> Option<Buffer> {
     let mut buffer = Buffer::with_capacity(rest.len());
     buffer.append(rest);
     Some(buffer)
+}
+
+/// What a poll for something to receive has found, as readiness.
+fn readable(result: i32) -> Option<u8> {
+    match result {
+        cancelled if cancelled == -libc::ECANCELED => None,
+        failed if failed < 0 => Some(READ | HUP),
+        found if found & i32::from(POLLERR | POLLHUP | POLLRDHUP) != 0 => Some(READ | HUP),
+        _ => Some(READ),
+    }
 }
 
 /// Whether a poll ended with an error, or found one.

@@ -4,11 +4,10 @@ use daemun_conf as conf;
 use daemun_conf::{Diagnostics, Span};
 use daemun_core::load::{Fault, Loader};
 use daemun_core::log;
-use daemun_core::module::SettingsSet;
 use daemun_core::script::Script;
 use daemun_core::thread_pool::{self, PoolSpec, Ticket};
 
-use super::{files, sending};
+use super::sending;
 use crate::config::Location;
 use crate::request::{Request, Text};
 
@@ -42,13 +41,6 @@ pub(super) fn aio(loader: &mut Loader<'_>, directive: &conf::Directive) -> Resul
     };
     loader.settings(&sending::SETTINGS).aio.set(aio)?;
     Ok(())
-}
-
-/// Where threads read files, none are remembered in memory: the worker would have to read them first.
-pub(crate) fn settle(settings: &mut SettingsSet) {
-    if settings.of(&sending::SETTINGS).aio.uses_threads() {
-        settings.of_mut(&files::SETTINGS).content_cache.replace(0);
-    }
 }
 
 /// Every pool that is named by its name must be there.

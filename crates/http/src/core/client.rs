@@ -39,7 +39,7 @@ settings! {
         underscores_in_headers: bool = false,
         /// 0: no limit.
         max_body_size: u64 = 1 << 20,
-        body_buffer_size: usize = 16 << 10,
+        body_buffer_size: usize = 8 << 10,
         /// `None`: the built-in folder.
         body_temp_path: Option<TempPath> = None,
         body_in_file_only: InFileOnly = InFileOnly::Off,
@@ -84,7 +84,7 @@ pub static MODULE: HttpModule = HttpModule {
             "client_max_body_size" in HTTP_SERVER_LOCATION, Exactly(1), "1m",
                 set!(SETTINGS.max_body_size, values::offset),
                 "The largest request body, answered with 413 above it; 0 is no limit.";
-            "client_body_buffer_size" in HTTP_SERVER_LOCATION, Exactly(1), "16k",
+            "client_body_buffer_size" in HTTP_SERVER_LOCATION, Exactly(1), "8k",
                 set!(SETTINGS.body_buffer_size, values::size),
                 "How much of a request body is kept in memory before it goes to a file.";
             "client_body_temp_path" in HTTP_SERVER_LOCATION, Between(1, 4), "client_body_temp",

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use daemun_conf as conf;
 use daemun_conf::units;
+use daemun_core::address;
 use daemun_core::listen::{Address, ListenSpec, TcpKeepalive};
 use daemun_core::load::{Fault, Loader};
 use daemun_core::module::{Module, SettingsKey};
@@ -161,7 +162,10 @@ fn resolve(host: &str) -> Result<Vec<IpAddr>, &'static str> {
     if host.is_empty() {
         return Err("no host");
     }
-    if let Ok(address) = host.parse() {
+    if host.contains('/') {
+        return Err("invalid host");
+    }
+    if let Some(address) = address::ip(host) {
         return Ok(vec![address]);
     }
     let found = (host, 0).to_socket_addrs().map_err(|_| "host not found")?;

@@ -3,7 +3,7 @@
 
 use std::io::ErrorKind;
 
-use daemun_event::Deadline;
+use daemun_event::{Deadline, Turn};
 
 use crate::core::connection::LingeringClose;
 use crate::request::Request;
@@ -19,6 +19,7 @@ pub fn lingers(request: &Request) -> bool {
 
 fn may_still_send(request: &Request) -> bool {
     request.lingers
+        || request.connection().pipelines
         || !request.body.is_complete()
         || request.consumed < request.head.bytes.len()
         || (request.connection().may_be_readable() && request.is_http11())
@@ -33,10 +34,12 @@ pub async fn linger(request: &mut Request) {
     }
     let until = Deadline::after(*settings.lingering_time);
     let mut buffer = [0; 4096];
+    let mut turn = Turn::default();
     while !until.has_passed() {
         match transport.try_recv(&mut buffer) {
             Ok(0) => return,
-            Ok(_) => {}
+            // Time stands still until others have had their turn.
+            Ok(received) => turn.spend(received).await,
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 let deadline = Deadline::after(*settings.lingering_timeout).min(until);
                 if transport.stream.readable(deadline).await.is_err() {

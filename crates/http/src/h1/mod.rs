@@ -1,5 +1,6 @@
 //! HTTP/1.x on a connection: requests in, responses out, and what becomes of the connection between them.
 
+mod broken;
 mod close;
 mod panics;
 mod proxy_header;

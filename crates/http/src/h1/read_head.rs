@@ -1,5 +1,6 @@
 //! Reading a request's head within nginx's limits.
 
+use daemun_core::connection::Scanned;
 use daemun_core::{debug, log};
 use daemun_proto::http1::header::{self, Line};
 use daemun_proto::http1::request_line::Invalid;
@@ -65,7 +66,10 @@ pub fn parse(request: &mut Request) -> Head {
     let mut bounds = Bounds::new(settings);
     let (line, end) = match parse_request_line(&request.head.bytes, 0) {
         Ok(Parsed::Done(line, end)) => (line, end),
-        Ok(Parsed::Incomplete) => return unfinished_request_line(request, bounds),
+        Ok(Parsed::Incomplete) => {
+            forget_blank_lines(request);
+            return unfinished_request_line(request, bounds);
+        }
         Err(invalid) => return refuse_request_line(request, invalid),
     };
     request.head.line = line;
@@ -99,9 +103,31 @@ pub fn parse(request: &mut Request) -> Head {
     }
 }
 
+/// Whether what has come goes on with a field's value, within its bounds: then there is nothing to read yet. A head that
+/// comes byte by byte would else be read from its beginning for each of them.
+pub fn goes_on(request: &mut Request) -> bool {
+    let Some(scanned) = &mut request.scanned else { return false };
+    let bytes = &request.head.bytes;
+    let Some(new) = bytes.get(scanned.seen..) else { return false };
+    let goes_on =
+        bytes.len() < scanned.most && !new.iter().any(|byte| matches!(byte, b'\n' | b'\r' | 0));
+    scanned.seen = bytes.len();
+    if !goes_on {
+        request.scanned = None;
+    }
+    goes_on
+}
+
 fn header_done(request: &mut Request) -> Result<(), Status> {
     debug!(request.log(), Http, *request, "http header done");
     validate::head(request)
+}
+
+/// Blank lines in front of a request mean nothing: however many come, they take no room.
+fn forget_blank_lines(request: &mut Request) {
+    let bytes = &mut request.head.bytes;
+    let blank = bytes.iter().take_while(|byte| is_line_end(byte)).count();
+    bytes.drain(..blank);
 }
 
 fn unfinished_request_line(request: &mut Request, mut bounds: Bounds) -> Head {
@@ -171,10 +197,14 @@ fn parse_fields(
                 at = end;
             }
             Ok(Parsed::Incomplete) => {
-                return match bounds.admit(at, bytes.len() + 1) {
-                    true => Ok(None),
-                    false => Err(too_large(request, at)),
-                };
+                if !bounds.admit(at, bytes.len() + 1) {
+                    return Err(too_large(request, at));
+                }
+                let line = &bytes[at..];
+                let is_in_value = memchr::memchr(b':', line).is_some() && !line.ends_with(b"\r");
+                let scanned = Scanned { seen: bytes.len(), most: bounds.start + bounds.size };
+                request.scanned = is_in_value.then_some(scanned);
+                return Ok(None);
             }
             Err(header::Invalid { up_to }) => {
                 log!(
@@ -194,7 +224,8 @@ fn parse_fields(
 fn too_large(request: &Request, line: usize) -> Status {
     const SHOWN: usize = 1700;
     let rest = &request.head.bytes[line..];
-    let shown = &rest[..rest.len().min(SHOWN)];
+    let end = memchr::memchr2(b'\r', b'\n', rest).unwrap_or(rest.len());
+    let shown = &rest[..end.min(SHOWN)];
     log!(request.log(), Info, *request, "client sent too long header line: \"{}...\"", Text(shown));
     Status::HEADER_TOO_LARGE
 }

@@ -392,9 +392,13 @@ async fn flush(
     Ok(())
 }
 
-/// The end of a body in chunks, with the trailers that have a value.
+/// The end of a body in chunks, with the upstream's trailers and those of the configuration that have a value.
 fn last_chunk(request: &mut Request) -> Vec<u8> {
     let mut out = b"0\r\n".to_vec();
+    for trailer in std::mem::take(&mut request.response.late_trailers) {
+        write_head::field(&mut out, &trailer.name, &trailer.value);
+        request.response.sent_trailers.push(trailer);
+    }
     for trailer in std::mem::take(&mut request.response.trailers) {
         let value = Bytes::from(trailer.value.boxed(request));
         if !value.is_empty() {
@@ -402,10 +406,6 @@ fn last_chunk(request: &mut Request) -> Vec<u8> {
             let name = trailer.name.clone();
             request.response.sent_trailers.push(Header { name, value });
         }
-    }
-    for trailer in std::mem::take(&mut request.response.late_trailers) {
-        write_head::field(&mut out, &trailer.name, &trailer.value);
-        request.response.sent_trailers.push(trailer);
     }
     out.extend_from_slice(b"\r\n");
     out
@@ -483,17 +483,12 @@ async fn wait_for_client(request: &mut Request, body: &mut Body) -> io::Result<(
             return ready;
         }
         if Pin::new(&mut stream.closed(deadline)).poll(cx).is_ready() {
-            return Poll::Ready(Err(left()));
+            return Poll::Ready(Err(body::client_left()));
         }
         body.poll_ahead(request, cx);
         Poll::Pending
     })
     .await
-}
-
-/// The client went away while its response was being sent.
-fn left() -> io::Error {
-    io::Error::new(ErrorKind::ConnectionAborted, "client prematurely closed connection")
 }
 
 /// `limit_rate`: how much may be sent by now.
@@ -538,7 +533,7 @@ impl Pace {
                 closed
             });
             if closed.await.is_ok() {
-                return Err(left());
+                return Err(body::client_left());
             }
         }
     }

@@ -16,7 +16,7 @@ use daemun_shm::{Stage, WorkerSlot};
 
 use super::read_head::{self, Head};
 use super::send::{self, Sent, Settled};
-use super::{close, panics, proxy_header};
+use super::{broken, close, panics, proxy_header};
 use crate::config::{HttpConfig, Server};
 use crate::core::client;
 use crate::module::Step;
@@ -113,6 +113,12 @@ impl Protocol for Http {
                 if *settings.reset_timedout {
                     // Without it the close is only slower.
                     let _ = connection.stream.reset_on_close();
+                }
+                if let Some(partial) = connection.take_partial() {
+                    let mut request = self.take_request();
+                    request.begin(connection, server);
+                    broken::times_out(&mut request, &partial.bytes);
+                    connection = self.put_back(request);
                 }
             }
         }
@@ -270,7 +276,11 @@ async fn serve(http: Rc<Http>, mut connection: Connection) -> Outcome {
     // A connection that was woken for nothing has none.
     let mut idle = None;
     if let Some(partial) = partial {
-        request.head.bytes.extend_from_slice(&partial.bytes);
+        match partial.bytes.len() {
+            ..COPIED => request.head.bytes.extend_from_slice(&partial.bytes),
+            _ => request.head.bytes = partial.bytes,
+        }
+        request.scanned = partial.scanned;
         deadline = partial.until;
     }
     loop {
@@ -284,7 +294,12 @@ async fn serve(http: Rc<Http>, mut connection: Connection) -> Outcome {
                 }
             }
             Ok(head) => head,
-            Err(_) => return close(&http, request),
+            Err(_) => {
+                if deadline.is_some() {
+                    broken::breaks_off(&mut request);
+                }
+                return close(&http, request);
+            }
         };
         deadline = None;
         let next = {
@@ -296,6 +311,9 @@ async fn serve(http: Rc<Http>, mut connection: Connection) -> Outcome {
         };
         if let Next::Drain(left) = next {
             return Outcome::Drain(Drained { request, left });
+        }
+        if has_to_linger(&next, &request, &http) {
+            return Outcome::Drain(Drained { request, left: Left::Linger });
         }
         http.count(&request);
         match next {
@@ -316,6 +334,11 @@ async fn serve(http: Rc<Http>, mut connection: Connection) -> Outcome {
     }
 }
 
+/// Whether a connection that could be kept is to be closed, and its client may have sent more already.
+fn has_to_linger(next: &Next, request: &Request, http: &Http) -> bool {
+    matches!(next, Next::KeepAlive(_)) && http.is_closing() && close::lingers(request)
+}
+
 /// Goes on with an exchange that was left to its client.
 async fn finish(http: Rc<Http>, drained: Drained) -> Outcome {
     let Drained { mut request, left } = drained;
@@ -324,7 +347,11 @@ async fn finish(http: Rc<Http>, drained: Drained) -> Outcome {
         match left {
             Left::Response(settled) => {
                 let sent = Box::pin(send::rest(&mut request, settled)).await;
-                Box::pin(conclude(&mut request, sent, &http, false)).await
+                let next = Box::pin(conclude(&mut request, sent, &http, false)).await;
+                if has_to_linger(&next, &request, &http) {
+                    Box::pin(close::linger(&mut request)).await;
+                }
+                next
             }
             Left::Linger => {
                 Box::pin(close::linger(&mut request)).await;
@@ -395,7 +422,8 @@ fn again(http: &Http, request: Box<Request>) -> Outcome {
     let bytes = request.head.bytes[request.consumed..].to_vec();
     let mut connection = http.put_back(request);
     if !bytes.is_empty() {
-        connection.keep_partial(Partial { bytes, until: None });
+        connection.pipelines = true;
+        connection.keep_partial(Partial { bytes, ..Partial::default() });
     }
     Outcome::Again(connection)
 }
@@ -453,6 +481,9 @@ fn receive_head(request: &mut Request, deadline: &mut Option<Deadline>) -> io::R
             // It was no request.
             request.connection_mut().requests -= 1;
             return Ok(Head::Handshake);
+        }
+        if read_head::goes_on(request) {
+            continue;
         }
         match read_head::parse(request) {
             Head::Incomplete => {}
@@ -512,6 +543,9 @@ fn has_nothing_more(request: &Request) -> bool {
     request.consumed == request.head.bytes.len() && !request.connection().may_be_readable()
 }
 
+/// A shorter beginning of a head is copied from where it was read.
+const COPIED: usize = 4096;
+
 /// Nothing more is there: the connection waits without a task for a request, or for the rest of its head.
 fn park(
     http: &Http,
@@ -521,9 +555,13 @@ fn park(
 ) -> Outcome {
     let wait = match deadline {
         Some(until) => {
-            // A copy, since it takes no more room than it needs.
-            let bytes = request.head.bytes.clone();
-            request.connection_mut().keep_partial(Partial { bytes, until: Some(until) });
+            let bytes = match request.head.bytes.len() {
+                // A copy, since it takes no more room than it needs.
+                ..COPIED => request.head.bytes.clone(),
+                _ => std::mem::take(&mut request.head.bytes),
+            };
+            let scanned = request.scanned.take();
+            request.connection_mut().keep_partial(Partial { bytes, scanned, until: Some(until) });
             Wait::head(until)
         }
         None if request.connection().requests == 0 => {
@@ -579,6 +617,9 @@ async fn conclude(request: &mut Request, sent: io::Result<()>, http: &Http, drai
     if let Err(error) = &sent {
         request.doing = "sending response to client";
         log_send_error(request, error);
+        if request.sent == 0 && is_departure(error) {
+            request.response.status = Status::CLIENT_CLOSED;
+        }
     }
     request.is_complete = sent.is_ok();
     if has_post_action(request) {
@@ -655,6 +696,11 @@ async fn finish_body(request: &mut Request) -> bool {
     Box::pin(request.discard_rest(*settings.lingering_timeout, until)).await.is_ok()
 }
 
+/// Whether the client was seen to leave.
+fn is_departure(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::ConnectionAborted && error.raw_os_error().is_none()
+}
+
 fn log_send_error(request: &Request, error: &io::Error) {
     match error.kind() {
         io::ErrorKind::TimedOut => {
@@ -665,7 +711,7 @@ fn log_send_error(request: &Request, error: &io::Error) {
                 let _ = request.connection().stream.reset_on_close();
             }
         }
-        io::ErrorKind::ConnectionAborted if error.raw_os_error().is_none() => {
+        io::ErrorKind::ConnectionAborted if is_departure(error) => {
             log!(request.log(), Info, *request, "{}", error);
         }
         // The pool of threads has told, or whoever made the body.
@@ -683,6 +729,7 @@ fn prepare_next(request: &mut Request) {
     bytes.drain(..request.consumed);
     request.reset();
     request.is_pipelined = !bytes.is_empty();
+    request.connection_mut().pipelines |= request.is_pipelined;
     request.head.bytes = bytes;
     let connection = request.connection();
     let server = request.config.default_server(connection);

@@ -3,6 +3,7 @@
 use crate::core::sending::ServerTokens;
 use crate::core::server_name;
 use crate::date;
+use crate::one_line;
 use crate::request::Request;
 use crate::response::{Header, ResponseHead};
 use crate::status::Status;
@@ -22,13 +23,11 @@ pub fn write(request: &mut Request, framing: Framing, out: &mut Vec<u8>) {
     if !response.leaves_date {
         date::with_http_date_field(|field| out.extend_from_slice(field));
     }
-    if let Some(kind) = response.content_type.as_ref().filter(|kind| !kind.is_empty()) {
+    if response.content_type.as_ref().is_some_and(|kind| !kind.is_empty()) {
         out.extend_from_slice(b"Content-Type: ");
-        out.extend_from_slice(kind);
-        if let Some(charset) = &response.charset {
-            out.extend_from_slice(b"; charset=");
-            out.extend_from_slice(charset);
-        }
+        let start = out.len();
+        response.append_type(out);
+        one_line::settle(out, start);
         out.extend_from_slice(b"\r\n");
     }
     if let Some(length) = response.content_length {
@@ -98,7 +97,7 @@ impl StandIn {
 pub fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(name);
     out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
+    one_line::append(value, out);
     out.extend_from_slice(b"\r\n");
 }
 
@@ -188,7 +187,7 @@ fn write_absolute_location(request: &mut Request, out: &mut Vec<u8>) -> bool {
         out.push(b':');
         out.extend_from_slice(itoa::Buffer::new().format(port).as_bytes());
     }
-    out.extend_from_slice(&location);
+    one_line::append(&location, out);
     // `$sent_http_location` is what was sent.
     request.response.location = Some(Bytes::copy_from_slice(&out[start..]));
     out.extend_from_slice(b"\r\n");

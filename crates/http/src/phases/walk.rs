@@ -149,11 +149,13 @@ impl Place {
                 Ok(()) => Phase::Rewrite,
                 Err(step) => return Some(Walked::Ended(step)),
             },
+            Phase::Rewrite if request.is_probe => Phase::Access,
             Phase::Rewrite => Phase::PreAccess,
             // Whoever sent the main request has been let in.
             Phase::PreAccess if request.is_subrequest() => Phase::PreContent,
             Phase::PreAccess => Phase::Access,
             Phase::Access => match self.refusal {
+                None if request.is_probe => return Some(Walked::Ended(Step::Allowed)),
                 None => Phase::PreContent,
                 Some(status) => return Some(refuse(request, status)),
             },

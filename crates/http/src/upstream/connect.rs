@@ -114,6 +114,8 @@ pub async fn connect(
             return Err(NotConnected::Failed);
         }
     }
+    // Without that it is only slower.
+    let _ = stream.receive_when_told();
     let started = daemun_event::now();
     let mut upstream =
         Upstream { stream, requests: 1, started, is_kept: false, sent: 0, tls: None };

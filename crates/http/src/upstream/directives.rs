@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use daemun_conf as conf;
 use daemun_conf::Word;
+use daemun_core::address;
 use daemun_core::load::{Fault, Loader};
 use daemun_core::values;
 
@@ -390,8 +391,13 @@ pub fn parse_local(text: &[u8]) -> Option<SocketAddr> {
     if let Ok(address) = text.parse() {
         return Some(address);
     }
+    if let Some((ip, port)) = text.split_once(':')
+        && let Some(ip) = address::v4(ip)
+    {
+        return port.parse().ok().map(|port| SocketAddr::new(ip.into(), port));
+    }
     let ip = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-    ip.parse().ok().map(|ip| SocketAddr::new(ip, 0))
+    address::ip(ip).map(|ip| SocketAddr::new(ip, 0))
 }
 
 const OF_HTTP: &[(&str, Failures)] = &[

@@ -5,13 +5,14 @@ use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
 use daemun_core::listen::Address;
 use daemun_core::log;
-use daemun_event::{Buffer, Deadline, Millis, Stream};
+use daemun_event::{Buffer, Deadline, IN_A_TURN, Millis, Stream, Turn, next_turn};
 use daemun_upstream::{Attempt, Group, Peer, Selection};
 
 use super::connect::{self, Interruption, NotConnected, Upstream};
@@ -86,6 +87,9 @@ impl Exchange {
         group: &Arc<Group>,
         streams: bool,
     ) -> Box<Exchange> {
+        if request.is_subrequest() && goes_on_alone(settings) {
+            request.persists.store(true, Ordering::Relaxed);
+        }
         let selection = group.select();
         let most = match *settings.next_upstream_tries {
             0 => usize::MAX,
@@ -186,7 +190,7 @@ impl Exchange {
         let age = Duration::from_millis(daemun_event::now().saturating_sub(self.started));
         let was_sent = self.upstream.is_some();
         next::allows(request, *self.settings.next_upstream, kind, was_sent)
-            && !(was_sent && self.streams)
+            && !self.outgoing.has_taken()
             && (timeout.is_zero() || age < timeout)
     }
 
@@ -259,23 +263,31 @@ impl Exchange {
     /// Sends the request and reads the response's head, which may come before all of the request is sent.
     async fn ask(&mut self, request: &mut Request) -> Result<(), Fault> {
         request.doing = "sending request to upstream";
+        if self.outgoing.comes_in_pieces()
+            && *request.core().connection.tcp_nodelay
+            && let Some(upstream) = &self.upstream
+        {
+            // Without it, or on a UNIX socket, the pace differs, not the content.
+            let _ = upstream.stream.set_nodelay(true);
+        }
         // Its storage is the record's, and goes back there.
         let head = std::mem::take(&mut request.upstream_record().head);
         let mut reading = Reading { head, ..Reading::default() };
         // Of the present wait, until something moves.
         let mut deadline = None;
         loop {
-            let sending = self.send(request)?;
+            let sending = self.send(request, &mut reading)?;
             if sending.has_moved {
                 deadline = None;
             }
-            let is_sent = self.outgoing.is_sent(request);
-            if is_sent && !reading.has_begun {
+            // Nothing more is sent where that has failed.
+            let sends = !self.outgoing.is_sent(request) && reading.broken.is_none();
+            if !sends && !reading.has_begun {
                 reading.has_begun = true;
                 request.doing = "reading response header from upstream";
                 deadline = None;
             }
-            if is_sent && self.protocol.answers_at_once() {
+            if !sends && self.protocol.answers_at_once() {
                 reading.buffer = Some(Buffer::with_capacity(0));
                 self.parse_head(request, &mut reading).await?;
                 return Ok(());
@@ -285,18 +297,22 @@ impl Exchange {
                 Progress::Some => deadline = None,
                 Progress::None => {}
             }
+            if sending.rests {
+                next_turn().await;
+                continue;
+            }
             let Some(upstream) = &self.upstream else { return Err(Failure::Error.into()) };
             let stream = &upstream.stream;
             if sending.waits_for_client {
                 Box::pin(wait_for_body(request, stream)).await?;
                 continue;
             }
-            let timeout = match is_sent {
-                true => *self.settings.read_timeout,
-                false => *self.settings.send_timeout,
+            let timeout = match sends {
+                false => *self.settings.read_timeout,
+                true => *self.settings.send_timeout,
             };
             let deadline = *deadline.get_or_insert_with(|| Deadline::after(timeout));
-            let ready = Either { stream, deadline, sends: !is_sent };
+            let ready = Either { stream, deadline, sends };
             match connect::wait(request, ready, self.watches_client).await {
                 Ok(()) => {}
                 Err(Interruption::TimedOut) => return Err(Failure::Timeout.into()),
@@ -309,11 +325,17 @@ impl Exchange {
         }
     }
 
-    /// Sends what can be sent at once.
-    fn send(&mut self, request: &mut Request) -> Result<Sending, Fault> {
+    /// Sends what can be sent at once. That it fails is told once it is known that there is no answer either: a server may
+    /// have given one and closed, without reading all of the request.
+    fn send(&mut self, request: &mut Request, reading: &mut Reading) -> Result<Sending, Fault> {
         let mut sending = Sending::default();
         let Some(upstream) = &mut self.upstream else { return Ok(sending) };
-        while !self.outgoing.is_sent(request) {
+        let before = upstream.sent;
+        while reading.broken.is_none() && !self.outgoing.is_sent(request) {
+            if upstream.sent - before >= IN_A_TURN as u64 {
+                sending.rests = true;
+                break;
+            }
             match self.outgoing.advance(request, &mut *self.protocol, upstream) {
                 Ok(Advance::Sent) => sending.has_moved = true,
                 Ok(Advance::WaitsForClient) => {
@@ -323,10 +345,7 @@ impl Exchange {
                 Err(outgoing::Fault::Failed(error)) if error.kind() == ErrorKind::WouldBlock => {
                     break;
                 }
-                Err(outgoing::Fault::Failed(error)) => {
-                    connect::tell(request, "writev() failed", error);
-                    return Err(Failure::Error.into());
-                }
+                Err(outgoing::Fault::Failed(error)) => reading.broken = Some(error),
                 Err(outgoing::Fault::Refused(status)) => return Err(status.into()),
             }
         }
@@ -340,6 +359,7 @@ impl Exchange {
         reading: &mut Reading,
     ) -> Result<Progress, Fault> {
         let mut progress = Progress::None;
+        let mut turn = Turn::default();
         loop {
             let Some(upstream) = &mut self.upstream else { return Ok(Progress::None) };
             if !upstream.transport().may_be_readable() {
@@ -347,33 +367,49 @@ impl Exchange {
             }
             let capacity = (*self.settings.buffer_size).max(Buffer::SIZE);
             let buffer = reading.buffer.get_or_insert_with(|| Buffer::with_capacity(capacity));
-            match upstream.transport().try_recv_into(buffer) {
+            if !has_room(buffer) {
+                return Err(too_big(request));
+            }
+            let received = match upstream.transport().try_recv_into(buffer) {
                 Ok(0) => {
-                    request.doing = "reading response header from upstream";
-                    if let Some(begun) = reading.buffer.take() {
-                        self.leave_head(request, reading, &begun);
-                    }
-                    let what = "upstream prematurely closed connection";
-                    match self.is_stale(request) {
-                        true => log!(request.log(), Info, *request, "{}", what),
-                        false => log!(request.log(), Error, *request, "{}", what),
-                    }
+                    self.tell_closed(request, reading);
                     return Err(Failure::Error.into());
                 }
-                Ok(received) => {
-                    request.upstream_record().last_try().bytes_received += received as u64;
-                }
+                Ok(received) => received,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(progress),
                 Err(error) => {
+                    let (what, error) = match reading.broken.take() {
+                        Some(broken) => ("writev() failed", broken),
+                        None => ("recv() failed", error),
+                    };
                     request.doing = "reading response header from upstream";
-                    connect::tell(request, "recv() failed", error);
+                    connect::tell(request, what, error);
                     return Err(Failure::Error.into());
                 }
-            }
+            };
+            request.upstream_record().last_try().bytes_received += received as u64;
             progress = Progress::Some;
             if self.parse_head(request, reading).await? {
                 return Ok(Progress::Done);
             }
+            turn.spend(received).await;
+        }
+    }
+
+    /// The upstream has closed the connection before there was an answer.
+    fn tell_closed(&mut self, request: &mut Request, reading: &mut Reading) {
+        if let Some(begun) = reading.buffer.take() {
+            self.leave_head(request, reading, &begun);
+        }
+        if let Some(error) = reading.broken.take() {
+            request.doing = "sending request to upstream";
+            return connect::tell(request, "writev() failed", error);
+        }
+        request.doing = "reading response header from upstream";
+        let what = "upstream prematurely closed connection";
+        match self.is_stale(request) {
+            true => log!(request.log(), Info, *request, "{}", what),
+            false => log!(request.log(), Error, *request, "{}", what),
         }
     }
 
@@ -396,8 +432,7 @@ impl Exchange {
                 Ok(HeadStep::Incomplete { consumed }) => {
                     let length = self.protocol.head_length().unwrap_or(buffer.len());
                     if length >= *self.settings.buffer_size {
-                        log!(request.log(), Error, *request, "upstream sent too big header");
-                        return Err(Failure::InvalidHeader.into());
+                        return Err(too_big(request));
                     }
                     buffer.consume(consumed);
                     reading.buffer = Some(buffer);
@@ -416,10 +451,20 @@ impl Exchange {
                     .await;
                     buffer.consume(consumed);
                 }
+                Ok(HeadStep::Interim { consumed }) => {
+                    reading.head.clear();
+                    buffer.consume(consumed);
+                }
                 Ok(HeadStep::Done { consumed }) => {
                     let length = self.protocol.head_length().unwrap_or(consumed);
                     if length > *self.settings.buffer_size {
-                        log!(request.log(), Error, *request, "upstream sent too big header");
+                        return Err(too_big(request));
+                    }
+                    let status = reading.head.status;
+                    if is_interim(status) && !self.is_asked_for(request, status) {
+                        let log = request.log();
+                        log!(log, Error, *request, "upstream sent unexpected status {}", status);
+                        self.leave_head(request, reading, &buffer);
                         return Err(Failure::InvalidHeader.into());
                     }
                     self.settle_head(request, reading, buffer, consumed);
@@ -427,6 +472,11 @@ impl Exchange {
                 }
             }
         }
+    }
+
+    /// Whether a status that is no response's, since another follows, is what was asked for.
+    fn is_asked_for(&self, request: &Request, status: u16) -> bool {
+        status == Status::SWITCHING_PROTOCOLS.0 && self.protocol.asks_to_upgrade(request)
     }
 
     /// A head is of no use. What could be read of it is known to variables.
@@ -473,7 +523,7 @@ impl Exchange {
         let Some(peer) = self.peer.take() else { return };
         if let Some(upstream) = self.upstream.take()
             && keeps
-            && self.outgoing.is_sent(request)
+            && self.outgoing.is_whole(request)
         {
             kept::keep(self.selection.group(), Arc::clone(&peer), owner(self.settings), upstream);
         }
@@ -508,6 +558,25 @@ struct Reading {
     hints: usize,
     /// The request is sent, and the response awaited.
     has_begun: bool,
+    /// Why the request could not be sent to its end.
+    broken: Option<io::Error>,
+}
+
+/// Whether there is room to receive; what was consumed makes some.
+fn has_room(buffer: &mut Buffer) -> bool {
+    if buffer.spare().is_empty() {
+        buffer.compact();
+    }
+    !buffer.spare().is_empty()
+}
+
+fn too_big(request: &Request) -> Fault {
+    log!(request.log(), Error, *request, "upstream sent too big header");
+    Failure::InvalidHeader.into()
+}
+
+fn is_interim(status: u16) -> bool {
+    (100..200).contains(&status)
 }
 
 /// How far sending came.
@@ -516,6 +585,8 @@ struct Sending {
     has_moved: bool,
     /// Nothing is left to send until the client sends more of its body.
     waits_for_client: bool,
+    /// More could be sent at once, but others go first.
+    rests: bool,
 }
 
 enum Progress {
@@ -546,13 +617,15 @@ fn owner(settings: &'static Settings) -> usize {
     std::ptr::from_ref(settings).addr()
 }
 
-/// A client is watched where its leaving ends the exchange. What is asked for the sake of another request is not its
-/// connection's to watch, and what is kept as a file is wanted without it.
+/// A client is watched where its leaving ends the exchange. For what is asked for the sake of another request, whoever has
+/// the connection does that.
 fn watches_client(request: &Request, settings: &Settings) -> bool {
-    !*settings.ignore_client_abort
-        && settings.store.is_none()
-        && !request.is_subrequest()
-        && !request.is_post_action
+    !goes_on_alone(settings) && !request.is_subrequest() && !request.is_post_action
+}
+
+/// Whether a response is read to its end without a client: what is kept as a file is wanted all the same.
+fn goes_on_alone(settings: &Settings) -> bool {
+    *settings.ignore_client_abort || settings.store.is_some()
 }
 
 fn client_left(request: &Request) -> Fault {

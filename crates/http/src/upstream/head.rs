@@ -78,7 +78,14 @@ impl Head {
         bytes: &[u8],
         line: HeaderLine,
     ) -> Result<(), InvalidHead> {
-        let mut field = Field::of(line.name.of(bytes));
+        let name = line.name.of(bytes);
+        // As in nginx a name without a single letter, digit, dash or underscore is none.
+        if line.is_odd
+            && !name.iter().any(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(byte))
+        {
+            return Ok(());
+        }
+        let mut field = Field::of(name);
         match field {
             Field::ContentLength => self.add_length(request, bytes, line)?,
             Field::TransferEncoding => self.add_encoding(request, bytes, line)?,

@@ -11,7 +11,7 @@ use super::protocol::Protocol;
 use super::settings::{Ignored, Settings};
 use crate::module::Step;
 use crate::request::{Request, Text};
-use crate::response::{Header, LastModified};
+use crate::response::{Header, LastModified, split_charset};
 use crate::status::Status;
 use crate::uri;
 
@@ -188,25 +188,19 @@ fn position(text: &[u8], word: &[u8]) -> Option<usize> {
     text.windows(word.len()).position(|window| window.eq_ignore_ascii_case(word))
 }
 
-/// Splits a media type from its character set.
+/// Takes the media type and the character set out of their field, which passes as it came unless one of them changes.
 fn set_type(request: &mut Request, value: Bytes) {
     let response = &mut request.response;
-    response.charset = None;
-    for semicolon in memchr::memchr_iter(b';', &value) {
-        let parameter = value[semicolon + 1..].trim_ascii_start();
-        let Some(charset) =
-            parameter.get(..8).filter(|name| name.eq_ignore_ascii_case(b"charset="))
-        else {
-            continue;
-        };
-        let charset = &parameter[charset.len()..];
-        let charset = charset.strip_prefix(b"\"").unwrap_or(charset);
-        let charset = charset.strip_suffix(b"\"").unwrap_or(charset);
-        response.charset = Some(value.slice_ref(charset));
-        response.content_type = Some(value.slice(..semicolon));
+    let split = split_charset(&value);
+    let split = split.map(|(kind, charset)| (value.slice_ref(kind), value.slice_ref(charset)));
+    let Some((kind, charset)) = split else {
+        response.charset = None;
+        response.content_type = Some(value);
         return;
-    }
-    response.content_type = Some(value);
+    };
+    response.content_type = Some(kind);
+    response.charset = Some(charset);
+    response.spelt_type = Some(value);
 }
 
 /// Whether a response to the request has no body, whatever its head says.

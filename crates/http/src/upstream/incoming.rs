@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use daemun_core::log;
-use daemun_event::{Buffer, Deadline};
+use daemun_event::{Buffer, Deadline, Turn};
 use daemun_proto::http1::Method;
 
 use super::connect;
@@ -21,9 +21,6 @@ use super::storage::Storage;
 use super::store::Copy;
 use crate::body::{self, Body, BodyStream, FileRange, NextChunk};
 use crate::request::Request;
-
-/// How much is passed on before others have their turn.
-const IN_A_ROW: usize = 1 << 20;
 
 /// How long a buffered response is silent where it trickles: longer than between the packets of one that comes at once.
 const LULL: Duration = Duration::from_millis(50);
@@ -43,8 +40,12 @@ struct Incoming {
     state: State,
     /// When the upstream has to have sent more.
     deadline: Option<Deadline>,
+    /// Bytes that have come.
+    received: u64,
     /// Bytes yielded since others had their turn.
-    in_a_row: usize,
+    turn: Turn,
+    /// They have it now.
+    rests: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -53,6 +54,8 @@ enum State {
     Ended,
     /// It broke off, which has been told.
     Broken,
+    /// Its framing is broken, which has been told: what is not sent yet is not sent any more.
+    Invalid,
 }
 
 /// The body of a response that has come in one piece, which is the usual case.
@@ -98,7 +101,9 @@ pub fn begin(request: &mut Request, exchange: Box<Exchange>) -> Body {
         is_ahead: false,
         state: State::Open,
         deadline: None,
-        in_a_row: 0,
+        received: 0,
+        turn: Turn::default(),
+        rests: false,
     };
     let first = incoming.exchange.input.len() as u64;
     request.doing = match is_buffered {
@@ -106,7 +111,7 @@ pub fn begin(request: &mut Request, exchange: Box<Exchange>) -> Body {
         false => "reading response header from upstream",
     };
     incoming.decode(request);
-    request.doing = "";
+    request.doing = "reading response header from upstream";
     let length = request.response.content_length;
     if incoming.state == State::Ended
         && length.is_some()
@@ -141,8 +146,7 @@ fn upgrade(request: &mut Request, mut exchange: Box<Exchange>) -> Body {
 
 impl BodyStream for Incoming {
     fn poll_next(&mut self, request: &mut Request, cx: &mut Context<'_>) -> NextChunk {
-        if self.in_a_row >= IN_A_ROW {
-            self.in_a_row = 0;
+        if std::mem::take(&mut self.rests) {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -152,7 +156,7 @@ impl BodyStream for Incoming {
                 continue;
             }
             if let Some(chunk) = self.storage.pop() {
-                self.in_a_row += chunk.len() as usize;
+                self.rests = self.turn.spends(chunk.len() as usize);
                 return Poll::Ready(Some(Ok(chunk)));
             }
             if self.storage.is_writing() {
@@ -163,6 +167,7 @@ impl BodyStream for Incoming {
                 State::Open => ready!(self.poll_receive(request, cx)),
                 State::Ended => return Poll::Ready(None),
                 State::Broken => return Poll::Ready(Some(Err(body::told()))),
+                State::Invalid => return Poll::Ready(Some(Err(body::refused()))),
             }
         }
     }
@@ -180,12 +185,21 @@ impl BodyStream for Incoming {
 
     fn poll_ahead(&mut self, request: &mut Request, cx: &mut Context<'_>) {
         self.is_ahead = true;
+        let mut turn = Turn::default();
         while self.poll_written(request, cx).is_ready()
             && self.is_buffered
             && self.state == State::Open
             && (self.copy.is_some() || self.storage.has_room(self.exchange.settings))
-            && self.poll_receive(request, cx).is_ready()
-        {}
+        {
+            let before = self.received;
+            if self.poll_receive(request, cx).is_pending() {
+                break;
+            }
+            if turn.spends((self.received - before) as usize) {
+                cx.waker().wake_by_ref();
+                break;
+            }
+        }
         self.is_ahead = false;
     }
 }
@@ -250,6 +264,7 @@ impl Incoming {
                         if let Some(pace) = &mut self.pace {
                             pace.count(received as u64);
                         }
+                        self.received += received as u64;
                         request.upstream_record().last_try().bytes_received += received as u64;
                         return Poll::Ready(Ok(share(buffer)));
                     }
@@ -295,23 +310,28 @@ impl Incoming {
             // As nginx counts: what frames the body is part of the response.
             request.upstream_record().last_try().response_length += input.len() as u64;
         }
-        loop {
+        let mut gathered = Gathered::default();
+        let ended = loop {
             match self.exchange.protocol.read_body(request, &input, &mut at) {
                 Ok(Piece::Data(length)) => {
-                    if !self.store(request, input.slice(at - length..at)) {
-                        self.break_off(request);
-                        break;
+                    let full = gathered.add(input.slice(at - length..at));
+                    if full.is_some_and(|piece| !self.store(request, piece)) {
+                        return self.break_off(request);
                     }
                 }
-                Ok(Piece::Incomplete) => break,
-                Ok(Piece::End) => {
-                    self.end(request, &input.slice(at..));
-                    break;
-                }
-                Err(_) => {
-                    self.break_off(request);
-                    break;
-                }
+                ended => break ended,
+            }
+        };
+        let rest = gathered.take();
+        if rest.is_some_and(|piece| !self.store(request, piece)) {
+            return self.break_off(request);
+        }
+        match ended {
+            Ok(Piece::End) => self.end(request, &input.slice(at..)),
+            Ok(_) => {}
+            Err(_) => {
+                self.break_off(request);
+                self.state = State::Invalid;
             }
         }
     }
@@ -387,6 +407,52 @@ impl Incoming {
         self.state = State::Broken;
         self.copy = None;
         self.exchange.finish(request, false);
+    }
+}
+
+/// Pieces on their way to the storage. Short ones become one: an upstream may send a byte at a time, and a piece costs more
+/// than that in memory, and a system call in a file.
+#[derive(Default)]
+struct Gathered {
+    /// Nothing was put behind it yet.
+    first: Bytes,
+    rest: Vec<u8>,
+}
+
+impl Gathered {
+    /// A piece from this length on is passed on as it is.
+    const LONG: usize = 1024;
+    /// How long short ones together become.
+    const FULL: usize = 16 * 1024;
+
+    /// Adds a piece; what is complete by that.
+    fn add(&mut self, piece: Bytes) -> Option<Bytes> {
+        let length = self.first.len().max(self.rest.len());
+        if length == 0 {
+            self.first = piece;
+            return None;
+        }
+        if piece.len() >= Gathered::LONG
+            || self.first.len() >= Gathered::LONG
+            || length >= Gathered::FULL
+        {
+            let full = self.take();
+            self.first = piece;
+            return full;
+        }
+        if self.rest.is_empty() {
+            self.rest.extend_from_slice(&std::mem::take(&mut self.first));
+        }
+        self.rest.extend_from_slice(&piece);
+        None
+    }
+
+    fn take(&mut self) -> Option<Bytes> {
+        let taken = match self.rest.is_empty() {
+            true => std::mem::take(&mut self.first),
+            false => std::mem::take(&mut self.rest).into(),
+        };
+        (!taken.is_empty()).then_some(taken)
     }
 }
 

@@ -9,10 +9,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use daemun_event::{Deadline, Millis, Stream};
+use daemun_event::Deadline;
 use daemun_upstream::{Group, GroupId, Peer};
-use rustix::io::Errno;
-use rustix::net::RecvFlags;
 
 use super::connect::Upstream;
 
@@ -23,11 +21,7 @@ struct Idle {
     /// The location that it belongs to, where the group's connections are not shared.
     owner: usize,
     until: Deadline,
-    since: Millis,
 }
-
-/// What has waited longer than this is asked about at the kernel: the thread may not have heard of its end.
-const TRUSTED: Millis = 1000;
 
 #[derive(Default)]
 struct Kept {
@@ -77,8 +71,7 @@ pub fn keep(group: &Group, peer: Arc<Peer>, owner: usize, upstream: Upstream) {
         return;
     }
     let until = Deadline::after(limits.timeout);
-    let since = daemun_event::now();
-    let mut idle = Idle { upstream, peer, owner, until, since };
+    let mut idle = Idle { upstream, peer, owner, until };
     let surplus = KEPT.with_borrow_mut(|kept| {
         if !idle.watch(kept.keeper.as_ref()) {
             return Some(idle);
@@ -126,13 +119,13 @@ impl Idle {
         name == tls_name.map(str::as_bytes) && (name.is_none() || self.owner == owner)
     }
 
-    /// Nothing came, so the server has not closed it, and its time is not up.
+    /// Nothing came, so the server has not closed it, and its time is not up. The kernel is asked each time: a response
+    /// that nobody asked for may have come since the thread last heard, and would be the next client's.
     fn is_usable(&mut self) -> bool {
-        let is_known_open = !self.upstream.stream.peer_closed()
+        !self.upstream.stream.peer_closed()
+            && !self.until.has_passed()
             && is_quiet(&mut self.upstream)
-            && !self.until.has_passed();
-        let waited = daemun_event::now().saturating_sub(self.since);
-        is_known_open && (waited < TRUSTED || has_nothing(&self.upstream.stream))
+            && self.upstream.stream.is_silent()
     }
 
     /// Has the keeper woken for it; `false` where it has ended.
@@ -153,11 +146,4 @@ fn is_quiet(upstream: &mut Upstream) -> bool {
     let finds_nothing = |error: io::Error| error.kind() == io::ErrorKind::WouldBlock;
     let mut transport = upstream.transport();
     !transport.may_be_readable() || transport.try_recv(&mut [0; 1]).is_err_and(finds_nothing)
-}
-
-/// Neither an answer to nothing nor an end waits to be received.
-fn has_nothing(stream: &Stream) -> bool {
-    let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-    let peeked = rustix::net::recv(stream, &mut [0; 1][..], flags);
-    peeked.is_err_and(|error| error == Errno::AGAIN)
 }

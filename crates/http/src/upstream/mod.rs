@@ -12,6 +12,7 @@ mod kept;
 pub mod next;
 mod outgoing;
 mod pace;
+pub mod payload;
 pub mod protocol;
 pub mod record;
 mod relay;
@@ -25,12 +26,13 @@ pub mod variables;
 use crate::body::Body;
 use crate::head::Known;
 use crate::module::Step;
-use crate::request::Request;
+use crate::request::{Request, Text};
 use crate::response::Header;
 use crate::status::Status;
 use crate::trace::Event;
 use exchange::{Ended, Exchange};
 use field::Field;
+use payload::Payload;
 use protocol::Protocol;
 use record::Record;
 use settings::Settings;
@@ -53,9 +55,10 @@ pub struct Call {
 /// Passes a request on, and answers with what comes back.
 pub async fn pass(request: &mut Request, call: Call) -> Step {
     if request.trace.is_some() {
-        return tell_only(request, &call);
+        return tell_only(request, call);
     }
     let streams = !*call.settings.request_buffering
+        && request.body.can_be_passed()
         && !request.has_body_arrived()
         && call.protocol.streams_body(request);
     if let Err(status) = prepare_body(request, streams).await {
@@ -90,6 +93,8 @@ pub async fn pass(request: &mut Request, call: Call) -> Step {
         exchange.finish(request, false);
         return step;
     }
+    // Until there is something else to do, which is told of the filters, too.
+    request.doing = "reading response header from upstream";
     exchange.begin_body(request);
     Step::Respond(match incoming::whole(request, &mut exchange) {
         Some(body) => body,
@@ -102,6 +107,9 @@ async fn prepare_body(request: &mut Request, streams: bool) -> Result<(), Status
     if streams {
         return Box::pin(request.send_continue()).await;
     }
+    if !request.body.can_be_passed() {
+        return Ok(());
+    }
     let expects = request.header(Known::Expect).is_some();
     match request.body.is_complete() && !expects {
         true => Ok(()),
@@ -110,9 +118,22 @@ async fn prepare_body(request: &mut Request, streams: bool) -> Result<(), Status
 }
 
 /// Tells where the request would go. Nobody is asked for the sake of an explanation.
-fn tell_only(request: &mut Request, call: &Call) -> Step {
+fn tell_only(request: &mut Request, mut call: Call) -> Step {
     let name = call.target.name(request.config);
-    request.trace(|_| Event::Passed(format!("{}{name}", call.scheme)));
+    begin_record(request, call.scheme);
+    // What is asked for stands in the record once the request is written.
+    let payload = Payload::of(request, &*call.protocol, false);
+    if let Err(status) = call.protocol.write_request(request, payload, &mut Vec::new()) {
+        return Step::Status(status);
+    }
+    let record = request.upstream_record();
+    let whole = match record.uri.is_empty() {
+        true => format!("{}{name}", call.scheme),
+        // A UNIX socket has no name of its own in a request.
+        false if record.port.is_empty() => format!("{}{name}:{}", call.scheme, Text(&record.uri)),
+        false => format!("{}{}{}", call.scheme, Text(&record.host), Text(&record.uri)),
+    };
+    request.trace(|_| Event::Passed(whole));
     request.response.status = Status::OK;
     Step::Respond(Body::Empty)
 }

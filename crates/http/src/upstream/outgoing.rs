@@ -4,6 +4,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 use super::connect::Upstream;
+use super::payload::Payload;
 use super::protocol::Protocol;
 use super::record::Record;
 use crate::request::Request;
@@ -21,8 +22,9 @@ pub struct Outgoing {
     body_at: u64,
     /// Nothing more follows.
     is_last: bool,
-    /// The body is passed on as it comes.
-    streams: bool,
+    payload: Payload,
+    /// There is a connection, so that what has come of a body may be taken.
+    has_begun: bool,
 }
 
 /// How far sending came.
@@ -57,10 +59,15 @@ impl Outgoing {
     ) -> Result<(), Status> {
         let mut out = std::mem::take(&mut record(request).request);
         out.clear();
-        let written = protocol.write_request(request, &mut out);
+        let payload = Payload::of(request, protocol, streams);
+        let written = protocol.write_request(request, payload, &mut out);
         record(request).request = out;
         written?;
-        *self = Outgoing { streams, ..Outgoing::default() };
+        *self = Outgoing { payload, ..Outgoing::default() };
+        if payload.arrives() {
+            // What is taken of it can't be taken again: that waits for a connection.
+            return Ok(());
+        }
         self.append(request, protocol).map_err(|fault| match fault {
             Fault::Failed(_) => Status::INTERNAL_SERVER_ERROR,
             Fault::Refused(status) => status,
@@ -72,6 +79,25 @@ impl Outgoing {
         self.is_last && self.sent == written
     }
 
+    /// Whether the upstream has got what it was told to expect, so that another request may follow.
+    pub fn is_whole(&self, request: &Request) -> bool {
+        let announced = match self.payload.arrives() {
+            true => self.payload.length().unwrap_or(self.body_at),
+            false => self.payload.kept(),
+        };
+        self.is_sent(request) && self.body_at == announced
+    }
+
+    /// Whether it is sent piece by piece, so that none may wait for those before it to be acknowledged.
+    pub fn comes_in_pieces(&self) -> bool {
+        self.payload.arrives()
+    }
+
+    /// Whether a part of the client's body was taken that can't be had again.
+    pub fn has_taken(&self) -> bool {
+        self.payload.arrives() && self.body_at > 0
+    }
+
     /// Sends what the kernel takes at once; `WouldBlock` where that is nothing.
     pub fn advance(
         &mut self,
@@ -79,6 +105,10 @@ impl Outgoing {
         protocol: &mut dyn Protocol,
         upstream: &mut Upstream,
     ) -> Result<Advance, Fault> {
+        if self.payload.arrives() && !std::mem::replace(&mut self.has_begun, true) {
+            // What is there goes with the head.
+            self.append(request, protocol)?;
+        }
         if self.sent == record(request).request.len() {
             record(request).request.clear();
             self.sent = 0;
@@ -101,16 +131,13 @@ impl Outgoing {
 
     /// Appends the next piece of the body, and the request's end behind the last.
     fn append(&mut self, request: &mut Request, protocol: &mut dyn Protocol) -> Result<(), Fault> {
-        if self.streams {
+        if self.payload.arrives() {
             return self.append_arrived(request, protocol).map_err(Fault::Refused);
         }
         let Request { body, upstream, .. } = request;
         let Some(record) = upstream else { return Ok(()) };
         let out = &mut record.request;
-        let total = match protocol.passes_body() {
-            true => body.available(),
-            false => 0,
-        };
+        let total = self.payload.kept();
         let most = protocol.longest_piece().min(PIECE) as u64;
         let length = (total - self.body_at).min(most) as usize;
         if length > 0 {
@@ -154,6 +181,7 @@ impl Outgoing {
         }
         let Request { body, upstream, .. } = request;
         let Some(record) = upstream else { return Ok(()) };
+        self.body_at += arrived.len() as u64;
         for piece in arrived.chunks(protocol.longest_piece().min(PIECE)) {
             protocol.open_piece(piece.len(), &mut record.request);
             record.request.extend_from_slice(piece);

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::field::Field;
 use super::head::{Head, InvalidHead};
+use super::payload::Payload;
 use crate::request::Request;
 use crate::response::Header;
 use crate::status::Status;
@@ -14,10 +15,15 @@ use crate::status::Status;
 /// A request may be written more than once, after a peer that failed: [`write_request`](Self::write_request) begins it
 /// anew, and with it what is read.
 pub trait Protocol {
-    /// Appends what goes before the request's body. The error is the client's answer.
-    fn write_request(&mut self, request: &mut Request, out: &mut Vec<u8>) -> Result<(), Status>;
+    /// Appends what goes before the request's body, which is framed as `payload` says. The error is the client's answer.
+    fn write_request(
+        &mut self,
+        request: &mut Request,
+        payload: Payload,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Status>;
 
-    /// Whether the client's body follows.
+    /// Whether the client's body follows, if there is one.
     fn passes_body(&self) -> bool;
 
     /// Whether the client's body may follow as it comes, before all of it is there.
@@ -100,6 +106,11 @@ pub trait Protocol {
         Vec::new()
     }
 
+    /// Whether the upstream was asked to speak another protocol, and so has the client.
+    fn asks_to_upgrade(&self, _request: &Request) -> bool {
+        false
+    }
+
     /// The upstream speaks another protocol from now on, and so does the client.
     fn upgrades(&self) -> bool {
         false
@@ -139,6 +150,10 @@ pub enum HeadStep {
     },
     /// 103: the response itself is still to come.
     EarlyHints {
+        consumed: usize,
+    },
+    /// Another interim response, which tells a client nothing.
+    Interim {
         consumed: usize,
     },
     Done {

@@ -317,7 +317,7 @@ impl From<io::Error> for Fault {
 fn tell(request: &Request, fault: Fault) {
     let timed_out = io::Error::from(rustix::io::Errno::TIMEDOUT);
     match fault {
-        Fault::TimedOut => log!(request.log(), Error, *request, "upstream timed out"; timed_out),
+        Fault::TimedOut => log!(request.log(), Info, *request, "upstream timed out"; timed_out),
         Fault::ClientTimedOut => {
             log!(request.log(), Info, *request, "client timed out"; timed_out);
         }

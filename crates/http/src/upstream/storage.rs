@@ -33,7 +33,7 @@ pub struct Storage {
     writing: Option<Job<io::Result<u64>>>,
     /// What comes behind those, as soon as they are written.
     unwritten: Vec<Bytes>,
-    /// There can be no file, which has been told.
+    /// There can be no file, which has been told, or it takes no more.
     has_no_file: bool,
 }
 
@@ -51,11 +51,13 @@ impl Storage {
         settings: &Settings,
         bytes: Bytes,
     ) -> io::Result<()> {
-        let fits_file = self.given + bytes.len() as u64 <= settings.most_in_file();
-        if self.in_memory + bytes.len() <= settings.most_in_memory() || !fits_file {
+        if self.in_memory + bytes.len() <= settings.most_in_memory() {
             self.push(bytes);
             return Ok(());
         }
+        // Once a piece did not fit, the file is full: shorter ones would keep reading ahead going, and all others would
+        // go to memory.
+        self.has_no_file |= self.given + bytes.len() as u64 > settings.most_in_file();
         let Some(file) = self.open(request, settings) else {
             self.push(bytes);
             return Ok(());
@@ -159,7 +161,8 @@ impl Storage {
         Some(chunk)
     }
 
-    /// Whether more may be read ahead.
+    /// Whether more may be read ahead: no more waits in memory than the buffers allow, and what was received with the last
+    /// of it.
     pub fn has_room(&self, settings: &Settings) -> bool {
         let has_file = !self.has_no_file && self.given < settings.most_in_file();
         self.in_memory < settings.most_in_memory() || has_file
@@ -172,7 +175,10 @@ impl Storage {
 
     /// The file, made for the first piece that goes there. It has no name any more: it is gone with its last user.
     fn open(&mut self, request: &Request, settings: &Settings) -> Option<Arc<File>> {
-        if self.has_no_file || self.file.is_some() {
+        if self.has_no_file {
+            return None;
+        }
+        if self.file.is_some() {
             return self.file.clone();
         }
         let folder = settings.temporary_folder(request);

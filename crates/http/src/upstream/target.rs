@@ -23,7 +23,14 @@ impl Target {
     /// As the configuration, or the request, says it.
     pub fn name(&self, config: &HttpConfig) -> String {
         match self {
-            Target::Group(id) => config.upstreams.of(*id).name.clone(),
+            Target::Group(id) => {
+                let group = config.upstreams.of(*id);
+                match group.port {
+                    Some(port) if !group.is_named => format!("{}:{port}", group.name),
+                    None if group.name.starts_with('/') => format!("unix:{}", group.name),
+                    _ => group.name.clone(),
+                }
+            }
             Target::Address(url) => match url.port {
                 Some(port) => format!("{}:{port}", url.host),
                 None => url.host.clone(),

@@ -71,8 +71,12 @@ async fn check(request: &mut Request) -> Step {
         return Step::Status(Status::INTERNAL_SERVER_ERROR);
     };
     asked.answered(request).await;
+    let is_abandoned = asked.has_been_abandoned();
     let Some(answer) = asked.request() else {
-        return Step::Status(Status::INTERNAL_SERVER_ERROR);
+        return Step::Status(match is_abandoned {
+            true => Status::CLIENT_CLOSED,
+            false => Status::INTERNAL_SERVER_ERROR,
+        });
     };
     for assignment in settings.assignments.iter() {
         let value = assignment.value.value(answer);

@@ -29,6 +29,7 @@ use daemun_http::source::{self, Transform};
 use daemun_http::status::Status;
 use daemun_http::type_set::TypeSet;
 
+use super::{fastcgi, proxy, scgi, uwsgi};
 use recode::{Map, Recoder};
 
 settings! {
@@ -82,9 +83,11 @@ pub static MODULE: HttpModule = HttpModule {
     ..HttpModule::EMPTY
 };
 
+/// Where a charset is named, or an upstream may name one.
 fn applies(settings: &SettingsSet) -> bool {
-    let settings = settings.of(&SETTINGS);
-    !settings.named.is_empty()
+    let passing = [&proxy::MODULE, &fastcgi::MODULE, &scgi::MODULE, &uwsgi::MODULE];
+    !settings.of(&SETTINGS).named.is_empty()
+        || passing.iter().any(|module| (module.passes)(settings))
 }
 
 impl Settings {
@@ -184,6 +187,7 @@ fn tell(request: &mut Request, charset: Bytes) {
     let is_redirect = matches!(request.response.status, Status::MOVED_PERMANENTLY | Status::FOUND);
     if !request.is_subrequest() {
         request.response.charset = Some(charset).filter(|_| !is_redirect);
+        request.response.spelt_type = None;
     }
 }
 

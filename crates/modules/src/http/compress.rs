@@ -188,8 +188,9 @@ pub(super) fn send_beside(
         return Step::Status(Status::NOT_FOUND);
     }
     request.root_tested = request.error_status == 0;
+    let sent = static_files::send(request, &known);
     request.response.set_encoding(coding);
-    static_files::send(request, &known)
+    sent
 }
 
 #[cfg(test)]

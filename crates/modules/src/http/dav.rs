@@ -75,7 +75,7 @@ async fn handle(request: &mut Request) -> Step {
         Method::Put => put(request).await,
         Method::Delete => delete(request),
         Method::Mkcol => make_collection(request),
-        Method::Copy | Method::Move => copy_move::run(request),
+        Method::Copy | Method::Move => copy_move::run(request).await,
         _ => return Step::Declined,
     };
     // What follows in this turn sees the change.

@@ -7,14 +7,14 @@
 
 use std::io;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use daemun_core::module::{Module, SettingsKey};
 use daemun_core::{directives, log, set, settings, values};
 use daemun_http::body::Body;
 use daemun_http::core::encoding;
 use daemun_http::module::{Apply, Filter, HttpModule};
 use daemun_http::request::Request;
-use daemun_http::source::{self, Transform};
+use daemun_http::source::{self, MADE_AT_ONCE, Transform};
 use daemun_http::status::Status;
 use flate2::{Decompress, FlushDecompress};
 
@@ -59,42 +59,56 @@ fn filter(request: &mut Request, body: Body) -> Result<Body, Status> {
     response.clear_encoding();
     response.rewrites_body();
     response.weaken_etag();
-    Ok(source::transformed(body, Gunzip { decoder: Decompress::new_gzip(15), has_ended: true }))
+    let decoder = Decompress::new_gzip(15);
+    let gunzip = Gunzip { decoder, has_ended: true, input: Bytes::new(), has_more: false };
+    Ok(source::transformed(body, gunzip))
 }
 
 struct Gunzip {
     decoder: Decompress,
     /// Between two members, or before the first.
     has_ended: bool,
+    /// What has yet to be decompressed.
+    input: Bytes,
+    /// There was no room for all output so far.
+    has_more: bool,
 }
-
-/// How much room the output gets at a time.
-const ROOM: usize = 32 * 1024;
 
 impl Transform for Gunzip {
     fn feed(&mut self, request: &mut Request, input: Bytes, out: &mut Vec<u8>) -> io::Result<()> {
-        let mut input = &input[..];
+        if !input.is_empty() {
+            self.input = input;
+        }
+        self.has_more = false;
+        out.reserve_exact(MADE_AT_ONCE);
         loop {
             if self.has_ended {
-                if input.is_empty() {
+                if self.input.is_empty() {
                     return Ok(());
                 }
                 self.decoder = Decompress::new_gzip(15);
                 self.has_ended = false;
             }
-            out.reserve(ROOM);
             let before = self.decoder.total_in();
-            let result = self.decoder.decompress_vec(input, out, FlushDecompress::None);
+            let result = self.decoder.decompress_vec(&self.input, out, FlushDecompress::None);
             let status = result.map_err(|error| {
                 log!(request.log(), Error, *request, "inflate() failed: {}", error);
                 io::Error::other("the compressed response is malformed")
             })?;
-            input = &input[(self.decoder.total_in() - before) as usize..];
+            self.input.advance((self.decoder.total_in() - before) as usize);
             self.has_ended = status == flate2::Status::StreamEnd;
-            if !self.has_ended && input.is_empty() && out.len() < out.capacity() {
+            if out.len() == out.capacity() {
+                self.has_more = !self.has_ended || !self.input.is_empty();
+                return Ok(());
+            }
+            if !self.has_ended && self.input.is_empty() {
                 return Ok(());
             }
         }
+    }
+
+    fn has_more(&self) -> bool {
+        self.has_more
     }
 
     fn finish(&mut self, request: &mut Request, _: &mut Vec<u8>) -> io::Result<()> {

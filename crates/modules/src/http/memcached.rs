@@ -22,6 +22,7 @@ use daemun_http::module::{Handler, HttpModule, Phase, PhaseHandler, Step};
 use daemun_http::request::{Request, Text};
 use daemun_http::status::Status;
 use daemun_http::upstream::head::{Head, InvalidHead};
+use daemun_http::upstream::payload::Payload;
 use daemun_http::upstream::protocol::{HeadStep, InvalidBody, Piece, Protocol};
 use daemun_http::upstream::settings::Settings as Common;
 use daemun_http::upstream_directives;
@@ -154,7 +155,12 @@ impl Memcached {
 }
 
 impl Protocol for Memcached {
-    fn write_request(&mut self, request: &mut Request, out: &mut Vec<u8>) -> Result<(), Status> {
+    fn write_request(
+        &mut self,
+        request: &mut Request,
+        _payload: Payload,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Status> {
         let mut key = Vec::new();
         if let Some(id) = *self.settings.key {
             request.variable(id, &mut key);

@@ -96,6 +96,7 @@ fn serve(request: &mut Request) -> Step {
             let length = body.len().unwrap_or_default();
             let response = &mut request.response;
             response.content_length = Some(length);
+            response.is_cut_once = true;
             let etag = format!("\"{:x}-{length:x}\"", known.info.modified);
             response.etag = response.etag.take().map(|_| etag.into());
             Step::Respond(body)
@@ -114,7 +115,11 @@ fn part(request: &mut Request, cut: &Cut) -> Result<Option<Body>, Status> {
     let file: &File = &opened.file;
     let trimmed = atoms::trim(file, opened.info.size, cut).map_err(|reason| {
         let path = daemun_http::request::Text(&path);
-        log!(request.log(), Error, *request, "{} in \"{}\"", reason, path);
+        // nginx's sentences about an atom begin with the file, those about what is missing end with it.
+        match reason.starts_with("mp4 ") {
+            true => log!(request.log(), Error, *request, "\"{}\" {}", path, reason),
+            false => log!(request.log(), Error, *request, "{} in \"{}\"", reason, path),
+        }
         Status::INTERNAL_SERVER_ERROR
     })?;
     let Some(trimmed) = trimmed else { return Ok(None) };

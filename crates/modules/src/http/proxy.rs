@@ -94,11 +94,11 @@ pub static MODULE: HttpModule = HttpModule {
         },
     },
     variables: &[
-        Variable::new("proxy_host", |r, _, out| {
+        Variable::changeable("proxy_host", |r, _, out| {
             let record = r.upstream.as_ref().filter(|record| !record.host.is_empty());
             record.is_some_and(|record| append(&record.host, out))
         }),
-        Variable::new("proxy_port", |r, _, out| {
+        Variable::changeable("proxy_port", |r, _, out| {
             let record = r.upstream.as_ref().filter(|record| !record.host.is_empty());
             record.is_some_and(|record| append(&record.port, out))
         }),

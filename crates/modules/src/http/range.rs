@@ -43,9 +43,12 @@ fn filter(request: &mut Request, body: Body) -> Result<Body, Status> {
     {
         return Ok(body);
     }
-    let most = *request.core().sending.max_ranges;
+    let mut most = *request.core().sending.max_ranges;
     if most == Some(0) {
         return Ok(body);
+    }
+    if request.response.is_cut_once {
+        most = Some(1);
     }
     let header = request.header(Known::Range).filter(|_| if_range_holds(request));
     let list = header.and_then(ranges_in_bytes);
@@ -259,15 +262,10 @@ fn multipart(request: &mut Request, whole: &VecDeque<Chunk>, length: u64, parts:
 
 fn spelt_type(request: &Request) -> String {
     let response = &request.response;
-    let Some(kind) = &response.content_type else {
-        return String::new();
-    };
-    let kind = String::from_utf8_lossy(kind);
-    match &response.charset {
-        Some(charset) => {
-            format!("Content-Type: {kind}; charset={}\r\n", String::from_utf8_lossy(charset))
-        }
-        None => format!("Content-Type: {kind}\r\n"),
+    let mut kind = Vec::new();
+    match response.append_type(&mut kind) {
+        true => format!("Content-Type: {}\r\n", String::from_utf8_lossy(&kind)),
+        false => String::new(),
     }
 }
 

@@ -235,14 +235,17 @@ impl Target {
         match name.to_ascii_lowercase().as_str() {
             "args" => Target::Args,
             "limit_rate" => Target::LimitRate,
-            name => Target::Variable(loader.variables.define(name, Definition::Assigned, span)),
+            _ => Target::Variable(loader.variables.define(name, Definition::Assigned, span)),
         }
     }
 
     pub(super) fn set(&self, request: &mut Request, value: Cow<'static, [u8]>) {
         match self {
             Target::Variable(id) => request.store(*id, Some(into_bytes(value))),
-            Target::Args => request.args = value.into_owned(),
+            Target::Args => {
+                request.args = value.into_owned();
+                request.has_args = true;
+            }
             Target::LimitRate => match units::size(&value) {
                 Some(rate) => request.limit_rate = Some(rate as u64),
                 None => {
@@ -270,9 +273,7 @@ fn value_of(request: &mut Request, script: &Script, escapes_captures: bool) -> V
 }
 
 fn came_escaped(request: &Request) -> bool {
-    let target = request.head.target();
-    let path = target.split(|byte| matches!(byte, b'?' | b'#')).next().unwrap_or_default();
-    memchr::memchr2(b'%', b'+', path).is_some()
+    memchr::memchr2(b'%', b'+', request.head.target_path()).is_some()
 }
 
 /// A request whose captures are escaped for a query.

@@ -99,8 +99,13 @@ impl Form for Netstring {
         scgi::param(name, value, out);
     }
 
-    fn packet(&self, request: &Request, params: &[u8], out: &mut Vec<u8>) -> Result<(), Status> {
-        let length = request.body.content_length().unwrap_or_else(|| request.body.available());
+    fn packet(
+        &self,
+        _request: &Request,
+        length: u64,
+        params: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), Status> {
         scgi::request(length, params, out);
         Ok(())
     }

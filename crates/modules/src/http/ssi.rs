@@ -39,7 +39,7 @@ settings! {
         silent_errors: bool = false,
         types: TypeSet = TypeSet::html(),
         /// The most bytes of a parameter's value.
-        value_length: usize = 256,
+        value_length: usize = 255,
         /// The time of last modification is kept.
         last_modified: bool = false,
     }
@@ -59,7 +59,7 @@ pub static MODULE: HttpModule = HttpModule {
                 "Leaves errors in commands out of responses.";
             "ssi_types" in HTTP_SERVER_LOCATION, AtLeast(1), "", set_types!(SETTINGS.types),
                 "Media types with SSI commands besides text/html.";
-            "ssi_value_length" in HTTP_SERVER_LOCATION, Exactly(1), "256",
+            "ssi_value_length" in HTTP_SERVER_LOCATION, Exactly(1), "255",
                 set!(SETTINGS.value_length, values::size),
                 "How long the value of a command's parameter may be.";
             "ssi_last_modified" in HTTP_SERVER_LOCATION, Flag, "off",

@@ -93,6 +93,10 @@ pub fn send(request: &mut Request, known: &Known) -> Step {
     response.content_length = Some(known.info.size);
     response.last_modified = Some(known.modified.clone());
     response.etag = with_etag.then(|| known.etag.clone());
+    // What an upstream gave for the file it redirected to comes first.
+    if with_etag && !response.headers.is_empty() {
+        response.place(&Bytes::from_static(b"ETag"), response.headers.len());
+    }
     response.allows_ranges = true;
     Step::Respond(match known.content() {
         _ if known.info.size == 0 => Body::Empty,

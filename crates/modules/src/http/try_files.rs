@@ -118,7 +118,11 @@ fn find(request: &mut Request) -> Step {
             append_name(request, name, mapping, &mut path);
             match &path[root..] {
                 name @ [b'@', ..] => Step::Named(name.to_vec()),
-                uri => phases::redirect_to(request, uri),
+                uri => {
+                    let step = phases::redirect_to(request, uri);
+                    request.has_args = true;
+                    step
+                }
             }
         }
     }

@@ -21,6 +21,7 @@ use daemun_http::module::{Handler, HttpModule, Phase, PhaseHandler, Step};
 use daemun_http::request::{Request, Text};
 use daemun_http::status::Status;
 use daemun_http::upstream::head::{Head, InvalidHead};
+use daemun_http::upstream::payload::Payload;
 use daemun_http::upstream::protocol::{HeadStep, InvalidBody, Piece, Protocol};
 use daemun_http::upstream::settings::Settings as Common;
 use daemun_http::upstream::{self, Call, Target};
@@ -117,7 +118,12 @@ async fn handle(request: &mut Request) -> Step {
 struct Tunnel;
 
 impl Protocol for Tunnel {
-    fn write_request(&mut self, _: &mut Request, _: &mut Vec<u8>) -> Result<(), Status> {
+    fn write_request(
+        &mut self,
+        _: &mut Request,
+        _: Payload,
+        _: &mut Vec<u8>,
+    ) -> Result<(), Status> {
         Ok(())
     }
 

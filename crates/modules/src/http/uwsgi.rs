@@ -126,7 +126,13 @@ impl Form for Uwsgi {
         uwsgi::param(name, value, out);
     }
 
-    fn packet(&self, request: &Request, params: &[u8], out: &mut Vec<u8>) -> Result<(), Status> {
+    fn packet(
+        &self,
+        request: &Request,
+        _length: u64,
+        params: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), Status> {
         let Uwsgi(settings) = self;
         let modifiers = (*settings.modifier1, *settings.modifier2);
         uwsgi::request(modifiers, params, &settings.string, out).map_err(|length| {

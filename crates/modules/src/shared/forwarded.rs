@@ -1,7 +1,8 @@
 //! The client behind trusted proxies, as `X-Forwarded-For` and its like name it.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 
+use daemun_core::address;
 use daemun_core::cidr::Cidr;
 use daemun_event::Peer;
 
@@ -51,7 +52,7 @@ pub fn parse(text: &[u8]) -> Option<Peer> {
 }
 
 fn parse_address(text: &str, port: u16) -> Option<Peer> {
-    let ip: IpAddr = text.parse().ok()?;
+    let ip = address::ip(text)?;
     // nginx takes it for no address.
     (ip != Ipv4Addr::BROADCAST).then(|| Peer::from(SocketAddr::new(ip, port)))
 }

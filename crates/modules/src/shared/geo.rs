@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use daemun_conf as conf;
+use daemun_core::address;
 use daemun_core::cidr::Cidr;
 use daemun_core::load::{Fault, Loader};
 use daemun_core::script::{Definition, Session, VariableId};
@@ -79,7 +80,7 @@ impl Geo {
             Some(id) => {
                 let mut text = Vec::new();
                 session.variable(id, &mut text);
-                let ip: IpAddr = std::str::from_utf8(&text).ok()?.parse().ok()?;
+                let ip = address::ip(std::str::from_utf8(&text).ok()?)?;
                 Peer::from(std::net::SocketAddr::new(ip, 0))
             }
         };

@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use daemun_conf as conf;
 use daemun_conf::units;
+use daemun_core::address;
 use daemun_core::cidr::Cidr;
 use daemun_core::load::{Fault, Loader};
 use daemun_core::script::{Compute, Definition, Script, Session};
@@ -186,7 +187,7 @@ impl Lookup {
     fn client(&self, session: &mut dyn Session) -> Option<IpAddr> {
         if let Some(source) = &self.source {
             let text = source.value(session);
-            return std::str::from_utf8(&text).ok()?.parse().ok();
+            return address::ip(std::str::from_utf8(&text).ok()?);
         }
         let peer = session.client();
         let behind = self.trusted.get().and_then(|(proxies, is_recursive)| {

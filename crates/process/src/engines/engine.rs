@@ -385,6 +385,7 @@ impl<P: Protocol, R: Runner<P>> Engine<P, R> {
             peer,
             listener,
             waited: Reason::FirstByte,
+            pipelines: false,
             requests: 0,
             number: self.counters.next_connection(),
             started: now(),

@@ -367,14 +367,33 @@ fn an_adopted_connection_goes_on_where_it_was() {
         let mut client = old.client(b"x");
         assert_eq!(answer(&mut client), "x");
         let parked = old.engine.drain_parked().next().unwrap();
-        let Connection { stream, peer, listener, waited, requests, number, started, rare } = parked;
+        let Connection {
+            stream,
+            peer,
+            listener,
+            waited,
+            requests,
+            number,
+            started,
+            rare,
+            pipelines,
+        } = parked;
         let fd = stream.into_fd();
         drop(old);
 
         let mut new = World::new(method, 1);
         let stream = daemun_event::Stream::new(fd);
-        let adopted =
-            Connection { stream, peer, listener, waited, requests, number, started, rare };
+        let adopted = Connection {
+            stream,
+            peer,
+            listener,
+            waited,
+            requests,
+            number,
+            started,
+            rare,
+            pipelines,
+        };
         client.write_all(b"y").unwrap();
         new.engine.adopt(adopted, Wait::keep_alive(Duration::from_secs(75))).ok().unwrap();
         new.settle();

@@ -181,6 +181,7 @@ fn arrived(offer: Offer, listener: u16) -> Option<Connection> {
         peer: record.peer.map_or(Peer::Unix, Peer::from),
         listener,
         waited: record.reason,
+        pipelines: false,
         requests: record.requests,
         number: record.number,
         started: now().saturating_sub(u64::try_from(record.age.as_millis()).unwrap_or(u64::MAX)),
@@ -199,7 +200,7 @@ fn arrived(offer: Offer, listener: u16) -> Option<Connection> {
         }));
     } else if record.reason == Reason::Head {
         let until = Some(Deadline::after(record.remaining));
-        connection.keep_partial(Partial { bytes: record.rest, until });
+        connection.keep_partial(Partial { bytes: record.rest, until, ..Partial::default() });
     }
     connection.import_tls(&record.tls, &record.upstream_tls).then_some(connection)
 }

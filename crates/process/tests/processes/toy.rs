@@ -149,7 +149,11 @@ impl Lines {
         }
         let until = Deadline::after(PATIENCE);
         if !held.is_empty() {
-            connection.keep_partial(Partial { bytes: held, until: Some(until) });
+            connection.keep_partial(Partial {
+                bytes: held,
+                until: Some(until),
+                ..Partial::default()
+            });
         }
     }
 }

@@ -91,6 +91,14 @@ impl Decoder {
         self.state == State::Ended
     }
 
+    /// How many bytes of the current chunk are still to come.
+    pub fn left(&self) -> u64 {
+        match self.state {
+            State::Data => self.left,
+            _ => 0,
+        }
+    }
+
     /// Every line ends in CRLF, as nginx 1.31 wants it: a bare LF is how requests are smuggled.
     fn step(&mut self, byte: u8) -> Result<State, Invalid> {
         // nginx's bound keeps the size a positive signed number.

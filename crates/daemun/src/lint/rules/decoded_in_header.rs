@@ -9,8 +9,8 @@ use crate::lint::{Example, Finding, Rule, Scope, Site};
 
 pub(super) static RULE: Rule = Rule {
     code: "decoded-in-header",
-    explanation: "$uri and captures of it are decoded, so that %0D%0A in a request ends the header field and begins \
-                  another; $request_uri is as it came",
+    explanation: "$uri and captures of it are decoded: with %0D%0A in a request nginx ends the header field and begins \
+                  another, and daemun drops the line break; $request_uri is as it came",
     find,
 };
 
@@ -34,9 +34,11 @@ fn look_at(scope: Scope<'_>, directive: &Directive, written: &[Written<'_>]) -> 
         Some(pattern) => sample::guess_with(&String::from_utf8_lossy(pattern.text), INJECTION),
         None => format!("{}{INJECTION}", with_slash(sample::uri_of(scope))),
     };
-    let effect = "is answered with a header field \"X-Injected: yes\"";
-    let example = Example::of(scope, uri).shows(effect);
-    let message = format!("\"${name}\" is decoded, and a line break in it is sent as one");
+    let example = Example::of(scope, uri).shows(match directive.name == "proxy_set_header" {
+        true => "is passed on with \"X-Injected: yes\": in nginx as a header field of its own",
+        false => "is answered with \"X-Injected: yes\": in nginx as a header field of its own",
+    });
+    let message = format!("\"${name}\" is decoded, and may have a line break in it");
     Some(Finding { message, span: value.span, example })
 }
 
@@ -56,7 +58,7 @@ fn value_of(directive: &Directive) -> Option<&Word> {
     match (&*directive.name.text, &*directive.args) {
         (b"return", [url]) => Some(url),
         (b"return", [code, url]) if redirects(code) => Some(url),
-        (b"add_header", [_, value, ..]) => Some(value),
+        (b"add_header" | b"add_trailer" | b"proxy_set_header", [_, value, ..]) => Some(value),
         (b"rewrite", [_, url, rest @ ..]) => {
             let is_flagged = rest.iter().any(|flag| *flag == "redirect" || *flag == "permanent");
             let is_url = url.text.starts_with(b"http") || url.text.starts_with(b"$scheme");
@@ -73,8 +75,12 @@ fn is_decoded(
     written: &[Written<'_>],
 ) -> bool {
     let is_number = name.bytes().all(|byte| byte.is_ascii_digit()) && !name.is_empty();
+    // The URI is the location's name, to the letter.
+    let is_exact = scope.outwards().any(|scope| {
+        scope.opener().is_some_and(|opener| opener.name == "location" && opener.args[0] == "=")
+    });
     match name {
-        "uri" | "document_uri" => true,
+        "uri" | "document_uri" => !is_exact,
         // Captures in a rewrite's redirect are escaped.
         _ if directive.name == "rewrite" => false,
         _ if is_number => pattern_in_force(scope, written).is_some_and(takes_line_breaks),
@@ -113,11 +119,14 @@ mod tests {
         let good = server(
             "location /a/ { return 301 https://$host$request_uri; }
              location ~ ^/b/(.*)$ { return 301 /c/$1; }
+             location = /here { return 301 https://other$uri; }
              location ~ ^/d/([^/]*)$ { rewrite ^/d/(.*)$ /e/$1 permanent; }",
         );
         for bad in [
             "return 301 https://$host$uri;",
             "location / { add_header X-Path $document_uri; }",
+            "location / { proxy_set_header X-Path $uri; proxy_pass http://127.0.0.1:1; }",
+            "location / { add_trailer X-Path $uri; }",
             "location ~ ^/b/([^/]*)$ { return 302 /c/$1; }",
             "location ~ ^/b/(?<part>[^/]*)$ { add_header X-Part $part; }",
             "rewrite ^ https://other.example${uri}? permanent;",

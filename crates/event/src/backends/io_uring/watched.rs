@@ -64,6 +64,8 @@ impl Request {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Stream,
+    /// A connection of which is told that there is something to receive.
+    Polled,
     Readable,
     Listener,
     /// Others accept from it too: one at a time, so that they get their share.
@@ -256,6 +258,9 @@ impl Watched {
         let fd = Fd(self.fd);
         let poll = |events: i16| opcode::PollAdd::new(fd, events as u32).build();
         match (request, self.kind) {
+            (Request::Receive, Kind::Polled) => {
+                opcode::PollAdd::new(fd, (POLLIN | POLLRDHUP) as u32).multi(true).build()
+            }
             (Request::Receive, _) => opcode::RecvMulti::new(fd, buffers::GROUP).build(),
             (Request::Room, _) => poll(POLLOUT),
             (Request::End, _) => poll(POLLRDHUP),

@@ -8,6 +8,7 @@ use daemun_http::core::files::{self as file_settings, Root};
 use daemun_http::files::{self, as_path};
 use daemun_http::module::Step;
 use daemun_http::moving;
+use daemun_http::phases;
 use daemun_http::request::{Request, Text};
 use daemun_http::status::Status;
 use daemun_http::uri;
@@ -16,11 +17,13 @@ use rustix::io::Errno;
 
 use super::{Depth, SETTINGS, depth, field, refuse, refuse_body, tree};
 
-pub(super) fn run(request: &mut Request) -> Result<Step, Status> {
+pub(super) async fn run(request: &mut Request) -> Result<Step, Status> {
     refuse_body(request, "COPY and MOVE with body are unsupported")?;
     let (destination, shown) = destination(request)?;
     check_depth(request)?;
     let overwrites = overwrites(request)?;
+    // Who may not come in there writes nothing there, whatever this location allows.
+    phases::admits(request, &destination).await?;
     let (from, mut to) = paths(request, destination);
     let is_collection = to.last() == Some(&b'/');
     if is_collection {
@@ -49,22 +52,33 @@ pub(super) fn run(request: &mut Request) -> Result<Step, Status> {
 
 fn transfer_file(request: &Request, from: &[u8], to: &[u8]) -> Result<Step, Status> {
     let (source, target) = (as_path(from), as_path(to));
-    let (call, done) = match request.head.method() {
+    let done = match request.head.method() {
         Method::Move => {
             let access = moving::folder_access(*request.settings(&SETTINGS).access);
-            ("rename()", moving::rename(source, target, Some(access)))
+            moving::rename(source, target, Some(access))
         }
-        _ => ("open()", moving::copy(source, target)),
+        _ => moving::copy(source, target),
     };
     match done {
         Ok(()) => Err(Status::NO_CONTENT),
         Err(error) => {
-            let (from, to) = (Text(from), Text(to));
-            let log = request.log();
-            log!(log, Crit, *request, "{} \"{}\" to \"{}\" failed", call, from, to; error);
+            tell_failed(request, from, to, &error);
             Err(Status::INTERNAL_SERVER_ERROR)
         }
     }
+}
+
+/// nginx's words: a copy names the file that could not be opened.
+fn tell_failed(request: &Request, from: &[u8], to: &[u8], error: &std::io::Error) {
+    let log = request.log();
+    if request.head.method() == Method::Move {
+        let (from, to) = (Text(from), Text(to));
+        log!(log, Crit, *request, "rename() \"{}\" to \"{}\" failed", from, to; *error);
+        return;
+    }
+    let can_be_read = fs::File::open(as_path(from)).is_ok();
+    let culprit = Text(if can_be_read { to } else { from });
+    log!(log, Crit, *request, "open() \"{}\" failed", culprit; *error);
 }
 
 fn transfer_folder(

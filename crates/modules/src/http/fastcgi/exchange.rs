@@ -7,13 +7,14 @@ use daemun_http::status::Status;
 use daemun_http::upstream::field::Field;
 use daemun_http::upstream::head::{Head, InvalidHead};
 use daemun_http::upstream::headers;
+use daemun_http::upstream::payload::Payload;
 use daemun_http::upstream::protocol::{HeadStep, InvalidBody, Piece, Protocol};
 use daemun_proto::fastcgi::{self, Flaw, Kind, Reader, Step};
 use daemun_proto::http1::Method;
 
 use super::Settings;
 use crate::http::gateway::head::CgiHead;
-use crate::http::gateway::params;
+use crate::http::gateway::params::{self, Source};
 use crate::http::gateway::pass::Pass;
 
 pub struct FastCgi {
@@ -95,13 +96,17 @@ impl FastCgi {
 }
 
 impl Protocol for FastCgi {
-    fn write_request(&mut self, request: &mut Request, out: &mut Vec<u8>) -> Result<(), Status> {
+    fn write_request(
+        &mut self,
+        request: &mut Request,
+        payload: Payload,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Status> {
         let Settings { common, params: list, keep_conn, .. } = self.settings;
         let mut params = Vec::new();
         let passes_fields = *common.pass_request_headers;
-        params::each(request, list, &self.pass.host, passes_fields, |name, value| {
-            fastcgi::param(name, value, &mut params);
-        });
+        let source = Source { params: list, host: &self.pass.host, passes_fields, payload };
+        params::each(request, source, |name, value| fastcgi::param(name, value, &mut params));
         fastcgi::begin(**keep_conn, out);
         fastcgi::stream(Kind::Params, &params, out);
         Ok(())

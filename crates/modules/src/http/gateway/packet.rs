@@ -6,12 +6,13 @@ use daemun_http::request::Request;
 use daemun_http::status::Status;
 use daemun_http::upstream::field::Field;
 use daemun_http::upstream::head::{Head, InvalidHead};
+use daemun_http::upstream::payload::Payload;
 use daemun_http::upstream::protocol::{HeadStep, InvalidBody, Piece, Protocol};
 use daemun_http::upstream::settings::Settings as Common;
 
 use super::content::Content;
 use super::head::CgiHead;
-use super::params::{self, Param};
+use super::params::{self, Param, Source};
 
 /// How a protocol writes its packet.
 pub trait Form {
@@ -21,8 +22,14 @@ pub trait Form {
     /// Appends a parameter.
     fn param(name: &[u8], value: &[u8], out: &mut Vec<u8>);
 
-    /// Appends the packet around all parameters. The error is the client's answer.
-    fn packet(&self, request: &Request, params: &[u8], out: &mut Vec<u8>) -> Result<(), Status>;
+    /// Appends the packet around all parameters, in front of a body that long. The error is the client's answer.
+    fn packet(
+        &self,
+        request: &Request,
+        length: u64,
+        params: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), Status>;
 }
 
 /// One request in such a protocol, and its response.
@@ -50,13 +57,17 @@ impl<F: Form> Packet<F> {
 }
 
 impl<F: Form> Protocol for Packet<F> {
-    fn write_request(&mut self, request: &mut Request, out: &mut Vec<u8>) -> Result<(), Status> {
+    fn write_request(
+        &mut self,
+        request: &mut Request,
+        payload: Payload,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Status> {
         let mut params = Vec::new();
         let passes_fields = *self.common.pass_request_headers;
-        params::each(request, self.params, self.host, passes_fields, |name, value| {
-            F::param(name, value, &mut params);
-        });
-        self.form.packet(request, &params, out)
+        let source = Source { params: self.params, host: self.host, passes_fields, payload };
+        params::each(request, source, |name, value| F::param(name, value, &mut params));
+        self.form.packet(request, payload.length().unwrap_or_default(), &params, out)
     }
 
     fn passes_body(&self) -> bool {
@@ -87,8 +98,7 @@ impl<F: Form> Protocol for Packet<F> {
 
     fn begin_body(&mut self, request: &Request, head: &Head) {
         self.content = Content::behind(head, request.head.method());
-        self.upgrades = head.status == Status::SWITCHING_PROTOCOLS.0
-            && request.header(Known::Upgrade).is_some();
+        self.upgrades = head.status == Status::SWITCHING_PROTOCOLS.0;
     }
 
     fn read_body(
@@ -124,6 +134,10 @@ impl<F: Form> Protocol for Packet<F> {
     /// The application is the origin server: its `Date` and `Server` count.
     fn hides(&self, field: Field) -> bool {
         field.is_order() || F::HIDES_STATUS && field == Field::Status
+    }
+
+    fn asks_to_upgrade(&self, request: &Request) -> bool {
+        request.header(Known::Upgrade).is_some()
     }
 
     fn upgrades(&self) -> bool {

@@ -5,10 +5,14 @@ use daemun_conf as conf;
 use daemun_core::load::{Fault, Loader};
 use daemun_core::script::Script;
 use daemun_http::request::Request;
+use daemun_http::upstream::payload::Payload;
 
 /// The parameter that stands for `Host`, where the configuration does not name it.
 const HOST: &[u8] = b"HTTP_HOST";
 const HOST_VALUE: &[u8] = b"$host$is_request_port$request_port";
+
+/// The parameter that frames the body.
+const LENGTH: &[u8] = b"CONTENT_LENGTH";
 
 /// The prefix of parameters that are fields of the request.
 const FIELD: &[u8] = b"HTTP_";
@@ -42,14 +46,20 @@ pub fn host(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<Para
     Ok(Param { name: Bytes::from_static(HOST), value, if_not_empty: true })
 }
 
+/// Where the parameters of a request come from.
+#[derive(Clone, Copy)]
+pub struct Source {
+    pub params: &'static [Param],
+    pub host: &'static Param,
+    /// The client's fields are parameters, too.
+    pub passes_fields: bool,
+    /// The body that follows.
+    pub payload: Payload,
+}
+
 /// Gives each parameter of a request, and each of its fields where those are passed, to `put`.
-pub fn each(
-    request: &mut Request,
-    params: &[Param],
-    host: &Param,
-    passes_fields: bool,
-    mut put: impl FnMut(&[u8], &[u8]),
-) {
+pub fn each(request: &mut Request, source: Source, mut put: impl FnMut(&[u8], &[u8])) {
+    let Source { params, host, passes_fields, payload } = source;
     let has_host = params.iter().any(|param| param.name.eq_ignore_ascii_case(HOST));
     let mut value = Vec::new();
     for param in params.iter().chain((!has_host).then_some(host)) {
@@ -58,24 +68,50 @@ pub fn each(
         }
         value.clear();
         param.value.append(request, &mut value);
+        if param.name == LENGTH {
+            tell_length(payload, &mut value);
+        }
         if !value.is_empty() || !param.if_not_empty {
             put(&param.name, &value);
         }
     }
     if passes_fields {
-        each_field(request, params, put);
+        each_field(request, source, put);
     }
 }
 
+/// The length is that of the body that follows, whatever the client's head says: an application reads so many bytes.
+fn tell_length(payload: Payload, value: &mut Vec<u8>) {
+    let says_something = !value.is_empty();
+    value.clear();
+    if let Some(length) = payload.length()
+        && (length > 0 || says_something)
+    {
+        value.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
+    }
+}
+
+/// Whether a field tells the length of a body that is not the one that follows.
+fn tells_other_length(payload: Payload, name: &[u8], value: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"content-length")
+        && payload
+            .length()
+            .is_none_or(|length| value != itoa::Buffer::new().format(length).as_bytes())
+}
+
 /// Fields of one name are one parameter.
-fn each_field(request: &Request, params: &[Param], mut put: impl FnMut(&[u8], &[u8])) {
+fn each_field(request: &Request, source: Source, mut put: impl FnMut(&[u8], &[u8])) {
+    let Source { params, payload, .. } = source;
     let fields: Vec<(&[u8], &[u8])> = request.head.fields().collect();
     let (mut parameter, mut joined) = (Vec::new(), Vec::new());
     for (index, (name, value)) in fields.iter().enumerate() {
         let same = |other: &&(&[u8], &[u8])| other.0.eq_ignore_ascii_case(name);
         let is_replaced =
             is_field(HOST, name) || params.iter().any(|param| is_field(&param.name, name));
-        if is_replaced || fields[..index].iter().any(|other| same(&other)) {
+        if is_replaced
+            || tells_other_length(payload, name, value)
+            || fields[..index].iter().any(|other| same(&other))
+        {
             continue;
         }
         parameter.clear();

@@ -38,10 +38,9 @@ pub(super) fn atoms(bytes: &[u8]) -> Result<Vec<Atom<'_>>, String> {
     let mut found = Vec::new();
     let mut rest = bytes;
     while !rest.is_empty() {
-        let (name, header, length) =
-            header(rest, rest.len() as u64).ok_or("mp4 atom is too small")?;
-        let length = usize::try_from(length).ok().filter(|length| *length <= rest.len());
-        let length = length.ok_or("mp4 atom too large")?;
+        let (name, header, told) = header(rest, rest.len() as u64)?;
+        let length = usize::try_from(told).ok().filter(|length| *length <= rest.len());
+        let length = length.ok_or_else(|| too_large(told))?;
         found.push(Atom { name, content: &rest[header..length] });
         rest = &rest[length..];
     }
@@ -49,15 +48,71 @@ pub(super) fn atoms(bytes: &[u8]) -> Result<Vec<Atom<'_>>, String> {
 }
 
 /// Name, length of the header, and length with it; `left` is meant where an atom goes to the end.
-fn header(bytes: &[u8], left: u64) -> Option<([u8; 4], usize, u64)> {
+fn header(bytes: &[u8], left: u64) -> Result<([u8; 4], usize, u64), String> {
+    let (name, header, length) = fields(bytes, left).ok_or("mp4 file truncated")?;
+    match length >= header as u64 {
+        true => Ok((name, header, length)),
+        false => Err(format!("mp4 atom is too small:{length}")),
+    }
+}
+
+fn fields(bytes: &[u8], left: u64) -> Option<([u8; 4], usize, u64)> {
     let length = u32::from_be_bytes(bytes.get(..4)?.try_into().ok()?);
     let name = bytes.get(4..8)?.try_into().ok()?;
-    let (header, length) = match length {
-        0 => (8, left),
-        1 => (16, u64::from_be_bytes(bytes.get(8..16)?.try_into().ok()?)),
-        length => (8, u64::from(length)),
-    };
-    (length >= header as u64).then_some((name, header, length))
+    Some(match length {
+        0 => (name, 8, left),
+        1 => (name, 16, u64::from_be_bytes(bytes.get(8..16)?.try_into().ok()?)),
+        length => (name, 8, u64::from(length)),
+    })
+}
+
+fn too_large(length: u64) -> String {
+    format!("mp4 atom too large:{length}")
+}
+
+/// Refuses what can't be a movie's description, before its tracks are looked at.
+fn check_movie(moov: &[u8]) -> Result<(), String> {
+    let moov = atoms(moov)?;
+    for (place, atom) in moov.iter().enumerate() {
+        match &atom.name {
+            b"cmov" => return Err("mp4 compressed moov atom (cmov) is not supported".to_owned()),
+            b"mvhd" if moov[..place].iter().any(|before| before.name == atom.name) => {
+                return Err("duplicate mp4 mvhd atom".to_owned());
+            }
+            b"mvhd" => check_size(atom, 100, 112)?,
+            b"trak" => check_track(atom.content)?,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn has_tracks(moov: &[u8]) -> Result<bool, String> {
+    Ok(atoms(moov)?.iter().any(|atom| &atom.name == b"trak"))
+}
+
+fn check_track(content: &[u8]) -> Result<(), String> {
+    for atom in atoms(content)? {
+        match &atom.name {
+            b"tkhd" => check_size(&atom, 84, 96)?,
+            b"mdia" => {
+                let media = atoms(atom.content)?;
+                let headers = media.iter().filter(|atom| &atom.name == b"mdhd");
+                headers.into_iter().try_for_each(|atom| check_size(atom, 24, 36))?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// By its version an atom has times of 32 or 64 bits.
+fn check_size(atom: &Atom<'_>, short: usize, long: usize) -> Result<(), String> {
+    let least = if atom.content.first() == Some(&1) { long } else { short };
+    match atom.content.len() >= least {
+        true => Ok(()),
+        false => Err(format!("mp4 {} atom too small", String::from_utf8_lossy(&atom.name))),
+    }
 }
 
 /// Appends an atom.
@@ -178,10 +233,9 @@ fn outline(file: &File, size: u64, cut: &Cut) -> Result<Option<Outline>, String>
         let mut bytes = [0; 16];
         let there = usize::try_from((size - at).min(16)).unwrap_or(16);
         file.read_exact_at(&mut bytes[..there], at).map_err(told)?;
-        let (name, header, length) =
-            header(&bytes[..there], size - at).ok_or("mp4 atom is too small")?;
+        let (name, header, length) = header(&bytes[..there], size - at)?;
         if length > size - at {
-            return Err("mp4 atom too large".to_owned());
+            return Err(too_large(length));
         }
         let read = |from: u64| -> Result<Vec<u8>, String> {
             let length = usize::try_from(at + length - from).unwrap_or(usize::MAX);
@@ -202,15 +256,21 @@ fn outline(file: &File, size: u64, cut: &Cut) -> Result<Option<Outline>, String>
         match &name {
             b"ftyp" => ftyp = read(at)?,
             b"moov" if data.is_none() && cut.start == 0 && cut.length.is_none() => return Ok(None),
-            b"moov" => moov = Some(read(at + header as u64)?),
+            b"moov" if moov.is_some() => return Err("duplicate mp4 moov atom".to_owned()),
+            b"moov" => {
+                let content = read(at + header as u64)?;
+                check_movie(&content)?;
+                moov = Some(content);
+            }
             b"mdat" => data = Some(at + header as u64..at + length),
             _ => {}
         }
         at += length;
     }
-    Ok(Some(Outline {
-        ftyp,
-        moov: moov.ok_or("no mp4 trak atoms were found")?,
-        data: data.ok_or("no mp4 mdat atom was found")?,
-    }))
+    let no_tracks = "no mp4 trak atoms were found";
+    let moov = moov.ok_or(no_tracks)?;
+    if !has_tracks(&moov)? {
+        return Err(no_tracks.to_owned());
+    }
+    Ok(Some(Outline { ftyp, moov, data: data.ok_or("no mp4 mdat atom was found")? }))
 }

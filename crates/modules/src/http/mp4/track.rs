@@ -60,6 +60,16 @@ fn find<'a>(list: &[Atom<'a>], name: &[u8; 4]) -> Result<&'a [u8], String> {
     found.map(|atom| atom.content).ok_or_else(|| format!("no mp4 {name} atoms were found"))
 }
 
+/// Whether a track tells when its samples are played: without that it can't be cut, whatever else is missing.
+fn has_times(parts: &[Atom<'_>]) -> Result<bool, String> {
+    let mut inside = parts.to_vec();
+    for name in [b"mdia", b"minf", b"stbl"] {
+        let Ok(content) = find(&inside, name) else { return Ok(false) };
+        inside = atoms(content)?;
+    }
+    Ok(inside.iter().any(|atom| &atom.name == b"stts"))
+}
+
 impl<'a> Track<'a> {
     /// Cuts a track; durations in its header are in units of the movie's timescale. `None` where it ends before the start.
     pub fn trim(
@@ -68,6 +78,9 @@ impl<'a> Track<'a> {
         cut: &Cut,
     ) -> Result<Option<Track<'a>>, String> {
         let parts = atoms(content)?;
+        if !has_times(&parts)? {
+            return Err("no mp4 stts atoms were found".to_owned());
+        }
         let mut header = find(&parts, b"tkhd")?.to_vec();
         let media = atoms(find(&parts, b"mdia")?)?;
         let mut media_header = find(&media, b"mdhd")?.to_vec();

@@ -2,7 +2,9 @@
 
 use daemun_http::escape;
 use daemun_http::head::{Known, RequestHead};
+use daemun_http::one_line;
 use daemun_http::request::Request;
+use daemun_http::upstream::payload::Payload;
 use daemun_http::upstream::record::Record;
 use daemun_proto::http1::{HeaderLine, Version};
 
@@ -30,32 +32,46 @@ pub struct Writer<'w> {
     pub location: Option<&'static [u8]>,
 }
 
+/// What a head says.
+#[derive(Default)]
+pub struct Written {
+    pub is_head: bool,
+    /// The body behind it is in chunks.
+    pub sends_chunks: bool,
+    pub asks_to_upgrade: bool,
+}
+
 impl Writer<'_> {
-    /// Appends request line and fields, and the body of `proxy_set_body`. Whether the method is HEAD.
-    pub fn write(&self, request: &mut Request, out: &mut Vec<u8>) -> bool {
+    /// Appends request line and fields, and the body of `proxy_set_body`; the client's has the form of `payload`.
+    pub fn write(&self, request: &mut Request, payload: Payload, out: &mut Vec<u8>) -> Written {
         let settings = self.settings;
         let start = out.len();
         match &*settings.method {
-            Some(method) => method.append(request, out),
+            Some(method) => {
+                method.append(request, out);
+                one_line::settle(out, start);
+            }
             None => out.extend_from_slice(request.head.method_name()),
         }
         let is_head = out[start..].eq_ignore_ascii_case(b"HEAD");
         out.push(b' ');
         let uri = out.len();
         self.append_uri(request, out);
+        one_line::settle_uri(out, uri);
         let body = settings.set_body.as_ref().map(|body| body.value(request));
-        note(request, self.place, &out[uri..], body.as_deref());
+        let payload = body.as_ref().map_or(payload, |body| Payload::written(body.len()));
+        note(request, self.place, &out[uri..], payload);
         let is_11 = *settings.http_version == Version::HTTP_11;
         out.extend_from_slice(if is_11 { b" HTTP/1.1\r\n" } else { b" HTTP/1.0\r\n" });
         self.write_host(request, out);
-        write_set(request, settings, out);
-        write_framing(request, settings, out);
+        let asks_to_upgrade = write_set(request, settings, payload, out);
+        write_framing(settings, payload, out);
         if *settings.common.pass_request_headers {
             pass_fields(&request.head, settings, out);
         }
         out.extend_from_slice(b"\r\n");
         out.extend_from_slice(body.as_deref().unwrap_or_default());
-        is_head
+        Written { is_head, sends_chunks: payload.length().is_none(), asks_to_upgrade }
     }
 
     /// The URI as it came, or with the location's name replaced.
@@ -81,7 +97,7 @@ impl Writer<'_> {
         }
         let rest = &request.uri[skipped..];
         // What came plain stays plain.
-        match request.internal || memchr::memchr(b'%', request.head.target()).is_some() {
+        match request.internal || memchr::memchr(b'%', request.head.target_path()).is_some() {
             true => escape::path(rest, out),
             false => out.extend_from_slice(rest),
         }
@@ -99,6 +115,7 @@ impl Writer<'_> {
         let value = out.len();
         if let Some((_, script)) = set {
             script.append(request, out);
+            one_line::settle(out, value);
         }
         if out.len() == value {
             if set.is_some() && *self.settings.http_version != Version::HTTP_11 {
@@ -125,31 +142,24 @@ pub fn append_forwarded_for(request: &mut Request, out: &mut Vec<u8>) -> bool {
 }
 
 /// Remembers what the log and the variables tell.
-fn note(request: &mut Request, place: &Place, uri: &[u8], set_body: Option<&[u8]>) {
-    // What is still to come of a body in chunks has no length yet.
-    let is_chunked = set_body.is_none() && request.body.is_chunked() && !request.body.is_complete();
-    let length = match set_body {
-        Some(body) => Some(body.len() as u64),
-        None if is_chunked => None,
-        None => body_length(request),
-    };
+fn note(request: &mut Request, place: &Place, uri: &[u8], payload: Payload) {
     let record: &mut Record = request.upstream_record();
     record.uri.clear();
     record.uri.extend_from_slice(uri);
     record.host.clone_from(&place.host);
     record.port.clone_from(&place.port);
-    record.body_length = length;
-    record.is_chunked = is_chunked;
+    record.body_length = payload.told_length();
+    record.is_chunked = payload.length().is_none();
 }
 
-/// The length of the client's body; `None` where it sends none.
-fn body_length(request: &Request) -> Option<u64> {
-    let length = request.body.content_length();
-    length.or_else(|| request.body.is_chunked().then(|| request.body.received()))
-}
-
-/// The fields of `proxy_set_header`; those without a value are left out.
-fn write_set(request: &mut Request, settings: &'static Settings, out: &mut Vec<u8>) {
+/// The fields of `proxy_set_header`; those without a value are left out. Whether one asks for another protocol.
+fn write_set(
+    request: &mut Request,
+    settings: &'static Settings,
+    payload: Payload,
+    out: &mut Vec<u8>,
+) -> bool {
+    let mut asks_to_upgrade = false;
     for (name, script) in settings.set_headers.iter() {
         if name.eq_ignore_ascii_case(b"host") {
             continue;
@@ -159,11 +169,26 @@ fn write_set(request: &mut Request, settings: &'static Settings, out: &mut Vec<u
         out.extend_from_slice(b": ");
         let value = out.len();
         script.append(request, out);
-        match out.len() > value {
-            true => out.extend_from_slice(b"\r\n"),
-            false => out.truncate(start),
+        one_line::settle(out, value);
+        let is_untrue = is_framing(name) && !says_nothing_follows(name, &out[value..], payload);
+        if is_untrue || out.len() == value {
+            out.truncate(start);
+            continue;
         }
+        asks_to_upgrade |= name.eq_ignore_ascii_case(b"upgrade");
+        out.extend_from_slice(b"\r\n");
     }
+    asks_to_upgrade
+}
+
+fn is_framing(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"content-length") || name.eq_ignore_ascii_case(b"transfer-encoding")
+}
+
+/// Whether a field of the configuration's says that nothing follows, and nothing does. All else about the body is this
+/// writer's to say: what is not true would have the upstream take a part of one request for another.
+fn says_nothing_follows(name: &[u8], value: &[u8], payload: Payload) -> bool {
+    payload.length() == Some(0) && name.eq_ignore_ascii_case(b"content-length") && value == b"0"
 }
 
 /// The client's fields that are passed on as they are.
@@ -189,17 +214,15 @@ fn as_sent<'b>(bytes: &'b [u8], line: &HeaderLine) -> Option<&'b [u8]> {
     is_plain.then_some(whole)
 }
 
-/// How long the body is, unless the configuration says it.
-fn write_framing(request: &mut Request, settings: &Settings, out: &mut Vec<u8>) {
-    let record = request.upstream_record();
-    let (length, is_chunked) = (record.body_length, record.is_chunked);
-    if let Some(length) = length
-        && !is_set(settings, b"content-length")
-    {
-        field(out, b"Content-Length", itoa::Buffer::new().format(length).as_bytes());
-    }
-    if is_chunked && !is_set(settings, b"transfer-encoding") {
-        field(out, b"Transfer-Encoding", b"chunked");
+/// How long the body is. Where there is none the configuration may say nothing of it, or say so itself.
+fn write_framing(settings: &Settings, payload: Payload, out: &mut Vec<u8>) {
+    match payload.told_length() {
+        Some(0) if is_set(settings, b"content-length") => {}
+        Some(length) => {
+            field(out, b"Content-Length", itoa::Buffer::new().format(length).as_bytes());
+        }
+        None if payload.length().is_none() => field(out, b"Transfer-Encoding", b"chunked"),
+        None => {}
     }
 }
 

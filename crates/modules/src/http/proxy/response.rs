@@ -10,6 +10,7 @@ use daemun_http::response::Header;
 use daemun_http::status::Status;
 use daemun_http::upstream;
 use daemun_http::upstream::head::{Head, InvalidHead, read_line};
+use daemun_http::upstream::payload::Payload;
 use daemun_http::upstream::protocol::{HeadStep, InvalidBody, Piece, Protocol};
 use daemun_proto::http1::chunked::{Chunk, Decoder};
 use daemun_proto::http1::header::{Invalid, Line};
@@ -17,7 +18,8 @@ use daemun_proto::http1::{Method, Parsed, Version, parse_response_header_line, p
 
 use super::Settings;
 use super::pass::Place;
-use super::{cookies, redirects, request_head};
+use super::request_head::{self, Written};
+use super::{cookies, redirects};
 
 /// A request to an HTTP/1 server.
 pub struct Http1 {
@@ -28,9 +30,7 @@ pub struct Http1 {
     at: usize,
     /// The status line has been read.
     has_status: bool,
-    is_head: bool,
-    /// The client's body goes out in chunks.
-    sends_chunks: bool,
+    written: Written,
     framing: Framing,
     /// The connection can serve another request once the response has ended.
     keeps: bool,
@@ -52,6 +52,8 @@ struct Trailers {
     bytes: Vec<u8>,
     fields: Vec<Header>,
     has_begun: bool,
+    /// They did not come with the last chunk.
+    came_later: bool,
 }
 
 impl Http1 {
@@ -66,8 +68,7 @@ impl Http1 {
             location,
             at: 0,
             has_status: false,
-            is_head: false,
-            sends_chunks: false,
+            written: Written::default(),
             framing: Framing::Open,
             keeps: false,
             upgrades: false,
@@ -86,11 +87,13 @@ impl Http1 {
             Ok(Parsed::Incomplete) => return Ok(Some(HeadStep::Incomplete { consumed: 0 })),
             Err(_) => {
                 log!(request.log(), Error, *request, "upstream sent no valid HTTP/1.0 header");
+                if request.head.version() != Version::HTTP_09 {
+                    return Err(InvalidHead);
+                }
+                // It is what the client has asked for: what came goes to it as it is.
                 head.clear();
                 head.status = Status::OK.0;
                 head.closes = true;
-                // What came goes to the client as it is.
-                request.head.line.version = Version::HTTP_09;
                 return Ok(Some(HeadStep::Done { consumed: 0 }));
             }
         };
@@ -123,7 +126,9 @@ impl Http1 {
         let trailers = &mut self.trailers;
         trailers.has_begun = true;
         let before = trailers.bytes.len();
-        trailers.bytes.extend_from_slice(&input[*at..]);
+        let most = *self.settings.common.buffer_size;
+        let length = (input.len() - *at).min(most.saturating_sub(before));
+        trailers.bytes.extend_from_slice(&input[*at..][..length]);
         let mut end = 0;
         let mut fields = Vec::new();
         loop {
@@ -140,7 +145,7 @@ impl Http1 {
                     return Ok(Piece::End);
                 }
                 Ok(Parsed::Incomplete) => {
-                    if trailers.bytes.len() >= *self.settings.common.buffer_size {
+                    if trailers.bytes.len() >= most {
                         log!(request.log(), Error, *request, "upstream sent too big trailers");
                         return Err(InvalidBody);
                     }
@@ -156,17 +161,22 @@ impl Http1 {
     }
 }
 
+const SWITCHING_PROTOCOLS: u16 = Status::SWITCHING_PROTOCOLS.0;
 const EARLY_HINTS: u16 = 103;
 
 impl Protocol for Http1 {
-    fn write_request(&mut self, request: &mut Request, out: &mut Vec<u8>) -> Result<(), Status> {
+    fn write_request(
+        &mut self,
+        request: &mut Request,
+        payload: Payload,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Status> {
         let head = request_head::Writer {
             settings: self.settings,
             place: &self.place,
             location: self.location,
         };
-        self.is_head = head.write(request, out);
-        self.sends_chunks = request.upstream_record().is_chunked;
+        self.written = head.write(request, payload, out);
         if request.upstream_record().uri.is_empty() {
             log!(request.log(), Error, *request, "zero length URI to proxy");
             return Err(Status::INTERNAL_SERVER_ERROR);
@@ -184,19 +194,19 @@ impl Protocol for Http1 {
     }
 
     fn open_piece(&mut self, length: usize, out: &mut Vec<u8>) {
-        if self.sends_chunks {
+        if self.written.sends_chunks {
             out.extend_from_slice(format!("{length:x}\r\n").as_bytes());
         }
     }
 
     fn close_piece(&mut self, _: usize, out: &mut Vec<u8>) {
-        if self.sends_chunks {
+        if self.written.sends_chunks {
             out.extend_from_slice(b"\r\n");
         }
     }
 
     fn end_request(&mut self, out: &mut Vec<u8>) {
-        if self.sends_chunks {
+        if self.written.sends_chunks {
             out.extend_from_slice(b"0\r\n\r\n");
         }
     }
@@ -230,6 +240,8 @@ impl Protocol for Http1 {
                     let consumed = next;
                     return Ok(match head.status {
                         EARLY_HINTS => HeadStep::EarlyHints { consumed },
+                        SWITCHING_PROTOCOLS => HeadStep::Done { consumed },
+                        100..200 => HeadStep::Interim { consumed },
                         _ => HeadStep::Done { consumed },
                     });
                 }
@@ -242,9 +254,9 @@ impl Protocol for Http1 {
         }
     }
 
-    fn begin_body(&mut self, request: &Request, head: &Head) {
+    fn begin_body(&mut self, _request: &Request, head: &Head) {
         self.keeps = !head.closes;
-        let method = if self.is_head { Method::Head } else { Method::Get };
+        let method = if self.written.is_head { Method::Head } else { Method::Get };
         self.framing = match head.content_length {
             _ if upstream::has_no_body(method, head.status) => Framing::Length(0),
             _ if head.is_chunked => Framing::Chunked(match *self.settings.common.pass_trailers {
@@ -254,9 +266,9 @@ impl Protocol for Http1 {
             Some(length) => Framing::Length(length),
             None => Framing::Open,
         };
-        if head.status == Status::SWITCHING_PROTOCOLS.0 {
+        if head.status == SWITCHING_PROTOCOLS {
             self.keeps = false;
-            self.upgrades = request.header(Known::Upgrade).is_some();
+            self.upgrades = true;
         }
     }
 
@@ -267,6 +279,7 @@ impl Protocol for Http1 {
         at: &mut usize,
     ) -> Result<Piece, InvalidBody> {
         if self.trailers.has_begun {
+            self.trailers.came_later = true;
             return self.read_trailers(request, input, at);
         }
         match &mut self.framing {
@@ -311,7 +324,7 @@ impl Protocol for Http1 {
     fn tell_excess(&self, request: &Request) {
         let log = request.log();
         match self.framing {
-            Framing::Chunked(_) if self.trailers.has_begun => {
+            Framing::Chunked(_) if self.trailers.came_later => {
                 log!(log, Warn, *request, "upstream sent data after trailers");
             }
             Framing::Chunked(_) => {
@@ -332,6 +345,10 @@ impl Protocol for Http1 {
 
     fn take_trailers(&mut self) -> Vec<Header> {
         std::mem::take(&mut self.trailers.fields)
+    }
+
+    fn asks_to_upgrade(&self, request: &Request) -> bool {
+        self.written.asks_to_upgrade && request.header(Known::Upgrade).is_some()
     }
 
     fn upgrades(&self) -> bool {

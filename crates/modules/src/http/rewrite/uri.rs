@@ -116,7 +116,10 @@ impl Rewrite {
                 }
                 request.args = args;
             }
-            None if !self.keeps_args => request.args.clear(),
+            None if !self.keeps_args => {
+                request.has_args |= !request.args.is_empty();
+                request.args.clear();
+            }
             None => {}
         }
         request.uri = uri;

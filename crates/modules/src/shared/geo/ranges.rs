@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use daemun_conf as conf;
+use daemun_core::address;
 use daemun_core::load::Fault;
 
 use super::ValueId;
@@ -27,7 +28,7 @@ pub(super) type Range = (u32, u32);
 /// Reads `10.0.0.0-10.0.0.255`.
 pub(super) fn parse(word: &conf::Word) -> Result<Range, Fault> {
     let address = |text: &str| {
-        let ip: Ipv4Addr = text.parse().ok()?;
+        let ip = address::v4(text)?;
         // nginx takes it for no address.
         (ip != Ipv4Addr::BROADCAST).then(|| ip.to_bits())
     };
