@@ -123,16 +123,6 @@ fn versions_speak_nginx_to_those_who_ask_nginx() {
 }
 
 #[test]
-fn tls_without_a_tls_listener_is_noted() {
-    let output = Setup::new().run(
-        "events { } http { access_log off; ssl_protocols TLSv1.3; server { listen 127.0.0.1:{port}; } }",
-        &["-t"],
-    );
-    assert_eq!(output.code, Some(0), "{}", output.stderr);
-    assert!(output.stderr.contains("ssl_protocols"), "{}", output.stderr);
-}
-
-#[test]
 fn what_a_missing_semicolon_brings_about_is_not_told() {
     let configuration = "events { }
 http {
@@ -284,9 +274,6 @@ fn slips_are_told_with_what_helps() {
     }
     let module = setup.run("load_module modules/ngx_http_perl_module.so; events { }", &["-t"]);
     assert!(module.stderr.contains("daemun has no module http_perl_module"), "{}", module.stderr);
-    let notice = setup.run("events { } http { ssl_certificate a; }", &["-t"]);
-    assert!(notice.stderr.contains("daemun does not speak TLS yet"), "{}", notice.stderr);
-    assert_eq!(setup.run("events { } http { ssl_certificate a; }", &["-t", "-q"]).stderr, "");
     let missing = Setup::new().command(&["-t"]).output().unwrap();
     let missing = String::from_utf8_lossy(&missing.stderr).into_owned();
     assert!(missing.contains("failed (2: No such file") && !missing.contains("syntax is ok"));

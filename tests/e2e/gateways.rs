@@ -383,7 +383,6 @@ http {
         location /c { scgi_pass 127.0.0.1:99999; scgi_param A b c; }
         location /d { fastcgi_split_path_info ^(.+)$; uwsgi_modifier1 256; }
         location /e { fastcgi_buffers 1 4k; uwsgi_next_upstream never; }
-        location /g { uwsgi_pass suwsgi://127.0.0.1:1; }
         location /f { memcached_pass unix:/a; }
         location /h { fastcgi_pass http://127.0.0.1:9000; }
         location /i { proxy_pass http://$host; proxy_redirect default; }
@@ -403,7 +402,6 @@ http {
         "value must be between 0 and 255 in ",
         "there must be at least 2 \"fastcgi_buffers\" in ",
         "invalid value \"never\" in ",
-        "suwsgi protocol requires SSL support in ",
         "unknown \"memcached_key\" variable in ",
         "invalid host in upstream \"http://127.0.0.1:9000\" in ",
         "\"proxy_redirect default\" cannot be used with \"proxy_pass\" directive with variables in ",

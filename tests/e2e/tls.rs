@@ -420,3 +420,42 @@ fn old_protocols_alone_are_refused_with_the_reason() {
     let output = check("TLSv1 TLSv1.1");
     assert!(output.stderr.contains("\"ssl_protocols\" directive has nothing that can be spoken"));
 }
+
+#[test]
+fn certificates_that_no_listener_shows_are_told_of() {
+    let setup = with_identity(Setup::new(), "one.example");
+    let check = |listen: &str, arguments: &[&str]| {
+        let configuration = format!(
+            "events {{ }} http {{ server {{ listen 127.0.0.1:{{port}} {listen};
+                ssl_certificate {{dir}}/one.example.crt;
+                ssl_certificate_key {{dir}}/one.example.key; }} }}"
+        );
+        setup.run(&configuration, arguments)
+    };
+    let notice = "no \"listen\" has the \"ssl\" parameter";
+    assert!(check("", &["-t"]).stderr.contains(notice));
+    assert_eq!(check("", &["-t", "-q"]).stderr, "");
+    assert!(!check("ssl", &["-t"]).stderr.contains(notice));
+}
+
+#[test]
+fn a_certificate_and_a_key_have_to_belong_together() {
+    let setup = with_identity(Setup::new(), "one.example");
+    let setup = with_identity(setup, "two.example").file("none.crt", "nothing");
+    for (certificate, key, message) in [
+        ("one.example.crt", "two.example.key", "key values mismatch"),
+        ("none.crt", "one.example.key", "cannot load certificate \"{dir}/none.crt\""),
+        ("missing.crt", "one.example.key", "No such file or directory"),
+        ("one.example.crt", "one.example.crt", "cannot load certificate key"),
+    ] {
+        let configuration = format!(
+            "events {{ }} http {{ server {{ listen 127.0.0.1:{{port}} ssl;
+                ssl_certificate {{dir}}/{certificate}; ssl_certificate_key {{dir}}/{key}; }} }}"
+        );
+        let output = setup.run(&configuration, &["-t"]);
+        assert_eq!(output.code, Some(1), "{certificate} {key}");
+        assert!(output.stderr.contains(&setup.filled(message)), "{}", output.stderr);
+    }
+    let output = setup.run("events { } http { server { listen 127.0.0.1:{port} ssl; } }", &["-t"]);
+    assert!(output.stderr.contains("no \"ssl_certificate\" is defined for the \"listen ... ssl\""));
+}

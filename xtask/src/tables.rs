@@ -48,9 +48,7 @@ fn state(rows: &[&'static Directive], name: &str, module: &str) -> State {
     let row = rows.iter().find(|row| row.name == name && row.contexts.intersects(contexts));
     match row.map(|row| row.action) {
         Some(Action::Set(_)) => State::Works,
-        Some(Action::Accepted(reason) | Action::Checked(_, reason) | Action::Noted(_, reason)) => {
-            State::Accepted(reason)
-        }
+        Some(Action::Accepted(reason) | Action::Checked(_, reason)) => State::Accepted(reason),
         Some(Action::Unsupported(_)) => State::Accepted("the system has no such thing"),
         // `events`, `http` and `include` have no row: the program reads them itself.
         None if matches!((name, module), ("include", "conf_file")) => State::Works,

@@ -319,12 +319,6 @@ impl<'a> Loader<'a> {
                 self.diagnostics.warn(message, directive.name.span);
                 Ok(())
             }
-            Action::Noted(check, reason) => {
-                check(directive)?;
-                let message = format!("the \"{}\" directive has no effect: {reason}", row.name);
-                self.diagnostics.notice(message, directive.name.span);
-                Ok(())
-            }
         }
     }
 

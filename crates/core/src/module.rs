@@ -79,8 +79,6 @@ pub enum Action {
     Checked(fn(&conf::Directive) -> Result<(), Fault>, &'static str),
     /// As `Checked`, because the system has no such thing: there is a warning, as nginx has it.
     Unsupported(fn(&conf::Directive) -> Result<(), Fault>),
-    /// As `Checked`, and `-t` says so: the user may count on an effect.
-    Noted(fn(&conf::Directive) -> Result<(), Fault>, &'static str),
 }
 
 /// A row of a module's table: one directive.

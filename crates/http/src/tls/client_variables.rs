@@ -15,7 +15,7 @@ use crate::module::Variable;
 use crate::request::Request;
 
 pub(super) const VARIABLES: &[Variable] = &[
-    Variable::new("ssl_client_cert", |r, _, out| {
+    Variable::changeable("ssl_client_cert", |r, _, out| {
         with(r, |client| {
             let mut text = Vec::new();
             let found = pem(client, &mut text);
@@ -29,14 +29,14 @@ pub(super) const VARIABLES: &[Variable] = &[
             found
         })
     }),
-    Variable::new("ssl_client_raw_cert", |r, _, out| {
+    Variable::changeable("ssl_client_raw_cert", |r, _, out| {
         with(r, |client| {
             let found = pem(client, out);
             out.push(b'\n');
             found
         })
     }),
-    Variable::new("ssl_client_escaped_cert", |r, _, out| {
+    Variable::changeable("ssl_client_escaped_cert", |r, _, out| {
         with(r, |client| {
             let mut text = Vec::new();
             let found = pem(client, &mut text);
@@ -52,19 +52,19 @@ pub(super) const VARIABLES: &[Variable] = &[
             found
         })
     }),
-    Variable::new("ssl_client_s_dn", |r, _, out| {
+    Variable::changeable("ssl_client_s_dn", |r, _, out| {
         of(r, |client| add(name::rfc2253(client.subject).as_bytes(), out))
     }),
-    Variable::new("ssl_client_i_dn", |r, _, out| {
+    Variable::changeable("ssl_client_i_dn", |r, _, out| {
         of(r, |client| add(name::rfc2253(client.issuer).as_bytes(), out))
     }),
-    Variable::new("ssl_client_s_dn_legacy", |r, _, out| {
+    Variable::changeable("ssl_client_s_dn_legacy", |r, _, out| {
         of(r, |client| add(name::one_line(client.subject).as_bytes(), out))
     }),
-    Variable::new("ssl_client_i_dn_legacy", |r, _, out| {
+    Variable::changeable("ssl_client_i_dn_legacy", |r, _, out| {
         of(r, |client| add(name::one_line(client.issuer).as_bytes(), out))
     }),
-    Variable::new("ssl_client_serial", |r, _, out| {
+    Variable::changeable("ssl_client_serial", |r, _, out| {
         of(r, |client| {
             let zeros = client.serial.iter().take_while(|byte| **byte == 0).count();
             let digits = &client.serial[zeros.min(client.serial.len() - 1)..];
@@ -72,20 +72,20 @@ pub(super) const VARIABLES: &[Variable] = &[
             true
         })
     }),
-    Variable::new("ssl_client_fingerprint", |r, _, out| {
+    Variable::changeable("ssl_client_fingerprint", |r, _, out| {
         of(r, |client| {
             let digest = Sha1::digest(client.whole);
             digest.iter().for_each(|byte| out.extend(format!("{byte:02x}").bytes()));
             true
         })
     }),
-    Variable::new("ssl_client_v_start", |r, _, out| {
+    Variable::changeable("ssl_client_v_start", |r, _, out| {
         of(r, |client| client.lasts().is_some_and(|(from, _)| add_time(from, out)))
     }),
-    Variable::new("ssl_client_v_end", |r, _, out| {
+    Variable::changeable("ssl_client_v_end", |r, _, out| {
         of(r, |client| client.lasts().is_some_and(|(_, to)| add_time(to, out)))
     }),
-    Variable::new("ssl_client_v_remain", |r, _, out| {
+    Variable::changeable("ssl_client_v_remain", |r, _, out| {
         let now = daemun_event::wall_clock().duration_since(std::time::UNIX_EPOCH);
         let now = now.unwrap_or_default().as_secs().cast_signed();
         of(r, |client| {
@@ -95,7 +95,7 @@ pub(super) const VARIABLES: &[Variable] = &[
             })
         })
     }),
-    Variable::new("ssl_client_verify", verify),
+    Variable::changeable("ssl_client_verify", verify),
 ];
 
 fn verify(request: &mut Request, _: &str, out: &mut Vec<u8>) -> bool {

@@ -362,6 +362,13 @@ fn pairs(settings: &Settings) -> Result<Vec<(&Source, &Source)>, Wrong<'_>> {
 
 /// Whether every server that a TLS address may choose has what a handshake needs.
 pub fn check(sockets: &[Socket], servers: &[Server], diagnostics: &mut Diagnostics) {
+    let mut virtuals = sockets.iter().flat_map(|socket| &socket.addresses);
+    if !virtuals.any(|(_, virtual_)| virtual_.ssl)
+        && let Some(first) = servers.iter().find(|server| !matches!(server.tls.mode, Tls::None))
+    {
+        let message = "certificates are shown to nobody: no \"listen\" has the \"ssl\" parameter";
+        diagnostics.notice(message.to_owned(), first.location.span);
+    }
     for (_, virtual_) in sockets.iter().flat_map(|socket| &socket.addresses) {
         let server = &servers[virtual_.default];
         if virtual_.ssl && matches!(server.tls.mode, Tls::None) {

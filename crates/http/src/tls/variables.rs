@@ -8,35 +8,39 @@ use crate::module::Variable;
 use crate::request::Request;
 
 pub(super) const VARIABLES: &[Variable] = &[
-    Variable::new("ssl_protocol", |r, _, out| {
+    Variable::changeable("ssl_protocol", |r, _, out| {
         with(r, |facts| add(facts.version().name().as_bytes(), out))
     }),
-    Variable::new("ssl_cipher", |r, _, out| with(r, |facts| add(facts.suite.name.as_bytes(), out))),
-    Variable::new("ssl_ciphers", |r, _, out| with(r, |facts| suites(facts, out))),
-    Variable::new("ssl_curve", |r, _, out| {
+    Variable::changeable("ssl_cipher", |r, _, out| {
+        with(r, |facts| add(facts.suite.name.as_bytes(), out))
+    }),
+    Variable::changeable("ssl_ciphers", |r, _, out| with(r, |facts| suites(facts, out))),
+    Variable::changeable("ssl_curve", |r, _, out| {
         with(r, |facts| facts.group != 0 && group(facts.group, out))
     }),
-    Variable::new("ssl_curves", |r, _, out| with(r, |facts| groups(facts, out))),
-    Variable::new("ssl_sigalg", |r, _, out| with(r, |facts| signature(facts.signature, out))),
-    Variable::new("ssl_client_sigalg", |r, _, out| {
+    Variable::changeable("ssl_curves", |r, _, out| with(r, |facts| groups(facts, out))),
+    Variable::changeable("ssl_sigalg", |r, _, out| {
+        with(r, |facts| signature(facts.signature, out))
+    }),
+    Variable::changeable("ssl_client_sigalg", |r, _, out| {
         with(r, |facts| signature(facts.client_signature, out))
     }),
-    Variable::new("ssl_server_name", |r, _, out| {
+    Variable::changeable("ssl_server_name", |r, _, out| {
         with(r, |facts| facts.server_name.as_deref().is_some_and(|name| add(name, out)))
     }),
-    Variable::new("ssl_alpn_protocol", |r, _, out| {
+    Variable::changeable("ssl_alpn_protocol", |r, _, out| {
         with(r, |facts| facts.protocol.as_deref().is_some_and(|name| add(name, out)))
     }),
-    Variable::new("ssl_session_reused", |r, _, out| {
+    Variable::changeable("ssl_session_reused", |r, _, out| {
         with(r, |facts| add(if facts.reused { b"r" } else { b"." }, out))
     }),
-    Variable::new("ssl_session_id", |r, _, out| {
+    Variable::changeable("ssl_session_id", |r, _, out| {
         with(r, |facts| {
             facts.session_id.iter().for_each(|byte| out.extend(format!("{byte:02x}").bytes()));
             !facts.session_id.is_empty()
         })
     }),
-    Variable::new("ssl_early_data", |r, _, out| {
+    Variable::changeable("ssl_early_data", |r, _, out| {
         let is_first = r.connection().requests == 1;
         with(r, |facts| facts.early_data && is_first && add(b"1", out))
     }),
