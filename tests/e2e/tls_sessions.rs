@@ -21,9 +21,9 @@ fn site(settings: &str) -> Server {
 fn site_of(identity: &Identity, setup: Setup, settings: &str) -> Server {
     setup.identity("one.example", identity).http(&format!(
         "ssl_certificate {{dir}}/one.example.crt; ssl_certificate_key {{dir}}/one.example.key;
-         log_format early \"$uri <$ssl_early_data>\"; access_log {{dir}}/access.log early;
-         {settings}
-         server {{ listen 127.0.0.1:{{port}} ssl; return 200 \"$pid <$ssl_early_data>\"; }}"
+         log_format early \"$uri <$ssl_early_data>\"; {settings}
+         server {{ listen 127.0.0.1:{{port}} ssl; access_log {{dir}}/access.log early;
+             return 200 \"$pid <$ssl_early_data>\"; }}"
     ))
 }
 
@@ -103,6 +103,7 @@ fn sessions_are_over_after_a_while() {
         resumes(&server, &config);
         eventually("the session is over", || !resumes(&server, &config).0);
         let server = site(&format!("ssl_session_timeout 1h; {state}"));
+        let config = self::config(VERSIONS[1]);
         let (_, worker) = resumes(&server, &config);
         let next = (0..100).map(|_| resumes(&server, &config));
         assert!(next.into_iter().all(|(resumed, other)| resumed || other != worker), "{state}");

@@ -29,7 +29,7 @@ fn suites_of_tls_1_2_are_those_that_are_named() {
     let name = Some("ECDHE-ECDSA-AES256-GCM-SHA384".to_owned());
     assert_eq!(agreed(&server, &[AES128, CHACHA, AES256]), name);
     assert_eq!(agreed(&server, &[AES128, CHACHA]), None);
-    server.logs("SSL_do_handshake() failed (SSL: error:0A0000C1:SSL routines::no shared cipher)");
+    server.logs("SSL_do_handshake() failed (SSL: no shared cipher)");
     // What is named for TLS 1.2 says nothing of TLS 1.3.
     let answer = Offer::of(VERSIONS[0]).connect(server.port()).get("/");
     assert!(answer.text().starts_with("TLSv1.3 TLS_"), "{}", answer.text());
