@@ -14,7 +14,7 @@ use rustls::{
     SignatureScheme, StreamOwned,
 };
 
-use crate::{Identity, PATIENCE};
+use crate::{Identity, PATIENCE, free_port};
 
 /// Answers each connection's first request, of HTTP or of uwsgi, with lines that say what the handshake came to.
 pub struct TlsServer {
@@ -23,7 +23,7 @@ pub struct TlsServer {
 
 impl TlsServer {
     pub fn start(identity: &Identity) -> TlsServer {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = TcpListener::bind(("127.0.0.1", free_port())).unwrap();
         let port = listener.local_addr().unwrap().port();
         let (chain, key) = identity.parsed();
         let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))

@@ -34,7 +34,7 @@ impl Responder {
                  R\t491231235959Z\t250101000000Z\t{revoked:02X}\tunknown\t/CN=bad\n"
             ),
         );
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = TcpListener::bind(("127.0.0.1", free_port())).unwrap();
         let port = listener.local_addr().unwrap().port();
         let responder = Responder { port, questions: Arc::default(), folder: Arc::new(folder) };
         let (questions, folder) = (Arc::clone(&responder.questions), Arc::clone(&responder.folder));

@@ -77,11 +77,9 @@ fn the_server_may_keep_sessions() {
         let server = site(&format!("ssl_session_tickets off; {kept}"));
         for version in VERSIONS {
             let config = config(version);
-            let (first, worker) = resumes(&server, &config);
-            assert!(!first);
-            // Each worker keeps its own.
-            let next = (0..100).map(|_| resumes(&server, &config));
-            let (resumed, _) = next.into_iter().find(|(_, other)| *other == worker).unwrap();
+            assert!(!resumes(&server, &config).0);
+            // Each worker keeps its own, and a client may meet another first.
+            let resumed = (0..100).any(|_| resumes(&server, &config).0);
             assert!(resumed, "{kept} {version:?}");
         }
     }
