@@ -126,3 +126,24 @@ fn no_record_is_longer_than_is_wanted() {
         assert!(lengths[0] <= 1400, "{setting} {lengths:?}");
     }
 }
+
+/// Suites that are never offered are no error as long as something else is.
+#[test]
+fn lists_that_leave_tls_1_2_nothing_are_told_of() {
+    let setup = Setup::new().identity_of("one.example");
+    let check = |settings: &str| {
+        let configuration = format!(
+            "events {{ }} http {{ server {{ listen 127.0.0.1:{{port}} ssl; {settings}
+                ssl_certificate {{dir}}/one.example.crt;
+                ssl_certificate_key {{dir}}/one.example.key; }} }}"
+        );
+        let output = setup.run(&configuration, &["-t"]);
+        (output.code, output.stderr.contains("TLS 1.3 alone is spoken"))
+    };
+    assert_eq!(check("ssl_ciphers AES128-SHA:AES256-GCM-SHA384;"), (Some(0), true));
+    assert_eq!(check("ssl_ciphers DHE-RSA-AES128-GCM-SHA256;"), (Some(0), true));
+    assert_eq!(check("ssl_ciphers AES128-SHA:ECDHE-ECDSA-AES128-GCM-SHA256;"), (Some(0), false));
+    assert_eq!(check("ssl_ciphers AES128-SHA; ssl_protocols TLSv1.3;"), (Some(0), false));
+    assert_eq!(check("ssl_ciphers AES128-SHA; ssl_protocols TLSv1.2;"), (Some(1), false));
+    assert_eq!(check(""), (Some(0), false));
+}

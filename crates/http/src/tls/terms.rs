@@ -87,7 +87,18 @@ impl Terms {
             let reason = "there is no cipher suite and no version that can be agreed on";
             (format!("SSL_CTX_set_cipher_list() failed: {reason}"), None)
         };
-        let context = self.terms(settings).map_err(named)?.settle().ok_or_else(nothing)?;
+        let terms = self.terms(settings).map_err(named)?;
+        let has = |version| terms.suites.iter().any(|suite| suite.version == version);
+        if terms.versions.contains(&Version::Tls12)
+            && terms.versions.contains(&Version::Tls13)
+            && !has(Version::Tls12)
+        {
+            let message = "\"ssl_ciphers\" names no suite of TLS 1.2 that is offered (ECDHE with AES-GCM or \
+                           ChaCha20): TLS 1.3 alone is spoken";
+            let first = settings.certificates.first().map(|first| first.word.span);
+            diagnostics.warn(message.to_owned(), first);
+        }
+        let context = terms.settle().ok_or_else(nothing)?;
         let stapling = match *settings.stapling {
             true => self.stapling(settings, &context, diagnostics).map_err(named)?,
             false => None,
