@@ -72,13 +72,21 @@ fn configurations_load() {
     let setup = Setup::new()
         .file("fastcgi.conf", include_str!("../../conf/fastcgi.conf"))
         .file("fastcgi_params", include_str!("../../conf/fastcgi_params"))
+        .identity_of("localhost")
         .with_any_engine();
+    let shown = include_str!("../../README.md");
+    assert!(
+        shown.contains(include_str!("../../conf/https.conf")),
+        "the file is the one that is shown"
+    );
     let snippets = snippets("nginx");
     assert!(snippets.len() >= 5, "{}", snippets.len());
     for (document, snippet) in snippets {
         // Names of hosts are looked up; ports below 1024 are root's.
         let text = configuration(snippet)
             .replace("app.example.com:8080 resolve", "127.0.0.1:8080")
+            .replace("/tmp/cert.pem", "{dir}/localhost.crt")
+            .replace("/tmp/key.pem", "{dir}/localhost.key")
             .replace("/run/php/php-fpm.sock", "/nowhere/php-fpm.sock");
         let output = setup.run(&text, &["-t"]);
         assert_eq!(output.code, Some(0), "{document}:\n{snippet}\n{}", output.stderr);
@@ -125,7 +133,7 @@ fn options_are_known() {
             let mut words = rest.split_whitespace().filter(|word| word.starts_with('-'));
             let known = words.all(|word| {
                 let plain = word.split('=').next().unwrap();
-                matches!(plain, "-t" | "-q" | "-H" | "--lint" | "--explain" | "--apply")
+                matches!(plain, "-t" | "-q" | "-H" | "-V" | "--lint" | "--explain" | "--apply")
             });
             assert!(known, "{document}: {line}");
         }
