@@ -52,6 +52,38 @@ http {
 }
 
 #[test]
+fn requests_over_tls_are_what_they_would_be() {
+    let setup = Setup::new().identity_of("a.example");
+    let text = "events { } http { access_log off;
+        ssl_certificate {dir}/a.example.crt; ssl_certificate_key {dir}/a.example.key;
+        server { listen 127.0.0.1:{port}; return 201; }
+        server { listen 127.0.0.1:{port2} ssl; server_name a.example; ssl_verify_client optional_no_ca;
+            set $both $scheme$https;
+            if ($both = httpson) { return 202; }
+            return 500; }
+        server { listen 127.0.0.1:{port2} ssl; server_name b.example;
+            if ($ssl_server_name = b.example) { return 203; }
+            return 500; } }";
+    for (url, expected) in [
+        ("http://a.example:{port}/", Ok("status       201\n")),
+        ("https://a.example:{port2}/", Ok("status       202\n")),
+        ("https://a.example/", Ok("status       202\n")),
+        ("https://b.example:{port2}/", Ok("status       203\n")),
+        ("https://a.example:{port}/", Err("speaks no TLS: try http://")),
+        ("http://a.example:{port2}/", Err("speaks TLS: try https://")),
+        ("https://a.example:1/", Err("nothing listens on port 1")),
+    ] {
+        let output = setup.run(text, &["-t", "-q", "--explain", &setup.filled(url)]);
+        let (said, part) = match expected {
+            Ok(part) => (&output.stdout, part),
+            Err(part) => (&output.stderr, part),
+        };
+        assert!(said.contains(part), "{url}: {} {}", output.stdout, output.stderr);
+        assert_eq!(output.code == Some(0), expected.is_ok(), "{url}");
+    }
+}
+
+#[test]
 fn another_server_is_named_and_not_asked() {
     let setup = Setup::new();
     let text = "events { }
@@ -87,7 +119,7 @@ fn a_request_that_cannot_be_explained_says_why() {
     let text = "events { } http { access_log off; server { listen 127.0.0.1:{port}; } }";
     for (request, reason) in [
         ("GET http://localhost:1/", "daemun: nothing listens on port 1\n"),
-        ("https://localhost/", "daemun: requests over TLS cannot be explained yet\n"),
+        ("https://localhost/", "daemun: no \"listen\" has the \"ssl\" parameter\n"),
     ] {
         let output = setup.run(text, &["-t", "-q", "--explain", request]);
         assert_eq!((output.code, &*output.stderr), (Some(1), reason));

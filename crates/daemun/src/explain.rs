@@ -22,6 +22,7 @@ use daemun_http::phases::Answer;
 use daemun_http::request::Request;
 use daemun_process::Cycle;
 use daemun_shm::Scoreboard;
+use daemun_tls::facts::Facts;
 
 use crate::program::Configuration;
 use asked::Asked;
@@ -44,7 +45,7 @@ pub fn explain(
     log::echo_to_stderr(false);
     // The process ends once it has told its story.
     let http: &'static HttpConfig = Box::leak(Box::new(http));
-    let listener = listener(http, asked.port)?;
+    let listener = listener(http, &asked)?;
     let (request, answer) = run(http, listener, &asked)?;
     let story = story::Story { asked: &asked, http, request: &request, answer: &answer, places };
     Ok(story.tell(&memory.text()))
@@ -53,17 +54,45 @@ pub fn explain(
 /// Bytes of what the error log would say.
 const ERROR_LINES: usize = 64 * 1024;
 
-/// The socket that a client comes to at this port; the first one where it names none and 80 is not served.
-fn listener(http: &HttpConfig, port: Option<u16>) -> Result<u16, String> {
+/// The socket that a client comes to: at the URL's port, or the scheme's. Where only a path is asked for, the first one does
+/// if 80 is not served.
+fn listener(http: &HttpConfig, asked: &Asked) -> Result<u16, String> {
     let ports: Vec<Option<u16>> =
         http.sockets.iter().map(|socket| socket.spec.address.port()).collect();
     let at = |port: u16| ports.iter().position(|known| *known == Some(port));
-    let found = match port {
-        Some(port) => at(port).ok_or_else(|| format!("nothing listens on port {port}"))?,
-        None if ports.is_empty() => return Err("the configuration serves nothing".to_owned()),
-        None => at(80).unwrap_or(0),
+    let speaks_tls = |place: &usize| http.sockets[*place].addresses.iter().any(|(_, own)| own.ssl);
+    let found = match (asked.port, asked.over_tls) {
+        _ if ports.is_empty() => return Err("the configuration serves nothing".to_owned()),
+        (Some(port), _) => at(port).ok_or_else(|| format!("nothing listens on port {port}"))?,
+        (None, Some(true)) => at(443)
+            .or_else(|| (0..ports.len()).find(speaks_tls))
+            .ok_or("no \"listen\" has the \"ssl\" parameter")?,
+        (None, _) => at(80).unwrap_or(0),
     };
     u16::try_from(found).map_err(|error| error.to_string())
+}
+
+/// What a client and the server would have agreed on, where the connection speaks TLS.
+fn handshake(
+    http: &'static HttpConfig,
+    connection: &Connection,
+    asked: &Asked,
+    request: &mut Request,
+) -> Result<Option<Arc<Facts>>, String> {
+    let shared = http.virtual_of(connection);
+    let address = &http.sockets[usize::from(connection.listener)].spec.address;
+    match asked.over_tls {
+        Some(true) if !shared.ssl => return Err(format!("{address} speaks no TLS: try http://")),
+        Some(false) if shared.ssl => return Err(format!("{address} speaks TLS: try https://")),
+        _ if !shared.ssl => return Ok(None),
+        _ => {}
+    }
+    let name = asked.server_name().map(str::to_ascii_lowercase);
+    let found = name
+        .as_ref()
+        .and_then(|name| shared.names.find_index(http, request, name.as_bytes()).ok().flatten());
+    let server = found.unwrap_or(shared.default);
+    Ok(Some(Arc::new(Facts::expected(name.as_deref(), server))))
 }
 
 fn run(
@@ -81,7 +110,7 @@ fn run(
         Address::Ip(_) => Peer::V4(Ipv4Addr::LOCALHOST, CLIENT_PORT),
         Address::Unix(_) => Peer::Unix,
     };
-    let connection = Connection {
+    let mut connection = Connection {
         stream: Stream::new(OwnedFd::from(own)),
         peer,
         listener,
@@ -93,6 +122,9 @@ fn run(
         rare: None,
     };
     let mut request = Request::new(http, Scoreboard::new().map_err(failed)?);
+    if let Some(facts) = handshake(http, &connection, asked, &mut request)? {
+        connection.set_facts(Some(facts));
+    }
     let text = asked.text();
     let answered = h1::rehearse(&mut request, connection, &text);
     let answer = reactor.block_on(&mut Nobody, answered).map_err(failed)?;

@@ -46,6 +46,10 @@ pub(crate) struct Parts {
 
 impl Session {
     /// Gives the session up, unless bytes wait in it that are on their way.
+    #[expect(
+        clippy::result_large_err,
+        reason = "it goes back to where it was, without an allocation"
+    )]
     pub fn export(self) -> Result<Zeroizing<Vec<u8>>, Session> {
         let Parts { side, opens, seals, facts, record_size, ramp, partial } = self.into_parts()?;
         let mut out = Zeroizing::new(Vec::with_capacity(512));

@@ -90,6 +90,13 @@ impl Facts {
         }
     }
 
+    /// What a client of today and a server would agree on, for requests that are only explained.
+    pub fn expected(server_name: Option<&str>, server: usize) -> Facts {
+        let server_name = server_name.map(str::as_bytes);
+        let hello = ClientHello { server_name, ..ClientHello::default() };
+        Facts::of_hello(&hello, server)
+    }
+
     pub fn version(&self) -> Version {
         self.suite.version
     }

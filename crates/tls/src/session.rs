@@ -160,6 +160,10 @@ impl Session {
     }
 
     /// Takes the session apart, unless bytes are on their way.
+    #[expect(
+        clippy::result_large_err,
+        reason = "it goes back to where it was, without an allocation"
+    )]
     pub(crate) fn into_parts(mut self) -> Result<Parts, Session> {
         self.rest();
         let is_idle = self.waiting.as_ref().is_none_or(|waiting| {

@@ -1,10 +1,14 @@
 //! The request to explain, as the command line has it.
 
-/// `GET http://HOST:PORT/PATH`; the method, and everything before the path, may be left out.
+use std::net::Ipv4Addr;
+
+/// `GET http://HOST:PORT/PATH`, or `https://`; the method, and everything before the path, may be left out.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Asked {
     pub method: String,
-    /// As the Host field has it, with a port that is not 80.
+    /// Whether it comes over TLS, where there is a URL.
+    pub over_tls: Option<bool>,
+    /// As the Host field has it, with a port that is not the scheme's.
     pub host: String,
     /// Where the URL names one.
     pub port: Option<u16>,
@@ -20,10 +24,12 @@ impl Asked {
             None => ("GET", request),
         };
         let invalid = || format!("\"{request}\" is no request: try 'GET http://localhost/path'");
-        if url.starts_with("https://") {
-            return Err("requests over TLS cannot be explained yet".to_owned());
-        }
-        let (host, target) = match url.strip_prefix("http://") {
+        let (over_tls, rest) = match (url.strip_prefix("http://"), url.strip_prefix("https://")) {
+            (Some(rest), _) => (Some(false), Some(rest)),
+            (_, Some(rest)) => (Some(true), Some(rest)),
+            _ => (None, None),
+        };
+        let (host, target) = match rest {
             None if url.starts_with('/') => ("localhost", url),
             None => return Err(invalid()),
             Some(rest) => match rest.find(['/', '?']) {
@@ -46,11 +52,19 @@ impl Asked {
         let target = if target.starts_with('?') { format!("/{target}") } else { target.to_owned() };
         Ok(Asked {
             method: method.to_owned(),
+            over_tls,
             host: host.to_owned(),
             port,
             target,
             fields: fields.to_vec(),
         })
+    }
+
+    /// The name that a client says in its handshake: no address.
+    pub fn server_name(&self) -> Option<&str> {
+        let name = self.host.split(':').next().unwrap_or_default();
+        let is_address = self.host.starts_with('[') || name.parse::<Ipv4Addr>().is_ok();
+        (!is_address && !name.is_empty()).then_some(name)
     }
 
     /// The request's head; a Host among the fields takes the place of the URL's.
@@ -113,14 +127,29 @@ mod tests {
             ("GET http://a.example/b?c", expected("GET", "a.example", None, "/b?c")),
             ("HEAD http://a:8080", expected("HEAD", "a:8080", Some(8080), "/")),
             ("http://[::1]?x", expected("GET", "[::1]", None, "/?x")),
+            ("https://a.example:8443/", expected("GET", "a.example:8443", Some(8443), "/")),
             ("/only/a/path", expected("GET", "localhost", None, "/only/a/path")),
         ] {
             assert_eq!(read(text), answer, "{text}");
         }
         for text in
-            ["GET", "GET path", "GET http:///a", "GET https://a/", "GET http://a:b/", "GET /a b"]
+            ["GET", "GET path", "GET http:///a", "GET https:///a", "GET http://a:b/", "GET /a b"]
         {
             assert!(read(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_handshake_has_a_name_and_no_address() {
+        for (text, over_tls, name) in [
+            ("https://a.example:8443/", Some(true), Some("a.example")),
+            ("http://a.example/", Some(false), Some("a.example")),
+            ("https://127.0.0.1:8443/", Some(true), None),
+            ("https://[::1]/", Some(true), None),
+            ("/", None, Some("localhost")),
+        ] {
+            let asked = Asked::read(text, &[]).unwrap();
+            assert_eq!((asked.over_tls, asked.server_name()), (over_tls, name), "{text}");
         }
     }
 

@@ -13,11 +13,13 @@ use daemun_tls::identity::{self, Unusable};
 
 use crate::request::Text;
 
+/// The names of a certificate's file and of its key's.
+type Names = (Box<[u8]>, Box<[u8]>);
+
 pub struct Files {
     paths: Paths,
     contents: HashMap<PathBuf, Result<Arc<[u8]>, String>>,
-    /// By the names of both files.
-    identities: HashMap<(Box<[u8]>, Box<[u8]>), Arc<CertifiedKey>>,
+    identities: HashMap<Names, Arc<CertifiedKey>>,
     /// Certificates in DER.
     authorities: HashMap<Box<[u8]>, Vec<Box<[u8]>>>,
 }

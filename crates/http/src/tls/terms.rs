@@ -157,7 +157,9 @@ impl Terms {
             let mut ignored = |why: String| {
                 diagnostics.warn(format!("\"ssl_stapling\" ignored, {why}"), name.span);
             };
-            let Some(issuer) = issuer_of(&chain[0], chain[1..].iter().chain(&trusted)) else {
+            let Some(issuer) =
+                issuer_of(&chain[0], chain[1..].iter().chain(&trusted).map(|one| &**one))
+            else {
                 ignored(format!("issuer certificate not found for certificate \"{name}\""));
                 continue;
             };
@@ -174,7 +176,7 @@ impl Terms {
                     "{reason} in OCSP responder \"{url}\" in the certificate \"{name}\""
                 )),
                 Ok(responder) => {
-                    let subject = Subject { certificate: chain[0].clone(), issuer: issuer.clone() };
+                    let subject = Subject { certificate: chain[0].clone(), issuer: issuer.into() };
                     let name = name.to_string();
                     certificates.push(Certificate::new(place, name, subject, responder));
                 }
@@ -350,8 +352,8 @@ impl Terms {
 /// The authority among these that a certificate names.
 fn issuer_of<'c>(
     certificate: &[u8],
-    mut among: impl Iterator<Item = &'c Box<[u8]>>,
-) -> Option<&'c Box<[u8]>> {
+    mut among: impl Iterator<Item = &'c [u8]>,
+) -> Option<&'c [u8]> {
     let own = x509::Certificate::parse(certificate)?;
     among.find(|other| x509::Certificate::parse(other).is_some_and(|other| other.issued(&own)))
 }

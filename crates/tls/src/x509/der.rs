@@ -32,6 +32,10 @@ impl<'b> Der<'b> {
     }
 
     /// The next value, whatever it is.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "a copy of the rest is often wanted, an iterator never"
+    )]
     pub fn next(&mut self) -> Option<Value<'b>> {
         let (&tag, rest) = self.0.split_first()?;
         // Tags of more than a byte are in no structure that is read here.
