@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use daemun_tests::{Answer, Authority, Identity, Server, Setup, TlsServer};
+use daemun_tests::{Answer, Authority, Identity, Server, Setup, TlsServer, eventually};
 
 /// A setting in the words of both protocols.
 type Both = [&'static str; 2];
@@ -213,4 +213,50 @@ fn servers_behind_have_to_prove_who_they_are() {
         let line = format!("upstream SSL certificate verify error: {complaint}");
         assert!(complaint.is_empty() || site.server.error_log().matches(&line).count() == 2);
     }
+}
+
+/// Two servers that speak TLS, and are asked how they are as they are asked for all else.
+fn watched(trusted: &Authority, settings: &str) -> Server {
+    let identity = trusted.issue("behind.example");
+    let behind = |name: &str, port: &str| {
+        format!(
+            "server {{ listen 127.0.0.1:{port} ssl;
+                 ssl_certificate {{dir}}/s.crt; ssl_certificate_key {{dir}}/s.key;
+                 location / {{ return 200 {name}; }}
+                 location = /health {{
+                     if (-f {{dir}}/{name}.sick) {{ return 500; }} return 204; }} }}"
+        )
+    };
+    Setup::new().identity("s", &identity).file("ca.crt", Authority::new("other").pem()).http(
+        &format!(
+            "upstream u {{ zone z 64k; server 127.0.0.1:{{port2}}; server 127.0.0.1:{{port3}}; }}
+         {} {} server {{ listen 127.0.0.1:{{port}};
+             location / {{ proxy_pass https://u; {settings} }} }}",
+            behind("a", "{port2}"),
+            behind("b", "{port3}")
+        ),
+    )
+}
+
+#[test]
+fn servers_are_watched_over_tls() {
+    let authority = Authority::new("authority");
+    for kept in ["", "keepalive_time=1m"] {
+        let check = format!("health_check interval=20ms uri=/health {kept};");
+        let server = watched(&authority, &check);
+        let seen = || -> std::collections::HashSet<String> {
+            (0..8).map(|_| server.get("/").text().to_owned()).collect()
+        };
+        eventually("both are well", || seen().len() == 2);
+        server.folder().write("a.sick", "");
+        eventually("a is found out", || seen().len() == 1 && seen().contains("b"));
+        server.logs("peer is unhealthy while checking status code");
+        std::fs::remove_file(server.folder().path("a.sick")).unwrap();
+        eventually("a is well again", || seen().len() == 2);
+    }
+    let strict = "proxy_ssl_verify on; proxy_ssl_trusted_certificate {dir}/ca.crt;
+         health_check interval=20ms uri=/health mandatory;";
+    let server = watched(&authority, strict);
+    server.logs("health check failed while SSL handshaking to upstream");
+    assert_eq!(server.get("/").status, 502);
 }

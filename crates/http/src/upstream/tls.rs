@@ -175,15 +175,52 @@ impl Settings {
     }
 }
 
+/// Makes a handshake for the sake of no request, as health checks do: a certificate that depends on one is not shown.
+pub async fn handshake_alone(
+    settings: &Settings,
+    stream: &Stream,
+    group: &str,
+    peer: &Arc<str>,
+    deadline: Deadline,
+) -> io::Result<Box<Session>> {
+    let Some(Ready { context, .. }) = settings.ssl_context.get() else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let name = settings.ssl_name.as_ref().and_then(|script| script.as_literal());
+    let name = name.map_or(group.into(), String::from_utf8_lossy);
+    let name = without_port(&name);
+    let session = client::connect(stream, context, name, peer, deadline).await;
+    let session = session.map_err(|failure| match failure {
+        Failure::TimedOut => io::ErrorKind::TimedOut.into(),
+        Failure::Closed => io::ErrorKind::ConnectionReset.into(),
+        Failure::Io(error) => error,
+        Failure::Refused { words, .. } => io::Error::other(words),
+    })?;
+    if context.verifies() {
+        let server = session.facts().client.as_ref();
+        let is_right = server.is_some_and(|server| {
+            server.refused.is_none() && client_context::is_of_host(&server.chain, name)
+        });
+        if !is_right {
+            return Err(io::Error::other("upstream SSL certificate verify error"));
+        }
+    }
+    Ok(Box::new(session))
+}
+
 /// The name that a server is expected to have: without its port.
 pub fn server_name(request: &mut Request, settings: &Settings, group: &str) -> String {
     let name = match &*settings.ssl_name {
         Some(script) => String::from_utf8_lossy(&script.value(request)).into_owned(),
         None => group.to_owned(),
     };
+    without_port(&name).to_owned()
+}
+
+fn without_port(name: &str) -> &str {
     match name.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((address, _)) => address.to_owned(),
-        None => name.split(':').next().unwrap_or_default().to_owned(),
+        Some((address, _)) => address,
+        None => name.split(':').next().unwrap_or_default(),
     }
 }
 

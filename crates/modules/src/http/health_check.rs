@@ -135,6 +135,7 @@ pub fn maintain(config: &'static HttpConfig, me: &Caretaker) {
                 log: location.log(false).clone(),
                 connect_timeout: *way.common.connect_timeout,
                 read_timeout: *way.common.read_timeout,
+                tls: way.speaks_tls.then_some(way.common),
             };
             daemun_event::spawn(watch::run(check, me.clone()));
         }
@@ -167,13 +168,15 @@ struct Way<'c> {
     group: GroupId,
     common: &'c Common,
     speaks_http: bool,
+    speaks_tls: bool,
 }
 
 fn way_of(location: &Location) -> Option<Way<'_>> {
     let settings = &location.settings;
     let proxy = settings.of(&proxy::SETTINGS);
     if let Some(group) = proxy.pass.value().and_then(|pass| pass.group()) {
-        return Some(Way { group, common: &proxy.common, speaks_http: true });
+        let speaks_tls = proxy.pass.may_speak_tls();
+        return Some(Way { group, common: &proxy.common, speaks_http: true, speaks_tls });
     }
     let (fastcgi, scgi) = (settings.of(&fastcgi::SETTINGS), settings.of(&scgi::SETTINGS));
     let (uwsgi, memcached) = (settings.of(&uwsgi::SETTINGS), settings.of(&memcached::SETTINGS));
@@ -184,7 +187,7 @@ fn way_of(location: &Location) -> Option<Way<'_>> {
         (&memcached.pass, &memcached.common),
     ];
     gateways.into_iter().find_map(|(pass, common)| {
-        Some(Way { group: pass.value()?.group()?, common, speaks_http: false })
+        Some(Way { group: pass.value()?.group()?, common, speaks_http: false, speaks_tls: false })
     })
 }
 

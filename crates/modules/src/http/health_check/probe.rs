@@ -2,11 +2,14 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use daemun_core::listen::Address;
 use daemun_event::{Deadline, Millis, Stream};
+use daemun_http::upstream::tls::handshake_alone;
 use daemun_proto::http1::chunked::{Chunk, Decoder};
 use daemun_proto::http1::{Parsed, parse_response_header_line, parse_status_line};
+use daemun_tls::{Session, Transport};
 use daemun_upstream::Checked;
 
 use super::watch::Check;
@@ -23,7 +26,14 @@ pub struct Response {
 /// A connection for the next check.
 pub struct Kept {
     stream: Stream,
+    session: Option<Box<Session>>,
     since: Millis,
+}
+
+impl Kept {
+    fn transport(&mut self) -> Transport<'_> {
+        Transport::new(&self.stream, self.session.as_deref_mut())
+    }
 }
 
 /// What was being done when it went wrong, and what the system said.
@@ -60,12 +70,14 @@ pub async fn probe(
 ) -> Result<(Option<Response>, Option<Kept>), Failure> {
     let deadline = Deadline::after(check.connect_timeout);
     let kept = kept.filter(|kept| !kept.stream.peer_closed());
-    let stream = match kept {
+    let mut stream = match kept {
         Some(kept) => kept,
         None => {
             let stream = connect(check, &peer.address, deadline).await;
             let stream = stream.map_err(|error| failure("connecting to upstream", error))?;
-            Kept { stream, since: daemun_event::now() }
+            let session = handshake(check, peer, &stream, deadline).await;
+            let session = session.map_err(|error| failure("SSL handshaking to upstream", error))?;
+            Kept { stream, session, since: daemun_event::now() }
         }
     };
     if check.spec.is_tcp {
@@ -75,9 +87,9 @@ pub async fn probe(
         u128::from(daemun_event::now().saturating_sub(stream.since)) < time.as_millis()
     });
     let request = request(check, keeps);
-    let sent = stream.stream.send_all(&request, check.read_timeout).await;
+    let sent = stream.transport().send_all(&request, check.read_timeout).await;
     sent.map_err(|error| failure("sending request to upstream", error))?;
-    let (response, may_keep) = receive(check, &stream.stream).await?;
+    let (response, may_keep) = receive(check, &mut stream).await?;
     Ok((Some(response), (keeps && may_keep).then_some(stream)))
 }
 
@@ -89,6 +101,19 @@ async fn connect(check: &Check, address: &Address, deadline: Deadline) -> io::Re
         }
         Address::Unix(path) => Stream::connect_unix(path),
     }
+}
+
+/// What protects the connection, where requests to the group are protected as well.
+async fn handshake(
+    check: &Check,
+    peer: &Checked,
+    stream: &Stream,
+    deadline: Deadline,
+) -> io::Result<Option<Box<Session>>> {
+    let Some(settings) = check.tls.filter(|_| !check.spec.is_tcp) else { return Ok(None) };
+    let name: Arc<str> = peer.address.to_string().into();
+    let made = handshake_alone(settings, stream, &check.group.name, &name, deadline).await;
+    made.map(Some)
 }
 
 fn request(check: &Check, keeps: bool) -> Vec<u8> {
@@ -104,7 +129,7 @@ fn request(check: &Check, keeps: bool) -> Vec<u8> {
 }
 
 /// The response, and whether the connection can serve another request.
-async fn receive(check: &Check, stream: &Stream) -> Result<(Response, bool), Failure> {
+async fn receive(check: &Check, stream: &mut Kept) -> Result<(Response, bool), Failure> {
     const HEAD: &str = "reading response header from upstream";
     const BODY: &str = "reading response body from upstream";
     let mut input = Vec::new();
@@ -142,10 +167,19 @@ async fn receive(check: &Check, stream: &Stream) -> Result<(Response, bool), Fai
     Ok((response, is_whole && !closes))
 }
 
-async fn more(check: &Check, stream: &Stream, input: &mut Vec<u8>) -> io::Result<usize> {
+async fn more(check: &Check, kept: &mut Kept, input: &mut Vec<u8>) -> io::Result<usize> {
     let start = input.len();
     input.resize(start + 16384, 0);
-    let received = stream.recv(&mut input[start..], Deadline::after(check.read_timeout)).await;
+    let deadline = Deadline::after(check.read_timeout);
+    let received = loop {
+        match kept.transport().try_recv(&mut input[start..]) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            received => break received,
+        }
+        if let Err(error) = kept.stream.readable(deadline).await {
+            break Err(error);
+        }
+    };
     input.truncate(start + received.as_ref().copied().unwrap_or(0));
     received
 }

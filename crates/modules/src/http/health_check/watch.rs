@@ -13,6 +13,7 @@ use daemun_core::named_pattern::NamedPattern;
 use daemun_core::script::{Session, VariableId};
 use daemun_event::{Deadline, Peer as Client};
 use daemun_http::config::HttpConfig;
+use daemun_http::upstream::settings::Settings as Common;
 use daemun_pattern::StepLimit;
 use daemun_upstream::{Caretaker, Checked, Group};
 
@@ -31,6 +32,8 @@ pub struct Check {
     pub log: Log,
     pub connect_timeout: Duration,
     pub read_timeout: Duration,
+    /// Peers are spoken to over TLS, by these settings.
+    pub tls: Option<&'static Common>,
 }
 
 /// What is known of a peer, by its serial number.
