@@ -52,6 +52,19 @@ impl Direction {
         Direction { secret, sequence, key: None }
     }
 
+    /// The same, with the key that the secret leads to, where it is at hand.
+    pub fn with_key(
+        suite: &Suite,
+        secret: Secret,
+        sequence: u64,
+        key: &[u8],
+        iv: [u8; IV],
+    ) -> Direction {
+        let key = UnboundKey::new(suite.aead.algorithm(), key).ok();
+        let key = key.map(|key| Box::new(Key { aead: LessSafeKey::new(key), iv }));
+        Direction { key, ..Direction::new(secret, sequence) }
+    }
+
     /// The secret for TLS 1.2.
     pub fn secret_of_key(key: &[u8], iv: &[u8]) -> Secret {
         let mut secret = Secret::new([0; 48]);
