@@ -20,7 +20,7 @@ use crate::export::Parts;
 use crate::facts::Facts;
 use crate::fault::Fault;
 use crate::handshake::client::TicketTaker;
-use crate::record::Direction;
+use crate::record::{self as record_keys, Direction};
 use crate::suite::Version;
 
 /// A connection's keys, and what is between the socket and the caller.
@@ -143,7 +143,7 @@ impl Session {
 
     /// Takes the session apart, unless bytes are on their way.
     pub(crate) fn into_parts(mut self) -> Result<Parts, Session> {
-        self.rest();
+        self.shrink();
         let is_idle = self.waiting.as_ref().is_none_or(|waiting| {
             waiting.plain.is_empty() && waiting.unsent.is_empty() && waiting.message.is_empty()
         });
@@ -186,6 +186,11 @@ impl Session {
 
     /// Makes the connection small while nothing happens.
     pub fn rest(&mut self) {
+        self.shrink();
+        record_keys::tend();
+    }
+
+    fn shrink(&mut self) {
         self.opens.rest();
         self.seals.rest();
         if self.waiting.as_ref().is_some_and(|waiting| waiting.is_empty()) {
