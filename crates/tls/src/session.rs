@@ -36,6 +36,7 @@ pub struct Session {
     end: End,
     /// Whether our own end is told.
     has_closed: bool,
+    has_rested: bool,
     /// Records in a row that carried nothing for the caller.
     idle_records: u8,
     /// Bytes of one record that a long response is cut into.
@@ -134,6 +135,7 @@ impl Session {
             side,
             end: End::Open,
             has_closed: false,
+            has_rested: false,
             idle_records: 0,
             record_size: MAX_CONTENT as u16,
             ramp: 0,
@@ -190,9 +192,18 @@ impl Session {
         record_keys::tend();
     }
 
+    /// Most clients ask once and are never heard of again: keys are kept for those that have come back before.
     fn shrink(&mut self) {
-        self.opens.rest();
-        self.seals.rest();
+        match std::mem::replace(&mut self.has_rested, true) {
+            true => {
+                self.opens.rest();
+                self.seals.rest();
+            }
+            false => {
+                self.opens.forget_key();
+                self.seals.forget_key();
+            }
+        }
         if self.waiting.as_ref().is_some_and(|waiting| waiting.is_empty()) {
             self.waiting = None;
         }

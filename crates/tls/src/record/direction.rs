@@ -140,7 +140,12 @@ impl Direction {
         Direction::new(secret, sequence)
     }
 
-    /// Makes the connection small while it waits.
+    /// The same, for one that is not expected back soon.
+    pub fn forget_key(&mut self) {
+        self.key = None;
+    }
+
+    /// Makes the connection small while it waits, and keeps its key at hand.
     pub fn rest(&mut self) {
         if let Some(key) = self.key.take() {
             let name = self.name();
