@@ -33,6 +33,7 @@ pub const MARKED: &[&str] = &[
     "gateways::",
     "handing_over::",
     "limits::",
+    "ocsp::",
     "processes::",
     "proxy::",
     "proxy_requests::",
@@ -43,6 +44,11 @@ pub const MARKED: &[&str] = &[
     "sending::",
     "shortages::",
     "tls::",
+    "tls_certificates::",
+    "tls_clients::",
+    "tls_sessions::",
+    "tls_terms::",
+    "tls_upstreams::",
     "upstreams::",
 ];
 

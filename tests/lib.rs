@@ -11,6 +11,7 @@
 //! log tells of an `[alert]`, an `[emerg]` or a panic that the test did not expect.
 
 mod answer;
+mod authority;
 mod backend;
 mod binary;
 mod client;
@@ -23,9 +24,12 @@ mod memory;
 mod ports;
 mod recorder;
 mod server;
+mod tls_client;
+mod tls_server;
 mod wait;
 
 pub use answer::Answer;
+pub use authority::{Authority, Identity, named as params_of};
 pub use backend::Backend;
 pub use binary::{binary, named};
 pub use client::{Client, read_once};
@@ -39,6 +43,8 @@ pub use memory::{memory, memory_of_all, most_allocated};
 pub use ports::free_port;
 pub use recorder::{Recorded, Recorder, Seen, ok};
 pub use server::{Server, Setup};
+pub use tls_client::{Offer, Staples, TlsClient, VERSIONS, Version, client_config};
+pub use tls_server::TlsServer;
 pub use wait::{children, eventually, is_running, title};
 
 use std::time::Duration;

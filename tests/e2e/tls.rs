@@ -2,160 +2,19 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::sync::Arc;
 
-use daemun_tests::{Answer, PATIENCE, Server, Setup, children, eventually, signals};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, Error, HandshakeKind, SignatureScheme,
-    StreamOwned,
+use daemun_tests::{
+    Authority, Identity, PATIENCE, Server, Setup, TlsClient, VERSIONS, children, client_config,
+    eventually, signals,
 };
-
-/// An authority, and certificates that it issued.
-struct Authority {
-    issuer: CertifiedIssuer<'static, KeyPair>,
-}
-
-impl Authority {
-    fn new(name: &str) -> Authority {
-        let mut params = named(name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        Authority { issuer }
-    }
-
-    /// A certificate and its key, in PEM.
-    fn issue(&self, name: &str) -> (String, String) {
-        let key = KeyPair::generate().unwrap();
-        let certificate = named(name).signed_by(&key, &self.issuer).unwrap();
-        (certificate.pem(), key.serialize_pem())
-    }
-}
-
-fn named(name: &str) -> CertificateParams {
-    let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-    params.distinguished_name.push(DnType::CommonName, name);
-    params
-}
-
-/// Files for a server of that name: `NAME.crt` and `NAME.key`.
-fn with_identity(setup: Setup, name: &str) -> Setup {
-    let (certificate, key) = Authority::new("authority").issue(name);
-    setup.file(&format!("{name}.crt"), certificate).file(&format!("{name}.key"), key)
-}
+use rustls::HandshakeKind;
 
 fn site(content: &str) -> Server {
-    let setup = with_identity(Setup::new(), "one.example");
-    setup.http(&format!(
+    Setup::new().identity_of("one.example").http(&format!(
         "ssl_certificate {{dir}}/one.example.crt;
          ssl_certificate_key {{dir}}/one.example.key;
          {content}"
     ))
-}
-
-/// Takes any certificate.
-#[derive(Debug)]
-struct Trusting;
-
-impl ServerCertVerifier for Trusting {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = aws_lc_rs::default_provider().signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signed, &algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = aws_lc_rs::default_provider().signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signed, &algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        aws_lc_rs::default_provider().signature_verification_algorithms.supported_schemes()
-    }
-}
-
-type Version = &'static rustls::SupportedProtocolVersion;
-const VERSIONS: [Version; 2] = [&rustls::version::TLS13, &rustls::version::TLS12];
-
-fn client_config(version: Version, identity: Option<&(String, String)>) -> Arc<ClientConfig> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[version])
-        .unwrap()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Trusting));
-    Arc::new(match identity {
-        None => builder.with_no_client_auth(),
-        Some((certificate, key)) => {
-            let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
-            let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
-            builder.with_client_auth_cert(chain, key).unwrap()
-        }
-    })
-}
-
-/// A client on one connection.
-struct TlsClient(StreamOwned<ClientConnection, TcpStream>);
-
-impl TlsClient {
-    fn connect(port: u16, config: &Arc<ClientConfig>, name: &str) -> TlsClient {
-        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let name = ServerName::try_from(name.to_owned()).unwrap();
-        let connection = ClientConnection::new(Arc::clone(config), name).unwrap();
-        TlsClient(StreamOwned::new(connection, stream))
-    }
-
-    fn send(&mut self, bytes: &[u8]) {
-        self.0.write_all(bytes).unwrap();
-    }
-
-    fn get(&mut self, uri: &str) -> Answer {
-        self.send(format!("GET {uri} HTTP/1.1\r\nHost: one.example\r\n\r\n").as_bytes());
-        self.answer()
-    }
-
-    fn answer(&mut self) -> Answer {
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            self.0.read_exact(&mut byte).unwrap();
-            head.push(byte[0]);
-        }
-        let mut answer = Answer::parse_head(&head[..head.len() - 4]);
-        let mut body = vec![0; answer.content_length().unwrap_or(0)];
-        self.0.read_exact(&mut body).unwrap();
-        answer.body = body;
-        answer
-    }
-
-    fn kind(&self) -> Option<HandshakeKind> {
-        self.0.conn.handshake_kind()
-    }
 }
 
 /// Reloads, and waits until a worker of before is gone.
@@ -176,7 +35,7 @@ fn noise(length: usize) -> Vec<u8> {
 #[test]
 fn responses_of_every_size_come_whole() {
     let sizes = [0, 1, 1000, 16_384, 16_385, 100_000, 3_000_000];
-    let mut setup = with_identity(Setup::new(), "one.example");
+    let mut setup = Setup::new().identity_of("one.example");
     for size in sizes {
         setup = setup.file(&format!("root/{size}"), noise(size));
     }
@@ -216,8 +75,8 @@ fn bodies_of_requests_come_whole() {
 
 #[test]
 fn a_server_is_chosen_by_the_name_in_the_handshake() {
-    let setup = with_identity(Setup::new(), "one.example");
-    let server = with_identity(setup, "two.example").http(
+    let setup = Setup::new().identity_of("one.example");
+    let server = setup.identity_of("two.example").http(
         "ssl_certificate {dir}/$ssl_server_name.crt;
          ssl_certificate_key {dir}/$ssl_server_name.key;
          server { listen 127.0.0.1:{port} ssl; server_name one.example;
@@ -282,11 +141,9 @@ fn sessions_are_gone_on_with_by_any_worker_and_behind_a_reload() {
 #[test]
 fn clients_are_known_by_their_certificates() {
     let (authority, stranger) = (Authority::new("authority"), Authority::new("stranger"));
-    let (certificate, key) = authority.issue("one.example");
     let server = Setup::new()
-        .file("s.crt", certificate)
-        .file("s.key", key)
-        .file("ca.crt", authority.issuer.pem())
+        .identity("s", &authority.issue("one.example"))
+        .file("ca.crt", authority.pem())
         .http(
             "ssl_certificate {dir}/s.crt; ssl_certificate_key {dir}/s.key;
              ssl_client_certificate {dir}/ca.crt;
@@ -296,7 +153,7 @@ fn clients_are_known_by_their_certificates() {
                  return 200 \"$ssl_client_verify\"; }",
         );
     for version in VERSIONS {
-        let get = |port, identity| {
+        let get = |port, identity: Option<&Identity>| {
             let config = client_config(version, identity);
             TlsClient::connect(port, &config, "one.example").get("/")
         };
@@ -319,12 +176,10 @@ fn clients_are_known_by_their_certificates() {
 #[test]
 fn servers_behind_are_asked_over_tls_and_have_to_prove_who_they_are() {
     let (authority, stranger) = (Authority::new("authority"), Authority::new("stranger"));
-    let (certificate, key) = authority.issue("behind.example");
     let server = Setup::new()
-        .file("s.crt", certificate)
-        .file("s.key", key)
-        .file("ca.crt", authority.issuer.pem())
-        .file("other.crt", stranger.issuer.pem())
+        .identity("s", &authority.issue("behind.example"))
+        .file("ca.crt", authority.pem())
+        .file("other.crt", stranger.pem())
         .http(
             "upstream behind { server 127.0.0.1:{port2}; }
              server { listen 127.0.0.1:{port2} ssl;
@@ -406,7 +261,7 @@ fn garbage_ends_a_connection_and_nothing_else() {
 
 #[test]
 fn old_protocols_alone_are_refused_with_the_reason() {
-    let setup = with_identity(Setup::new(), "one.example");
+    let setup = Setup::new().identity_of("one.example");
     let check = |protocols: &str| {
         let configuration = format!(
             "events {{ }} http {{ server {{ listen 127.0.0.1:{{port}} ssl; ssl_protocols {protocols};
@@ -423,7 +278,7 @@ fn old_protocols_alone_are_refused_with_the_reason() {
 
 #[test]
 fn certificates_that_no_listener_shows_are_told_of() {
-    let setup = with_identity(Setup::new(), "one.example");
+    let setup = Setup::new().identity_of("one.example");
     let check = |listen: &str, arguments: &[&str]| {
         let configuration = format!(
             "events {{ }} http {{ server {{ listen 127.0.0.1:{{port}} {listen};
@@ -440,8 +295,8 @@ fn certificates_that_no_listener_shows_are_told_of() {
 
 #[test]
 fn a_certificate_and_a_key_have_to_belong_together() {
-    let setup = with_identity(Setup::new(), "one.example");
-    let setup = with_identity(setup, "two.example").file("none.crt", "nothing");
+    let setup = Setup::new().identity_of("one.example");
+    let setup = setup.identity_of("two.example").file("none.crt", "nothing");
     for (certificate, key, message) in [
         ("one.example.crt", "two.example.key", "key values mismatch"),
         ("none.crt", "one.example.key", "cannot load certificate \"{dir}/none.crt\""),

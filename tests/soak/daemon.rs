@@ -37,6 +37,8 @@ pub const CONFIGURATION: &str = "\
 
 pub struct Daemon {
     setup: Setup,
+    /// With places for the number of workers and the rest of a `listen`.
+    template: &'static str,
 }
 
 impl Daemon {
@@ -45,10 +47,20 @@ impl Daemon {
     }
 
     pub fn start_with(setup: Setup, workers: usize, listen: &str) -> Daemon {
+        Daemon::start_from(CONFIGURATION, setup, workers, listen)
+    }
+
+    /// With another configuration.
+    pub fn start_from(
+        template: &'static str,
+        setup: Setup,
+        workers: usize,
+        listen: &str,
+    ) -> Daemon {
         setup.folder.write("file", [b'x'; 20_000]);
-        let output = setup.run(&configuration(workers, listen), &[]);
+        let output = setup.run(&configuration(template, workers, listen), &[]);
         assert_eq!(output.code, Some(0), "{}", output.stderr);
-        let daemon = Daemon { setup };
+        let daemon = Daemon { setup, template };
         daemon.has_workers(daemon.pid(), workers);
         daemon
     }
@@ -56,16 +68,16 @@ impl Daemon {
     /// With a process model that the test chooses.
     pub fn start_as(setup: Setup, model: &str, workers: usize) -> Daemon {
         setup.folder.write("file", [b'x'; 20_000]);
-        let output = setup.run(&format!("{model}\n{}", configuration(2, "")), &[]);
+        let output = setup.run(&format!("{model}\n{}", configuration(CONFIGURATION, 2, "")), &[]);
         assert_eq!(output.code, Some(0), "{}", output.stderr);
-        let daemon = Daemon { setup };
+        let daemon = Daemon { setup, template: CONFIGURATION };
         daemon.has_workers(daemon.pid(), workers);
         daemon
     }
 
     /// Reloads with another process model.
     pub fn switch(&self, model: &str) {
-        self.setup.configure(&format!("{model}\n{}", configuration(2, "")));
+        self.setup.configure(&format!("{model}\n{}", configuration(self.template, 2, "")));
         let output = Output::of(&mut self.setup.command(&["-s", "reload"]));
         assert_eq!(output.code, Some(0), "{}", output.stderr);
     }
@@ -103,7 +115,7 @@ impl Daemon {
 
     /// Reloads and waits for the outcome.
     pub fn reload(&self, workers: usize, listen: &str) {
-        self.setup.configure(&configuration(workers, listen));
+        self.setup.configure(&configuration(self.template, workers, listen));
         let output = Output::of(&mut self.setup.command(&["-s", "reload"]));
         assert_eq!(output.code, Some(0), "{}", output.stderr);
     }
@@ -196,6 +208,6 @@ pub fn nothing_lost((kept, fresh): (Tally, Tally)) {
     assert_eq!(fresh.losses, [], "new connections");
 }
 
-fn configuration(workers: usize, listen: &str) -> String {
-    CONFIGURATION.replace("%WORKERS%", &workers.to_string()).replace("%LISTEN%", listen)
+fn configuration(template: &str, workers: usize, listen: &str) -> String {
+    template.replace("%WORKERS%", &workers.to_string()).replace("%LISTEN%", listen)
 }

@@ -15,4 +15,5 @@ mod nginx;
 mod relays;
 mod reloads;
 mod switching;
+mod tls;
 mod upgrades;

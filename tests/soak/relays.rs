@@ -59,7 +59,7 @@ fn each_leaves_its_line(daemon: &Daemon, chat: Chat) {
 }
 
 /// WebSockets that say something all the time, and count on the same answer.
-struct Chat {
+pub struct Chat {
     ends: Arc<AtomicBool>,
     rounds: Vec<Arc<AtomicUsize>>,
     talkers: Vec<JoinHandle<HashMap<String, usize>>>,
@@ -69,6 +69,15 @@ impl Chat {
     const TALKERS: usize = 4;
 
     fn start(port: u16, sockets: usize) -> Chat {
+        Chat::start_over(port, sockets, open)
+    }
+
+    /// With another kind of connection.
+    pub fn start_over<S: Read + Write + 'static>(
+        port: u16,
+        sockets: usize,
+        open: fn(u16, &str) -> S,
+    ) -> Chat {
         raise_limit();
         let ends = Arc::new(AtomicBool::new(false));
         let rounds: Vec<_> = (0..Self::TALKERS).map(|_| Arc::<AtomicUsize>::default()).collect();
@@ -76,14 +85,14 @@ impl Chat {
             let (ends, round) = (Arc::clone(&ends), Arc::clone(round));
             let uris = (number..sockets).step_by(Self::TALKERS).map(|one| format!("/echo/{one}"));
             let uris: Vec<_> = uris.collect();
-            thread::spawn(move || talk(port, uris, &ends, &round))
+            thread::spawn(move || talk(port, open, uris, &ends, &round))
         });
         let talkers = talkers.collect();
         Chat { ends, rounds, talkers }
     }
 
     /// Waits until every WebSocket has had an answer to what it said after now.
-    fn goes_round(&self) {
+    pub fn goes_round(&self) {
         let before: Vec<_> = self.rounds.iter().map(|one| one.load(Ordering::SeqCst)).collect();
         let has_gone =
             |(now, before): (&Arc<AtomicUsize>, &usize)| now.load(Ordering::SeqCst) >= before + 2;
@@ -95,15 +104,16 @@ impl Chat {
     }
 
     /// Closes all; the bytes of the messages that each has got.
-    fn end(self) -> HashMap<String, usize> {
+    pub fn end(self) -> HashMap<String, usize> {
         self.ends.store(true, Ordering::SeqCst);
         let ended = self.talkers.into_iter().map(|talker| talker.join().expect("no message lost"));
         ended.flatten().collect()
     }
 }
 
-fn talk(
+fn talk<S: Read + Write>(
     port: u16,
+    open: fn(u16, &str) -> S,
     uris: Vec<String>,
     ends: &AtomicBool,
     rounds: &AtomicUsize,
@@ -127,12 +137,16 @@ fn talk(
 }
 
 /// The key is the example of RFC 6455, section 1.2.
-fn open(port: u16, uri: &str) -> TcpStream {
-    let mut client = Client::connect(port);
-    client.send(format!(
+pub fn upgrade(uri: &str) -> String {
+    format!(
         "GET {uri} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-    ));
+    )
+}
+
+fn open(port: u16, uri: &str) -> TcpStream {
+    let mut client = Client::connect(port);
+    client.send(upgrade(uri));
     let head = client.head();
     assert_eq!(head.header("Sec-WebSocket-Accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
     let socket = client.stream().try_clone().unwrap();

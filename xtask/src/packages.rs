@@ -12,6 +12,7 @@ const NEEDED: &[(&str, &str)] = &[
     ("uwsgi-plugin-python3", "the applications themselves, and those behind SCGI"),
     ("memcached", "values that are responses"),
     ("python3-websockets", "a server of WebSockets"),
+    ("openssl", "keys with passphrases, and what authorities say of certificates"),
 ];
 
 /// Installs what is missing, and says so.

@@ -106,6 +106,14 @@ impl Program for Server {
         Ok(())
     }
 
+    fn bequeath(&self) -> Vec<u8> {
+        daemun_tls::tickets::bequeath()
+    }
+
+    fn inherit(&self, secrets: Vec<u8>) {
+        daemun_tls::tickets::inherit(secrets);
+    }
+
     fn work(&self, cycle: &Cycle<Configuration>, context: WorkerContext) -> i32 {
         if self.places.configuration.is_none() && context.generation == 1 && context.index == 0 {
             embedded::announce(&cycle.listen);

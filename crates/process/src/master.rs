@@ -439,8 +439,10 @@ impl<P: Program> Master<'_, P> {
         log!(self.log(), Notice, (), "changing binary");
         let Generation { cycle, sockets, .. } = &self.generation;
         let channel = self.channel.as_deref();
+        let secrets = self.program.bequeath();
+        let settings = &cycle.settings;
         self.new_binary =
-            upgrade::execute(&self.arguments, &cycle.settings, sockets, channel, &cycle.log);
+            upgrade::execute(&self.arguments, settings, sockets, channel, &secrets, &cycle.log);
     }
 
     fn stop_accepting(&mut self) {

@@ -42,6 +42,14 @@ pub trait Program: Sync {
         Ok(())
     }
 
+    /// Secrets that a new binary goes on with; they pass to it through memory alone.
+    fn bequeath(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    /// Takes over what the binary before has bequeathed, before anything is [loaded](Self::load).
+    fn inherit(&self, _secrets: Vec<u8>) {}
+
     /// Serves until ordered to stop, and returns the exit code. In a worker process, with its user
     /// and limits; in a thread of its own where there is a single process.
     fn work(&self, cycle: &Cycle<Self::Configuration>, context: WorkerContext) -> i32;

@@ -117,6 +117,9 @@ fn start<P: Program>(program: &P, arguments: Vec<OsString>) -> Result<Started<'_
     let inherited = variable.is_some();
     let sockets =
         variable.map(|variable| Sockets::inherit(&variable, &Log::current())).unwrap_or_default();
+    if let Some(secrets) = upgrade::take_secrets() {
+        program.inherit(secrets);
+    }
     let generation = Generation::first(program, sockets).map_err(|_| Refused)?;
     let cycle = &generation.cycle;
     let log = cycle.log.clone();

@@ -2,13 +2,15 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::os::fd::BorrowedFd;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
 
 use daemun_core::log;
 use daemun_core::log::Log;
 use daemun_core::settings::ProcessSettings;
-use daemun_sys::process;
+use daemun_sys::packet::PacketSocket;
+use daemun_sys::{process, socket};
 
 use crate::handover::Channel;
 use crate::listening::{Sockets, variable_for};
@@ -18,6 +20,31 @@ use crate::{environment, pid_file};
 pub(crate) const SOCKETS: &str = "NGINX";
 /// Ours, for the channel that parked connections pass through.
 pub(crate) const CHANNEL: &str = "DAEMUN_HANDOVER";
+/// Ours, for the descriptor that secrets can be read from, once.
+pub(crate) const SECRETS: &str = "DAEMUN_SECRETS";
+
+/// More secrets than these are no secrets of ours.
+const MOST_SECRETS: usize = 64 * 1024;
+
+/// The end of a socket that secrets wait in until the new binary takes them.
+fn lay_up(secrets: &[u8]) -> io::Result<PacketSocket> {
+    let (sender, receiver) = PacketSocket::pair()?;
+    sender.send(secrets)?;
+    Ok(receiver)
+}
+
+/// What the binary before has laid up, if there is something.
+pub(crate) fn take_secrets() -> Option<Vec<u8>> {
+    let variable = std::env::var(SECRETS).ok()?;
+    let socket = PacketSocket::from(socket::adopt(variable.parse().ok()?)?);
+    if !socket.is_of_this_kind() {
+        return None;
+    }
+    let mut secrets = vec![0; MOST_SECRETS];
+    let (length, _) = socket.receive(&mut secrets).ok()?;
+    secrets.truncate(length);
+    Some(secrets)
+}
 
 /// Executes the first argument with the rest, and returns the new master's number. The pid file is
 /// renamed before, and back where that fails. What failed is logged.
@@ -26,6 +53,7 @@ pub(crate) fn execute(
     settings: &ProcessSettings,
     sockets: &Sockets,
     channel: Option<&Channel>,
+    secrets: &[u8],
     log: &Log,
 ) -> Option<i32> {
     let path = arguments.first()?;
@@ -35,6 +63,13 @@ pub(crate) fn execute(
     if let Some(channel) = channel {
         variables.push((CHANNEL.into(), channel.variable().into()));
         inherit.extend(channel.descriptors());
+    }
+    // Without them clients make a handshake as with a stranger, and nothing else is lost.
+    let secrets = (!secrets.is_empty()).then(|| lay_up(secrets).ok()).flatten();
+    if let Some(secrets) = &secrets {
+        let number = secrets.as_fd().as_raw_fd();
+        variables.push((SECRETS.into(), number.to_string().into()));
+        inherit.push(secrets.as_fd());
     }
     let old = pid_file::old_binary(&settings.pid);
     let shown = path.display();

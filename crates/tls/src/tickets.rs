@@ -10,7 +10,7 @@
 //!
 //! All workers make the same keys without asking each other: the master draws a secret, and each period has the
 //! one that a hash makes of the period's before. The way back is closed, so that whoever learns a secret reads
-//! no ticket of a period that is over.
+//! no ticket of a period that is over. A new binary gets the secrets of the one before.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -20,7 +20,7 @@ use std::time::Duration;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::digest;
 use rustls::server::ProducesTickets;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::client_auth::now;
 use crate::x509::time::Time;
@@ -45,7 +45,15 @@ pub struct Ratchet {
     number: u64,
     secret: Zeroizing<[u8; 32]>,
     current: Arc<Key>,
-    previous: Option<Arc<Key>>,
+    previous: Option<(Zeroizing<[u8; 32]>, Arc<Key>)>,
+}
+
+/// All rotated keys of the process, by their period.
+static ALL: Mutex<Option<HashMap<u64, Arc<Tickets>>>> = Mutex::new(None);
+
+fn all() -> MutexGuard<'static, Option<HashMap<u64, Arc<Tickets>>>> {
+    // A table of keys is whole between any two of its functions.
+    ALL.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 const NAME: usize = 16;
@@ -54,10 +62,8 @@ const NONCE: usize = 12;
 impl Tickets {
     /// Keys that change with every period, in this process and those it forks, now and after a reload.
     pub fn rotated(period: Duration) -> Arc<Tickets> {
-        static ALL: Mutex<Option<HashMap<u64, Arc<Tickets>>>> = Mutex::new(None);
         let period = period.as_secs().max(1);
-        // A table of keys is whole between any two of its functions.
-        let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = all();
         let tickets = all.get_or_insert_default().entry(period);
         let tickets =
             tickets.or_insert_with(|| Arc::new(Tickets::Rotated(Mutex::new(Ratchet::new(period)))));
@@ -91,7 +97,7 @@ impl Tickets {
                 let (current, previous) = {
                     let mut ratchet = lock(ratchet);
                     ratchet.advance(now());
-                    (Arc::clone(&ratchet.current), ratchet.previous.clone())
+                    (Arc::clone(&ratchet.current), ratchet.previous_key())
                 };
                 work(&current).or_else(|| work(previous.as_deref()?))
             }
@@ -125,12 +131,70 @@ impl Ratchet {
     fn advance(&mut self, now: Time) {
         let number = now.0.unsigned_abs() / self.period;
         while self.number < number {
-            *self.secret = hash(b"next", &self.secret);
-            let key = Arc::new(Key::of_secret(&self.secret));
-            self.previous = Some(std::mem::replace(&mut self.current, key));
+            let next = Zeroizing::new(hash(b"next", &self.secret));
+            let key = Arc::new(Key::of_secret(&next));
+            let secret = std::mem::replace(&mut self.secret, next);
+            self.previous = Some((secret, std::mem::replace(&mut self.current, key)));
             self.number += 1;
         }
     }
+
+    fn previous_key(&self) -> Option<Arc<Key>> {
+        self.previous.as_ref().map(|(_, key)| Arc::clone(key))
+    }
+
+    /// Its period, the secret's number, whether there is one of before, and both secrets.
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.period.to_be_bytes());
+        out.extend_from_slice(&self.number.to_be_bytes());
+        out.push(self.previous.is_some().into());
+        out.extend_from_slice(&*self.secret);
+        let previous = self.previous.as_ref().map(|(secret, _)| **secret);
+        out.extend_from_slice(&previous.unwrap_or_default());
+    }
+
+    fn decode(encoded: &[u8; HEIRLOOM]) -> Option<Ratchet> {
+        let (period, rest) = encoded.split_first_chunk()?;
+        let (number, rest) = rest.split_first_chunk()?;
+        let (&has_previous, rest) = rest.split_first()?;
+        let (secret, rest) = rest.split_first_chunk()?;
+        let before = Zeroizing::new(*rest.first_chunk()?);
+        let secret = Zeroizing::new(*secret);
+        let (period, number) = (u64::from_be_bytes(*period), u64::from_be_bytes(*number));
+        let current = Arc::new(Key::of_secret(&secret));
+        let key = Arc::new(Key::of_secret(&before));
+        let previous = (has_previous == 1).then_some((before, key));
+        let is_possible = period > 0 && number <= now().0.unsigned_abs() / period;
+        is_possible.then_some(Ratchet { period, number, secret, current, previous })
+    }
+}
+
+const HEIRLOOM: usize = 8 + 8 + 1 + 32 + 32;
+
+/// What a new binary has to know so that tickets go on to be good.
+pub fn bequeath() -> Vec<u8> {
+    let all = all();
+    let mut out = Vec::new();
+    for tickets in all.iter().flat_map(HashMap::values) {
+        if let Tickets::Rotated(ratchet) = &**tickets {
+            let mut ratchet = lock(ratchet);
+            ratchet.advance(now());
+            ratchet.encode(&mut out);
+        }
+    }
+    out
+}
+
+/// Takes over what the binary before [has left](bequeath); what cannot be right is left out.
+pub fn inherit(mut heirlooms: Vec<u8>) {
+    let mut all = all();
+    for ratchet in heirlooms.as_chunks().0.iter().filter_map(Ratchet::decode) {
+        let tickets = Arc::new(Tickets::Rotated(Mutex::new(ratchet)));
+        let Tickets::Rotated(ratchet) = &*tickets else { continue };
+        let period = lock(ratchet).period;
+        all.get_or_insert_default().insert(period, tickets);
+    }
+    heirlooms.zeroize();
 }
 
 fn hash(label: &[u8], secret: &[u8; 32]) -> [u8; 32] {
@@ -255,10 +319,28 @@ mod tests {
         one.advance(Time(start + 9));
         assert_eq!(one.current.name, first);
         one.advance(Time(start + 10));
-        assert_eq!(one.previous.as_ref().map(|key| key.name), Some(first));
+        assert_eq!(one.previous.as_ref().map(|(_, key)| key.name), Some(first));
         one.advance(Time(start + 25));
         other.advance(Time(start + 25));
         assert_eq!(one.current.name, other.current.name);
-        assert_ne!(one.previous.as_ref().map(|key| key.name), Some(first));
+        assert_ne!(one.previous.as_ref().map(|(_, key)| key.name), Some(first));
+    }
+
+    /// Tickets of the period that is over are good for the new binary as well.
+    #[test]
+    fn a_new_binary_goes_on_with_the_keys() {
+        let mut old = Ratchet::new(10);
+        old.number -= 1;
+        old.advance(now());
+        let mut encoded = Vec::new();
+        old.encode(&mut encoded);
+        let new = Ratchet::decode(encoded.as_chunks().0.first().unwrap()).unwrap();
+        assert_eq!(new.current.name, old.current.name);
+        let name = |ratchet: &Ratchet| ratchet.previous.as_ref().map(|(_, key)| key.name);
+        assert!(name(&new).is_some() && name(&new) == name(&old));
+        encoded[0] = 0xff;
+        encoded[8] = 0xff;
+        assert!(Ratchet::decode(encoded.as_chunks().0.first().unwrap()).is_none());
+        assert!(Ratchet::decode(&[0; HEIRLOOM]).is_none());
     }
 }
