@@ -120,8 +120,8 @@ impl Terms {
         let id = self.id();
         let provider = Arc::new(provider(&self.suites, &self.groups));
         let has = |version| {
-            let is_served = |suite: &&Suite| suite.version == version;
-            self.versions.contains(&version) && self.suites.iter().any(|suite| is_served(suite))
+            let is_served = |suite: &&'static Suite| suite.version == version;
+            self.versions.contains(&version) && self.suites.iter().any(is_served)
         };
         let versions: &[_] = match (has(Version::Tls12), has(Version::Tls13)) {
             (true, true) => &[&TLS13, &TLS12],

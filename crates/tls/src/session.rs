@@ -144,7 +144,7 @@ impl Session {
     }
 
     /// Takes the session apart, unless bytes are on their way.
-    pub(crate) fn into_parts(mut self) -> Result<Parts, Session> {
+    pub(crate) fn into_parts(mut self: Box<Self>) -> Result<Parts, Box<Session>> {
         self.shrink();
         let is_idle = self.waiting.as_ref().is_none_or(|waiting| {
             waiting.plain.is_empty() && waiting.unsent.is_empty() && waiting.message.is_empty()
@@ -152,7 +152,7 @@ impl Session {
         if !is_idle || self.end != End::Open || self.has_closed {
             return Err(self);
         }
-        let Session { opens, seals, facts, waiting, side, record_size, ramp, .. } = self;
+        let Session { opens, seals, facts, waiting, side, record_size, ramp, .. } = *self;
         let partial = waiting.map_or_else(Vec::new, |waiting| waiting.partial);
         Ok(Parts { side, opens, seals, facts, record_size, ramp, partial })
     }

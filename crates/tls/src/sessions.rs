@@ -11,9 +11,12 @@ pub use rustls::server::StoresServerSessions as Keeps;
 use crate::client_auth::now;
 use crate::x509::time::Time;
 
+/// By their identifiers: when they were made, and what rustls keeps of them.
+type Known = LruCache<Vec<u8>, (Time, Vec<u8>)>;
+
 /// Sessions of one process, the one that was used longest ago leaving first.
 pub struct Sessions {
-    known: Mutex<LruCache<Vec<u8>, (Time, Vec<u8>)>>,
+    known: Mutex<Known>,
     lifetime: Duration,
 }
 
@@ -26,7 +29,7 @@ impl Sessions {
         Sessions { known: Mutex::new(known), lifetime }
     }
 
-    fn with<R>(&self, work: impl FnOnce(&mut LruCache<Vec<u8>, (Time, Vec<u8>)>) -> R) -> R {
+    fn with<R>(&self, work: impl FnOnce(&mut Known) -> R) -> R {
         // A list of sessions is whole between any two of its functions.
         work(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner))
     }
