@@ -163,7 +163,7 @@ impl Terms {
                     "{reason} in OCSP responder \"{url}\" in the certificate \"{name}\""
                 )),
                 Ok(responder) => {
-                    let subject = Subject { certificate: chain[0].clone(), issuer: issuer.clone() };
+                    let subject = Subject { certificate: chain[0].clone(), issuer: issuer.into() };
                     let name = name.to_string();
                     certificates.push(Certificate::new(place, name, subject, responder));
                 }
@@ -339,10 +339,12 @@ impl Terms {
 /// The authority among these that a certificate names.
 fn issuer_of<'c>(
     certificate: &[u8],
-    mut among: impl Iterator<Item = &'c Box<[u8]>>,
-) -> Option<&'c Box<[u8]>> {
+    among: impl Iterator<Item = &'c Box<[u8]>>,
+) -> Option<&'c [u8]> {
     let own = x509::Certificate::parse(certificate)?;
-    among.find(|other| x509::Certificate::parse(other).is_some_and(|other| other.issued(&own)))
+    let issued =
+        |other: &&[u8]| x509::Certificate::parse(other).is_some_and(|other| other.issued(&own));
+    among.map(|other| &**other).find(issued)
 }
 
 /// Each certificate with its key.

@@ -25,6 +25,9 @@ use crate::tls::commands::{self, Commands};
 use crate::tls::computed::{Computed, Source};
 use crate::tls::files::Files;
 
+/// What is wrong, and with which word.
+type Wrong<'w> = (String, Option<&'w Word>);
+
 /// What a block's settings come to, once they are complete.
 #[derive(Clone, Default)]
 pub struct Built(Arc<OnceLock<Option<Ready>>>);
@@ -61,11 +64,7 @@ impl Settings {
         });
     }
 
-    fn context(
-        &self,
-        prefix: &str,
-        files: &mut Files,
-    ) -> Result<ClientContext, (String, Option<&Word>)> {
+    fn context(&self, prefix: &str, files: &mut Files) -> Result<ClientContext, Wrong<'_>> {
         let mut commands = Commands::default();
         for (name, value) in self.ssl_conf_commands.iter() {
             commands::read(&mut commands, name, value).map_err(|why| {
@@ -101,7 +100,7 @@ impl Settings {
         &self,
         prefix: &str,
         files: &mut Files,
-    ) -> Result<Option<Arc<CertifiedKey>>, (String, Option<&Word>)> {
+    ) -> Result<Option<Arc<CertifiedKey>>, Wrong<'_>> {
         match self.pair(prefix)? {
             Some((certificate, key)) if !certificate.is_computed() && !key.is_computed() => {
                 self.identity(&certificate.word, &key.word, files).map(Some)
@@ -110,7 +109,7 @@ impl Settings {
         }
     }
 
-    fn pair(&self, prefix: &str) -> Result<Option<(&Source, &Source)>, (String, Option<&Word>)> {
+    fn pair(&self, prefix: &str) -> Result<Option<(&Source, &Source)>, Wrong<'_>> {
         let Some(certificate) = &*self.ssl_certificate else { return Ok(None) };
         if certificate.word.text.is_empty() {
             return Ok(None);
@@ -127,11 +126,7 @@ impl Settings {
         }
     }
 
-    fn computed(
-        &self,
-        prefix: &str,
-        files: &mut Files,
-    ) -> Result<Option<Computed>, (String, Option<&Word>)> {
+    fn computed(&self, prefix: &str, files: &mut Files) -> Result<Option<Computed>, Wrong<'_>> {
         let Some((certificate, key)) = self.pair(prefix)? else { return Ok(None) };
         if !certificate.is_computed() && !key.is_computed() {
             return Ok(None);
@@ -144,7 +139,7 @@ impl Settings {
         }))
     }
 
-    fn passwords(&self, files: &mut Files) -> Result<Vec<Box<[u8]>>, (String, Option<&Word>)> {
+    fn passwords(&self, files: &mut Files) -> Result<Vec<Box<[u8]>>, Wrong<'_>> {
         match &*self.ssl_password_file {
             Some(file) => files.passwords(file).map_err(|why| (why, Some(file))),
             None => Ok(Vec::new()),
@@ -156,18 +151,14 @@ impl Settings {
         certificate: &'w Word,
         key: &'w Word,
         files: &mut Files,
-    ) -> Result<Arc<CertifiedKey>, (String, Option<&'w Word>)> {
+    ) -> Result<Arc<CertifiedKey>, Wrong<'w>> {
         let passwords = self.passwords(files).map_err(|(why, _)| (why, None))?;
         files
             .identity(certificate, key, &passwords)
             .map_err(|(message, is_key)| (message, Some(if is_key { key } else { certificate })))
     }
 
-    fn store(
-        &self,
-        prefix: &str,
-        files: &mut Files,
-    ) -> Result<Option<Store>, (String, Option<&Word>)> {
+    fn store(&self, prefix: &str, files: &mut Files) -> Result<Option<Store>, Wrong<'_>> {
         if !*self.ssl_verify {
             return Ok(None);
         }
