@@ -181,3 +181,27 @@ fn what_a_session_was_made_for_does_not_open_another_server() {
         }
     }
 }
+
+/// As in nginx, and what `--lint` warns of: which authorities count is settled in the handshake.
+#[test]
+fn clients_that_say_no_name_are_judged_by_the_default_server() {
+    let (friends, others) = (Authority::new("friends"), Authority::new("others"));
+    let setup = Setup::new().file("friends.crt", friends.pem()).file("others.crt", others.pem());
+    let server = site(
+        setup,
+        "ssl_verify_client on;
+         server { listen 127.0.0.1:{port} ssl default_server; server_name other.example;
+             ssl_client_certificate {dir}/friends.crt; return 200 default; }
+         server { listen 127.0.0.1:{port} ssl; server_name one.example;
+             ssl_client_certificate {dir}/others.crt; return 200 one; }",
+    );
+    for version in VERSIONS {
+        let offer = Offer { identity: Some(friends.issue("friend")), ..Offer::of(version) };
+        let mut config = offer.config();
+        let get =
+            |config| TlsClient::connect(server.port(), &Arc::new(config), "one.example").get("/");
+        assert_eq!(get(config.clone()).status, 400, "with a name");
+        config.enable_sni = false;
+        assert_eq!(get(config).text(), "one", "without");
+    }
+}

@@ -10,6 +10,7 @@
 //! ```
 
 mod allowances;
+mod certificates;
 mod guards;
 mod header;
 mod outline;
@@ -18,6 +19,8 @@ mod patterns;
 mod report;
 mod rules;
 mod sample;
+
+use std::path::Path;
 
 use daemun_conf::{Files, Span};
 use daemun_core::listen::Address;
@@ -50,6 +53,14 @@ struct Site<'s> {
     descriptors: u64,
 }
 
+impl Site<'_> {
+    /// Where relative names of certificates lead: the folder of the configuration.
+    fn folder(&self) -> &Path {
+        let root = self.files.iter().find(|file| !file.is_command_line());
+        root.and_then(|file| file.name().parent()).unwrap_or(Path::new("/"))
+    }
+}
+
 /// A place in the user's files that a rule warns of.
 struct Finding {
     message: String,
@@ -59,7 +70,8 @@ struct Finding {
 
 /// A request, and what it brings to light.
 struct Example {
-    /// With a port, unless that is 80.
+    scheme: &'static str,
+    /// With a port, unless that is the scheme's.
     host: String,
     uri: String,
     /// `Name: value`.
@@ -134,6 +146,7 @@ mod testing {
     use std::path::PathBuf;
 
     use daemun_conf::Files;
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
     use super::lint;
     use crate::cli::{Options, Places};
@@ -161,6 +174,83 @@ mod testing {
         files.pretend(path, text.into_bytes());
         let cycle = server.load_with(files).unwrap();
         lint(&cycle).findings.iter().map(|(rule, _)| rule.code).collect()
+    }
+
+    /// A server's certificate and its key, in PEM.
+    pub(super) struct Identity {
+        pub certificate: String,
+        pub key: String,
+    }
+
+    impl Identity {
+        /// One that signs itself.
+        pub(super) fn new(change: impl FnOnce(&mut CertificateParams)) -> Identity {
+            Identity::of(&KeyPair::generate().unwrap(), change)
+        }
+
+        pub(super) fn rsa() -> Identity {
+            Identity::of(&KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap(), |_| {})
+        }
+
+        fn of(key: &KeyPair, change: impl FnOnce(&mut CertificateParams)) -> Identity {
+            let mut params = CertificateParams::new(vec!["a.example".to_owned()]).unwrap();
+            change(&mut params);
+            let certificate = params.self_signed(key).unwrap().pem();
+            Identity { certificate, key: key.serialize_pem() }
+        }
+
+        /// As a word that stands in place of a file's name.
+        pub(super) fn certificate(&self) -> String {
+            format!("\"data:{}\"", self.certificate)
+        }
+
+        pub(super) fn quoted_key(&self) -> String {
+            format!("\"data:{}\"", self.key)
+        }
+
+        /// A server that shows it.
+        pub(super) fn server(&self, more: &str) -> String {
+            let (certificate, key) = (self.certificate(), self.quoted_key());
+            format!(
+                "server {{ listen 443 ssl; root /srv; ssl_certificate {certificate};
+                     ssl_certificate_key {key}; {more} }}"
+            )
+        }
+    }
+
+    /// Whoever issues certificates.
+    pub(super) struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+    impl Authority {
+        pub(super) fn new() -> Authority {
+            let key = KeyPair::generate().unwrap();
+            Authority(CertifiedIssuer::self_signed(Authority::params("root"), key).unwrap())
+        }
+
+        pub(super) fn below(&self) -> Authority {
+            let key = KeyPair::generate().unwrap();
+            let params = Authority::params("below");
+            Authority(CertifiedIssuer::signed_by(params, key, &self.0).unwrap())
+        }
+
+        fn params(name: &str) -> CertificateParams {
+            let mut params = CertificateParams::new(Vec::new()).unwrap();
+            params.distinguished_name.push(DnType::CommonName, name);
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            params
+        }
+
+        pub(super) fn issue(&self, change: impl FnOnce(&mut CertificateParams)) -> Identity {
+            let key = KeyPair::generate().unwrap();
+            let mut params = CertificateParams::new(vec!["a.example".to_owned()]).unwrap();
+            change(&mut params);
+            let certificate = params.signed_by(&key, &self.0).unwrap().pem();
+            Identity { certificate, key: key.serialize_pem() }
+        }
+
+        pub(super) fn pem(&self) -> String {
+            self.0.pem()
+        }
     }
 
     /// Checks that a rule warns of the one configuration and not of the other.

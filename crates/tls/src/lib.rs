@@ -3,6 +3,8 @@
 //! rustls makes a handshake and gives its secrets out; what follows is protected by [`record`]. So a
 //! connection that waits is a few secrets and numbers, which rest without buffers and pass to another process.
 
+#[cfg(test)]
+mod against_rustls;
 pub mod ciphers;
 pub mod client_auth;
 pub mod client_context;
@@ -11,6 +13,7 @@ mod encrypted;
 pub mod export;
 pub mod facts;
 pub mod fault;
+pub mod fuzz;
 pub mod handshake;
 pub mod identity;
 pub mod ocsp;

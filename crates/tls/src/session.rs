@@ -23,6 +23,24 @@ use crate::handshake::client::TicketTaker;
 use crate::record::{self as record_keys, Direction};
 use crate::suite::Version;
 
+/// What carries a session's records; the functions mean what those of [`Stream`] mean.
+pub trait Carrier {
+    fn try_recv_append(&self, bytes: &mut Vec<u8>) -> io::Result<usize>;
+    fn try_send(&self, bytes: &[u8], more: bool) -> io::Result<usize>;
+}
+
+impl Carrier for Stream {
+    #[inline]
+    fn try_recv_append(&self, bytes: &mut Vec<u8>) -> io::Result<usize> {
+        Stream::try_recv_append(self, bytes)
+    }
+
+    #[inline]
+    fn try_send(&self, bytes: &[u8], more: bool) -> io::Result<usize> {
+        Stream::try_send(self, bytes, more)
+    }
+}
+
 /// A connection's keys, and what is between the socket and the caller.
 pub struct Session {
     opens: Direction,
@@ -254,7 +272,7 @@ impl Session {
     /// [unsent](Self::has_unsent) where there is no room.
     pub fn receive(
         &mut self,
-        stream: &Stream,
+        stream: &impl Carrier,
         most: usize,
         sink: &mut dyn FnMut(&[u8]),
     ) -> io::Result<usize> {
@@ -474,7 +492,7 @@ impl Session {
     }
 
     /// Bytes of the caller's that are on their way; none where there was no room for what was sent before.
-    pub fn send(&mut self, stream: &Stream, bytes: &[u8], more: bool) -> io::Result<usize> {
+    pub fn send(&mut self, stream: &impl Carrier, bytes: &[u8], more: bool) -> io::Result<usize> {
         if !self.flush(stream)? {
             return Err(io::ErrorKind::WouldBlock.into());
         }
@@ -531,7 +549,7 @@ impl Session {
     }
 
     /// Sends what is protected; what the socket does not take waits.
-    fn pass_on(&mut self, stream: &Stream, sealed: &[u8], more: bool) -> io::Result<()> {
+    fn pass_on(&mut self, stream: &impl Carrier, sealed: &[u8], more: bool) -> io::Result<()> {
         let sent = match stream.try_send(sealed, more) {
             Ok(sent) => sent,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
@@ -544,7 +562,7 @@ impl Session {
     }
 
     /// Sends what waits; whether nothing does any more.
-    pub fn flush(&mut self, stream: &Stream) -> io::Result<bool> {
+    pub fn flush(&mut self, stream: &impl Carrier) -> io::Result<bool> {
         let Some(waiting) = &mut self.waiting else { return Ok(true) };
         while waiting.sent < waiting.unsent.len() {
             match stream.try_send(&waiting.unsent[waiting.sent..], false) {
@@ -562,7 +580,7 @@ impl Session {
     }
 
     /// Tells the peer that nothing more will come; whether that is on its way.
-    pub fn close(&mut self, stream: &Stream) -> io::Result<bool> {
+    pub fn close(&mut self, stream: &impl Carrier) -> io::Result<bool> {
         self.seal_alert(1, 0);
         self.flush(stream)
     }

@@ -123,7 +123,7 @@ fn wrapped(text: &str, indent: &str) -> String {
 
 /// As `--explain` takes it.
 fn request(example: &Example) -> String {
-    let mut text = format!("'GET http://{}{}'", example.host, example.uri);
+    let mut text = format!("'GET {}://{}{}'", example.scheme, example.host, example.uri);
     for field in &example.fields {
         let _ = write!(text, " -H '{field}'");
     }
@@ -143,6 +143,7 @@ fn json(verdict: &Verdict<'_>) -> Value {
             "end_column": place.end_column,
             "example": {
                 "method": "GET",
+                "scheme": finding.example.scheme,
                 "host": finding.example.host,
                 "uri": finding.example.uri,
                 "headers": finding.example.fields,

@@ -6,12 +6,18 @@ mod alias_slash;
 mod allow_without_deny;
 mod body_announced;
 mod buffering_off;
+mod certificate_ends;
+mod chain_incomplete;
+mod client_ca_elsewhere;
+mod dead_protocol;
 mod decoded_in_header;
 mod descriptor_limit;
 mod error_log_off;
 mod header_not_always;
+mod hsts_without_tls;
 mod http_host_passed;
 mod if_in_location;
+mod key_readable;
 mod location_shadowed;
 mod location_unreachable;
 mod name_resolved_once;
@@ -25,8 +31,10 @@ mod referers_none;
 mod resolver_missing;
 mod return_before_access;
 mod root_missing;
+mod rsa_alone;
 mod runaway_pattern;
 mod server_name_conflict;
+mod stapling_without_responder;
 mod status_exposed;
 mod unanchored_pattern;
 mod upgrade_headers;
@@ -46,6 +54,12 @@ pub(super) static ALL: &[&Rule] = &[
     &php_file_unchecked::RULE,
     &proxy_decoded_path::RULE,
     &http_host_passed::RULE,
+    &client_ca_elsewhere::RULE,
+    &key_readable::RULE,
+    &dead_protocol::RULE,
+    &certificate_ends::RULE,
+    &chain_incomplete::RULE,
+    &hsts_without_tls::RULE,
     &add_header_dropped::RULE,
     &header_not_always::RULE,
     &proxy_header_dropped::RULE,
@@ -61,10 +75,12 @@ pub(super) static ALL: &[&Rule] = &[
     &upgrade_headers::RULE,
     &name_resolved_once::RULE,
     &resolver_missing::RULE,
+    &stapling_without_responder::RULE,
     // What fails under load, or fills a disk.
     &runaway_pattern::RULE,
     &descriptor_limit::RULE,
     &buffering_off::RULE,
+    &rsa_alone::RULE,
     &error_log_off::RULE,
 ];
 

@@ -14,7 +14,8 @@ impl Example {
             Some(port) if port != "80" => format!("{name}:{port}"),
             _ => name,
         };
-        Example { host, uri: uri.into(), fields: Vec::new(), effect: String::new() }
+        let (uri, fields, effect) = (uri.into(), Vec::new(), String::new());
+        Example { scheme: "http", host, uri, fields, effect }
     }
 
     /// A request that reaches `scope`, as far as its header tells.

@@ -200,3 +200,26 @@ impl Handshake {
         Ok(session)
     }
 }
+
+/// A handshake without a socket: `answer` is what the server says to what it got.
+#[cfg(test)]
+pub(crate) fn connect_in_memory(
+    context: &ClientContext,
+    answer: &mut dyn FnMut(&[u8]) -> Vec<u8>,
+) -> Session {
+    let name = server_name("one.example");
+    let tls = UnbufferedClientConnection::new(Arc::clone(&context.with_name), name).unwrap();
+    let mut handshake =
+        Handshake { tls, logged: Logged::default(), out: Vec::new(), received: Vec::new(), at: 0 };
+    loop {
+        match handshake.step().unwrap() {
+            Step::Goes => {}
+            Step::Done => break,
+            Step::Waits => {
+                let received = answer(&std::mem::take(&mut handshake.out));
+                handshake.received.extend(received);
+            }
+        }
+    }
+    handshake.finish(context, "one.example", &"peer".into()).unwrap()
+}

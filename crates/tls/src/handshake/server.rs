@@ -235,3 +235,21 @@ fn send_alert(stream: &Stream, alert: u8) {
         Err(error) => debug_assert_ne!(error.kind(), ErrorKind::InvalidInput),
     }
 }
+
+/// A handshake without a socket: `answer` is what the client says to what it got.
+#[cfg(test)]
+pub(crate) fn accept_in_memory(
+    context: &Context,
+    answer: &mut dyn FnMut(&[u8]) -> Vec<u8>,
+) -> Session {
+    let tls = ServerConnection::new(Arc::clone(&context.config)).unwrap();
+    let mut handshake =
+        Handshake { tls, logged: Logged::default(), out: Vec::new(), early: Vec::new() };
+    let (mut received, mut at) = (Vec::new(), 0);
+    while handshake.tls.is_handshaking() {
+        received.extend(answer(&std::mem::take(&mut handshake.out)));
+        handshake.feed(&received, &mut at).unwrap();
+        handshake.collect();
+    }
+    handshake.finish(&ClientHello::default(), context, 0, &received[at..]).unwrap()
+}

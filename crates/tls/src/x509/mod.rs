@@ -1,7 +1,7 @@
 //! Certificates as OpenSSL takes them: also those of version 1, without extensions, and with names in CN alone.
 
 mod certificate;
-mod crl;
+pub mod crl;
 pub mod der;
 pub mod host;
 pub mod name;
