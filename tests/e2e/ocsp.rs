@@ -10,7 +10,7 @@ use std::thread;
 
 use daemun_tests::{
     Authority, Folder, Identity, Offer, PATIENCE, Server, Setup, TlsClient, VERSIONS,
-    client_config, eventually,
+    client_config, eventually, free_port,
 };
 
 /// A responder: OpenSSL makes its answers, from a list of certificates that are good or taken back.
