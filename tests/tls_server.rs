@@ -76,7 +76,8 @@ fn facts(connection: &ServerConnection, is_uwsgi: bool) -> String {
     let common_name = |certificate: &CertificateDer<'_>| {
         // id-at-commonName, and the string behind it.
         let name = [0x06, 3, 0x55, 4, 3];
-        let place = certificate.windows(5).rposition(|part| part == name).unwrap();
+        let mut names = certificate.windows(5).enumerate().filter(|(_, part)| *part == name);
+        let (place, _) = names.next_back().unwrap();
         let length = usize::from(certificate[place + 6]);
         String::from_utf8_lossy(&certificate[place + 7..][..length]).into_owned()
     };

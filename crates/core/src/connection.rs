@@ -235,7 +235,7 @@ fn take_apart(session: &mut Option<Box<Session>>) -> Option<Vec<u8>> {
     match own.export() {
         Ok(mut bytes) => Some(std::mem::take(&mut *bytes)),
         Err(own) => {
-            *session = Some(Box::new(own));
+            *session = Some(own);
             None
         }
     }

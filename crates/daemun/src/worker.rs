@@ -14,6 +14,7 @@ use daemun_http::config::HttpConfig;
 use daemun_http::core::{client, connection};
 use daemun_http::file_cache;
 use daemun_http::h1::Http;
+use daemun_http::tls;
 use daemun_http::upstream;
 use daemun_modules::http::{health_check, log as access_log};
 use daemun_process::engines::{Crew, Engine, Limits, Local, Parts, Report, Runner, Threads};
@@ -118,6 +119,7 @@ impl Worker<'_> {
                 return daemun_process::FATAL;
             }
         };
+        tls::rehearse(config);
         let files = Arc::clone(&cycle.files);
         let life = Life {
             engine,

@@ -59,7 +59,7 @@ impl ClientTerms {
             (false, true) => &[&TLS13],
             (false, false) => return None,
         };
-        let provider = Arc::new(provider(&self.suites, &self.groups));
+        let provider = provider(&self.suites, &self.groups);
         let builder = ClientConfig::builder_with_provider(provider);
         let mut config = builder
             .with_protocol_versions(versions)

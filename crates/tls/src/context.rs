@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::fs::File;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use aws_lc_rs::digest::{Context as Digest, SHA256};
 use rustls::ServerConfig;
+use rustls::compress::CompressionCache;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs as library;
 use rustls::pki_types::CertificateDer;
@@ -118,9 +119,9 @@ impl Terms {
     /// `None` where nothing is left to agree on.
     pub fn settle(self) -> Option<Arc<Context>> {
         let id = self.id();
-        let provider = Arc::new(provider(&self.suites, &self.groups));
+        let provider = provider(&self.suites, &self.groups);
         let has = |version| {
-            let is_served = |suite: &&Suite| suite.version == version;
+            let is_served = |suite: &&'static Suite| suite.version == version;
             self.versions.contains(&version) && self.suites.iter().any(is_served)
         };
         let versions: &[_] = match (has(Version::Tls12), has(Version::Tls13)) {
@@ -141,6 +142,7 @@ impl Terms {
         config.alpn_protocols = self.protocols;
         if !self.compresses {
             config.cert_compressors = Vec::new();
+            config.cert_compression_cache = Arc::new(CompressionCache::Disabled);
         }
         config.enable_secret_extraction = true;
         config.key_log = match self.key_log {
@@ -183,7 +185,31 @@ impl Terms {
     }
 }
 
-pub(crate) fn provider(suites: &[&'static Suite], groups: &[u16]) -> CryptoProvider {
+/// The library's part for these suites and groups. Servers mostly want the same: they share one.
+pub(crate) fn provider(suites: &[&'static Suite], groups: &[u16]) -> Arc<CryptoProvider> {
+    static LAST: Mutex<Option<Provided>> = Mutex::new(None);
+    // What stands there is whole.
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    match &*last {
+        Some(known) if known.suites == suites && known.groups == groups => {
+            Arc::clone(&known.provider)
+        }
+        _ => {
+            let provider = Arc::new(make_provider(suites, groups));
+            let (suites, groups) = (suites.to_vec(), groups.to_vec());
+            *last = Some(Provided { suites, groups, provider: Arc::clone(&provider) });
+            provider
+        }
+    }
+}
+
+struct Provided {
+    suites: Vec<&'static Suite>,
+    groups: Vec<u16>,
+    provider: Arc<CryptoProvider>,
+}
+
+fn make_provider(suites: &[&'static Suite], groups: &[u16]) -> CryptoProvider {
     let known = library::ALL_CIPHER_SUITES;
     let by_id = |suite: &&'static Suite| {
         known.iter().find(|known| u16::from(known.suite()) == suite.id).copied()

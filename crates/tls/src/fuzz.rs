@@ -123,9 +123,9 @@ pub fn revocation_list(data: &[u8]) {
 /// Any message is a session or none, and a session is given up as the message that it was made of.
 pub fn exported_session(data: &[u8]) {
     if let Some(session) = Session::import(data)
-        && let Ok(again) = session.export()
+        && let Ok(again) = Box::new(session).export()
     {
-        let third = Session::import(&again).and_then(|session| session.export().ok());
+        let third = Session::import(&again).and_then(|session| Box::new(session).export().ok());
         assert_eq!(third.as_deref(), Some(&*again));
     }
 }

@@ -198,8 +198,8 @@ impl<'b> Basic<'b> {
             basic.enter(der::context(0)).and_then(|mut all| all.enter(der::SEQUENCE));
         let mut data = Der(signed.content);
         data.take(der::context(0));
-        let responder = data.next()?;
-        data.next()?;
+        let responder = data.read()?;
+        data.read()?;
         let singles = data.enter(der::SEQUENCE)?;
         Some(Basic {
             signed: signed.whole,
@@ -250,13 +250,13 @@ impl<'b> Basic<'b> {
             if subject.is(id) != Some(true) {
                 continue;
             }
-            let status = match single.next().ok_or(Fault::Unreadable)?.tag & 0x1f {
+            let status = match single.read().ok_or(Fault::Unreadable)?.tag & 0x1f {
                 0 => Status::Good,
                 1 => Status::Revoked,
                 _ => Status::Unknown,
             };
-            let made = single.next().and_then(Time::parse).ok_or(Fault::Unreadable)?;
-            let until = single.enter(der::context(0)).and_then(|mut next| next.next());
+            let made = single.read().and_then(Time::parse).ok_or(Fault::Unreadable)?;
+            let until = single.enter(der::context(0)).and_then(|mut next| next.read());
             let until = until.and_then(Time::parse);
             let is_late = until.is_some_and(|until| until.0 + SKEW < now.0);
             if made.0 > now.0 + SKEW || is_late {

@@ -20,7 +20,7 @@ use crate::export::Parts;
 use crate::facts::Facts;
 use crate::fault::Fault;
 use crate::handshake::client::TicketTaker;
-use crate::record::Direction;
+use crate::record::{self as record_keys, Direction};
 use crate::suite::Version;
 
 /// What carries a session's records; the functions mean what those of [`Stream`] mean.
@@ -54,6 +54,7 @@ pub struct Session {
     end: End,
     /// Whether our own end is told.
     has_closed: bool,
+    has_rested: bool,
     /// Records in a row that carried nothing for the caller.
     idle_records: u8,
     /// Bytes of one record that a long response is cut into.
@@ -152,6 +153,7 @@ impl Session {
             side,
             end: End::Open,
             has_closed: false,
+            has_rested: false,
             idle_records: 0,
             record_size: MAX_CONTENT as u16,
             ramp: 0,
@@ -160,19 +162,15 @@ impl Session {
     }
 
     /// Takes the session apart, unless bytes are on their way.
-    #[expect(
-        clippy::result_large_err,
-        reason = "it goes back to where it was, without an allocation"
-    )]
-    pub(crate) fn into_parts(mut self) -> Result<Parts, Session> {
-        self.rest();
+    pub(crate) fn into_parts(mut self: Box<Self>) -> Result<Parts, Box<Session>> {
+        self.shrink();
         let is_idle = self.waiting.as_ref().is_none_or(|waiting| {
             waiting.plain.is_empty() && waiting.unsent.is_empty() && waiting.message.is_empty()
         });
         if !is_idle || self.end != End::Open || self.has_closed {
             return Err(self);
         }
-        let Session { opens, seals, facts, waiting, side, record_size, ramp, .. } = self;
+        let Session { opens, seals, facts, waiting, side, record_size, ramp, .. } = *self;
         let partial = waiting.map_or_else(Vec::new, |waiting| waiting.partial);
         Ok(Parts { side, opens, seals, facts, record_size, ramp, partial })
     }
@@ -208,8 +206,22 @@ impl Session {
 
     /// Makes the connection small while nothing happens.
     pub fn rest(&mut self) {
-        self.opens.rest();
-        self.seals.rest();
+        self.shrink();
+        record_keys::tend();
+    }
+
+    /// Most clients ask once and are never heard of again: keys are kept for those that have come back before.
+    fn shrink(&mut self) {
+        match std::mem::replace(&mut self.has_rested, true) {
+            true => {
+                self.opens.rest();
+                self.seals.rest();
+            }
+            false => {
+                self.opens.forget_key();
+                self.seals.forget_key();
+            }
+        }
         if self.waiting.as_ref().is_some_and(|waiting| waiting.is_empty()) {
             self.waiting = None;
         }

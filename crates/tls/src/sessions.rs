@@ -11,7 +11,7 @@ pub use rustls::server::StoresServerSessions as Keeps;
 use crate::client_auth::now;
 use crate::x509::time::Time;
 
-/// By their numbers, with the time at which each was made.
+/// By their identifiers: when they were made, and what rustls keeps of them.
 type Known = LruCache<Vec<u8>, (Time, Vec<u8>)>;
 
 /// Sessions of one process, the one that was used longest ago leaving first.

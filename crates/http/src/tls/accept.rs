@@ -8,13 +8,13 @@ use daemun_core::{debug, log};
 use daemun_event::Deadline;
 use daemun_tls::export::UNKNOWN_SERVER;
 use daemun_tls::facts::Facts;
-use daemun_tls::handshake::server;
 use daemun_tls::handshake::{Blame, Failure};
+use daemun_tls::handshake::{rehearsal, server};
 use rustix::io::Errno;
 
 use super::settings::SETTINGS;
 use super::terms::Tls;
-use crate::config::Server;
+use crate::config::{HttpConfig, Server};
 use crate::core::resolving;
 use crate::request::Request;
 
@@ -148,6 +148,21 @@ fn settle_unknown(request: &mut Request) {
 fn normal(name: &[u8]) -> Option<Vec<u8>> {
     let name = name.strip_suffix(b".").unwrap_or(name);
     (!name.is_empty()).then(|| name.to_ascii_lowercase())
+}
+
+/// Makes a handshake with itself before clients come, under the first server's terms: what the library has to read and
+/// set up is there then, and a key that cannot sign is told of.
+pub fn rehearse(config: &HttpConfig) {
+    let mut served = config.servers.iter().filter_map(|server| match &server.tls.mode {
+        Tls::Serves(context) => Some((server, context)),
+        _ => None,
+    });
+    if config.has_tls
+        && let Some((server, context)) = served.next()
+        && let Err(error) = rehearsal::rehearse(context)
+    {
+        log!(server.log(), Crit, (), "no handshake can be made with this configuration: {}", error);
+    }
 }
 
 /// A connection in its handshake, as the error log tells of it.

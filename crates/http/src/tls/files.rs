@@ -13,12 +13,13 @@ use daemun_tls::identity::{self, Unusable};
 
 use crate::request::Text;
 
-/// The names of a certificate's file and of its key's.
+/// A certificate's and its key's.
 type Names = (Box<[u8]>, Box<[u8]>);
 
 pub struct Files {
     paths: Paths,
     contents: HashMap<PathBuf, Result<Arc<[u8]>, String>>,
+    /// By the names of both files.
     identities: HashMap<Names, Arc<CertifiedKey>>,
     /// Certificates in DER.
     authorities: HashMap<Box<[u8]>, Vec<Box<[u8]>>>,
@@ -56,16 +57,41 @@ impl Files {
     fn unchanged(&mut self, path: &Path) -> Option<Arc<[u8]>> {
         let stamp = Stamp::of(path)?;
         let former = remembered();
-        let content = former.get(path).filter(|(known, _)| *known == stamp)?.1.clone();
+        let content = former.contents.get(path).filter(|(known, _)| *known == stamp)?.1.clone();
         Some(content)
     }
 
+    /// The same for a certificate with its key.
+    fn unchanged_identity(&self, names: &Names) -> Option<Arc<CertifiedKey>> {
+        let stamps = self.stamps(names)?;
+        let former = remembered();
+        let (known, identity) = former.identities.get(names)?;
+        (*known == stamps).then(|| Arc::clone(identity))
+    }
+
+    fn stamps(&self, (certificate, key): &Names) -> Option<[Stamp; 2]> {
+        let stamp = |name| Stamp::of(&path(&self.paths.conf, name).ok()?);
+        Some([stamp(certificate)?, stamp(key)?])
+    }
+
     /// Remembers what was read for the next configuration.
-    pub fn keep(&self) {
+    pub fn keep(&mut self) {
+        let identities = self.identities.iter().filter_map(|(names, identity)| {
+            Some((names.clone(), (self.stamps(names)?, Arc::clone(identity))))
+        });
+        let identities: HashMap<_, _> = identities.collect();
+        // What certificates were made of need not be kept beside them.
+        for names in identities.keys() {
+            for name in [&names.0, &names.1] {
+                path(&self.paths.conf, name).into_iter().for_each(|path| {
+                    self.contents.remove(&path);
+                });
+            }
+        }
         let contents = self.contents.iter().filter_map(|(path, content)| {
             Some((path.clone(), (Stamp::of(path)?, content.clone().ok()?)))
         });
-        *remembered() = contents.collect();
+        *remembered() = Remembered { contents: contents.collect(), identities };
     }
 
     /// Opens a file that only its owner may read, to be written to at its end.
@@ -101,6 +127,10 @@ impl Files {
         let names = (certificate.text[..].into(), key.text[..].into());
         if let Some(known) = self.identities.get(&names) {
             return Ok(Arc::clone(known));
+        }
+        if let Some(known) = self.unchanged_identity(&names) {
+            self.identities.insert(names, Arc::clone(&known));
+            return Ok(known);
         }
         let content = |what: &str, word: &Word, is_key: bool, files: &mut Files| {
             files
@@ -155,10 +185,15 @@ impl Stamp {
     }
 }
 
-type Contents = HashMap<PathBuf, (Stamp, Arc<[u8]>)>;
+/// What the configuration that is in force was made of.
+#[derive(Default)]
+struct Remembered {
+    contents: HashMap<PathBuf, (Stamp, Arc<[u8]>)>,
+    identities: HashMap<Names, ([Stamp; 2], Arc<CertifiedKey>)>,
+}
 
-fn remembered() -> MutexGuard<'static, Contents> {
-    static REMEMBERED: LazyLock<Mutex<Contents>> = LazyLock::new(Mutex::default);
+fn remembered() -> MutexGuard<'static, Remembered> {
+    static REMEMBERED: LazyLock<Mutex<Remembered>> = LazyLock::new(Mutex::default);
     // A table of files is whole between any two of its functions.
     REMEMBERED.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -13,7 +13,7 @@ pub mod stapling;
 mod terms;
 mod variables;
 
-pub use accept::{accept, is_due, settle};
+pub use accept::{accept, is_due, rehearse, settle};
 pub use objection::{objection, verifies_clients};
 pub use settings::{CLIENT, MODULE};
 pub use terms::{ServerTls, Terms, Tls, check};

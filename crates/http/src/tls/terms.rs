@@ -157,9 +157,7 @@ impl Terms {
             let mut ignored = |why: String| {
                 diagnostics.warn(format!("\"ssl_stapling\" ignored, {why}"), name.span);
             };
-            let Some(issuer) =
-                issuer_of(&chain[0], chain[1..].iter().chain(&trusted).map(|one| &**one))
-            else {
+            let Some(issuer) = issuer_of(&chain[0], chain[1..].iter().chain(&trusted)) else {
                 ignored(format!("issuer certificate not found for certificate \"{name}\""));
                 continue;
             };
@@ -352,10 +350,12 @@ impl Terms {
 /// The authority among these that a certificate names.
 fn issuer_of<'c>(
     certificate: &[u8],
-    mut among: impl Iterator<Item = &'c [u8]>,
+    among: impl Iterator<Item = &'c Box<[u8]>>,
 ) -> Option<&'c [u8]> {
     let own = x509::Certificate::parse(certificate)?;
-    among.find(|other| x509::Certificate::parse(other).is_some_and(|other| other.issued(&own)))
+    let issued =
+        |other: &&[u8]| x509::Certificate::parse(other).is_some_and(|other| other.issued(&own));
+    among.map(|other| &**other).find(issued)
 }
 
 /// Each certificate with its key.

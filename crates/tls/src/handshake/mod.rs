@@ -1,6 +1,7 @@
 //! Handshakes: rustls makes them, and gives out what protects the connection from then on.
 
 pub mod client;
+pub mod rehearsal;
 mod secrets;
 pub mod server;
 mod words;
@@ -8,9 +9,8 @@ mod words;
 use std::io;
 
 pub(crate) use secrets::{key_log, key_log_to, note_own, note_peers};
-use zeroize::Zeroizing;
 
-use crate::record::Direction;
+use crate::record::{Direction, Secret};
 use crate::suite::{Suite, Version};
 
 /// Why there is no connection.
@@ -59,27 +59,31 @@ fn directions(
     logged: secrets::Logged,
     is_server: bool,
 ) -> Option<(Direction, Direction)> {
-    let (client, server) = match suite.version {
-        Version::Tls13 => (logged.client?, logged.server?),
-        Version::Tls12 => {
-            let (received, sent) = (of_key(&secrets.rx.1)?, of_key(&secrets.tx.1)?);
-            let (opens, seals) = (secrets.rx.0, secrets.tx.0);
-            return Some((Direction::new(received, opens), Direction::new(sent, seals)));
-        }
+    let (received, sent) = match (suite.version, is_server) {
+        (Version::Tls12, _) => (None, None),
+        (Version::Tls13, true) => (Some(logged.client?), Some(logged.server?)),
+        (Version::Tls13, false) => (Some(logged.server?), Some(logged.client?)),
     };
-    let (received, sent) = if is_server { (client, server) } else { (server, client) };
-    Some((Direction::new(received, secrets.rx.0), Direction::new(sent, secrets.tx.0)))
+    let opens = direction(suite, received, secrets.rx)?;
+    Some((opens, direction(suite, sent, secrets.tx)?))
 }
 
-fn of_key(secrets: &rustls::ConnectionTrafficSecrets) -> Option<Zeroizing<[u8; 48]>> {
+/// `secret` is what the key was made of, where it can be changed later.
+fn direction(
+    suite: &Suite,
+    secret: Option<Secret>,
+    (sequence, traffic): (u64, rustls::ConnectionTrafficSecrets),
+) -> Option<Direction> {
     use rustls::ConnectionTrafficSecrets as Traffic;
     let (Traffic::Aes128Gcm { key, iv }
     | Traffic::Aes256Gcm { key, iv }
-    | Traffic::Chacha20Poly1305 { key, iv }) = secrets
+    | Traffic::Chacha20Poly1305 { key, iv }) = &traffic
     else {
         return None;
     };
-    Some(Direction::secret_of_key(key.as_ref(), iv.as_ref()))
+    let (key, iv) = (key.as_ref(), iv.as_ref());
+    let secret = secret.unwrap_or_else(|| Direction::secret_of_key(key, iv));
+    Some(Direction::with_key(suite, secret, sequence, key, iv.try_into().ok()?))
 }
 
 /// The suite that was settled on, as we know it.

@@ -1,7 +1,7 @@
 //! One direction of a connection.
 
 use std::cell::RefCell;
-use std::num::NonZeroUsize;
+use std::time::Duration;
 
 use aws_lc_rs::aead::{Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::hkdf;
@@ -34,15 +34,67 @@ struct Key {
     iv: [u8; IV],
 }
 
-thread_local! {
-    /// Keys of connections that rested a moment ago, by the beginnings of their secrets. Making one again costs
-    /// some microseconds, keeping one 600 bytes.
-    static RESTING: RefCell<LruCache<[u8; 16], Box<Key>, foldhash::fast::RandomState>> =
-        RefCell::new(LruCache::with_hasher(KEPT, foldhash::fast::RandomState::default()));
+/// Keys of connections that rested a moment ago, by the beginnings of their secrets. Making one again costs some
+/// microseconds, keeping one 600 bytes: whoever asks again within a second or two finds it.
+struct Resting {
+    /// Each with the round that it came in.
+    keys: LruCache<[u8; 16], (Box<Key>, u32), foldhash::fast::RandomState>,
+    round: u32,
+    is_tended: bool,
 }
 
-/// How many keys a thread keeps for connections that rest.
-const KEPT: NonZeroUsize = NonZeroUsize::new(256).unwrap();
+thread_local! {
+    static RESTING: RefCell<Resting> = RefCell::new(Resting {
+        keys: LruCache::unbounded_with_hasher(foldhash::fast::RandomState::default()),
+        round: 0,
+        is_tended: false,
+    });
+}
+
+/// How many keys a thread keeps at most.
+const MOST_RESTING: usize = 4096;
+
+const ROUND: Duration = Duration::from_secs(1);
+
+impl Resting {
+    fn put(&mut self, name: [u8; 16], key: Box<Key>) {
+        if self.keys.len() == MOST_RESTING {
+            self.keys.pop_lru();
+        }
+        self.keys.put(name, (key, self.round));
+    }
+
+    /// Begins a round, and lets go what came before the last one; whether something is left.
+    fn turn(&mut self) -> bool {
+        self.round = self.round.wrapping_add(1);
+        while let Some((_, (_, came))) = self.keys.peek_lru()
+            && self.round.wrapping_sub(*came) > 1
+        {
+            self.keys.pop_lru();
+        }
+        self.is_tended = !self.keys.is_empty();
+        self.is_tended
+    }
+}
+
+/// Has keys that rest on this thread be let go in time. There has to be a reactor.
+pub fn tend() {
+    let begins = RESTING.with_borrow_mut(|resting| {
+        let begins = !resting.is_tended && !resting.keys.is_empty();
+        resting.is_tended |= begins;
+        begins
+    });
+    if begins {
+        daemun_event::spawn(async {
+            loop {
+                daemun_event::sleep(ROUND).await;
+                if !RESTING.with_borrow_mut(Resting::turn) {
+                    return;
+                }
+            }
+        });
+    }
+}
 
 /// What [`Direction::export`] makes.
 pub const EXPORTED: usize = 48 + 8;
@@ -50,6 +102,19 @@ pub const EXPORTED: usize = 48 + 8;
 impl Direction {
     pub fn new(secret: Secret, sequence: u64) -> Direction {
         Direction { secret, sequence, key: None }
+    }
+
+    /// The same, with the key that the secret leads to, where it is at hand.
+    pub fn with_key(
+        suite: &Suite,
+        secret: Secret,
+        sequence: u64,
+        key: &[u8],
+        iv: [u8; IV],
+    ) -> Direction {
+        let key = UnboundKey::new(suite.aead.algorithm(), key).ok();
+        let key = key.map(|key| Box::new(Key { aead: LessSafeKey::new(key), iv }));
+        Direction { key, ..Direction::new(secret, sequence) }
     }
 
     /// The secret for TLS 1.2.
@@ -75,11 +140,16 @@ impl Direction {
         Direction::new(secret, sequence)
     }
 
-    /// Makes the connection small while it waits.
+    /// The same, for one that is not expected back soon.
+    pub fn forget_key(&mut self) {
+        self.key = None;
+    }
+
+    /// Makes the connection small while it waits, and keeps its key at hand.
     pub fn rest(&mut self) {
         if let Some(key) = self.key.take() {
             let name = self.name();
-            RESTING.with_borrow_mut(|resting| resting.push(name, key));
+            RESTING.with_borrow_mut(|resting| resting.put(name, key));
         }
     }
 
@@ -90,8 +160,8 @@ impl Direction {
     fn key(&mut self, suite: &Suite) -> &Key {
         if self.key.is_none() {
             let name = self.name();
-            let resting = RESTING.with_borrow_mut(|resting| resting.pop(&name));
-            self.key = Some(resting.unwrap_or_else(|| Box::new(self.make_key(suite))));
+            let resting = RESTING.with_borrow_mut(|resting| resting.keys.pop(&name));
+            self.key = Some(resting.map_or_else(|| Box::new(self.make_key(suite)), |(key, _)| key));
         }
         self.key.as_ref().expect("it was just made")
     }

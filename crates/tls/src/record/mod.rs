@@ -3,4 +3,4 @@
 
 mod direction;
 
-pub use direction::{Direction, EXPORTED, Secret};
+pub use direction::{Direction, EXPORTED, Secret, tend};

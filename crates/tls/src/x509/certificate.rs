@@ -50,7 +50,7 @@ impl<'b> Certificate<'b> {
         let subject = inner.take(der::SEQUENCE)?.whole;
         let key = inner.take(der::SEQUENCE)?.whole;
         let mut extensions = Der(&[]);
-        while let Some(value) = inner.next() {
+        while let Some(value) = inner.read() {
             if value.tag == der::context(3) {
                 extensions = Der(value.content).enter(der::SEQUENCE)?;
             }

@@ -25,9 +25,9 @@ impl<'b> Crl<'b> {
         inner.take(der::INTEGER);
         inner.take(der::SEQUENCE)?;
         let issuer = inner.take(der::SEQUENCE)?.whole;
-        let made = Time::parse(inner.next()?)?;
+        let made = Time::parse(inner.read()?)?;
         let rest = inner;
-        let next = inner.next().and_then(Time::parse);
+        let next = inner.read().and_then(Time::parse);
         if next.is_none() {
             inner = rest;
         }

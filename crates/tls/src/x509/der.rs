@@ -32,11 +32,7 @@ impl<'b> Der<'b> {
     }
 
     /// The next value, whatever it is.
-    #[expect(
-        clippy::should_implement_trait,
-        reason = "a copy of the rest is often wanted, an iterator never"
-    )]
-    pub fn next(&mut self) -> Option<Value<'b>> {
+    pub fn read(&mut self) -> Option<Value<'b>> {
         let (&tag, rest) = self.0.split_first()?;
         // Tags of more than a byte are in no structure that is read here.
         if tag & 0x1f == 0x1f {
@@ -61,7 +57,7 @@ impl<'b> Der<'b> {
     /// The next value, if it is of this type.
     pub fn take(&mut self, tag: u8) -> Option<Value<'b>> {
         match self.0.first() {
-            Some(next) if *next == tag => self.next(),
+            Some(next) if *next == tag => self.read(),
             _ => None,
         }
     }

@@ -15,7 +15,7 @@ pub fn matches(certificate: &Certificate<'_>, host: &str) -> bool {
     let mut has_names = false;
     let alternatives = certificate.extension(17).and_then(|names| Der(names).enter(der::SEQUENCE));
     let mut alternatives = alternatives.unwrap_or(Der(&[]));
-    while let Some(alternative) = alternatives.next() {
+    while let Some(alternative) = alternatives.read() {
         match (alternative.tag, address) {
             (DNS_NAME, address) => {
                 has_names = true;

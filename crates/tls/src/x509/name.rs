@@ -19,7 +19,7 @@ fn attributes(name: &[u8]) -> Vec<Attribute<'_>> {
         let mut joins = false;
         while let Some(mut pair) = set.enter(der::SEQUENCE) {
             if let Some(kind) = pair.take(der::OBJECT_IDENTIFIER)
-                && let Some(value) = pair.next()
+                && let Some(value) = pair.read()
             {
                 all.push(Attribute { kind: kind.content, value, joins });
                 joins = true;

@@ -200,7 +200,7 @@ impl Certificate<'_> {
     /// From and to.
     pub fn lasts(&self) -> Option<(Time, Time)> {
         let mut times = self.validity;
-        Some((Time::parse(times.next()?)?, Time::parse(times.next()?)?))
+        Some((Time::parse(times.read()?)?, Time::parse(times.read()?)?))
     }
 
     /// The value of `2.5.29.NUMBER`.
