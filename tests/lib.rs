@@ -20,6 +20,7 @@ mod engine;
 mod folder;
 mod load;
 mod memory;
+mod places;
 mod ports;
 mod server;
 mod wait;
@@ -41,5 +42,6 @@ pub use wait::{children, eventually, is_running, title};
 
 use std::time::Duration;
 
-/// Nothing that a test waits for takes so long unless it never happens.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+/// Nothing that a test waits for takes so long unless it never happens, on no machine; and what the server itself gives up
+/// after a minute has not happened by then.
+pub const PATIENCE: Duration = Duration::from_secs(50);
