@@ -36,7 +36,7 @@ pub use engine::{ENGINES, Engine, MARKED};
 pub use folder::Folder;
 pub use load::{Kind, Load, Loss, Tally};
 pub use memory::{memory, memory_of_all, most_allocated};
-pub use ports::free_port;
+pub use ports::{free_port, listener};
 pub use server::{Server, Setup};
 pub use wait::{children, eventually, is_running, title};
 

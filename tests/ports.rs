@@ -24,3 +24,13 @@ pub fn free_port() -> u16 {
     }
     panic!("no port is free");
 }
+
+/// Listens on a port of its own. The ones that the kernel would choose from may all be taken by connections that have
+/// just been closed.
+pub fn listener() -> TcpListener {
+    loop {
+        if let Ok(listener) = TcpListener::bind(("127.0.0.1", free_port())) {
+            return listener;
+        }
+    }
+}
