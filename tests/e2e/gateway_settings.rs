@@ -50,8 +50,7 @@ impl Protocol {
         }
         if asked.has("/trickle") && !asked.has("/patient") {
             // Nothing more, however long somebody waits.
-            stream.read(&mut [0])?;
-            return Ok(());
+            return stream.read(&mut [0]).map(|_| ());
         }
         self.write(&mut stream, b"")
     }

@@ -36,7 +36,7 @@ undo() {
         esac
         echo "not starting with the system: $service"
         case $service in
-        *.*) systemctl --quiet disable "$service" || true ;;
+        *.*) deb-systemd-helper disable "$service" || true ;;
         *) update-rc.d "$service" disable || true ;;
         esac
     done

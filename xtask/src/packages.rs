@@ -111,7 +111,9 @@ mod tests {
         let apt_get = format!(
             "\"$INSTALL_ROOT/usr/sbin/policy-rc.d\"\necho $? >> \"$INSTALL_ROOT/told\"\n{apt_get}\n"
         );
-        for (name, program) in [("apt-get", &*apt_get), ("systemctl", ""), ("update-rc.d", "")] {
+        for (name, program) in
+            [("apt-get", &*apt_get), ("deb-systemd-helper", ""), ("update-rc.d", "")]
+        {
             let path = format!("bin/{name}");
             root.write(&path, format!("#!/bin/sh\n{told}{program}"));
             fs::set_permissions(root.path(path), fs::Permissions::from_mode(0o755)).unwrap();
@@ -144,7 +146,7 @@ mod tests {
         // apt-get is asked twice, and what asks the policy is told not to start anything.
         assert_eq!((lines[0], lines[1], lines[3]), ("apt-get update --quiet", "101", "101"));
         assert!(lines[2].ends_with(" one two"), "{told}");
-        let expected = ["update-rc.d nginx disable", "systemctl --quiet disable nginx.service"];
+        let expected = ["update-rc.d nginx disable", "deb-systemd-helper disable nginx.service"];
         assert_eq!(lines[4..], expected);
         assert!(!root.path("usr/sbin/policy-rc.d").exists());
     }
