@@ -4,7 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
-use daemun_tests::{Client, Server, Setup, children, eventually, signals};
+use daemun_tests::{Client, PATIENCE, Server, Setup, children, eventually, signals};
 
 const ANSWERS: &str = "
     server {
@@ -96,7 +96,7 @@ fn a_worker_thread_serves_one_connection_until_it_is_closed() {
     let mut byte = [0];
     let peeked = third.stream().peek(&mut byte);
     assert!(peeked.is_err(), "no thread is free, yet it was answered");
-    third.stream().set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    third.stream().set_read_timeout(Some(PATIENCE)).unwrap();
     drop(first);
     assert_eq!(third.answer().status, 200);
 }
