@@ -12,8 +12,8 @@ start_with_the_system() {
         name=${link##*/}
         case $link in
         *'*') ;;
-        */rc?.d/*) echo "${name#S??}" ;;
-        *) echo "$name" ;;
+        */rc?.d/*) echo "script/${name#S??}" ;;
+        *) echo "unit/$name" ;;
         esac
     done | sort -u
 }
@@ -34,10 +34,9 @@ undo() {
         case " $before " in
         *" $service "*) continue ;;
         esac
-        echo "not starting with the system: $service"
         case $service in
-        *.*) deb-systemd-helper disable "$service" || true ;;
-        *) update-rc.d "$service" disable || true ;;
+        script/*) update-rc.d "${service#*/}" disable || true ;;
+        unit/*) deb-systemd-helper disable "${service#*/}" || true ;;
         esac
     done
     rm -f "$policy" "$policy.new"

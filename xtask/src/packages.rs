@@ -132,8 +132,8 @@ mod tests {
     }
 
     const BRINGS_SERVICES: &str = "[ \"$1\" = update ] || {
-        ln -sf /nowhere \"$INSTALL_ROOT/etc/rc2.d/S01nginx\"
-        ln -sf /nowhere \"$INSTALL_ROOT/etc/systemd/system/a.wants/nginx.service\"
+        ln -sf /nowhere \"$INSTALL_ROOT/etc/rc2.d/S01php8.2-fpm\"
+        ln -sf /nowhere \"$INSTALL_ROOT/etc/systemd/system/a.wants/php8.2-fpm.service\"
     }";
 
     #[test]
@@ -146,7 +146,8 @@ mod tests {
         // apt-get is asked twice, and what asks the policy is told not to start anything.
         assert_eq!((lines[0], lines[1], lines[3]), ("apt-get update --quiet", "101", "101"));
         assert!(lines[2].ends_with(" one two"), "{told}");
-        let expected = ["update-rc.d nginx disable", "deb-systemd-helper disable nginx.service"];
+        let expected =
+            ["update-rc.d php8.2-fpm disable", "deb-systemd-helper disable php8.2-fpm.service"];
         assert_eq!(lines[4..], expected);
         assert!(!root.path("usr/sbin/policy-rc.d").exists());
     }
