@@ -6,14 +6,16 @@ set -eu
 root=${INSTALL_ROOT:-}
 policy=$root/usr/sbin/policy-rc.d
 kept=$policy.kept-by-daemun
+units=$root/etc/systemd/system
+# What Debian's packages have enabled; systemd's own units are none of these.
+by_packages=$root/var/lib/systemd/deb-systemd-helper-enabled
 
 start_with_the_system() {
-    for link in "$root"/etc/rc[2345].d/S* "$root"/etc/systemd/system/*.wants/*; do
-        name=${link##*/}
+    for link in "$root"/etc/rc[2345].d/S* "$units"/*.wants/*; do
         case $link in
         *'*') ;;
-        */rc?.d/*) echo "script/${name#S??}" ;;
-        *) echo "unit/$name" ;;
+        */rc?.d/*) echo "script/${link##*/S??}" ;;
+        *) echo "unit${link#"$units"}" ;;
         esac
     done | sort -u
 }
@@ -36,7 +38,11 @@ undo() {
         esac
         case $service in
         script/*) update-rc.d "${service#*/}" disable || true ;;
-        unit/*) deb-systemd-helper disable "${service#*/}" || true ;;
+        unit/*)
+            if [ -e "$by_packages/${service#*/}" ]; then
+                rm -f "$units/${service#*/}"
+            fi
+            ;;
         esac
     done
     rm -f "$policy" "$policy.new"

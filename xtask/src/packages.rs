@@ -95,15 +95,21 @@ pub fn is_root() -> bool {
 mod tests {
     use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::sync::Mutex;
 
     use daemun_tests::{Folder, Output};
 
     use super::*;
 
+    /// A program that is being written cannot be run, and whoever is forked meanwhile has it open for a moment.
+    static ALONE: Mutex<()> = Mutex::new(());
+
+    const STATE: &str = "var/lib/systemd/deb-systemd-helper-enabled/a.wants";
+
     /// A root with these programs in its `bin`, and a service that starts with the system already.
     fn root(apt_get: &str) -> Folder {
         let root = Folder::fresh();
-        for folder in ["etc/rc2.d", "etc/systemd/system/a.wants", "usr/sbin", "bin"] {
+        for folder in ["etc/rc2.d", "etc/systemd/system/a.wants", STATE, "usr/sbin", "bin"] {
             fs::create_dir_all(root.path(folder)).unwrap();
         }
         symlink("/nowhere", root.path("etc/rc2.d/S01cron")).unwrap();
@@ -111,9 +117,7 @@ mod tests {
         let apt_get = format!(
             "\"$INSTALL_ROOT/usr/sbin/policy-rc.d\"\necho $? >> \"$INSTALL_ROOT/told\"\n{apt_get}\n"
         );
-        for (name, program) in
-            [("apt-get", &*apt_get), ("deb-systemd-helper", ""), ("update-rc.d", "")]
-        {
+        for (name, program) in [("apt-get", &*apt_get), ("update-rc.d", "")] {
             let path = format!("bin/{name}");
             root.write(&path, format!("#!/bin/sh\n{told}{program}"));
             fs::set_permissions(root.path(path), fs::Permissions::from_mode(0o755)).unwrap();
@@ -134,10 +138,13 @@ mod tests {
     const BRINGS_SERVICES: &str = "[ \"$1\" = update ] || {
         ln -sf /nowhere \"$INSTALL_ROOT/etc/rc2.d/S01php8.2-fpm\"
         ln -sf /nowhere \"$INSTALL_ROOT/etc/systemd/system/a.wants/php8.2-fpm.service\"
+        > \"$INSTALL_ROOT/var/lib/systemd/deb-systemd-helper-enabled/a.wants/php8.2-fpm.service\"
+        ln -sf /nowhere \"$INSTALL_ROOT/etc/systemd/system/a.wants/getty.service\"
     }";
 
     #[test]
     fn services_do_not_start_now_or_later() {
+        let _alone = ALONE.lock();
         let root = root(BRINGS_SERVICES);
         let output = install_in(&root);
         assert_eq!(output.code, Some(0), "{}", output.stderr);
@@ -146,14 +153,16 @@ mod tests {
         // apt-get is asked twice, and what asks the policy is told not to start anything.
         assert_eq!((lines[0], lines[1], lines[3]), ("apt-get update --quiet", "101", "101"));
         assert!(lines[2].ends_with(" one two"), "{told}");
-        let expected =
-            ["update-rc.d php8.2-fpm disable", "deb-systemd-helper disable php8.2-fpm.service"];
-        assert_eq!(lines[4..], expected);
+        assert_eq!(lines[4..], ["update-rc.d php8.2-fpm disable"]);
+        let units = root.path("etc/systemd/system/a.wants");
+        let units = fs::read_dir(units).unwrap().map(|unit| unit.unwrap().file_name());
+        assert_eq!(units.collect::<Vec<_>>(), ["getty.service"]);
         assert!(!root.path("usr/sbin/policy-rc.d").exists());
     }
 
     #[test]
     fn a_policy_of_the_machines_own_is_back_however_it_ends() {
+        let _alone = ALONE.lock();
         for apt_get in ["exit 0", "exit 100", "kill -TERM $PPID; exit 1", BRINGS_SERVICES] {
             let root = root(apt_get);
             for _ in 0..2 {
@@ -167,6 +176,7 @@ mod tests {
 
     #[test]
     fn what_a_killed_run_left_is_put_right_by_the_next() {
+        let _alone = ALONE.lock();
         let root = root("[ -e \"$INSTALL_ROOT/calm\" ] || kill -KILL $PPID");
         root.write("usr/sbin/policy-rc.d", "the machine's own");
         assert_eq!(install_in(&root).code, None, "it was killed");
