@@ -60,6 +60,6 @@ mod tests {
             http("server app.example resolve; server 127.0.0.1:2; server unix:/run/a.sock;", "a");
         check("name-resolved-once", &http("server 127.1:80;", "a"), &good);
         check("name-resolved-once", &http("server 127.0.0.1:2;", "127.1:8080"), &good);
-        assert!(is_name("app.example") && !is_name("localhost"));
+        assert!(super::is_name("app.example") && !super::is_name("localhost"));
     }
 }
