@@ -52,7 +52,7 @@ fn is_agreed_to() -> Result<bool, String> {
             "nobody is here to be asked: \"cargo xtask test --yes\" installs them".to_owned()
         );
     }
-    print!("They take about 200 MB with what they need. Install them with apt-get? [y/N] ");
+    print!("They take 190 MB with what they need. Install them with apt-get? [y/N] ");
     let mut answer = String::new();
     let asked = stdout().flush().and_then(|()| stdin().read_line(&mut answer));
     asked.map_err(|error| format!("the terminal: {error}"))?;
