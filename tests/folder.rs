@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 static NEXT: AtomicUsize = AtomicUsize::new(0);
 
-/// Where a server's workers get to, which are another user where the test's is root: nothing private, whatever TMPDIR and
-/// the umask say.
+/// Where a server's workers get to, which are another user where the test's is root: nothing
+/// private, whatever TMPDIR and the umask say.
 fn above() -> PathBuf {
     daemun_sys::process::set_umask(0o022);
     match daemun_sys::identity::effective_uid() {

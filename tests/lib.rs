@@ -42,6 +42,6 @@ pub use wait::{children, eventually, is_running, title};
 
 use std::time::Duration;
 
-/// Nothing that a test waits for takes so long unless it never happens, on no machine; and what the server itself gives up
-/// after a minute has not happened by then.
+/// Nothing that a test waits for takes so long on any machine, unless it never happens; and what
+/// the server itself gives up after a minute has not happened by then.
 pub const PATIENCE: Duration = Duration::from_secs(50);

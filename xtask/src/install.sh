@@ -1,5 +1,6 @@
-# Installs the Debian packages that it is given, as root. Their services start neither now nor with the system: nobody asked
-# for an nginx on port 80. Everything else that it changes for this is undone, however it ends.
+# Installs the Debian packages that it is given, as root. Their services start neither now nor with
+# the system: nobody asked for an nginx on port 80. What it changes for this is undone, however it
+# ends.
 set -eu
 
 # Another root, for the test of this script.
