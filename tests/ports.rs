@@ -1,6 +1,8 @@
 //! Ports that nobody else uses.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{TcpListener, UdpSocket};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 /// Below the ports that the kernel gives to clients, so that no connection takes one between here and the server.
@@ -11,8 +13,9 @@ static NEXT: AtomicU16 = AtomicU16::new(0);
 
 /// A port that is free now and that no other test of this program gets.
 pub fn free_port() -> u16 {
-    // Programs that run side by side begin at different places.
-    let start = (std::process::id() as u16).wrapping_mul(97);
+    // Programs that run side by side begin at different places, in whatever namespaces they are.
+    static START: OnceLock<u16> = OnceLock::new();
+    let start = *START.get_or_init(|| RandomState::new().build_hasher().finish() as u16);
     for _ in 0..COUNT {
         let step = NEXT.fetch_add(1, Ordering::Relaxed);
         let port = FIRST + start.wrapping_add(step) % COUNT;
