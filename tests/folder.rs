@@ -6,6 +6,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 static NEXT: AtomicUsize = AtomicUsize::new(0);
 
+/// Where a server's workers get to, which are another user where the test's is root: nothing
+/// private, whatever TMPDIR and the umask say.
+fn above() -> PathBuf {
+    daemun_sys::process::set_umask(0o022);
+    match daemun_sys::identity::effective_uid() {
+        0 => "/tmp".into(),
+        _ => std::env::temp_dir(),
+    }
+}
+
 /// Removed with everything in it when it goes out of scope.
 #[derive(Debug)]
 pub struct Folder(PathBuf);
@@ -14,7 +24,7 @@ impl Folder {
     pub fn fresh() -> Folder {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("daemun-test-{}-{number}", std::process::id());
-        let path = std::env::temp_dir().join(name);
+        let path = above().join(name);
         let _ = fs::remove_dir_all(&path);
         fs::create_dir_all(&path).unwrap();
         Folder(path)

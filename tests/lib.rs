@@ -21,6 +21,7 @@ mod engine;
 mod folder;
 mod load;
 mod memory;
+mod places;
 mod ports;
 mod recorder;
 mod server;
@@ -40,7 +41,7 @@ pub use engine::{ENGINES, Engine, MARKED};
 pub use folder::Folder;
 pub use load::{Kind, Load, Loss, Tally};
 pub use memory::{memory, memory_of_all, most_allocated};
-pub use ports::free_port;
+pub use ports::{free_port, listener};
 pub use recorder::{Recorded, Recorder, Seen, ok};
 pub use server::{Server, Setup};
 pub use tls_client::{Offer, Staples, TlsClient, VERSIONS, Version, client_config};
@@ -49,5 +50,6 @@ pub use wait::{children, eventually, is_running, title};
 
 use std::time::Duration;
 
-/// Nothing that a test waits for takes so long unless it never happens.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+/// Nothing that a test waits for takes so long on any machine, unless it never happens; and what
+/// the server itself gives up after a minute has not happened by then.
+pub const PATIENCE: Duration = Duration::from_secs(50);

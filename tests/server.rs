@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
+use crate::places::with_places;
 use crate::{
     Answer, Client, Engine, Folder, Output, PATIENCE, children, eventually, free_port, named,
     signals,
@@ -112,8 +113,9 @@ impl Setup {
         Output::of(&mut self.command(arguments))
     }
 
+    /// What the configuration does not place gets a place in the test's folder.
     pub fn configure(&self, configuration: &str) {
-        self.folder.write("server.conf", self.filled(configuration));
+        self.folder.write("server.conf", self.filled(&with_places(configuration)));
     }
 
     /// A text with the placeholders filled in.

@@ -1,7 +1,7 @@
 //! A server behind the two that are compared: it says what the request asks for by number, well framed or not.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::thread;
 
 use daemun_tests::PATIENCE;
@@ -33,7 +33,7 @@ type ReadNumber = fn(&mut TcpStream) -> io::Result<String>;
 
 /// Answers every connection once, on a port of its own.
 fn serve(responses: Vec<String>, read_number: ReadNumber) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = daemun_tests::listener();
     let port = listener.local_addr().unwrap().port();
     thread::spawn(move || {
         thread::scope(|scope| {

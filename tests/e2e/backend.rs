@@ -1,14 +1,14 @@
 //! Servers behind the one that is tested: they say what the test has them say, well framed or not.
 
 use std::io::Write;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::thread;
 
 use daemun_tests::{PATIENCE, read_once};
 
 /// Serves each connection by `serve`, on a port of its own.
 pub fn backend(serve: impl Fn(&mut TcpStream) + Send + Sync + 'static) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = daemun_tests::listener();
     let port = listener.local_addr().unwrap().port();
     let serve = std::sync::Arc::new(serve);
     thread::spawn(move || {

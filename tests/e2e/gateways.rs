@@ -312,9 +312,9 @@ fn values_of_memcached_are_responses() {
         "types { text/css css; }
         server {
             listen 127.0.0.1:{port};
-            memcached_connect_timeout 5s;
-            memcached_send_timeout 5s;
-            memcached_read_timeout 5s;
+            memcached_connect_timeout 1m;
+            memcached_send_timeout 1m;
+            memcached_read_timeout 1m;
             memcached_buffer_size 8k;
             memcached_socket_keepalive on;
             memcached_socket_rcvbuf 64k;
@@ -325,7 +325,7 @@ fn values_of_memcached_are_responses() {
                 memcached_gzip_flag 2;
                 memcached_next_upstream error timeout not_found;
                 memcached_next_upstream_tries 2;
-                memcached_next_upstream_timeout 1s;
+                memcached_next_upstream_timeout 1m;
                 memcached_pass unix:{dir}/memcached.sock;
                 error_page 404 502 = @made;
             }

@@ -2,9 +2,8 @@
 
 use std::net::UdpSocket;
 use std::os::unix::net::UnixDatagram;
-use std::time::Duration;
 
-use daemun_tests::{Server, Setup, signals};
+use daemun_tests::{PATIENCE, Server, Setup, signals};
 
 #[test]
 fn a_request_leaves_a_line() {
@@ -151,11 +150,11 @@ fn compressed_logs_can_be_read() {
 #[test]
 fn syslog_gets_datagrams() {
     let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
-    udp.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    udp.set_read_timeout(Some(PATIENCE)).unwrap();
     let address = udp.local_addr().unwrap();
     let setup = Setup::new();
     let unix = UnixDatagram::bind(setup.folder.path("log.sock")).unwrap();
-    unix.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    unix.set_read_timeout(Some(PATIENCE)).unwrap();
     let anyone = <std::fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o777);
     std::fs::set_permissions(setup.folder.path("log.sock"), anyone).unwrap();
     let server = setup.http(&format!(

@@ -48,6 +48,21 @@ fn a_map_is_computed_once_unless_it_is_volatile() {
     assert_eq!(server.get("/a").text(), "/a /a /a /b");
 }
 
+/// Debian's nginx before its security update 1.22.1-9+deb12u11 sends bytes of its memory here, so the differential tests
+/// do not ask for it.
+#[test]
+fn captures_are_those_after_the_variables() {
+    let server = Server::http(
+        "map $arg_m $mapped { default none; ~^(?<head>[a-z]+)-(.*)$ \"$head:$2\"; }
+         server {
+             listen 127.0.0.1:{port};
+             location ~ ^/order/(.*)$ { return 200 \"$1 $mapped $1\"; }
+         }",
+    );
+    assert_eq!(server.get("/order/abc?m=x-yzw").text(), "x x:yzw x");
+    assert_eq!(server.get("/order/abc?m=0").text(), "abc none abc");
+}
+
 #[test]
 fn a_map_that_needs_itself_ends() {
     let server = Server::http(

@@ -22,7 +22,7 @@ fn the_next_server_is_asked() {
              location / {{
                  proxy_pass http://u;
                  proxy_next_upstream error http_503;
-                 proxy_next_upstream_timeout 10s;
+                 proxy_next_upstream_timeout 1m;
              }}
              location /few {{ proxy_pass http://u; proxy_next_upstream_tries 1; }}
              location /none {{ proxy_pass http://u; proxy_next_upstream off; }}
@@ -129,8 +129,8 @@ fn a_silent_server_is_given_up() {
              listen 127.0.0.1:{{port}};
              location / {{
                  proxy_pass http://127.0.0.1:{port};
-                 proxy_connect_timeout 5s;
-                 proxy_send_timeout 5s;
+                 proxy_connect_timeout 1m;
+                 proxy_send_timeout 1m;
                  proxy_read_timeout 100ms;
              }}
          }}"
@@ -306,13 +306,13 @@ fn clients_reach_others_through_a_tunnel() {
                  tunnel_socket_keepalive on;
                  tunnel_socket_rcvbuf 64k;
                  tunnel_socket_sndbuf 64k;
-                 tunnel_connect_timeout 5s;
-                 tunnel_send_timeout 5s;
-                 tunnel_read_timeout 5s;
+                 tunnel_connect_timeout 1m;
+                 tunnel_send_timeout 1m;
+                 tunnel_read_timeout 1m;
                  tunnel_buffer_size 8k;
                  tunnel_next_upstream error timeout;
                  tunnel_next_upstream_tries 2;
-                 tunnel_next_upstream_timeout 5s;
+                 tunnel_next_upstream_timeout 1m;
              }
          }
          server { listen 127.0.0.1:{port2}; return 200 \"reached by $remote_addr\"; }

@@ -17,7 +17,7 @@ http {
     server { resolver 127.0.0.1 ipv4=off ipv6=off; }
     server { resolver 127.0.0.1; resolver [::1]:5353 ipv6=off valid=30s; }
     server { resolver_timeout never; }
-    upstream backend { server 127.0.0.1; resolver :53; resolver_timeout 5s; }
+    upstream backend { server 127.0.0.1; resolver :53; resolver_timeout 1m; }
 }
 ",
         &["-t"],
@@ -67,7 +67,7 @@ fn a_host_that_a_request_names_is_looked_up_for_it() {
         "server {
             listen 127.0.0.1:{port};
             resolver 127.0.0.1:{port2} ipv6=off status_zone=names;
-            resolver_timeout 5s;
+            resolver_timeout 1m;
             location / { proxy_pass http://$arg_host:{port3}; }
             location /kept/ {
                 resolver 127.0.0.1:{port2} valid=1h;
@@ -101,7 +101,7 @@ fn questions_are_counted_for_all_processes() {
     let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
     let silent = silent.local_addr().unwrap();
     let server = setup.http(&format!(
-        "resolver_timeout 5s;
+        "resolver_timeout 1m;
         server {{
             listen 127.0.0.1:{{port}};
             resolver 127.0.0.1:{{port2}} ipv6=off status_zone=names;

@@ -133,7 +133,7 @@ fn every_method_reaches_every_server() {
         "random;",
         "random two;",
         "random two least_conn;",
-        "keepalive 4 local; keepalive_requests 3; keepalive_time 1m; keepalive_timeout 10s;",
+        "keepalive 4 local; keepalive_requests 3; keepalive_time 1m; keepalive_timeout 1m;",
     ] {
         let server = Server::http(&group(&format!("zone z 64k; {method} {THREE}")));
         let seen: HashSet<_> = (0..60).map(|_| text(&server, "/")).collect();
@@ -471,7 +471,7 @@ fn names_are_looked_up_while_the_server_runs() {
         upstream u {
             zone z 64k;
             resolver 127.0.0.1:%% ipv6=off;
-            resolver_timeout 2s;
+            resolver_timeout 1m;
             server backend.example:{port2} resolve;
         }
         server { listen 127.0.0.1:{port2}; return 200 one; }
@@ -498,7 +498,7 @@ http {
     upstream u { server 127.0.0.1 slow_start=x; }
     upstream v { zone nosize; server 127.0.0.1; }
     upstream w { queue 0; server 127.0.0.1; }
-    server { location / { proxy_pass http://nobody.invalid; } }
+    server { location / { proxy_pass http://no..name; } }
     server { location / { proxy_pass http://v:8080; } }
 }
 ",
@@ -508,7 +508,7 @@ http {
     for part in [
         "invalid parameter \"slow_start=x\" in ",
         "zero size shared memory zone \"nosize\" in ",
-        "host not found in upstream \"nobody.invalid\" in ",
+        "host not found in upstream \"no..name\" in ",
         "upstream \"v\" may not have port 8080 in ",
     ] {
         assert!(output.stderr.contains(part), "{part:?} in:\n{}", output.stderr);

@@ -30,6 +30,9 @@ pub const CONFIGURATION: &str = "\
                 proxy_pass http://unix:{dir}/echo.sock;
                 proxy_set_header Upgrade $http_upgrade;
                 proxy_set_header Connection upgrade;
+                # However long the test takes to open the others.
+                proxy_read_timeout 1h;
+                proxy_send_timeout 1h;
                 access_log {dir}/relays.log relay;
             }
         }

@@ -1,7 +1,7 @@
 //! What is sent comes back as it was, whatever its length and pace, from every kind of passing on.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -121,7 +121,7 @@ fn receive(stream: &mut TcpStream, length: usize, dice: &mut Dice) -> Vec<u8> {
 
 /// A server that answers each request with its body.
 fn echo() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = daemun_tests::listener();
     let port = listener.local_addr().unwrap().port();
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {

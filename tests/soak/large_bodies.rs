@@ -15,7 +15,7 @@ const ROOM: usize = 4 << 10;
 /// A server in front of one that this test plays.
 fn proxy(settings: &str) -> (Server, TcpListener) {
     let setup = Setup::new();
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let listener = daemun_tests::listener();
     let port = listener.local_addr().unwrap().port();
     let server = setup.http(
         &"proxy_temp_path {dir}/proxy;

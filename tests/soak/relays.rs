@@ -16,7 +16,9 @@ use crate::daemon::Daemon;
 fn five_thousand_websockets_live_through_ten_reloads() {
     let daemon = Daemon::start(2, "");
     let _echo = daemon.echo();
-    let chat = Chat::start(daemon.port(), 5000);
+    // Each is four descriptors: the client's, the server's two, the echo's.
+    let descriptors = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
+    let chat = Chat::start(daemon.port(), 5000.min(descriptors as usize / 4));
     let master = daemon.pid();
     for _ in 0..10 {
         chat.goes_round();
@@ -98,7 +100,7 @@ impl Chat {
             |(now, before): (&Arc<AtomicUsize>, &usize)| now.load(Ordering::SeqCst) >= before + 2;
         while !self.rounds.iter().zip(&before).all(has_gone) {
             let ended = self.talkers.iter().any(JoinHandle::is_finished);
-            assert!(!ended, "a message was lost");
+            assert!(!ended, "a WebSocket was closed, or could not be opened: see above");
             thread::park_timeout(std::time::Duration::from_millis(5));
         }
     }
@@ -106,7 +108,8 @@ impl Chat {
     /// Closes all; the bytes of the messages that each has got.
     pub fn end(self) -> HashMap<String, usize> {
         self.ends.store(true, Ordering::SeqCst);
-        let ended = self.talkers.into_iter().map(|talker| talker.join().expect("no message lost"));
+        let ended =
+            self.talkers.into_iter().map(|talker| talker.join().expect("all had their answers"));
         ended.flatten().collect()
     }
 }
@@ -125,7 +128,9 @@ fn talk<S: Read + Write>(
         sockets.iter_mut().for_each(|socket| socket.write_all(&masked(&message)).unwrap());
         for socket in &mut sockets {
             let mut answer = vec![0; 2 + message.len()];
-            socket.read_exact(&mut answer).expect("an answer");
+            if let Err(error) = socket.read_exact(&mut answer) {
+                panic!("no answer to {message:?} on a WebSocket that was open: {error}");
+            }
             assert_eq!((answer[0], &answer[2..]), (TEXT, message.as_bytes()));
             got += 1;
         }

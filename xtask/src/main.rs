@@ -10,16 +10,19 @@ use std::path::Path;
 use std::process::ExitCode;
 
 const USAGE: &str = "\
-cargo xtask test [--all]   every check that a change must pass; --all adds the long soaks
-cargo xtask directives     every directive of nginx: works, accepted without effect, or refused
+cargo xtask test [--all] [--yes]   every check that a change must pass; --all adds the long soaks,
+                                   --yes installs what they need without asking (so does CI=true)
+cargo xtask directives             every directive of nginx: works, accepted without effect, or refused
 ";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match &words[..] {
-        ["test"] => test::run(false),
-        ["test", "--all"] => test::run(true),
+        ["test", options @ ..] if options.iter().all(|word| ["--all", "--yes"].contains(word)) => {
+            let is_asked_for = options.contains(&"--yes") || is_set("CI");
+            test::run(options.contains(&"--all"), is_asked_for)
+        }
         ["directives"] => {
             print!("{}", directives::report());
             Ok(())
@@ -33,6 +36,10 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn is_set(variable: &str) -> bool {
+    std::env::var_os(variable).is_some_and(|value| !value.is_empty() && value != "false")
 }
 
 /// The workspace's folder.

@@ -1,15 +1,17 @@
 //! `cargo xtask test`: the stages that a change must pass. The first that fails ends it.
 
-use std::process::Command;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use daemun_tests::{ENGINES, Engine, MARKED};
 
 use crate::{directives, packages, root};
 
-pub fn run(all: bool) -> Result<(), String> {
+/// Packages are installed without a question where that was asked for.
+pub fn run(all: bool, is_asked_for: bool) -> Result<(), String> {
     let start = Instant::now();
-    stage("packages", packages::install)?;
+    stage("packages", || packages::install(is_asked_for))?;
     stage("format", || cargo(&["fmt", "--all", "--check"]))?;
     stage("clippy", || {
         let arguments = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
@@ -29,11 +31,20 @@ pub fn run(all: bool) -> Result<(), String> {
     Ok(())
 }
 
+/// The engine whose tests root runs as a plain user.
+const PLAIN: &str = "native/epoll";
+
 /// Each engine runs what it is to run; with `all`, everything.
 fn end_to_end(all: bool) -> Result<(), String> {
     for (place, engine) in ENGINES.iter().enumerate() {
-        stage(&format!("end-to-end tests, {}", engine.name), || {
+        let is_plain = engine.name == PLAIN && plain_user_gets_here();
+        let user = if is_plain { ", as a plain user" } else { "" };
+        stage(&format!("end-to-end tests, {}{user}", engine.name), || {
             let mut command = command(&["test", "--package", "daemun-tests"]);
+            if is_plain {
+                let runner = AS_PLAIN_USER.map(|word| format!("\"{word}\"")).join(",");
+                command.args(["--config", &format!("target.'cfg(unix)'.runner=[{runner}]")]);
+            }
             match all || engine.runs_all {
                 true => command.args(["--tests", "--"]),
                 false => command.args(["--test", "e2e", "--"]).args(MARKED),
@@ -48,10 +59,26 @@ fn end_to_end(all: bool) -> Result<(), String> {
     Ok(())
 }
 
-fn run_with(engine: &Engine, mut command: Command) -> Result<(), String> {
+/// What the tests show must not rest on root's rights, and not on a plain user's want of them.
+const AS_PLAIN_USER: [&str; 4] = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+
+/// Only root can become somebody else, and the folder may be root's own.
+fn plain_user_gets_here() -> bool {
+    let [setpriv, options @ ..] = AS_PLAIN_USER;
+    let mut command = Command::new(setpriv);
+    command.args(options).arg(program()).arg("-v").stderr(Stdio::null());
+    packages::is_root() && command.status().is_ok_and(|status| status.success())
+}
+
+/// The program that the tests start.
+fn program() -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+    root().join(target).join("debug/daemun")
+}
+
+fn run_with(engine: &Engine, mut command: Command) -> Result<(), String> {
     command.env("DAEMUN_TEST_ENGINE", engine.name);
-    command.env("DAEMUN_BINARY", root().join(target).join("debug/daemun"));
+    command.env("DAEMUN_BINARY", program());
     run_it(command)
 }
 

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io::{self, Write};
-use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::net::{TcpStream, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
@@ -95,7 +95,7 @@ fn in_ms(millis: u64) -> Deadline {
 #[test]
 fn an_echo_crosses_both_kinds_of_socket() {
     each_backend(|reactor| {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = daemun_tests::listener();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (server, _) = listener.accept().unwrap();
         for (near, far) in [pair(), (stream(client), stream(server))] {
@@ -547,7 +547,7 @@ fn an_accept_ahead_is_served_although_the_listener_was_paused() {
     each_backend(|reactor| {
         for shared in [false, true] {
             let mut notes = Notes::default();
-            let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+            let socket = daemun_tests::listener();
             socket.set_nonblocking(true).unwrap();
             let address = socket.local_addr().unwrap();
             let listener = Listener::new(Arc::new(socket.into()), 3, shared);
@@ -572,7 +572,7 @@ fn an_accept_ahead_is_served_although_the_listener_was_paused() {
 fn a_listener_reports_until_it_is_paused() {
     each_backend(|reactor| {
         let mut notes = Notes::default();
-        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = daemun_tests::listener();
         socket.set_nonblocking(true).unwrap();
         let address = socket.local_addr().unwrap();
         let listener = Listener::new(Arc::new(socket.into()), 3, true);
@@ -600,7 +600,7 @@ fn a_listener_reports_until_it_is_paused() {
 #[test]
 fn connecting_reaches_a_listener_or_fails() {
     each_backend(|reactor| {
-        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = daemun_tests::listener();
         let address = socket.local_addr().unwrap();
         run(reactor, async {
             let near = Stream::connect(address, in_ms(1000)).await.unwrap();

@@ -333,7 +333,7 @@ const REFUSED: u8 = 0;
 mod tests {
     use super::*;
     use std::io::{Read, Write};
-    use std::net::{TcpListener, TcpStream};
+    use std::net::TcpStream;
     use std::os::fd::IntoRawFd;
 
     use super::record::tests::record;
@@ -352,7 +352,7 @@ mod tests {
     }
 
     fn client_and_server() -> (TcpStream, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = daemun_tests::listener();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         (client, listener.accept().unwrap().0)
     }
@@ -528,7 +528,7 @@ mod tests {
             [one, other].map(|end| OwnedFd::from(end).into_raw_fd())
         };
         let file = std::fs::File::open("/dev/null").unwrap().into_raw_fd();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap().into_raw_fd();
+        let listener = daemun_tests::listener().into_raw_fd();
         // Who inherits a descriptor has it, and closes what is of no use.
         for other in [file, listener] {
             assert!(Channel::inherit(&format!("{other},{}", pair()[0])).is_none());

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -50,7 +50,7 @@ impl Protocol for Hold {
 #[test]
 fn a_shortage_closes_idle_connections_then_pauses_and_ends() {
     let mut reactor = Reactor::open_leaping(None).unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = daemun_tests::listener();
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
     let notices = Arc::<Mutex<Vec<Option<i32>>>>::default();

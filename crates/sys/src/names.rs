@@ -55,9 +55,10 @@ mod tests {
 
     #[test]
     fn hosts_have_addresses_and_strangers_none() {
-        assert!(addresses("localhost").iter().all(IpAddr::is_loopback));
+        // Looked up as names are, and nobody is asked: what names mean is the machine's affair.
+        assert_eq!(addresses("127.1"), [IpAddr::from([127, 0, 0, 1])]);
         assert_eq!(addresses("127.0.0.1"), [IpAddr::from([127, 0, 0, 1])]);
-        assert!(addresses("nobody.invalid").is_empty());
+        assert!(addresses(&"x".repeat(64)).is_empty(), "a part of a name has 63 bytes at most");
         assert!(addresses("a\0b").is_empty());
     }
 }

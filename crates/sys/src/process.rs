@@ -83,7 +83,7 @@ pub fn wait_for(pid: i32) -> io::Result<Exit> {
 pub fn detach() -> io::Result<()> {
     // SAFETY: `setsid` takes nothing; it fails for a group leader only.
     check(unsafe { libc::setsid() })?;
-    clear_umask();
+    set_umask(0);
     let null = File::options().read(true).write(true).open("/dev/null")?;
     for standard in [libc::STDIN_FILENO, libc::STDOUT_FILENO] {
         // SAFETY: `null` is open; descriptors 0 and 1 belong to the whole process.
@@ -92,9 +92,10 @@ pub fn detach() -> io::Result<()> {
     Ok(())
 }
 
-fn clear_umask() {
+/// What new files do not get, whoever asks for it.
+pub fn set_umask(mask: u16) {
     // SAFETY: `umask` cannot fail and touches nothing but the process's mask.
-    unsafe { libc::umask(0) };
+    unsafe { libc::umask(libc::mode_t::from(mask)) };
 }
 
 /// Executes `path` (looked up in PATH where it has no slash) as a new process, whatever this one's

@@ -275,6 +275,10 @@ mod tests {
     fn names_survive_the_kernel() {
         for text in ["127.0.0.1:0", "[::1]:0"] {
             let asked: SocketAddr = text.parse().unwrap();
+            if asked.is_ipv6() && std::net::UdpSocket::bind(asked).is_err() {
+                // A machine may do without.
+                continue;
+            }
             let socket = bound(&Name::Ip(asked));
             let Name::Ip(given) = local_name(socket.as_fd()).unwrap() else { panic!("{text}") };
             assert_eq!(given.ip(), asked.ip());

@@ -169,7 +169,7 @@ mod tests {
                      listen 80; server_name app.example; root /usr/share/nginx/html; index index.html;
                      location / { try_files $uri $uri/ /index.html; }
                      location /api/ {
-                         proxy_pass http://localhost:3000/;
+                         proxy_pass http://127.0.0.1:3000/;
                          proxy_http_version 1.1;
                          proxy_set_header Upgrade $http_upgrade;
                          proxy_set_header Connection 'upgrade';

@@ -140,7 +140,7 @@ pub(super) mod tests {
         for (block, sentence) in [
             ("", "no servers are inside upstream"),
             ("server 127.0.0.1 backup;", "no servers in upstream \"u\""),
-            ("server nobody.invalid;", "host not found in upstream \"nobody.invalid\""),
+            ("server no..name;", "host not found in upstream \"no..name\""),
             ("server a:0;", "invalid port in upstream \"a:0\""),
             ("server a/b;", "invalid host in upstream \"a/b\""),
             ("server 127.0.0.1 weight=0;", "invalid parameter \"weight=0\""),

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -86,7 +86,7 @@ struct World {
 impl World {
     fn new(method: &str, connections: usize) -> World {
         let reactor = Reactor::open_leaping(Some(method)).unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = daemun_tests::listener();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         let counters = Scoreboard::new().unwrap().claim(1).unwrap();

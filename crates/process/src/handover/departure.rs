@@ -201,7 +201,7 @@ mod tests {
     use super::*;
     use crate::handover::{Receiver, record};
     use std::collections::VecDeque;
-    use std::net::{TcpListener, TcpStream};
+    use std::net::TcpStream;
 
     /// An engine's part: what waits is offered as there are credits for it.
     struct Leaver {
@@ -214,7 +214,7 @@ mod tests {
         fn with(connections: u64) -> (Arc<Channel>, Leaver, Vec<TcpStream>) {
             let channel = Arc::new(Channel::open().unwrap());
             let departure = Departure::new(Arc::clone(&channel));
-            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let listener = daemun_tests::listener();
             let (mut clients, mut waiting) = (Vec::new(), VecDeque::new());
             for number in 0..connections {
                 clients.push(TcpStream::connect(listener.local_addr().unwrap()).unwrap());

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -12,7 +12,7 @@ use daemun_process::control::Reply;
 use daemun_sys::signals;
 
 /// Nothing here takes so long unless it never happens.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(50);
 
 pub struct Server {
     pub folder: PathBuf,
@@ -32,7 +32,7 @@ impl Server {
         let folder = std::env::temp_dir().join(format!("daemun-toy-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = daemun_tests::free_port();
         let server = Server { folder, port };
         server.configure(configuration);
         server
