@@ -75,6 +75,7 @@ mod tests {
         window.take(Window::INITIAL).unwrap();
         window.resize(Window::INITIAL, 10).unwrap();
         assert_eq!((window.open(), window.0), (0, -65_525));
+        assert_eq!((window.take(0), window.take(1)), (Ok(()), Err(Overflow)));
         window.widen(65_525).unwrap();
         assert_eq!(window.open(), 0);
         window.widen(1).unwrap();

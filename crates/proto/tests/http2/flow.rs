@@ -2,7 +2,7 @@
 
 use crate::talk::*;
 use daemun_proto::http2::frame::{self, Kind};
-use daemun_proto::http2::{By, Code, Config, Event};
+use daemun_proto::http2::{By, Code, Config, Event, PREFACE, Role};
 
 fn server() -> Talk {
     Talk::server(Config::default())
@@ -130,6 +130,36 @@ fn what_is_taken_is_given_back_in_batches() {
     talk.connection.consume(1, 65_535, &mut talk.out);
     talk.connection.widen(1, 1000, &mut talk.out);
     assert!(talk.sent().is_empty());
+}
+
+#[test]
+fn padding_is_given_back_with_the_body() {
+    let mut talk = Talk::server(Config { stream_window: 2000, ..Config::default() });
+    talk.tell(&post(1));
+    let padded = data(1, PADDED, &[&[99][..], b"x", &[0; 99]].concat());
+    for _ in 0..100 {
+        assert_eq!(talk.tell(&padded), [Told::Data(1, b"x".to_vec(), false)]);
+        talk.connection.consume(1, 1, &mut talk.out);
+    }
+}
+
+#[test]
+fn streams_have_the_window_that_the_peer_knows_of() {
+    let mut talk = Talk::new(Role::Server, Config { stream_window: 100_000, ..Config::default() });
+    talk.tell(&[&PREFACE[..], &settings(&[]), &post(1), &data(1, 0, &[0; 65_535])].concat());
+    talk.tell(&frame(Kind::Settings, frame::ACK, 0, b""));
+    talk.out.clear();
+    assert_eq!(talk.tell(&data(1, 0, &[0; 34_465])).len(), 1);
+    talk.tell(&data(1, 0, b"x"));
+    assert_eq!(talk.reset(), (1, Code::FLOW_CONTROL_ERROR.0));
+    // One that comes later has it from the beginning.
+    talk.tell(&[post(3), data(3, 0, &[0; 100_000])].concat());
+    assert!(talk.sent().is_empty());
+    let mut early = Talk::new(Role::Server, Config { stream_window: 100_000, ..Config::default() });
+    early.tell(&[&PREFACE[..], &settings(&[]), &post(1)].concat());
+    early.out.clear();
+    early.tell(&data(1, 0, &[0; 65_536]));
+    assert_eq!(early.reset(), (1, Code::FLOW_CONTROL_ERROR.0));
 }
 
 #[test]

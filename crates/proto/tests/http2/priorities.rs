@@ -57,6 +57,16 @@ fn frames_that_are_none() {
 }
 
 #[test]
+fn early_ones_make_room_when_their_streams_come() {
+    let mut talk = Talk::server(Config::default());
+    for number in 0..40 {
+        let id = 2 * number + 1;
+        talk.tell(&[update(id + 20, "u=7"), update(id, "u=1"), get(id)].concat());
+        assert_eq!(of_message(&talk), Some(priority(1, false)));
+    }
+}
+
+#[test]
 fn what_is_written_is_read() {
     for urgency in 0..8 {
         for is_incremental in [false, true] {

@@ -3,7 +3,7 @@
 use crate::talk::*;
 use daemun_proto::http2::frame::{self, Kind};
 use daemun_proto::http2::hpack::encode;
-use daemun_proto::http2::{By, Code, Config, Event, Malformed, Part, Role};
+use daemun_proto::http2::{By, Code, Config, Event, Head, Malformed, Part, Role};
 
 fn server() -> Talk {
     Talk::server(Config::default())
@@ -37,7 +37,9 @@ fn a_request_and_its_response() {
 
 #[test]
 fn long_blocks_are_cut_for_the_peer() {
-    for size in [10, 16_384 - 8, 16_384, 16_385, 2 * 16_384, 40_000, 100_000] {
+    let around = |size: usize| size - 10..size + 10;
+    let sizes = [10, 40_000, 100_000].into_iter();
+    for size in sizes.chain(around(16_384)).chain(around(2 * 16_384)) {
         let mut talk = server();
         talk.tell(&get(1));
         let value: Vec<u8> = (0..size).map(|byte| byte as u8).collect();
@@ -236,6 +238,39 @@ fn a_head_that_takes_too_long_is_given_up() {
 }
 
 #[test]
+fn what_is_given_up_is_not_looked_for_in_the_next_sink() {
+    let mut talk = server();
+    let cookies = [("cookie", "a=b"), ("cookie", "c=d"), ("host", "a")];
+    let begin = frame(Kind::Headers, END_STREAM, 1, &block(&[GET, &cookies].concat()));
+    let mut first = Head::default();
+    let event = talk.connection.receive(&begin, &mut 0, &mut first, &mut talk.out);
+    assert_eq!(event, Ok(Event::Incomplete));
+    talk.connection.reset(1, Code::CANCEL, &mut talk.out);
+    let rest = frame(Kind::Continuation, END_HEADERS, 1, &block(&[("a", "b")]));
+    let mut second = Head::default();
+    let event = talk.connection.receive(&rest, &mut 0, &mut second, &mut talk.out);
+    assert_eq!((event, second), (Ok(Event::Incomplete), Head::default()));
+}
+
+#[test]
+fn fields_that_nobody_wants_leave_nothing_in_the_sink() {
+    let config = Config { max_concurrent_streams: 1, ..Config::default() };
+    let mut talk = Talk::server(config);
+    talk.tell(&get(1));
+    let mut sink = Head::default();
+    let event = talk.connection.receive(&get(3), &mut 0, &mut sink, &mut talk.out);
+    assert_eq!((event, sink), (Ok(Event::Incomplete), Head::default()));
+    // Of a malformed request there is what came before the fault.
+    talk.answer(1);
+    let mut sink = Head::default();
+    let request = headers(5, BOTH, GET, &[("a", "b"), ("C", "d"), ("e", "f")]);
+    let event = talk.connection.receive(&request, &mut 0, &mut sink, &mut talk.out);
+    assert!(matches!(event, Ok(Event::Message(_))));
+    assert_eq!(sink.iter().collect::<Vec<_>>(), [(&b"a"[..], &b"b"[..])]);
+    assert!(sink.bytes.ends_with(b"ab"));
+}
+
+#[test]
 fn leave_is_taken_in_two_steps() {
     let mut talk = server();
     talk.tell(&get(1));
@@ -259,8 +294,8 @@ fn leave_is_taken_in_two_steps() {
     assert!(talk.connection.is_done());
     // A fault does not promise more than was said.
     talk.out.clear();
-    let fatal = talk.fault(&get(2));
-    assert_eq!(fatal.code, Code::PROTOCOL_ERROR);
+    assert_eq!(talk.try_tell(&get(2)).unwrap_err().code, Code::PROTOCOL_ERROR);
+    assert_eq!(frame::word(&talk.sent()[0].payload), 3);
 }
 
 #[test]
