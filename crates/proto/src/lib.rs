@@ -6,6 +6,7 @@ pub mod fastcgi;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod http1;
+pub mod http2;
 pub mod memcached;
 pub mod proxy_protocol;
 pub mod scgi;
