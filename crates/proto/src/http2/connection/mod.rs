@@ -1,7 +1,9 @@
 //! A connection: what it keeps, and what its owner asks of it.
 //!
-//! `receive.rs` reads frames, `message.rs` follows what they mean for messages, `send.rs` writes.
+//! `receive.rs` reads frames, `control.rs` those that are short, `message.rs` follows what they
+//! mean for messages, `send.rs` writes.
 
+mod control;
 mod message;
 mod receive;
 mod send;
