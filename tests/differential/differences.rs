@@ -206,9 +206,7 @@ pub const DIFFERENCES: &[Difference] = &[
     Difference {
         reason: "what came before the flaw of a chunked body is passed on",
         configuration: "responses",
-        cases: &[
-            r"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\nab\n0\n\n",
-        ],
+        cases: &[r"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\nab\n0\n\n"],
     },
     Difference {
         reason: "version: 1.31 refuses framing that is none, or told twice",

@@ -89,7 +89,7 @@ pub static MODULE: HttpModule = HttpModule {
                 "How much of a JPEG's detail is kept, up to 100.";
             "image_filter_webp_quality" in HTTP_SERVER_LOCATION, Exactly(1), "80",
                 Action::Set(webp_quality),
-                "Accepted: WebP pictures are written without loss.";
+                "How good WebP pictures are, from 1 to 100.";
             "image_filter_sharpen" in HTTP_SERVER_LOCATION, Exactly(1), "0", Action::Set(sharpen),
                 "By how many per cent pictures are sharpened.";
             "image_filter_transparency" in HTTP_SERVER_LOCATION, Flag, "on",

@@ -22,6 +22,23 @@ pub(super) fn jpeg(picture: &RgbImage, quality: u8, interlaced: bool) -> Result<
     Ok(written)
 }
 
+/// A WebP of that quality, up to 100.
+pub(super) fn webp(picture: &RgbaImage, quality: u8) -> Result<Vec<u8>, String> {
+    let (width, height) = picture.dimensions();
+    let is_opaque = picture.pixels().all(|pixel| pixel[3] == u8::MAX);
+    // The library has nothing to say of transparency that is not there.
+    let colours: Vec<u8>;
+    let encoder = match is_opaque {
+        true => {
+            colours = picture.pixels().flat_map(|pixel| [pixel[0], pixel[1], pixel[2]]).collect();
+            webp::Encoder::from_rgb(&colours, width, height)
+        }
+        false => webp::Encoder::from_rgba(picture.as_raw(), width, height),
+    };
+    let written = encoder.encode_simple(false, f32::from(quality));
+    written.map(|written| written.to_vec()).map_err(|error| format!("{error:?}"))
+}
+
 /// Puts a comment (a segment of the type COM) behind the two bytes that begin a JPEG.
 fn insert_comment(picture: &mut Vec<u8>, text: &str) {
     const START_OF_IMAGE: usize = 2;

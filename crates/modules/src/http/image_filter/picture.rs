@@ -319,7 +319,7 @@ fn encode(picture: &DynamicImage, format: Format, quality: Quality) -> Result<Ve
             return encoders::jpeg(&picture.to_rgb8(), percent(quality.jpeg), quality.interlaces);
         }
         Format::Gif => return encoders::gif(picture.to_rgba8(), quality.interlaces),
-        Format::Webp => picture.to_rgba8().write_to(&mut out, format.format()),
+        Format::Webp => return encoders::webp(&picture.to_rgba8(), percent(quality.webp)),
         Format::Png => picture.write_to(&mut out, ImageFormat::Png),
     };
     written.map_err(|error| error.to_string())?;
@@ -359,6 +359,22 @@ mod tests {
                 convert(format, &bytes[..bytes.len() / 3], &Change::Rotate(90), QUALITY).is_err()
             );
         }
+    }
+
+    /// What is seen of a photograph, and not each of its bits.
+    #[test]
+    fn webp_is_as_small_as_its_quality_allows() {
+        let image = image::RgbImage::from_fn(200, 200, |x, y| {
+            let noise = (x * 200 + y).wrapping_mul(2_654_435_761) >> 27;
+            image::Rgb([(x + noise) as u8, (y + noise) as u8, (x + y + noise) as u8])
+        });
+        let image = DynamicImage::from(image);
+        let size = |webp| encode(&image, Format::Webp, Quality { webp, ..QUALITY }).unwrap().len();
+        let mut whole = Cursor::new(Vec::new());
+        image.to_rgba8().write_to(&mut whole, ImageFormat::WebP).unwrap();
+        let whole = whole.into_inner().len();
+        assert!(size(80) * 2 < whole, "{} of {whole} bytes", size(80));
+        assert!(size(20) < size(80) && size(80) < size(100));
     }
 
     #[test]
