@@ -147,3 +147,32 @@ fn lists_that_leave_tls_1_2_nothing_are_told_of() {
     assert_eq!(check("ssl_ciphers AES128-SHA; ssl_protocols TLSv1.2;"), (Some(1), false));
     assert_eq!(check(""), (Some(0), false));
 }
+
+#[test]
+fn parameters_for_dhe_are_checked_and_warned_of() {
+    let parameters = "-----BEGIN DH PARAMETERS-----\nMAYCAQcCAQU=\n-----END DH PARAMETERS-----\n";
+    let setup = Setup::new().identity_of("one.example").file("none.pem", "nothing");
+    let setup = setup.file("dh.pem", parameters);
+    let configuration = |file: &str| {
+        format!(
+            "events {{ }}
+http {{
+    server {{
+        listen 127.0.0.1:{{port}} ssl;
+        ssl_certificate {{dir}}/one.example.crt; ssl_certificate_key {{dir}}/one.example.key;
+        ssl_dhparam {{dir}}/{file};
+    }}
+}}
+"
+        )
+    };
+    let output = setup.run(&configuration("dh.pem"), &["-t"]);
+    assert_eq!(output.code, Some(0), "{}", output.stderr);
+    assert!(output.stderr.contains("\"ssl_dhparam\" ignored, "), "{}", output.stderr);
+    for (file, reason) in [("none.pem", "PEM_read_bio_DHparams("), ("missing.pem", "BIO_new_file(")]
+    {
+        let output = setup.run(&configuration(file), &["-t"]);
+        assert_eq!(output.code, Some(1), "{file}: {}", output.stderr);
+        assert!(output.stderr.contains(reason), "{}", output.stderr);
+    }
+}

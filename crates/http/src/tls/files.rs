@@ -10,6 +10,7 @@ use daemun_conf::Word;
 use daemun_core::load::Paths;
 use daemun_tls::CertifiedKey;
 use daemun_tls::identity::{self, Unusable};
+use daemun_tls::pem;
 
 use crate::request::Text;
 
@@ -159,6 +160,18 @@ impl Files {
             chain.iter().map(|certificate| certificate.as_ref().into()).collect();
         self.authorities.insert(name, all.clone());
         Ok(all)
+    }
+
+    /// Whether a file holds parameters (PKCS #3 or X9.42), which nobody needs: what nginx would not start with is told.
+    pub fn check_dhparam(&mut self, word: &Word) -> Result<(), String> {
+        const LABELS: [&str; 2] = ["DH PARAMETERS", "X9.42 DH PARAMETERS"];
+        let text =
+            self.read(word).map_err(|why| format!("BIO_new_file(\"{word}\") failed ({why})"))?;
+        let blocks = pem::blocks(&text).unwrap_or_default();
+        match blocks.iter().any(|block| LABELS.contains(&&*block.label)) {
+            true => Ok(()),
+            false => Err(format!("PEM_read_bio_DHparams(\"{word}\") failed (SSL: no parameters)")),
+        }
     }
 
     /// Lists of revoked certificates in DER.

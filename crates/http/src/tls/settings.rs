@@ -44,6 +44,7 @@ settings! {
         protocols: Vec<Version> = vec![Version::Tls12, Version::Tls13],
         ciphers: String = "HIGH:!aNULL:!MD5".to_owned(),
         prefer_server_ciphers: bool = false,
+        dhparam: Option<conf::Word> = None,
         curves: Vec<u16> = Vec::new(),
         buffer_size: usize = 16 * 1024,
         verify_client: VerifyClient = VerifyClient::Off,
@@ -96,7 +97,7 @@ pub static MODULE: HttpModule = HttpModule {
                 set!(SETTINGS.certificate_compression, values::flag),
                 "Whether certificates are compressed for clients that can have it so.";
             "ssl_dhparam" in HTTP_SERVER, Exactly(1), "",
-                Action::Checked(any, "no key exchange over finite fields is offered"),
+                Action::Set(dhparam),
                 "Parameters for key exchange over finite fields, which is not offered.";
             "ssl_ecdh_curve" in HTTP_SERVER, Exactly(1), "auto", Action::Set(curves),
                 "The groups for key exchange, most wanted first.";
@@ -245,6 +246,14 @@ fn key_log(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), F
     let message = format!("whoever reads \"{word}\" can read all connections");
     loader.warn(word.span, message);
     loader.settings(&SETTINGS).key_log.set(Some(word))?;
+    Ok(())
+}
+
+fn dhparam(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {
+    let word = directive.args[0].clone();
+    let message = "\"ssl_dhparam\" ignored, no key exchange over finite fields is offered";
+    loader.warn(word.span, message.to_owned());
+    loader.settings(&SETTINGS).dhparam.set(Some(word))?;
     Ok(())
 }
 

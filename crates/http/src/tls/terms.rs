@@ -185,6 +185,9 @@ impl Terms {
     }
 
     fn terms<'s>(&mut self, settings: &'s Settings) -> Result<context::Terms, Wrong<'s>> {
+        if let Some(word) = &*settings.dhparam {
+            self.files.check_dhparam(word).map_err(|why| (why, word))?;
+        }
         let mut commands = Commands::default();
         for (name, value) in settings.conf_commands.iter() {
             commands::read(&mut commands, name, value).map_err(|why| {
