@@ -11,15 +11,14 @@ use rustls::compress::CompressionCache;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs as library;
 use rustls::pki_types::CertificateDer;
-use rustls::server::{
-    ClientHello, NoServerSessionStorage, ResolvesServerCert, StoresServerSessions,
-};
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 
 use crate::client_auth::ClientAuth;
 use crate::facts::Facts;
 use crate::handshake;
+use crate::sessions::{Sessions, UnderTerms};
 use crate::suite::{Suite, Version};
 use crate::tickets::{Bound, Tickets};
 
@@ -39,7 +38,7 @@ pub struct Terms {
     /// Where clients keep their sessions.
     pub tickets: Option<Arc<Tickets>>,
     /// Where the server does.
-    pub sessions: Option<Arc<dyn StoresServerSessions>>,
+    pub sessions: Option<Arc<Sessions>>,
     /// How long a session may be gone on with.
     pub session_timeout: Duration,
     /// Clients are asked for a certificate.
@@ -150,8 +149,10 @@ impl Terms {
             Some(file) => handshake::key_log_to(file),
         };
         let has_sessions = self.sessions.is_some();
-        config.session_storage =
-            self.sessions.unwrap_or_else(|| Arc::new(NoServerSessionStorage {}));
+        config.session_storage = match self.sessions {
+            Some(sessions) => Arc::new(UnderTerms::new(sessions, id)),
+            None => Arc::new(NoServerSessionStorage {}),
+        };
         if self.early_data {
             config.max_early_data_size = MOST_EARLY;
         }

@@ -2,11 +2,11 @@
 
 use std::fmt;
 use std::num::NonZeroUsize;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use lru::LruCache;
-pub use rustls::server::StoresServerSessions as Keeps;
+use rustls::server::StoresServerSessions;
 
 use crate::client_auth::now;
 use crate::x509::time::Time;
@@ -45,20 +45,37 @@ impl fmt::Debug for Sessions {
     }
 }
 
-impl Keeps for Sessions {
+/// Sessions as servers of certain terms see them: those that were made under others are not there for them.
+#[derive(Debug)]
+pub(crate) struct UnderTerms {
+    sessions: Arc<Sessions>,
+    terms: [u8; 32],
+}
+
+impl UnderTerms {
+    pub fn new(sessions: Arc<Sessions>, terms: [u8; 32]) -> UnderTerms {
+        UnderTerms { sessions, terms }
+    }
+
+    fn key(&self, id: &[u8]) -> Vec<u8> {
+        [&self.terms, id].concat()
+    }
+}
+
+impl StoresServerSessions for UnderTerms {
     fn put(&self, id: Vec<u8>, session: Vec<u8>) -> bool {
-        self.with(|known| known.put(id, (now(), session)));
+        self.sessions.with(|known| known.put(self.key(&id), (now(), session)));
         true
     }
 
     fn get(&self, id: &[u8]) -> Option<Vec<u8>> {
-        let found = self.with(|known| known.get(id).cloned());
-        found.filter(|(made, _)| self.is_young(*made)).map(|(_, session)| session)
+        let found = self.sessions.with(|known| known.get(&self.key(id)).cloned());
+        found.filter(|(made, _)| self.sessions.is_young(*made)).map(|(_, session)| session)
     }
 
     fn take(&self, id: &[u8]) -> Option<Vec<u8>> {
-        let found = self.with(|known| known.pop(id));
-        found.filter(|(made, _)| self.is_young(*made)).map(|(_, session)| session)
+        let found = self.sessions.with(|known| known.pop(&self.key(id)));
+        found.filter(|(made, _)| self.sessions.is_young(*made)).map(|(_, session)| session)
     }
 
     fn can_cache(&self) -> bool {

@@ -8,7 +8,7 @@ use daemun_core::load::Paths;
 use daemun_core::module::SettingsSet;
 use daemun_tls::client_auth::ClientAuth;
 use daemun_tls::context::{self, Context, GROUPS, replace_kind};
-use daemun_tls::sessions::{self, Sessions};
+use daemun_tls::sessions::Sessions;
 use daemun_tls::suite::{SUITES, Version};
 use daemun_tls::tickets::Tickets;
 use daemun_tls::x509::{self, Store};
@@ -306,7 +306,7 @@ impl Terms {
         Ok(Arc::new(tickets))
     }
 
-    fn sessions(&mut self, settings: &Settings) -> Option<Arc<dyn sessions::Keeps>> {
+    fn sessions(&mut self, settings: &Settings) -> Option<Arc<Sessions>> {
         let timeout = *settings.session_timeout;
         match &*settings.session_cache {
             SessionCache::Off | SessionCache::None => None,
@@ -314,7 +314,7 @@ impl Terms {
             SessionCache::Shared(name, size) => {
                 let sessions = self.shared_sessions.entry(name.clone());
                 let made = || Arc::new(Sessions::new(size / SESSION_BYTES, timeout));
-                Some(Arc::clone(sessions.or_insert_with(made)) as Arc<_>)
+                Some(Arc::clone(sessions.or_insert_with(made)))
             }
         }
     }
