@@ -380,12 +380,13 @@ fn what_was_not_asked_for_never_reaches_another_client() {
              location / {{ proxy_pass http://u; }}
          }}"
     ));
+    let mut client = server.client();
+    assert_eq!(client.get("/").text(), "asked");
+    // Whoever has answered is among them; before, they may not have been started.
     let workers = children(server.pid());
     let tell = |signal| {
         workers.iter().for_each(|worker| signals::send(*worker, signal).unwrap());
     };
-    let mut client = server.client();
-    assert_eq!(client.get("/").text(), "asked");
     for number in 0..1000 {
         // The worker learns of the request and of the stray response at once, in this order or the other.
         tell(signals::SIGSTOP);
