@@ -75,7 +75,8 @@ pub async fn pass(request: &mut Request, call: Call) -> Step {
         Err(status) => return Step::Status(status),
     };
     let answered = exchange.run(request).await;
-    request.doing = "";
+    // Where a named location makes the error's page, too.
+    request.doing = "sending to client";
     if let Err(ended) = answered {
         request.upstream_record().settle_time();
         return match ended {
@@ -89,6 +90,7 @@ pub async fn pass(request: &mut Request, call: Call) -> Step {
         exchange.finish(request, keeps);
         return Step::Status(status);
     }
+    request.doing = "";
     if let Err(step) = headers::apply(request, exchange.settings, &*exchange.protocol) {
         exchange.finish(request, false);
         return step;
