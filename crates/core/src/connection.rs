@@ -3,8 +3,7 @@
 //! An engine accepts connections and watches those that wait; a protocol serves what came in.
 //! A [`Connection`] is all that is left of one while it waits: it has no task and no buffer.
 
-use std::io;
-use std::os::fd::AsFd;
+use std::any::Any;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,14 +45,22 @@ struct More {
     partial: Option<Partial>,
     proxy_header: Option<Box<[u8]>>,
     relay: Option<Box<Relay>>,
-    /// Of a [duplicate](Connection::duplicate), which has no session of its own.
+    /// Of a handshake that is under way, or only imagined.
     facts: Option<Arc<Facts>>,
+    kept: Option<Box<dyn Kept>>,
+}
+
+/// What a protocol keeps of a connection while it waits, beside what a [`Connection`] is. It stays in its process.
+pub trait Kept: Any + Send {
+    /// Appends what the peer is to be told before the connection is closed.
+    fn say_goodbye(&mut self, out: &mut Vec<u8>);
 }
 
 impl More {
     fn is_empty(&self) -> bool {
-        let More { partial, proxy_header, relay, facts } = self;
-        partial.is_none() && proxy_header.is_none() && relay.is_none() && facts.is_none()
+        let More { partial, proxy_header, relay, facts, kept } = self;
+        let has_none = partial.is_none() && proxy_header.is_none() && relay.is_none();
+        has_none && facts.is_none() && kept.is_none()
     }
 }
 
@@ -104,6 +111,21 @@ impl Connection {
         self.more_mut().relay = Some(relay);
     }
 
+    /// Whether its protocol keeps something of it, which cannot go to another process.
+    pub fn has_kept(&self) -> bool {
+        self.more().is_some_and(|more| more.kept.is_some())
+    }
+
+    pub fn keep(&mut self, kept: Box<dyn Kept>) {
+        self.more_mut().kept = Some(kept);
+    }
+
+    /// What its protocol has kept, if that is of this type.
+    pub fn take_kept<T: Kept>(&mut self) -> Option<Box<T>> {
+        let kept: Box<dyn Any> = self.rare.as_mut()?.more.as_mut()?.kept.take()?;
+        kept.downcast().ok()
+    }
+
     /// Stops receiving ahead, before the connection passes to another process; `false` where something has come that has to
     /// be dealt with here.
     pub fn hold_back(&self) -> bool {
@@ -115,22 +137,6 @@ impl Connection {
     /// Whether the peer has sent something that nobody has looked at.
     pub fn has_arrived(&self) -> bool {
         !self.stream.hold_back().unwrap_or(true) || self.stream.has_unread()
-    }
-
-    /// The same connection for a task of its own beside this one's.
-    pub fn duplicate(&self) -> io::Result<Connection> {
-        let mut duplicate = Connection {
-            stream: Stream::new(self.stream.as_fd().try_clone_to_owned()?),
-            rare: None,
-            ..*self
-        };
-        if let Some(header) = self.proxy_header() {
-            duplicate.keep_proxy_header(header.into());
-        }
-        if let Some(facts) = self.tls() {
-            duplicate.set_facts(Some(Arc::clone(facts)));
-        }
-        Ok(duplicate)
     }
 
     /// What is known of a handshake, of a connection that has no session of its own, or not yet.
@@ -214,6 +220,12 @@ impl Connection {
 
     /// Tells the peer that nothing more will come, where its protocol has words for that.
     pub fn say_goodbye(&mut self) {
+        let more = self.rare.as_mut().and_then(|rare| rare.more.as_mut());
+        if let Some(mut kept) = more.and_then(|more| more.kept.take()) {
+            let mut bytes = Vec::new();
+            kept.say_goodbye(&mut bytes);
+            let _ = self.transport().try_send(&bytes, false);
+        }
         if self.rare.as_ref().is_some_and(|rare| rare.tls.is_some()) {
             // A peer that does not take it sees the connection closed.
             let _ = self.transport().close();

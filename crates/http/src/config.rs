@@ -52,6 +52,8 @@ pub struct HttpConfig {
     pub upstreams: Groups,
     /// Some page shows what each worker serves.
     pub shows_requests: bool,
+    /// A variable tells what TCP knows of connections.
+    pub shows_tcp_info: bool,
 }
 
 /// What the rest of the program decides about HTTP.
@@ -95,6 +97,8 @@ pub struct Virtual {
     pub proxy_protocol: bool,
     /// Connections speak TLS.
     pub ssl: bool,
+    /// Connections may speak HTTP/2, whichever server they are for.
+    pub http2: bool,
     default_is_explicit: bool,
 }
 
@@ -195,10 +199,12 @@ pub fn build(
         surroundings,
         upstreams,
         shows_requests: false,
+        shows_tcp_info: false,
     };
     let shows = |location: &Location| location.settings.of(&tracking::SETTINGS).shows_requests.0;
     let shows_requests = config.locations().any(shows);
     config.shows_requests = shows_requests;
+    config.shows_tcp_info = config.variables.has_member_of("tcpinfo_");
     aio::check(config.locations(), &config.surroundings.thread_pools, diagnostics);
     config
 }
@@ -389,6 +395,7 @@ impl Builder<'_> {
                 is_alone: false,
                 proxy_protocol: listen.proxy_protocol,
                 ssl: listen.ssl,
+                http2: listen.http2,
                 default_is_explicit: listen.default_server,
             };
             addresses.push((listen, virtual_));
@@ -396,6 +403,7 @@ impl Builder<'_> {
         };
         virtual_.proxy_protocol |= listen.proxy_protocol;
         virtual_.ssl |= listen.ssl;
+        virtual_.http2 |= listen.http2;
         let address = &listen.spec.address;
         if listen.has_options {
             if first.has_options {
@@ -506,6 +514,7 @@ impl HttpConfig {
             surroundings,
             upstreams: Groups::default(),
             shows_requests: false,
+            shows_tcp_info: false,
         }
     }
 

@@ -2,15 +2,18 @@
 //! connections that carry both. Modules that add to it live in `daemun-modules`.
 
 pub mod body;
+pub mod client;
 pub mod config;
 pub mod core;
 pub mod credentials;
 pub mod date;
 pub mod escape;
+mod exchange;
 pub mod file_cache;
 mod file_reader;
 pub mod files;
 pub mod h1;
+pub mod h2;
 pub mod head;
 pub mod locations;
 pub mod module;

@@ -4,7 +4,6 @@ mod walk;
 
 use daemun_core::script::Script;
 use daemun_core::{debug, log};
-use daemun_event::Deadline;
 
 use crate::body::Body;
 use crate::core::error_page::{ErrorPage, Overwrite};
@@ -142,7 +141,7 @@ fn filtered_status(request: &mut Request, status: Status) -> Step {
 /// Whether a request of the client's for another URI of this server, by the same method, would be let in where rewriting
 /// leads it; the error is what it would be answered with. Nothing is counted or sent.
 pub async fn admits(request: &mut Request, uri: &[u8]) -> Result<(), Status> {
-    let asked = request.subrequest(uri, b"").map_err(|_| Status::INTERNAL_SERVER_ERROR)?;
+    let asked = request.subrequest(uri, b"");
     let mut asked = asked;
     asked.is_probe = true;
     asked.internal = false;
@@ -261,7 +260,7 @@ async fn ask_for_credentials(request: &mut Request, status: Status) -> Step {
     let delay = *request.core().routing.auth_delay;
     if !delay.is_zero() {
         log!(request.log(), Info, *request, "delaying unauthorized request");
-        if request.connection().stream.closed(Deadline::after(delay)).await.is_ok() {
+        if request.goes_within(delay).await {
             return Step::Status(Status::CLIENT_CLOSED);
         }
     }

@@ -23,8 +23,10 @@ use daemun_proto::http1::{Method, Parsed};
 use daemun_proto::proxy_protocol;
 use daemun_shm::Scoreboard;
 
+use crate::client::Wire;
 use crate::config::{HttpConfig, Location, Server};
 use crate::core::Core;
+use crate::h2;
 use crate::head::{Known, RequestHead};
 use crate::request_body::RequestBody;
 use crate::response::ResponseHead;
@@ -51,7 +53,8 @@ pub struct Request {
     pub location: &'static Location,
     /// An `if` whose handler answers, though the request has moved on to another `if` since.
     answering: Option<&'static Location>,
-    connection: Option<Connection>,
+    /// What it comes by.
+    pub(crate) wire: Wire,
     /// `debug_connection` names the client.
     is_debugged: bool,
     scoreboard: Arc<Scoreboard>,
@@ -163,7 +166,7 @@ impl Request {
             server,
             location: &server.location,
             answering: None,
-            connection: None,
+            wire: Wire::None,
             is_debugged: false,
             scoreboard,
             real_peer: None,
@@ -218,9 +221,21 @@ impl Request {
 
     /// Gives the request to a connection, whose default server speaks for it until its host is known.
     pub fn begin(&mut self, connection: Connection, server: &'static Server) {
-        self.connection = Some(connection);
+        self.wire = Wire::H1(connection);
         self.is_debugged = self.config.debugs(self.peer());
         self.begin_again(server);
+    }
+
+    /// Begins a request that comes on a stream.
+    pub(crate) fn begin_stream(&mut self, handle: h2::Handle, server: &'static Server) {
+        self.wire = Wire::H2(handle);
+        self.is_debugged = self.config.debugs(self.peer());
+        self.begin_again(server);
+    }
+
+    pub(crate) fn end_stream(&mut self) {
+        self.wire = Wire::None;
+        self.reset();
     }
 
     /// Begins another request of the same connection.
@@ -233,7 +248,9 @@ impl Request {
 
     /// Ends the request; its storage is ready for another.
     pub fn end(&mut self) -> Connection {
-        let connection = self.connection.take().expect("a request in use has its connection");
+        let Wire::H1(connection) = std::mem::take(&mut self.wire) else {
+            panic!("a request of HTTP/1 has its connection");
+        };
         self.reset();
         connection
     }
@@ -283,14 +300,6 @@ impl Request {
         }
     }
 
-    pub fn connection(&self) -> &Connection {
-        self.connection.as_ref().expect("a request in use has its connection")
-    }
-
-    pub fn connection_mut(&mut self) -> &mut Connection {
-        self.connection.as_mut().expect("a request in use has its connection")
-    }
-
     /// Moves to an `if` whose condition holds. A handler that only one has answers behind all of them, as in nginx.
     pub fn enter_if(&mut self, block: &'static Location) {
         if self.location.is_dedicated {
@@ -314,12 +323,12 @@ impl Request {
 
     /// The client: the other end of the connection, or whom that speaks for.
     pub fn peer(&self) -> Peer {
-        self.real_peer.unwrap_or(self.connection().peer)
+        self.real_peer.unwrap_or_else(|| self.connection_peer())
     }
 
     /// `http` or `https`.
     pub fn scheme(&self) -> &'static str {
-        match self.connection().tls() {
+        match self.tls() {
             Some(_) => "https",
             None => "http",
         }
@@ -327,7 +336,7 @@ impl Request {
 
     /// What the PROXY protocol told about the connection.
     pub fn proxy_header(&self) -> Option<proxy_protocol::Header<'_>> {
-        match proxy_protocol::parse(self.connection().proxy_header()?) {
+        match proxy_protocol::parse(self.proxy_header_bytes()?) {
             Ok(Parsed::Done(header, _)) => header,
             _ => None,
         }
@@ -336,8 +345,7 @@ impl Request {
     /// The address and port that the client connected to; `None` on a UNIX socket.
     pub fn local_address(&mut self) -> Option<SocketAddr> {
         if self.local.is_none() {
-            let connection = self.connection();
-            self.local = self.config.local_address(connection);
+            self.local = self.connection_local();
         }
         self.local
     }
@@ -405,9 +413,9 @@ impl Request {
     }
 
     /// A request for `uri` within this one.
-    pub(crate) fn subrequest(&mut self, uri: &[u8], args: &[u8]) -> io::Result<Box<Request>> {
+    pub(crate) fn subrequest(&mut self, uri: &[u8], args: &[u8]) -> Box<Request> {
         let mut request = Box::new(Request::new(self.config, Arc::clone(&self.scoreboard)));
-        request.connection = Some(self.connection().duplicate()?);
+        request.wire = self.wire_for_subrequest();
         request.begin_again(self.server);
         request.is_debugged = self.is_debugged;
         request.real_peer = self.real_peer;
@@ -435,7 +443,7 @@ impl Request {
         if self.is_subrequest() {
             request.persists = Arc::clone(&self.persists);
         }
-        Ok(request)
+        request
     }
 
     pub(crate) fn variables(&self) -> &[Option<Option<Bytes>>] {
@@ -462,7 +470,7 @@ impl Request {
 
     /// `unix:PATH` of the socket that the client connected to; empty elsewhere.
     pub fn unix_path(&self) -> String {
-        match &self.config.sockets[usize::from(self.connection().listener)].spec.address {
+        match &self.config.sockets[self.listener()].spec.address {
             address @ Address::Unix(_) => address.to_string(),
             Address::Ip(_) => String::new(),
         }
@@ -546,6 +554,9 @@ impl Request {
 
     /// Receives what is there; an error of the kind `WouldBlock` where nothing is, 0 at the client's end.
     pub fn receive_available(&mut self) -> io::Result<usize> {
+        if let Wire::H2(handle) = &self.wire {
+            return handle.try_receive(&mut self.head.bytes);
+        }
         RECEIVED.with_borrow_mut(|buffer| {
             buffer.clear();
             let received = self.connection_mut().transport().try_recv_append(buffer)?;
@@ -665,17 +676,17 @@ impl fmt::Display for Text<'_> {
 
 impl Origin for Request {
     fn connection(&self) -> u64 {
-        self.connection.as_ref().map_or(0, |connection| connection.number)
+        self.connection_number()
     }
 
     fn context(&self, line: &mut dyn fmt::Write) -> fmt::Result {
-        let Some(connection) = &self.connection else {
+        if !self.has_client() {
             return Ok(());
-        };
+        }
         if !self.doing.is_empty() {
             write!(line, " while {}", self.doing)?;
         }
-        write!(line, ", client: {}", self.real_peer.unwrap_or(connection.peer))?;
+        write!(line, ", client: {}", self.peer())?;
         write!(line, ", server: {}", Text(self.server.name()))?;
         let request_line = self.head.request_line();
         if !request_line.is_empty() {

@@ -1,15 +1,18 @@
 //! A request's body: read into memory or a file when somebody wants it, else read away.
 
 use std::fs::File;
+use std::future::poll_fn;
 use std::io::{self, Write};
 use std::mem;
 use std::ops::Range;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 
 use daemun_core::log;
-use daemun_event::{Deadline, Turn};
+use daemun_event::{Deadline, Turn, sleep_until};
 use daemun_proto::http1::chunked::{Chunk, Decoder};
 use daemun_sys::allocator;
 
@@ -29,6 +32,10 @@ enum Framing {
         left: u64,
     },
     Chunked(Box<Decoder>),
+    /// It ends with its stream, as whoever carries that says.
+    Stream {
+        has_ended: bool,
+    },
 }
 
 /// The body of a request, and how much of it is still to come.
@@ -72,6 +79,22 @@ impl RequestBody {
         RequestBody { framing: Framing::Length { total, left: total }, ..RequestBody::default() }
     }
 
+    /// A body of HTTP/2, whose length is not known.
+    pub fn of_stream() -> RequestBody {
+        RequestBody { framing: Framing::Stream { has_ended: false }, ..RequestBody::default() }
+    }
+
+    /// Whether the client's end is the body's.
+    fn end_stream(&mut self) -> bool {
+        match &mut self.framing {
+            Framing::Stream { has_ended } => {
+                *has_ended = true;
+                true
+            }
+            _ => false,
+        }
+    }
+
     pub fn chunked() -> RequestBody {
         RequestBody { framing: Framing::Chunked(Box::default()), ..RequestBody::default() }
     }
@@ -107,7 +130,7 @@ impl RequestBody {
         match &self.framing {
             Framing::None => Some(0),
             Framing::Length { left, .. } => Some(*left),
-            Framing::Chunked(_) => None,
+            Framing::Chunked(_) | Framing::Stream { .. } => None,
         }
     }
 
@@ -120,7 +143,7 @@ impl RequestBody {
     }
 
     pub fn is_chunked(&self) -> bool {
-        matches!(self.framing, Framing::Chunked(_))
+        matches!(self.framing, Framing::Chunked(_) | Framing::Stream { .. })
     }
 
     /// Whether all of it has been taken from the connection.
@@ -129,6 +152,7 @@ impl RequestBody {
             Framing::None => true,
             Framing::Length { left, .. } => *left == 0,
             Framing::Chunked(decoder) => decoder.has_ended(),
+            Framing::Stream { has_ended } => *has_ended,
         }
     }
 
@@ -183,6 +207,7 @@ impl RequestBody {
                 *left -= length as u64;
                 Ok(Taken { consumed: length, data: (0, length) })
             }
+            Framing::Stream { .. } => Ok(Taken { consumed: input.len(), data: (0, input.len()) }),
             Framing::Chunked(decoder) => {
                 let mut at = 0;
                 match decoder.next(input, &mut at).map_err(|_| Malformed)? {
@@ -246,6 +271,7 @@ impl Request {
             self.forget_consumed();
             let deadline = Deadline::after(timeout).min(until);
             match self.receive_more(deadline).await? {
+                0 if self.body.end_stream() => {}
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
                 received => turn.spend(received).await,
             }
@@ -286,6 +312,7 @@ impl Request {
                 self.forget_consumed();
                 let deadline = Deadline::after(*settings.body_timeout);
                 match self.receive_more(deadline).await {
+                    Ok(0) if self.body.end_stream() => {}
                     Ok(0) => {
                         log!(self.log(), Info, *self, "client prematurely closed connection");
                         return Err(Status::BAD_REQUEST);
@@ -306,6 +333,7 @@ impl Request {
         match &self.body.framing {
             Framing::None => true,
             Framing::Length { left, .. } => input.len() as u64 >= *left,
+            Framing::Stream { has_ended } => *has_ended,
             Framing::Chunked(decoder) => {
                 let (mut decoder, mut at) = (decoder.clone(), 0);
                 loop {
@@ -346,6 +374,7 @@ impl Request {
             }
             self.forget_consumed();
             match self.receive_available() {
+                Ok(0) if self.body.end_stream() => {}
                 Ok(0) => {
                     log!(self.log(), Info, *self, "client prematurely closed connection");
                     return Err(Status::BAD_REQUEST);
@@ -362,7 +391,7 @@ impl Request {
         let most = *self.core().client.max_body_size;
         let begun = match &self.body.framing {
             Framing::Chunked(decoder) => decoder.left(),
-            Framing::None | Framing::Length { .. } => 0,
+            Framing::None | Framing::Length { .. } | Framing::Stream { .. } => 0,
         };
         if most == 0 || self.body.received.saturating_add(begun) <= most {
             return Ok(());
@@ -375,7 +404,7 @@ impl Request {
 
     /// Tells a client that waits for it to send the body.
     pub async fn send_continue(&mut self) -> Result<(), Status> {
-        if self.body.is_continued || !self.is_http11() {
+        if self.body.is_continued || !self.is_http11() || self.is_http2() {
             return Ok(());
         }
         self.body.is_continued = true;
@@ -509,8 +538,28 @@ impl Request {
         }
     }
 
+    async fn receive_on_stream(&mut self, deadline: Deadline) -> io::Result<usize> {
+        let mut limit = sleep_until(deadline);
+        loop {
+            match self.receive_available() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                received => return received,
+            }
+            let arrived = poll_fn(|cx| match self.poll_arrival(cx) {
+                Poll::Pending => Pin::new(&mut limit).poll(cx).map(|()| false),
+                Poll::Ready(_) => Poll::Ready(true),
+            });
+            if !arrived.await {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+        }
+    }
+
     /// Waits for more bytes behind those that are there; 0 is the client's end.
     pub async fn receive_more(&mut self, deadline: Deadline) -> io::Result<usize> {
+        if self.stream().is_some() {
+            return self.receive_on_stream(deadline).await;
+        }
         let received = self.connection_mut().transport().recv_pooled(deadline).await?;
         self.head.bytes.extend_from_slice(&received);
         Ok(received.len())

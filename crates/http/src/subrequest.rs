@@ -13,7 +13,6 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use daemun_core::{debug, log};
-use daemun_event::Deadline;
 
 use crate::body::{self, Body, NextChunk};
 use crate::core::subrequests;
@@ -107,9 +106,7 @@ impl Subrequest {
         if !has_client || self.persists.load(Ordering::Relaxed) {
             return Poll::Pending;
         }
-        let mut closed = parent.connection().stream.closed(Deadline::NEVER);
-        // It is closed, or it is not to be had any more: both is an end.
-        let _ = ready!(Pin::new(&mut closed).poll(cx));
+        ready!(parent.poll_gone(cx));
         if !self.has_been_abandoned() {
             self.state = State::Abandoned;
             connect::tell_client_left(parent);
@@ -221,10 +218,7 @@ fn prepare(parent: &mut Request, uri: &[u8], args: &[u8]) -> Result<Box<Request>
         return Err(Refused);
     }
     debug!(parent.log(), Http, *parent, "http subrequest \"{}?{}\"", Text(uri), Text(args));
-    parent.subrequest(uri, args).map_err(|error| {
-        log!(parent.log(), Alert, *parent, "fcntl(F_DUPFD_CLOEXEC) failed"; error);
-        Refused
-    })
+    Ok(parent.subrequest(uri, args))
 }
 
 async fn answer(mut request: Box<Request>) -> (Box<Request>, Body) {

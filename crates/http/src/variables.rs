@@ -91,6 +91,11 @@ impl Definitions {
         lasting.map(|(id, (name, _))| (id, &**name)).collect()
     }
 
+    /// Whether the configuration names a variable of that family.
+    pub(crate) fn has_member_of(&self, family: &str) -> bool {
+        self.list.iter().any(|(name, _)| name.starts_with(family))
+    }
+
     pub(crate) fn id_of(&self, name: &str) -> Option<VariableId> {
         let index = self.list.iter().position(|(known, _)| **known == *name)?;
         u16::try_from(index).ok().map(VariableId)
@@ -135,9 +140,8 @@ fn is_fixed(name: &str, built_in: Option<(&Variable, &str)>) -> bool {
 }
 
 /// nginx's variables that are members of families here, or nothing yet.
-const SINGLE: [&str; 26] = [
+const SINGLE: [&str; 25] = [
     "grpc_internal_trailers",
-    "http2",
     "http_cookie",
     "http_host",
     "http_referer",
@@ -313,10 +317,10 @@ static CORE: &[Variable] = &[
     variable("binary_remote_addr", binary_remote_addr),
     variable("body_bytes_sent", |r, _, out| append_number(r.sent.saturating_sub(r.sent_head), out)),
     variable("bytes_sent", |r, _, out| append_number(r.sent, out)),
-    variable("connection", |r, _, out| append_number(r.connection().number, out)),
-    variable("connection_requests", |r, _, out| append_number(r.connection().requests, out)),
+    variable("connection", |r, _, out| append_number(r.connection_number(), out)),
+    variable("connection_requests", |r, _, out| append_number(r.connection_requests(), out)),
     variable("connection_time", |r, _, out| {
-        append_seconds(daemun_event::now().saturating_sub(r.connection().started), out)
+        append_seconds(daemun_event::now().saturating_sub(r.connection_started()), out)
     }),
     variable("content_length", content_length),
     variable("content_type", |r, _, out| request_header(r, "content_type", out)),
@@ -326,7 +330,7 @@ static CORE: &[Variable] = &[
     variable("host", host),
     variable("hostname", |_, _, out| append(&server_name::hostname(), out)),
     variable("http_", request_header),
-    variable("https", |r, _, out| r.connection().tls().is_none() || append(b"on", out)),
+    variable("https", |r, _, out| r.tls().is_none() || append(b"on", out)),
     variable("is_args", |r, _, out| r.args.is_empty() || append(b"?", out)),
     variable("is_request_port", |r, _, out| r.host_port.is_none() || append(b":", out)),
     Variable::changeable("limit_rate", |r, _, out| append_number(r.limit_rate.unwrap_or(0), out)),
@@ -591,9 +595,7 @@ fn proxy_protocol_tlv(request: &mut Request, name: &str, out: &mut Vec<u8>) -> b
 }
 
 fn tcp_info(request: &mut Request, member: &str, out: &mut Vec<u8>) -> bool {
-    let Ok(info) = daemun_sys::socket::tcp_info(&request.connection().stream) else {
-        return false;
-    };
+    let Some(info) = request.tcp_info() else { return false };
     match member {
         "rtt" => append_number(info.rtt, out),
         "rttvar" => append_number(info.rttvar, out),

@@ -93,7 +93,7 @@ impl Story<'_> {
         if let Some(named) = names.iter().find(|named| named.name.answers_to(host)) {
             return format!("by its name \"{}\"", named.word);
         }
-        let shared = self.http.virtual_of(self.request.connection());
+        let shared = self.request.virtual_servers();
         let socket = &self.http.sockets[usize::from(self.request.connection().listener)];
         let address = &socket.spec.address;
         match (shared.has_explicit_default(), self.http.servers_on(address).len()) {

@@ -22,6 +22,7 @@ pub struct Listen {
     pub proxy_protocol: bool,
     /// Connections speak TLS.
     pub ssl: bool,
+    pub http2: bool,
     /// Socket options, or `bind`, were given: the address gets a socket of its own.
     pub bind: bool,
     /// Anything but the address was set.
@@ -60,11 +61,19 @@ fn listen(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fa
         default_server: false,
         proxy_protocol: false,
         ssl: false,
+        http2: false,
         bind: false,
         has_options: false,
         span: word.span,
     };
     for parameter in &directive.args[1..] {
+        if parameter == "http2" {
+            let sentence = "the \"listen ... http2\" directive is deprecated, use the \"http2\" \
+                            directive instead";
+            loader.warn(parameter.span, sentence.to_owned());
+            options.http2 = true;
+            continue;
+        }
         read_parameter(&mut options, parameter).map_err(|fault| fault.at(parameter.span))?;
     }
     let listens = &mut loader.settings(&SETTINGS).listens.0;
@@ -90,6 +99,7 @@ pub fn default_listen(is_root: bool, span: conf::Span) -> Listen {
         default_server: false,
         proxy_protocol: false,
         ssl: false,
+        http2: false,
         bind: false,
         has_options: false,
         span,
@@ -190,7 +200,6 @@ fn read_parameter(listen: &mut Listen, parameter: &conf::Word) -> Result<(), Fau
             listen.ssl = true;
             return Ok(());
         }
-        "http2" => return Err(missing("http2", "http_v2_module")),
         "quic" => return Err(missing("quic", "http_v3_module")),
         "proxy_protocol" => {
             listen.proxy_protocol = true;

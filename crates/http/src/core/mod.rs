@@ -7,6 +7,7 @@ pub mod early_hints;
 pub mod encoding;
 pub mod error_page;
 pub mod files;
+pub mod http2;
 pub mod limit_except;
 pub mod listen;
 pub mod mime;
@@ -56,6 +57,7 @@ impl Core {
 pub const PARTS: &[&HttpModule] = &[
     &routing::MODULE,
     &listen::MODULE,
+    &http2::MODULE,
     &server_name::MODULE,
     &client::MODULE,
     &connection::MODULE,

@@ -2,13 +2,13 @@
 
 mod broken;
 mod close;
-mod panics;
+pub(crate) mod panics;
 mod proxy_header;
 mod read_head;
 mod rehearsal;
 mod send;
 mod serve;
-mod validate;
+pub(crate) mod validate;
 pub(crate) mod write_head;
 
 pub(crate) use read_head::parse as parse_head;

@@ -12,7 +12,7 @@ use crate::request::{Request, Text};
 pub fn is_due(request: &Request) -> bool {
     request.config.has_proxy_protocol
         && request.connection().proxy_header().is_none()
-        && request.config.virtual_of(request.connection()).proxy_protocol
+        && request.virtual_servers().proxy_protocol
 }
 
 /// Takes the header away and keeps it with the connection; `false` where more of it has to come. An error ends the

@@ -21,6 +21,8 @@ pub enum Head {
     Refused(Status),
     /// What has come is the beginning of a TLS handshake.
     Handshake,
+    /// The client speaks HTTP/2.
+    Http2,
 }
 
 /// nginx's buffers as bounds on a contiguous head: a first one, then large ones, each beginning with the line that

@@ -1,28 +1,31 @@
 //! A connection's session: reads requests, has them answered, and says what becomes of the connection.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use daemun_core::connection::{AsStream, Connection, Partial, Protocol, Reason, Relay, Wait};
 use daemun_core::{debug, log};
 use daemun_event::{Deadline, Millis, Stream, next_turn};
+use daemun_proto::http2::Config;
 use daemun_shm::{Stage, WorkerSlot};
 
 use super::read_head::{self, Head};
 use super::send::{self, Sent, Settled};
 use super::{broken, close, panics, proxy_header};
 use crate::config::{HttpConfig, Server};
-use crate::core::client;
+use crate::core::{client, http2};
+use crate::exchange::{self, Writing, tell};
+use crate::h2;
 use crate::module::Step;
 use crate::phases::{self, Answer, Start};
 use crate::request::{Request, Text};
-use crate::special_response;
 use crate::status::Status;
 use crate::tls;
 use crate::upstream;
@@ -39,6 +42,8 @@ pub struct Http {
         reason = "requests stay in their boxes: moving one is moving a pointer"
     )]
     spare: RefCell<Vec<Box<Request>>>,
+    /// By the address of the server.
+    http2: RefCell<HashMap<usize, Arc<Config>>>,
 }
 
 /// How many unused requests are kept.
@@ -53,7 +58,8 @@ impl Http {
         closing: Arc<AtomicBool>,
         drains: bool,
     ) -> Http {
-        Http { config, counters, closing, drains, spare: RefCell::default() }
+        let (spare, http2) = Default::default();
+        Http { config, counters, closing, drains, spare, http2 }
     }
 }
 
@@ -195,12 +201,28 @@ fn write_beginning(
 }
 
 impl Http {
-    fn is_closing(&self) -> bool {
+    pub(crate) fn config(&self) -> &'static HttpConfig {
+        self.config
+    }
+
+    pub(crate) fn counters(&self) -> &WorkerSlot {
+        &self.counters
+    }
+
+    /// What the connections of a server of HTTP/2 go by.
+    pub(crate) fn http2_config(&self, server: &'static Server) -> Arc<Config> {
+        let mut known = self.http2.borrow_mut();
+        let key = std::ptr::from_ref(server).addr();
+        let config = known.entry(key).or_insert_with(|| Arc::new(http2::config_of(server)));
+        Arc::clone(config)
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Relaxed)
     }
 
     /// Counts what an exchange cost.
-    fn count(&self, request: &Request) {
+    pub(crate) fn count(&self, request: &Request) {
         self.count_since(request, request.started, 0);
     }
 
@@ -212,7 +234,7 @@ impl Http {
         }
     }
 
-    fn take_request(&self) -> Box<Request> {
+    pub(crate) fn take_request(&self) -> Box<Request> {
         let spare = self.spare.borrow_mut().pop();
         spare.unwrap_or_else(|| {
             Box::new(Request::new(self.config, Arc::clone(self.counters.scoreboard())))
@@ -222,11 +244,23 @@ impl Http {
     /// Ends a request and keeps its storage.
     fn put_back(&self, mut request: Box<Request>) -> Connection {
         let connection = request.end();
+        self.put_aside(request);
+        connection
+    }
+
+    /// The same of one that came on a stream.
+    pub(crate) fn put_back_stream(&self, mut request: Box<Request>) {
+        request.end_stream();
+        self.put_aside(request);
+    }
+
+    /// Keeps the storage of a request that is not in use.
+    pub(crate) fn put_aside(&self, mut request: Box<Request>) {
+        request.head.reset();
         let mut spare = self.spare.borrow_mut();
         if spare.len() < SPARE {
             spare.push(request);
         }
-        connection
     }
 }
 
@@ -266,6 +300,9 @@ async fn serve(http: Rc<Http>, mut connection: Connection) -> Outcome {
     if let Some(relay) = connection.take_relay() {
         return Box::pin(go_on(http, connection, *relay)).await;
     }
+    if h2::is_kept(&connection) {
+        return Box::pin(serve_http2(http, connection, Vec::new())).await;
+    }
     let partial = connection.take_partial();
     let server = http.config.default_server(&connection);
     let mut request = http.take_request();
@@ -286,9 +323,19 @@ async fn serve(http: Rc<Http>, mut connection: Connection) -> Outcome {
     loop {
         let head = match receive_head(&mut request, &mut deadline) {
             Ok(Head::Incomplete) => return park(&http, request, deadline, idle),
+            Ok(Head::Http2) => {
+                let bytes = std::mem::take(&mut request.head.bytes);
+                request.connection_mut().requests -= 1;
+                let connection = http.put_back(request);
+                return Box::pin(serve_http2(http, connection, bytes)).await;
+            }
             Ok(Head::Handshake) => {
                 deadline = None;
                 match Box::pin(tls::accept(&mut request)).await {
+                    Ok(()) if h2::is_agreed(&request) => {
+                        let connection = http.put_back(request);
+                        return Box::pin(serve_http2(http, connection, Vec::new())).await;
+                    }
                     Ok(()) => continue,
                     Err(_) => return close(&http, request),
                 }
@@ -337,6 +384,17 @@ async fn serve(http: Rc<Http>, mut connection: Connection) -> Outcome {
 /// Whether a connection that could be kept is to be closed, and its client may have sent more already.
 fn has_to_linger(next: &Next, request: &Request, http: &Http) -> bool {
     matches!(next, Next::KeepAlive(_)) && http.is_closing() && close::lingers(request)
+}
+
+/// Serves a connection that speaks HTTP/2.
+async fn serve_http2(http: Rc<Http>, connection: Connection, first: Vec<u8>) -> Outcome {
+    match h2::serve(http, connection, first).await {
+        h2::Ended::Park { connection, wait } => Outcome::Park { connection, wait },
+        h2::Ended::Close(mut connection) => {
+            connection.say_goodbye();
+            Outcome::Close(connection)
+        }
+    }
 }
 
 /// Goes on with an exchange that was left to its client.
@@ -431,36 +489,6 @@ fn again(http: &Http, request: Box<Request>) -> Outcome {
 /// How many pipelined requests are answered before other connections have their turn.
 const IN_A_ROW: u32 = 16;
 
-/// Counts a request that is being answered, whatever ends it.
-struct Writing<'c>(&'c WorkerSlot);
-
-impl<'c> Writing<'c> {
-    fn begin(counters: &'c WorkerSlot) -> Writing<'c> {
-        counters.requests();
-        Writing::go_on(counters)
-    }
-
-    fn go_on(counters: &'c WorkerSlot) -> Writing<'c> {
-        counters.writing(1);
-        counters.set_stage(Stage::Writing);
-        Writing(counters)
-    }
-}
-
-impl Drop for Writing<'_> {
-    fn drop(&mut self) {
-        self.0.writing(-1);
-    }
-}
-
-/// Shows a request on the status page.
-#[cold]
-fn tell(counters: &WorkerSlot, request: &Request) {
-    let since = request.started_at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let line = request.head.request_line();
-    counters.begin_request(request.peer(), request.server.name(), line, since.as_millis() as u64);
-}
-
 /// Receives until a head is complete, or there is nothing more to receive.
 fn receive_head(request: &mut Request, deadline: &mut Option<Deadline>) -> io::Result<Head> {
     let mut is_unread = !request.head.bytes.is_empty() && deadline.is_none();
@@ -481,6 +509,11 @@ fn receive_head(request: &mut Request, deadline: &mut Option<Deadline>) -> io::R
             // It was no request.
             request.connection_mut().requests -= 1;
             return Ok(Head::Handshake);
+        }
+        match h2::of_bytes(request) {
+            h2::Start::No => {}
+            h2::Start::Begun => continue,
+            h2::Start::Yes => return Ok(Head::Http2),
         }
         if read_head::goes_on(request) {
             continue;
@@ -584,16 +617,7 @@ async fn exchange(request: &mut Request, head: Head, http: &Http) -> Next {
         let answering = pin!(answer_of(request, head));
         panics::caught(answering).await
     };
-    let answer = match answered {
-        Ok(answer) => answer,
-        Err(panic) => {
-            log!(request.log(), Alert, *request, "a request panicked: {}", panic);
-            request.response.reset();
-            request.keepalive = false;
-            let body = special_response::build(request, Status::INTERNAL_SERVER_ERROR);
-            Answer::Body(body)
-        }
-    };
+    let answer = answered.unwrap_or_else(|panic| exchange::after_panic(request, &panic));
     let Answer::Body(body) = answer else {
         request.response.status = Status::CLOSE;
         http.counters.set_stage(Stage::Logging);
@@ -614,22 +638,7 @@ async fn exchange(request: &mut Request, head: Head, http: &Http) -> Next {
 
 /// Ends an exchange whose response was sent, or could not be.
 async fn conclude(request: &mut Request, sent: io::Result<()>, http: &Http, drains: bool) -> Next {
-    if let Err(error) = &sent {
-        request.doing = "sending response to client";
-        log_send_error(request, error);
-        if request.sent == 0 && is_departure(error) {
-            request.response.status = Status::CLIENT_CLOSED;
-        }
-    }
-    request.is_complete = sent.is_ok();
-    if has_post_action(request) {
-        Box::pin(phases::after_answer(request)).await;
-    }
-    if let Some(record) = &mut request.upstream {
-        record.settle_time();
-    }
-    http.counters.set_stage(Stage::Logging);
-    phases::write_log(request);
+    exchange::conclude(request, &sent, &http.counters).await;
     if sent.is_err() {
         return Next::Close;
     }
@@ -652,10 +661,6 @@ async fn conclude(request: &mut Request, sent: io::Result<()>, http: &Http, drai
     Next::Close
 }
 
-fn has_post_action(request: &Request) -> bool {
-    request.core().post_action.target.is_some()
-}
-
 /// What the head that was read leads to.
 pub(super) fn answer_of(request: &mut Request, head: Head) -> impl Future<Output = Answer> {
     let start = match head {
@@ -672,7 +677,7 @@ pub(super) fn answer_of(request: &mut Request, head: Head) -> impl Future<Output
             request.lingers |= matches!(status, Status::HEADER_TOO_LARGE | Status::URI_TOO_LONG);
             Start::With(Step::Status(status))
         }
-        Head::Incomplete | Head::Handshake => Start::With(Step::Hangup),
+        Head::Incomplete | Head::Handshake | Head::Http2 => Start::With(Step::Hangup),
     };
     phases::answer(request, start)
 }
@@ -694,32 +699,6 @@ async fn finish_body(request: &mut Request) -> bool {
     let settings = &request.core().connection;
     let until = Deadline::after(*settings.lingering_time);
     Box::pin(request.discard_rest(*settings.lingering_timeout, until)).await.is_ok()
-}
-
-/// Whether the client was seen to leave.
-fn is_departure(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::ConnectionAborted && error.raw_os_error().is_none()
-}
-
-fn log_send_error(request: &Request, error: &io::Error) {
-    match error.kind() {
-        io::ErrorKind::TimedOut => {
-            let error = io::Error::from(rustix::io::Errno::TIMEDOUT);
-            log!(request.log(), Info, *request, "client timed out"; error);
-            if *request.core().connection.reset_timedout {
-                // Without it the close is only slower.
-                let _ = request.connection().stream.reset_on_close();
-            }
-        }
-        io::ErrorKind::ConnectionAborted if is_departure(error) => {
-            log!(request.log(), Info, *request, "{}", error);
-        }
-        // The pool of threads has told, or whoever made the body.
-        io::ErrorKind::ResourceBusy | io::ErrorKind::InvalidData
-            if error.raw_os_error().is_none() => {}
-        io::ErrorKind::UnexpectedEof => log!(request.log(), Alert, *request, "{}", error),
-        _ => log!(request.log(), Info, *request, "send() failed"; error),
-    }
 }
 
 /// Keeps what the client has sent behind its request.

@@ -144,11 +144,11 @@ fn choose_server(request: &mut Request) -> Result<(), Status> {
 
 fn find_server(request: &mut Request, host: &[u8]) -> Result<(), Status> {
     let config = request.config;
-    let servers = config.virtual_of(request.connection());
+    let servers = request.virtual_servers();
     if servers.is_alone {
         return Ok(());
     }
-    let negotiated = request.connection().tls().and_then(|facts| facts.server_name.as_deref());
+    let negotiated = request.tls().and_then(|facts| facts.server_name.as_deref());
     let is_negotiated = negotiated.is_some_and(|name| name.eq_ignore_ascii_case(host));
     if is_negotiated {
         return Ok(());

@@ -26,9 +26,8 @@ pub fn is_due(request: &Request) -> bool {
 }
 
 fn speaks_tls(request: &Request) -> bool {
-    let connection = request.connection();
     let is_hello = request.head.bytes.first().is_some_and(|byte| *byte == 22 || *byte >= 0x80);
-    is_hello && connection.tls().is_none() && request.config.virtual_of(connection).ssl
+    is_hello && request.tls().is_none() && request.virtual_servers().ssl
 }
 
 /// Makes the connection one that speaks TLS; an error ends it.
@@ -37,7 +36,7 @@ pub async fn accept(request: &mut Request) -> io::Result<()> {
     let received = std::mem::take(&mut request.head.bytes);
     let deadline = Deadline::after(*request.core().client.header_timeout);
     let config = request.config;
-    let virtual_ = config.virtual_of(request.connection());
+    let virtual_ = request.virtual_servers();
     let default = virtual_.default;
     let hello = server::hear(&request.connection().stream, received, deadline).await;
     let hello = hello.map_err(|failure| tell(request, failure))?;
@@ -116,7 +115,7 @@ pub async fn accept(request: &mut Request) -> io::Result<()> {
 /// name that the handshake was for. What is thought of the client is asked anew.
 #[inline]
 pub fn settle(request: &mut Request) {
-    let facts = request.connection().tls();
+    let facts = request.tls();
     if facts.is_some_and(|facts| facts.server == UNKNOWN_SERVER) {
         settle_unknown(request);
     }
@@ -125,8 +124,8 @@ pub fn settle(request: &mut Request) {
 #[cold]
 fn settle_unknown(request: &mut Request) {
     let config = request.config;
-    let virtual_ = config.virtual_of(request.connection());
-    let name = request.connection().tls().and_then(|facts| normal(facts.server_name.as_deref()?));
+    let virtual_ = request.virtual_servers();
+    let name = request.tls().and_then(|facts| normal(facts.server_name.as_deref()?));
     let found = match name {
         Some(name) => virtual_.names.find_index(config, request, &name).ok().flatten(),
         None => None,
@@ -170,14 +169,14 @@ struct Handshaking<'r>(&'r Request);
 
 impl log::Origin for Handshaking<'_> {
     fn connection(&self) -> u64 {
-        self.0.connection().number
+        self.0.connection_number()
     }
 
     fn context(&self, line: &mut dyn fmt::Write) -> fmt::Result {
         let request = self.0;
-        let connection = request.connection();
-        let address = &request.config.sockets[usize::from(connection.listener)].spec.address;
-        write!(line, " while SSL handshaking, client: {}, server: {address}", connection.peer)
+        let address = &request.config.sockets[request.listener()].spec.address;
+        let peer = request.connection_peer();
+        write!(line, " while SSL handshaking, client: {peer}, server: {address}")
     }
 }
 

@@ -99,7 +99,7 @@ pub(super) const VARIABLES: &[Variable] = &[
 ];
 
 fn verify(request: &mut Request, _: &str, out: &mut Vec<u8>) -> bool {
-    let Some(facts) = request.connection().tls() else { return false };
+    let Some(facts) = request.tls() else { return false };
     let is_asked = *request.server.settings().of(&SETTINGS).verify_client != VerifyClient::Off;
     match facts.client.as_ref().filter(|_| is_asked) {
         None => add(b"NONE", out),
@@ -114,7 +114,7 @@ fn verify(request: &mut Request, _: &str, out: &mut Vec<u8>) -> bool {
 }
 
 fn with(request: &Request, value: impl FnOnce(&ClientCertificate) -> bool) -> bool {
-    let client = request.connection().tls().and_then(|facts| facts.client.as_ref());
+    let client = request.tls().and_then(|facts| facts.client.as_ref());
     client.is_some_and(|client| value(client))
 }
 

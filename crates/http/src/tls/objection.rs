@@ -16,14 +16,14 @@ pub fn objection(request: &Request) -> Option<Status> {
     if !request.config.has_tls || request.trace.is_some() {
         return None;
     }
-    match request.connection().tls() {
+    match request.tls() {
         None => plain(request),
         Some(_) => client(request),
     }
 }
 
 fn plain(request: &Request) -> Option<Status> {
-    if !request.config.virtual_of(request.connection()).ssl {
+    if !request.virtual_servers().ssl {
         return None;
     }
     log!(request.log(), Info, *request, "client sent plain HTTP request to HTTPS port");
@@ -36,7 +36,7 @@ pub fn verifies_clients(server: &Server) -> bool {
 }
 
 fn client(request: &Request) -> Option<Status> {
-    let facts = request.connection().tls()?;
+    let facts = request.tls()?;
     let verify = *request.server.settings().of(&SETTINGS).verify_client;
     let refused = match (verify, &facts.client) {
         (VerifyClient::Off, _) => return None,

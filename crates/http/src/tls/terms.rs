@@ -23,6 +23,7 @@ use super::settings::{
 };
 use super::stapling::{Certificate, Stapling};
 use crate::config::{Server, Socket};
+use crate::core::http2;
 
 /// What a server does with a hello for one of its names.
 #[derive(Default)]
@@ -63,11 +64,12 @@ impl Terms {
 
     /// A server's terms; what is wrong with them goes to the diagnostics.
     pub fn settle(&mut self, settings: &SettingsSet, diagnostics: &mut Diagnostics) -> ServerTls {
+        let speaks_http2 = http2::is_spoken(settings);
         let settings = settings.of(&SETTINGS);
         if settings.certificates.is_empty() && !*settings.reject_handshake {
             return ServerTls::default();
         }
-        self.settled(settings, diagnostics).unwrap_or_else(|(message, word)| {
+        self.settled(settings, speaks_http2, diagnostics).unwrap_or_else(|(message, word)| {
             let first = settings.certificates.first().map(|first| first.word.span);
             diagnostics.emerg(message, word.map(|word| word.span).or(first));
             ServerTls::default()
@@ -77,6 +79,7 @@ impl Terms {
     fn settled<'s>(
         &mut self,
         settings: &'s Settings,
+        speaks_http2: bool,
         diagnostics: &mut Diagnostics,
     ) -> Result<ServerTls, (String, Option<&'s Word>)> {
         let named = |(message, word): Wrong<'s>| (message, Some(word));
@@ -87,7 +90,10 @@ impl Terms {
             let reason = "there is no cipher suite and no version that can be agreed on";
             (format!("SSL_CTX_set_cipher_list() failed: {reason}"), None)
         };
-        let terms = self.terms(settings).map_err(named)?;
+        let mut terms = self.terms(settings).map_err(named)?;
+        if speaks_http2 {
+            terms.protocols.insert(0, b"h2".to_vec());
+        }
         let has = |version| terms.suites.iter().any(|suite| suite.version == version);
         if terms.versions.contains(&Version::Tls12)
             && terms.versions.contains(&Version::Tls13)

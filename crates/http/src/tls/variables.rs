@@ -41,13 +41,13 @@ pub(super) const VARIABLES: &[Variable] = &[
         })
     }),
     Variable::changeable("ssl_early_data", |r, _, out| {
-        let is_first = r.connection().requests == 1;
+        let is_first = r.connection_requests() == 1;
         with(r, |facts| facts.early_data && is_first && add(b"1", out))
     }),
 ];
 
 fn with(request: &Request, value: impl FnOnce(&Facts) -> bool) -> bool {
-    request.connection().tls().is_some_and(|facts| value(facts))
+    request.tls().is_some_and(|facts| value(facts))
 }
 
 fn add(value: &[u8], out: &mut Vec<u8>) -> bool {

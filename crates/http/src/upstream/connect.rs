@@ -191,7 +191,6 @@ pub async fn wait(
     mut ready: impl Future<Output = io::Result<()>> + Unpin,
     watches_client: bool,
 ) -> Result<(), Interruption> {
-    let mut closed = request.connection().stream.closed(Deadline::NEVER);
     poll_fn(|cx| {
         match Pin::new(&mut ready).poll(cx) {
             Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
@@ -202,7 +201,7 @@ pub async fn wait(
             Poll::Pending => {}
         }
         match watches_client {
-            true => Pin::new(&mut closed).poll(cx).map(|_| Err(Interruption::ClientLeft)),
+            true => request.poll_gone(cx).map(|()| Err(Interruption::ClientLeft)),
             false => Poll::Pending,
         }
     })

@@ -23,6 +23,11 @@ pub async fn pass(
     if total > *settings.buffer_size {
         log!(request.log(), Info, *request, "upstream sent too big early hints");
     } else if !request.is_subrequest() && request.is_http11() && early_hints::are_wanted(request) {
+        if let Some(handle) = request.stream() {
+            handle.send_interim(103, headers::passed(settings, head));
+            head.clear();
+            return;
+        }
         let out = h1::write_head::early_hints(headers::passed(settings, head));
         if let Some(out) = out {
             let timeout = *request.core().sending.send_timeout;

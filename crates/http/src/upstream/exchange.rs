@@ -610,12 +610,12 @@ enum Progress {
 async fn wait_for_body(request: &Request, upstream: &Stream) -> Result<(), Fault> {
     let timeout = *request.core().client.body_timeout;
     let deadline = Deadline::after(timeout);
-    let client = &request.connection().stream;
     let ready = poll_fn(|cx| {
-        if let Poll::Ready(result) = Pin::new(&mut upstream.readable(Deadline::NEVER)).poll(cx) {
+        // The time that the client has is the upstream's affair while there is one.
+        if let Poll::Ready(result) = request.poll_arrival(cx) {
             return Poll::Ready(result);
         }
-        Pin::new(&mut client.readable(deadline)).poll(cx)
+        Pin::new(&mut upstream.readable(deadline)).poll(cx)
     });
     ready.await.map_err(|error| match error.kind() {
         ErrorKind::TimedOut => Status::REQUEST_TIMEOUT.into(),

@@ -287,10 +287,7 @@ impl Incoming {
             return Poll::Ready(result);
         }
         if self.exchange.watches_client() {
-            let mut closed = request.connection().stream.closed(Deadline::NEVER);
-            return Pin::new(&mut closed)
-                .poll(cx)
-                .map(|_| Err(ErrorKind::ConnectionAborted.into()));
+            return request.poll_gone(cx).map(|()| Err(ErrorKind::ConnectionAborted.into()));
         }
         Poll::Pending
     }

@@ -255,13 +255,12 @@ pub async fn handshake(
     let deadline = Deadline::after(*settings.connect_timeout);
     let made = {
         let mut handshake = pin!(client::connect(stream, context, name, peer, deadline));
-        let mut left = request.connection().stream.closed(Deadline::NEVER);
         poll_fn(|cx| {
             if let Poll::Ready(made) = handshake.as_mut().poll(cx) {
                 return Poll::Ready(Some(made));
             }
             match watches_client {
-                true => pin!(&mut left).poll(cx).map(|_| None),
+                true => request.poll_gone(cx).map(|()| None),
                 false => Poll::Pending,
             }
         })

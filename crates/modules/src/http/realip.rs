@@ -56,11 +56,11 @@ pub static MODULE: HttpModule = HttpModule {
     },
     variables: &[
         Variable::new("realip_remote_addr", |request, _, out| {
-            out.extend_from_slice(request.connection().peer.to_string().as_bytes());
+            out.extend_from_slice(request.connection_peer().to_string().as_bytes());
             true
         }),
         Variable::new("realip_remote_port", |request, _, out| {
-            if let Some(port) = request.connection().peer.port() {
+            if let Some(port) = request.connection_peer().port() {
                 out.extend_from_slice(port.to_string().as_bytes());
             }
             true
@@ -87,7 +87,7 @@ fn find_client(request: &mut Request) -> Step {
 fn client(request: &Request) -> Option<Peer> {
     let settings = request.settings(&SETTINGS);
     let behind = |values: &[&[u8]]| {
-        let peer = request.connection().peer;
+        let peer = request.connection_peer();
         forwarded::client_behind(peer, values, &settings.from, *settings.is_recursive)
     };
     match &*settings.source {

@@ -136,9 +136,10 @@ impl<P: Protocol, R: Runner<P>> Worker<P, R> {
     }
 
     /// Closes a connection that waits for another request, unless one has come by now.
-    fn keep_if_begun(&mut self, connection: Connection) {
-        if connection.waited != Reason::KeepAlive || connection.has_arrived() {
-            self.keep(connection);
+    fn keep_if_begun(&mut self, mut connection: Connection) {
+        match connection.waited != Reason::KeepAlive || connection.has_arrived() {
+            true => self.keep(connection),
+            false => connection.say_goodbye(),
         }
     }
 
@@ -226,6 +227,11 @@ impl<P: Protocol, R: Runner<P>> Worker<P, R> {
             // What was received ahead cannot be handed over: it is served here first.
             if is_unwanted || !connection.hold_back() {
                 staying.push(connection);
+                continue;
+            }
+            // Nor can what its protocol knows of it, if that is much: its client is told to come again.
+            if connection.has_kept() {
+                connection.say_goodbye();
                 continue;
             }
             // Nor can what is on its way through the keys.

@@ -60,6 +60,7 @@ impl Version {
     pub const HTTP_09: Version = Version { major: 0, minor: 9 };
     pub const HTTP_10: Version = Version { major: 1, minor: 0 };
     pub const HTTP_11: Version = Version { major: 1, minor: 1 };
+    pub const HTTP_2: Version = Version { major: 2, minor: 0 };
 }
 
 impl Default for Version {

@@ -1,0 +1,92 @@
+//! HTTP/2 with clients: sessions over the machine of [`daemun_proto::http2`].
+//!
+//! ```text
+//!   engine ── session ── Shared ── Handle ── a task for each request
+//!             reads,      machine,   body in,     phases, response
+//!             writes      streams    frames out
+//! ```
+//!
+//! A connection's session is one future of the engine, as it is for HTTP/1. It reads and writes the socket, and begins a
+//! task for each request. Tasks reach the session's connection through a [`Handle`], which is a number, since requests
+//! may not hold what belongs to one thread: the connection is found among those of the thread.
+
+mod head;
+mod respond;
+mod session;
+mod shared;
+mod start;
+
+use std::io;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use daemun_sys::socket::{self, TcpInfo};
+
+use crate::client::Client;
+use crate::request::Request;
+use shared::Key;
+
+pub use session::{Ended, is_kept, serve};
+pub use start::{Start, is_agreed, of_bytes};
+
+/// A request's stream.
+#[derive(Clone)]
+pub struct Handle {
+    key: Key,
+    id: u32,
+    pub client: Arc<Client>,
+    /// `$connection_requests`.
+    pub requests: u32,
+}
+
+impl Handle {
+    /// Ready once the client has given the stream up, or has gone.
+    pub fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let polled = shared::with(self.key, |shared| shared.poll_stream(self.id, cx, |_| false));
+        polled.unwrap_or(Poll::Ready(()))
+    }
+
+    /// Ready once there is more of the body, or there will be nothing more.
+    pub fn poll_arrival(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let polled = shared::with(self.key, |shared| {
+            shared.poll_stream(self.id, cx, |stream| {
+                !stream.inbox.is_empty() || stream.has_ended || stream.is_malformed
+            })
+        });
+        polled.unwrap_or(Poll::Ready(()))
+    }
+
+    /// Appends what has come of the body; 0 is its end.
+    pub fn try_receive(&self, bytes: &mut Vec<u8>) -> io::Result<usize> {
+        let received = shared::with(self.key, |shared| shared.try_receive(self.id, bytes));
+        received.unwrap_or_else(|| Err(io::ErrorKind::ConnectionReset.into()))
+    }
+
+    /// Sends fields as an interim response.
+    pub fn send_interim<'f>(
+        &self,
+        status: u16,
+        fields: impl Iterator<Item = (&'f [u8], &'f [u8])>,
+    ) {
+        // A client that has gone is noticed when the response is sent.
+        let _ = shared::with(self.key, |shared| {
+            let block = respond::block(status, fields);
+            shared.send_interim(self.id, &block);
+        });
+    }
+
+    pub fn tcp_info(&self) -> Option<TcpInfo> {
+        shared::with(self.key, |shared| socket::tcp_info(&shared.connection.stream).ok()).flatten()
+    }
+}
+
+impl Request {
+    /// Whether it came by HTTP/2.
+    pub fn is_http2(&self) -> bool {
+        self.head.version() == daemun_proto::http1::Version::HTTP_2
+    }
+}
+
+/// What a frame carries: bytes that were taken for it.
+type Payload = Bytes;

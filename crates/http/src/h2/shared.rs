@@ -1,0 +1,307 @@
+//! What a session and the tasks of its requests have in common.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use daemun_core::connection::Connection;
+use daemun_proto::http2::{self, Code, Part};
+
+/// The number of a session on its thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Key {
+    place: u32,
+    /// Places are used again, numbers are not.
+    number: u32,
+}
+
+#[derive(Default)]
+struct Sessions {
+    list: Vec<Option<(u32, Rc<RefCell<Shared>>)>>,
+    free: Vec<u32>,
+    numbers: u32,
+}
+
+thread_local! {
+    static SESSIONS: RefCell<Sessions> = RefCell::default();
+}
+
+/// Makes a session known to the tasks of its thread.
+pub(super) fn enter(shared: Shared) -> (Key, Rc<RefCell<Shared>>) {
+    let shared = Rc::new(RefCell::new(shared));
+    SESSIONS.with_borrow_mut(|sessions| {
+        sessions.numbers = sessions.numbers.wrapping_add(1);
+        let number = sessions.numbers;
+        let entry = Some((number, Rc::clone(&shared)));
+        let place = match sessions.free.pop() {
+            Some(place) => {
+                sessions.list[place as usize] = entry;
+                place
+            }
+            None => {
+                sessions.list.push(entry);
+                sessions.list.len() as u32 - 1
+            }
+        };
+        (Key { place, number }, shared)
+    })
+}
+
+/// The session is over: who asks for it finds nothing.
+pub(super) fn leave(key: Key) {
+    SESSIONS.with_borrow_mut(|sessions| {
+        sessions.list[key.place as usize] = None;
+        sessions.free.push(key.place);
+    });
+}
+
+/// Works on a session that may be over.
+pub(super) fn with<R>(key: Key, work: impl FnOnce(&mut Shared) -> R) -> Option<R> {
+    let shared = SESSIONS.with_borrow(|sessions| match sessions.list.get(key.place as usize) {
+        Some(Some((number, shared))) if *number == key.number => Some(Rc::clone(shared)),
+        _ => None,
+    })?;
+    let result = work(&mut shared.borrow_mut());
+    Some(result)
+}
+
+/// How much may wait to be sent until streams have to wait.
+const MOST_UNSENT: usize = 64 * 1024;
+
+/// A connection that speaks HTTP/2.
+pub(super) struct Shared {
+    pub machine: http2::Connection,
+    pub connection: Connection,
+    /// Frames that are to be sent, up to `sent` of them already taken by the socket.
+    pub out: Vec<u8>,
+    pub sent: usize,
+    pub streams: HashMap<u32, Stream>,
+    /// The session's task.
+    pub waker: Option<Waker>,
+    /// Streams that wait for their turn to add to `out`, in their order.
+    turns: VecDeque<u32>,
+}
+
+/// A stream whose request is being answered.
+#[derive(Default)]
+pub(super) struct Stream {
+    /// What came of the body and nobody has taken.
+    pub inbox: Vec<u8>,
+    /// All of the body has come.
+    pub has_ended: bool,
+    /// What came of it breaks a rule.
+    pub is_malformed: bool,
+    /// The client has given it up, or the connection is lost.
+    pub is_gone: bool,
+    /// The machine waits to be told that its work has stopped.
+    pub is_cancelled: bool,
+    /// The task that answers it.
+    pub waker: Option<Waker>,
+    pub waits_for_turn: bool,
+}
+
+impl Stream {
+    fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+/// What came of an attempt to send.
+pub(super) enum Attempt {
+    /// So many bytes.
+    Sent(usize),
+    /// The windows are closed.
+    Closed,
+    /// It is the turn of others.
+    Waits,
+    Gone,
+}
+
+impl Shared {
+    pub fn new(connection: Connection, machine: http2::Connection, out: Vec<u8>) -> Shared {
+        Shared {
+            machine,
+            connection,
+            out,
+            sent: 0,
+            streams: HashMap::new(),
+            waker: None,
+            turns: VecDeque::new(),
+        }
+    }
+
+    pub fn unsent(&self) -> usize {
+        self.out.len() - self.sent
+    }
+
+    pub fn has_room(&self) -> bool {
+        self.unsent() < MOST_UNSENT
+    }
+
+    /// Has the session send, or look at what has changed.
+    pub fn wake_session(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    pub fn wake(&mut self, id: u32) {
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.wake();
+        }
+    }
+
+    pub fn wake_all(&mut self) {
+        self.streams.values_mut().for_each(Stream::wake);
+    }
+
+    /// Every stream is lost.
+    pub fn lose_all(&mut self) {
+        for stream in self.streams.values_mut() {
+            stream.is_gone = true;
+            stream.wake();
+        }
+    }
+
+    /// Lets the next stream send.
+    pub fn next_turn(&mut self) {
+        if self.has_room()
+            && let Some(id) = self.turns.pop_front()
+            && let Some(stream) = self.streams.get_mut(&id)
+        {
+            stream.waits_for_turn = false;
+            stream.wake();
+        }
+    }
+
+    /// Ready where the stream is lost, or `is_ready`.
+    pub fn poll_stream(
+        &mut self,
+        id: u32,
+        cx: &mut Context<'_>,
+        is_ready: impl FnOnce(&Stream) -> bool,
+    ) -> Poll<()> {
+        match self.streams.get_mut(&id) {
+            Some(stream) if !stream.is_gone && !is_ready(stream) => {
+                stream.waker = Some(cx.waker().clone());
+                Poll::Pending
+            }
+            _ => Poll::Ready(()),
+        }
+    }
+
+    pub fn try_receive(&mut self, id: u32, bytes: &mut Vec<u8>) -> io::Result<usize> {
+        let Some(stream) = self.streams.get_mut(&id) else {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        };
+        let length = stream.inbox.len();
+        match length {
+            0 if stream.is_gone => Err(io::ErrorKind::ConnectionReset.into()),
+            0 if stream.is_malformed => Err(io::ErrorKind::InvalidData.into()),
+            0 if stream.has_ended => Ok(0),
+            0 => Err(io::ErrorKind::WouldBlock.into()),
+            _ => {
+                bytes.append(&mut stream.inbox);
+                let before = self.out.len();
+                self.machine.consume(id, length, &mut self.out);
+                if self.out.len() > before {
+                    self.wake_session();
+                }
+                Ok(length)
+            }
+        }
+    }
+
+    pub fn send_interim(&mut self, id: u32, block: &[u8]) {
+        self.send_block(id, block, Part::Interim);
+    }
+
+    /// Sends a head, or trailers; how many bytes that took.
+    pub fn send_block(&mut self, id: u32, block: &[u8], part: Part) -> usize {
+        if !self.machine.is_open(id) {
+            return 0;
+        }
+        let before = self.out.len();
+        let start = self.machine.begin_block(&mut self.out);
+        self.out.extend_from_slice(block);
+        self.machine.finish_block(id, start, part, &mut self.out);
+        self.wake_session();
+        self.out.len() - before
+    }
+
+    /// Sends as much as one frame of at most `most` bytes carries. Where it has to wait, the task is woken when that may
+    /// be over.
+    pub fn send_data(
+        &mut self,
+        id: u32,
+        bytes: &[u8],
+        is_last: bool,
+        most: usize,
+        cx: &mut Context<'_>,
+    ) -> Attempt {
+        let has_room = self.has_room();
+        let others_wait = !self.turns.is_empty();
+        let Some(stream) = self.streams.get_mut(&id) else { return Attempt::Gone };
+        if stream.is_gone {
+            return Attempt::Gone;
+        }
+        let is_nothing = bytes.is_empty();
+        if is_nothing && !is_last {
+            return Attempt::Sent(0);
+        }
+        if !has_room || (others_wait && stream.waits_for_turn) {
+            stream.waker = Some(cx.waker().clone());
+            if !std::mem::replace(&mut stream.waits_for_turn, true) {
+                self.turns.push_back(id);
+            }
+            return Attempt::Waits;
+        }
+        let room = self.machine.room(id).min(most);
+        if room == 0 && !is_nothing {
+            stream.waker = Some(cx.waker().clone());
+            self.machine.set_waiting(id, true);
+            return Attempt::Closed;
+        }
+        let length = bytes.len().min(room);
+        self.machine.set_waiting(id, false);
+        let is_end = is_last && length == bytes.len();
+        self.machine.send_data(id, &bytes[..length], is_end, &mut self.out);
+        if !is_end && others_wait {
+            stream.waits_for_turn = true;
+            self.turns.push_back(id);
+            self.next_turn();
+        }
+        self.wake_session();
+        Attempt::Sent(length)
+    }
+
+    /// Ends a stream that cannot be answered to its end.
+    pub fn reset(&mut self, id: u32, code: Code) {
+        self.machine.reset(id, code, &mut self.out);
+        self.wake_session();
+    }
+
+    /// The work for a stream is done.
+    pub fn end(&mut self, id: u32) {
+        if let Some(stream) = self.streams.remove(&id) {
+            if stream.is_cancelled {
+                self.machine.release();
+            }
+            // What nobody has taken is nobody's.
+            if !stream.inbox.is_empty() {
+                self.machine.consume(id, stream.inbox.len(), &mut self.out);
+            }
+            if self.machine.is_open(id) {
+                // The response is whole, and the rest of the body is not wanted.
+                self.machine.reset(id, Code::NO_ERROR, &mut self.out);
+            }
+        }
+        self.turns.retain(|waiting| *waiting != id);
+        self.next_turn();
+        self.wake_session();
+    }
+}
