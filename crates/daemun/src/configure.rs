@@ -18,6 +18,7 @@ pub fn arguments(identity: &Identity, works: &[&str]) -> String {
         format!("--http-log-path={}", identity.access_log),
         format!("--pid-path={}", identity.pid),
         format!("--lock-path={}", identity.lock),
+        format!("--build=daemun/{}", env!("CARGO_PKG_VERSION")),
         "--with-debug".to_owned(),
     ];
     for family in ["mail", "stream"].into_iter().filter(|family| has(family)) {

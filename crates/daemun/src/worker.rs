@@ -14,6 +14,7 @@ use daemun_http::config::HttpConfig;
 use daemun_http::core::{client, connection};
 use daemun_http::file_cache;
 use daemun_http::h1::Http;
+use daemun_http::h2;
 use daemun_http::tls;
 use daemun_http::upstream;
 use daemun_modules::http::{health_check, log as access_log};
@@ -128,7 +129,10 @@ impl Worker<'_> {
             wait: Box::new(move |connection| wait_of(config, connection)),
             flush: access_log::flush,
             reopen: Arc::new(move || files.reopen(None, &Log::current())),
-            release_relays: upstream::release_relays,
+            release_relays: || {
+                upstream::release_relays();
+                h2::take_leave();
+            },
             closing,
             shutdown_timeout: cycle.settings.worker_shutdown_timeout,
             max_connections: cycle.settings.mpm.max_connections_per_child,

@@ -490,6 +490,9 @@ impl Request {
         if self.is_subrequest() {
             return 0;
         }
+        if let Some(handle) = self.stream() {
+            return u64::from(handle.length) + self.body.taken();
+        }
         let blank_lines = self.head.line.line.start;
         (self.head_end as u64).saturating_sub(u64::from(blank_lines)) + self.body.taken()
     }

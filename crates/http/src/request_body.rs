@@ -34,6 +34,9 @@ enum Framing {
     Chunked(Box<Decoder>),
     /// It ends with its stream, as whoever carries that says.
     Stream {
+        /// What `content-length` says, to which whoever carries it holds the client.
+        total: Option<u64>,
+        received: u64,
         has_ended: bool,
     },
 }
@@ -79,15 +82,16 @@ impl RequestBody {
         RequestBody { framing: Framing::Length { total, left: total }, ..RequestBody::default() }
     }
 
-    /// A body of HTTP/2, whose length is not known.
-    pub fn of_stream() -> RequestBody {
-        RequestBody { framing: Framing::Stream { has_ended: false }, ..RequestBody::default() }
+    /// A body of HTTP/2.
+    pub fn of_stream(total: Option<u64>) -> RequestBody {
+        let framing = Framing::Stream { total, received: 0, has_ended: false };
+        RequestBody { framing, ..RequestBody::default() }
     }
 
     /// Whether the client's end is the body's.
     fn end_stream(&mut self) -> bool {
         match &mut self.framing {
-            Framing::Stream { has_ended } => {
+            Framing::Stream { has_ended, .. } => {
                 *has_ended = true;
                 true
             }
@@ -130,7 +134,8 @@ impl RequestBody {
         match &self.framing {
             Framing::None => Some(0),
             Framing::Length { left, .. } => Some(*left),
-            Framing::Chunked(_) | Framing::Stream { .. } => None,
+            Framing::Stream { total, received, .. } => Some((*total)?.saturating_sub(*received)),
+            Framing::Chunked(_) => None,
         }
     }
 
@@ -138,12 +143,13 @@ impl RequestBody {
     pub fn content_length(&self) -> Option<u64> {
         match self.framing {
             Framing::Length { total, .. } => Some(total),
+            Framing::Stream { total, .. } => total,
             _ => None,
         }
     }
 
     pub fn is_chunked(&self) -> bool {
-        matches!(self.framing, Framing::Chunked(_) | Framing::Stream { .. })
+        matches!(self.framing, Framing::Chunked(_) | Framing::Stream { total: None, .. })
     }
 
     /// Whether all of it has been taken from the connection.
@@ -152,7 +158,7 @@ impl RequestBody {
             Framing::None => true,
             Framing::Length { left, .. } => *left == 0,
             Framing::Chunked(decoder) => decoder.has_ended(),
-            Framing::Stream { has_ended } => *has_ended,
+            Framing::Stream { has_ended, .. } => *has_ended,
         }
     }
 
@@ -207,7 +213,10 @@ impl RequestBody {
                 *left -= length as u64;
                 Ok(Taken { consumed: length, data: (0, length) })
             }
-            Framing::Stream { .. } => Ok(Taken { consumed: input.len(), data: (0, input.len()) }),
+            Framing::Stream { received, .. } => {
+                *received += input.len() as u64;
+                Ok(Taken { consumed: input.len(), data: (0, input.len()) })
+            }
             Framing::Chunked(decoder) => {
                 let mut at = 0;
                 match decoder.next(input, &mut at).map_err(|_| Malformed)? {
@@ -289,6 +298,9 @@ impl Request {
 
     async fn read_all(&mut self) -> Result<(), Status> {
         self.send_continue().await?;
+        if let Some(handle) = self.stream() {
+            handle.open_window();
+        }
         let settings = &self.core().client;
         let mut turn = Turn::default();
         loop {
@@ -333,7 +345,7 @@ impl Request {
         match &self.body.framing {
             Framing::None => true,
             Framing::Length { left, .. } => input.len() as u64 >= *left,
-            Framing::Stream { has_ended } => *has_ended,
+            Framing::Stream { has_ended, .. } => *has_ended,
             Framing::Chunked(decoder) => {
                 let (mut decoder, mut at) = (decoder.clone(), 0);
                 loop {
@@ -438,7 +450,7 @@ impl Request {
         let size = *self.core().client.body_buffer_size;
         let longer = size + size / 4;
         match self.body.content_length() {
-            Some(length) if length < longer as u64 => length as usize,
+            Some(length) if length < longer as u64 && !self.is_http2() => length as usize,
             _ => size,
         }
     }

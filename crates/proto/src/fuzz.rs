@@ -320,6 +320,7 @@ pub fn http2_fields(data: &[u8]) {
     if http2::hpack::huffman::decode(data, &mut text).is_ok() {
         let mut code = Vec::new();
         http2::hpack::huffman::encode(text.iter().copied(), &mut code);
-        assert_eq!(code, data);
+        // A whole byte of padding is taken, and not written.
+        assert!(code == data || data.split_last() == Some((&0xff, &code)));
     }
 }

@@ -101,6 +101,8 @@ pub(crate) fn config_of(server: &Server) -> Config {
         max_concurrent_streams: *own.max_concurrent_streams,
         stream_window: bound(*own.body_preread_size),
         header_limit: bound(count.saturating_mul(size)),
+        longest_field: bound(size),
+        // The host is counted beside those that HTTP/1 would have.
         max_fields: bound(*client.max_headers),
         underscores: *client.underscores_in_headers,
         ..Config::default()

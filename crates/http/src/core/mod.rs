@@ -57,7 +57,6 @@ impl Core {
 pub const PARTS: &[&HttpModule] = &[
     &routing::MODULE,
     &listen::MODULE,
-    &http2::MODULE,
     &server_name::MODULE,
     &client::MODULE,
     &connection::MODULE,

@@ -4,6 +4,7 @@ use daemun_core::log;
 use daemun_proto::http1::{HeaderLine, Method, Parsed, Range, Version, parse_request_line};
 use daemun_proto::http2::{Message, Sink};
 
+use crate::core::http2;
 use crate::h1::validate;
 use crate::head::{Known, RequestHead};
 use crate::request::{Request, Text};
@@ -50,9 +51,15 @@ pub(super) fn settle(request: &mut Request, message: &Message) -> Result<(), Sta
     add_fields(request, message)?;
     request.body = match (message.is_end, message.content_length) {
         (true, None) => RequestBody::default(),
-        (_, Some(length)) => RequestBody::of_length(length),
-        (false, None) => RequestBody::of_stream(),
+        (true, Some(length)) => RequestBody::of_length(length),
+        (false, length) => RequestBody::of_stream(length),
     };
+    if !request.virtual_servers().http2 && !http2::is_spoken(request.server.settings()) {
+        let what = "client attempted to request the server name for which the negotiated protocol \
+                    is disabled";
+        log!(request.log(), Info, *request, "{}", what);
+        return Err(Status::MISDIRECTED_REQUEST);
+    }
     request.keepalive = true;
     if request.head.method() == Method::Trace {
         log!(request.log(), Info, *request, "client sent TRACE method");
@@ -117,6 +124,7 @@ fn add_fields(request: &mut Request, message: &Message) -> Result<(), Status> {
     let end = request.head.bytes.len();
     request.head_end = end;
     request.consumed = end;
+    // As in nginx, what is made of the authority is not counted.
     for field in authority.into_iter().chain(fields) {
         let settings = &request.core().client;
         if field.is_odd && *settings.ignore_invalid_headers {
@@ -126,7 +134,8 @@ fn add_fields(request: &mut Request, message: &Message) -> Result<(), Status> {
             log!(request.log(), Info, *request, "{}: \"{}: {}\"", what, name, value);
             continue;
         }
-        if request.head.fields.len() >= *settings.max_headers {
+        let count = request.head.fields.len().saturating_sub(usize::from(authority.is_some()));
+        if count >= *settings.max_headers && Some(field) != authority {
             log!(request.log(), Info, *request, "client sent too many header lines");
             return Err(Status::HEADER_TOO_LARGE);
         }

@@ -28,6 +28,7 @@ use crate::request::Request;
 use shared::Key;
 
 pub use session::{Ended, is_kept, serve};
+pub use shared::take_leave;
 pub use start::{Start, is_agreed, of_bytes};
 
 /// A request's stream.
@@ -38,13 +39,23 @@ pub struct Handle {
     pub client: Arc<Client>,
     /// `$connection_requests`.
     pub requests: u32,
+    /// Bytes of the request's header block.
+    pub length: u32,
 }
 
 impl Handle {
     /// Ready once the client has given the stream up, or has gone.
     pub fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let polled = shared::with(self.key, |shared| shared.poll_stream(self.id, cx, |_| false));
+        let polled = shared::with(self.key, |shared| {
+            // Of a body that breaks a rule no answer is wanted but that.
+            shared.poll_stream(self.id, cx, |stream| stream.is_malformed)
+        });
         polled.unwrap_or(Poll::Ready(()))
+    }
+
+    /// Whether what came of the body breaks a rule.
+    fn is_malformed(&self) -> bool {
+        shared::with(self.key, |shared| shared.is_malformed(self.id)).unwrap_or(false)
     }
 
     /// Ready once there is more of the body, or there will be nothing more.
@@ -61,6 +72,11 @@ impl Handle {
     pub fn try_receive(&self, bytes: &mut Vec<u8>) -> io::Result<usize> {
         let received = shared::with(self.key, |shared| shared.try_receive(self.id, bytes));
         received.unwrap_or_else(|| Err(io::ErrorKind::ConnectionReset.into()))
+    }
+
+    /// Lets the client send all of its body, which goes to a file where it is long.
+    pub fn open_window(&self) {
+        let _ = shared::with(self.key, |shared| shared.open_window(self.id));
     }
 
     /// Sends fields as an interim response.

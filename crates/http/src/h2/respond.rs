@@ -330,7 +330,8 @@ impl<'h> Sender<'h> {
     }
 }
 
-/// Ends a stream whose response broke off.
-pub(super) fn break_off(handle: &Handle) {
-    let _ = shared::with(handle.key, |shared| shared.reset(handle.id, Code::INTERNAL_ERROR));
+/// Ends a stream whose response broke off, or of a client that was too late.
+pub(super) fn break_off(handle: &Handle, is_late: bool) {
+    let code = if is_late { Code::PROTOCOL_ERROR } else { Code::INTERNAL_ERROR };
+    let _ = shared::with(handle.key, |shared| shared.reset(handle.id, code));
 }

@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use daemun_core::connection::{Connection, Kept, Wait};
 use daemun_core::{debug, log};
-use daemun_event::{Deadline, Millis, now, sleep};
+use daemun_event::{Deadline, Millis, now, sleep, sleep_until};
 use daemun_proto::http2::{self, By, Code, Event, Fatal, Message};
+use rustix::io::Errno;
 
 use super::head::{self, Incoming};
-use super::shared::{self, Key, Shared, Stream};
+use super::shared::{self, Entered, Shared, Stream};
 use super::{Handle, respond};
 use crate::client::Client;
 use crate::config::Server;
@@ -26,7 +27,7 @@ use crate::module::Step;
 use crate::phases::{self, Answer, Start};
 use crate::request::Request;
 use crate::status::Status;
-use crate::{body, tls};
+use crate::{body, special_response, tls};
 
 /// What a connection that waits is: everything else can be made again.
 pub struct Idle {
@@ -72,9 +73,19 @@ pub async fn serve(http: Rc<Http>, mut connection: Connection, first: Vec<u8>) -
             (machine, first, 0, now())
         }
     };
-    let (key, shared) = shared::enter(Shared::new(connection, machine, out));
-    let session =
-        Session { http, server, client, key, shared, input, requests, refilled, request: None };
+    let (entered, shared) = shared::enter(Shared::new(connection, machine, out));
+    let session = Session {
+        http,
+        server,
+        client,
+        entered,
+        shared,
+        input,
+        requests,
+        refilled,
+        request: None,
+        head_until: None,
+    };
     session.run().await
 }
 
@@ -82,7 +93,7 @@ struct Session {
     http: Rc<Http>,
     server: &'static Server,
     client: Arc<Client>,
-    key: Key,
+    entered: Entered,
     shared: Rc<RefCell<Shared>>,
     /// What was received and not yet understood.
     input: Vec<u8>,
@@ -91,6 +102,8 @@ struct Session {
     refilled: Millis,
     /// The fields of the next request are read into it.
     request: Option<Box<Request>>,
+    /// When the rest of a head has to have come, or of a frame that belongs to no stream.
+    head_until: Option<Deadline>,
 }
 
 /// Why a session ends.
@@ -130,8 +143,8 @@ impl Session {
                 return Err(End::Broken);
             }
             self.flush()?;
-            let has_room = self.shared.borrow().has_room();
-            if !has_room || taken >= IN_A_TURN {
+            let may_read = self.shared.borrow().may_read();
+            if !may_read || taken >= IN_A_TURN {
                 return Ok(());
             }
             match self.receive() {
@@ -141,9 +154,25 @@ impl Session {
                 Err(_) => return Err(End::Gone),
             }
         }
-        let shared = self.shared.borrow();
-        if shared.unsent() > 0 || !shared.streams.is_empty() {
+        let mut shared = self.shared.borrow_mut();
+        let is_begun = shared.machine.unfinished_head().is_some() || !self.input.is_empty();
+        let timeout = *self.server.location.core.client.header_timeout;
+        self.head_until = match is_begun {
+            true => Some(self.head_until.unwrap_or_else(|| Deadline::after(timeout))),
+            false => None,
+        };
+        if shared.unsent() > 0 || !shared.streams.is_empty() || is_begun {
             return Ok(());
+        }
+        if self.is_for_one_use() {
+            let Shared { machine, out, .. } = &mut *shared;
+            machine.go_away(Code::NO_ERROR, out);
+            drop(shared);
+            self.flush()?;
+            return match self.shared.borrow().unsent() {
+                0 => Err(End::Done),
+                _ => Ok(()),
+            };
         }
         match shared.machine.is_done() {
             true => Err(End::Done),
@@ -154,7 +183,7 @@ impl Session {
 
     /// Says goodbye where the process is about to end.
     fn look_at_the_end(&mut self) {
-        if self.http.is_closing() {
+        if self.http.is_closing() || shared::is_leaving() {
             let mut shared = self.shared.borrow_mut();
             let Shared { machine, out, .. } = &mut *shared;
             machine.go_away(Code::NO_ERROR, out);
@@ -274,8 +303,13 @@ impl Session {
     fn begin(&mut self, mut request: Box<Request>, message: &Message) {
         self.requests += 1;
         let id = message.stream;
-        let handle =
-            Handle { key: self.key, id, client: Arc::clone(&self.client), requests: self.requests };
+        let handle = Handle {
+            key: self.entered.key(),
+            id,
+            client: Arc::clone(&self.client),
+            requests: self.requests,
+            length: message.length,
+        };
         request.begin_stream(handle.clone(), self.server);
         let stream = Stream { has_ended: message.is_end, ..Stream::default() };
         let mut shared = self.shared.borrow_mut();
@@ -295,6 +329,12 @@ impl Session {
         let settings = self.server.settings().of(&connection::SETTINGS);
         let age = Duration::from_millis(now().saturating_sub(self.client.started));
         self.requests >= *settings.keepalive_requests || age > *settings.keepalive_time
+    }
+
+    /// Nothing is to come behind the streams that are open at a time (`keepalive_timeout 0`).
+    fn is_for_one_use(&self) -> bool {
+        let settings = self.server.settings().of(&connection::SETTINGS);
+        self.requests > 0 && settings.keepalive_timeout.is_zero()
     }
 
     /// Sends what the socket takes.
@@ -326,10 +366,9 @@ impl Session {
     /// Waits for anything to do.
     async fn wait(&mut self) -> Result<(), End> {
         let timeout = *self.server.location.core.sending.send_timeout;
-        let header_timeout = *self.server.location.core.client.header_timeout;
         let mut look = sleep(LOOKS);
-        let mut silence = sleep(header_timeout);
-        poll_fn(|cx| {
+        let mut head = self.head_until.map(sleep_until);
+        let waited = poll_fn(|cx| {
             let mut shared = self.shared.borrow_mut();
             shared.waker = Some(cx.waker().clone());
             let has_unsent = shared.unsent() > 0 || shared.connection.transport().has_unsent();
@@ -337,30 +376,49 @@ impl Session {
                 let stream = &shared.connection.stream;
                 let writable = &mut stream.writable(Deadline::after(timeout));
                 match Pin::new(writable).poll(cx) {
-                    Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
+                    Poll::Ready(Ok(())) => return Poll::Ready(Ok(false)),
                     Poll::Ready(Err(_)) => return Poll::Ready(Err(End::TimedOut)),
                     Poll::Pending => {}
                 }
             }
-            if shared.has_room() {
+            if shared.may_read() {
                 if shared.connection.may_be_readable() {
-                    return Poll::Ready(Ok(()));
+                    return Poll::Ready(Ok(false));
                 }
                 let readable = &mut shared.connection.stream.readable(Deadline::NEVER);
                 if Pin::new(readable).poll(cx).is_ready() {
-                    return Poll::Ready(Ok(()));
+                    return Poll::Ready(Ok(false));
                 }
             }
-            if shared.streams.is_empty() && Pin::new(&mut silence).poll(cx).is_ready() {
-                // A frame, or a head, that does not come to its end.
-                return Poll::Ready(Err(End::TimedOut));
+            if let Some(head) = &mut head
+                && Pin::new(head).poll(cx).is_ready()
+            {
+                return Poll::Ready(Ok(true));
             }
-            if !self.http.is_closing() && Pin::new(&mut look).poll(cx).is_ready() {
-                return Poll::Ready(Ok(()));
+            if Pin::new(&mut look).poll(cx).is_ready() {
+                return Poll::Ready(Ok(false));
             }
             Poll::Pending
-        })
-        .await
+        });
+        match waited.await? {
+            true => self.give_head_up(),
+            false => Ok(()),
+        }
+    }
+
+    /// A head has not come in time. One that has a stream takes no other down with it.
+    fn give_head_up(&mut self) -> Result<(), End> {
+        let error = io::Error::from(Errno::TIMEDOUT);
+        log!(self.server.log(), Info, *self.client, "client timed out"; error);
+        self.head_until = None;
+        let mut shared = self.shared.borrow_mut();
+        let Shared { machine, out, .. } = &mut *shared;
+        let Some(stream) = machine.unfinished_head() else { return Err(End::TimedOut) };
+        machine.reset(stream, Code::PROTOCOL_ERROR, out);
+        if let Some(request) = &mut self.request {
+            request.head.reset();
+        }
+        Ok(())
     }
 
     #[cold]
@@ -383,8 +441,8 @@ impl Session {
         }
         self.shared.borrow_mut().lose_all();
         self.until_tasks_end().await;
-        shared::leave(self.key);
-        let Session { shared, input, requests, refilled, server, .. } = self;
+        let Session { entered, shared, input, requests, refilled, server, .. } = self;
+        drop(entered);
         let shared = Rc::into_inner(shared).expect("nobody else holds it").into_inner();
         let Shared { mut connection, mut machine, .. } = shared;
         connection.requests = requests;
@@ -396,7 +454,11 @@ impl Session {
         connection.keep(Box::new(Idle { machine, input, requests, refilled }));
         connection.rest();
         let settings = server.settings().of(&connection::SETTINGS);
-        Ended::Park { connection, wait: Wait::keep_alive(*settings.keepalive_timeout) }
+        let timeout = match requests {
+            0 => *server.location.core.client.header_timeout,
+            _ => *settings.keepalive_timeout,
+        };
+        Ended::Park { connection, wait: Wait::keep_alive(timeout) }
     }
 
     /// Sends the last words, and reads for a moment what the client still sends, so that it hears them.
@@ -467,13 +529,18 @@ async fn answer(
         let answer = answered.unwrap_or_else(|panic| exchange::after_panic(&mut request, &panic));
         let sent = match answer {
             Answer::Body(body) => respond::response(&mut request, &handle, body).await,
-            Answer::Hangup => {
-                request.response.status = Status::CLOSE;
-                Err(body::told())
+            Answer::Hangup if handle.is_malformed() => {
+                request.response.reset();
+                request.error_status = Status::BAD_REQUEST.0;
+                let body = special_response::build(&mut request, Status::BAD_REQUEST);
+                respond::response(&mut request, &handle, body).await
             }
+            Answer::Hangup => Err(body::told()),
         };
-        if sent.is_err() {
-            respond::break_off(&handle);
+        if let Err(error) = &sent {
+            let is_late = error.kind() == io::ErrorKind::TimedOut
+                || request.logged_status() == Status::REQUEST_TIMEOUT;
+            respond::break_off(&handle, is_late);
         }
         exchange::conclude(&mut request, &sent, http.counters()).await;
     }

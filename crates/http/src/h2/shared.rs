@@ -22,6 +22,7 @@ struct Sessions {
     list: Vec<Option<(u32, Rc<RefCell<Shared>>)>>,
     free: Vec<u32>,
     numbers: u32,
+    are_leaving: bool,
 }
 
 thread_local! {
@@ -29,7 +30,7 @@ thread_local! {
 }
 
 /// Makes a session known to the tasks of its thread.
-pub(super) fn enter(shared: Shared) -> (Key, Rc<RefCell<Shared>>) {
+pub(super) fn enter(shared: Shared) -> (Entered, Rc<RefCell<Shared>>) {
     let shared = Rc::new(RefCell::new(shared));
     SESSIONS.with_borrow_mut(|sessions| {
         sessions.numbers = sessions.numbers.wrapping_add(1);
@@ -45,16 +46,28 @@ pub(super) fn enter(shared: Shared) -> (Key, Rc<RefCell<Shared>>) {
                 sessions.list.len() as u32 - 1
             }
         };
-        (Key { place, number }, shared)
+        (Entered(Key { place, number }), shared)
     })
 }
 
-/// The session is over: who asks for it finds nothing.
-pub(super) fn leave(key: Key) {
-    SESSIONS.with_borrow_mut(|sessions| {
-        sessions.list[key.place as usize] = None;
-        sessions.free.push(key.place);
-    });
+/// A session that its tasks can find. When it is over, which it may be at any moment where its
+/// process has to end, they find nothing.
+pub(super) struct Entered(Key);
+
+impl Entered {
+    pub fn key(&self) -> Key {
+        self.0
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        with(self.0, Shared::lose_all);
+        SESSIONS.with_borrow_mut(|sessions| {
+            sessions.list[self.0.place as usize] = None;
+            sessions.free.push(self.0.place);
+        });
+    }
 }
 
 /// Works on a session that may be over.
@@ -67,6 +80,24 @@ pub(super) fn with<R>(key: Key, work: impl FnOnce(&mut Shared) -> R) -> Option<R
     Some(result)
 }
 
+/// Has the sessions of this thread take no new requests: another process will.
+pub fn take_leave() {
+    SESSIONS.with_borrow_mut(|sessions| {
+        sessions.are_leaving = true;
+        for (_, shared) in sessions.list.iter().flatten() {
+            shared.borrow_mut().wake_session();
+        }
+    });
+}
+
+pub(super) fn is_leaving() -> bool {
+    SESSIONS.with_borrow(|sessions| sessions.are_leaving)
+}
+
+/// How much of a body that its client may send as a whole waits for its task, until the session
+/// stops reading.
+const MOST_WAITING: usize = 128 * 1024;
+
 /// How much may wait to be sent until streams have to wait.
 const MOST_UNSENT: usize = 64 * 1024;
 
@@ -78,6 +109,8 @@ pub(super) struct Shared {
     pub out: Vec<u8>,
     pub sent: usize,
     pub streams: HashMap<u32, Stream>,
+    /// How many of them are open for all of a body.
+    opened: u32,
     /// The session's task.
     pub waker: Option<Waker>,
     /// Streams that wait for their turn to add to `out`, in their order.
@@ -93,6 +126,8 @@ pub(super) struct Stream {
     pub has_ended: bool,
     /// What came of it breaks a rule.
     pub is_malformed: bool,
+    /// The client may send all of the body.
+    pub is_open: bool,
     /// The client has given it up, or the connection is lost.
     pub is_gone: bool,
     /// The machine waits to be told that its work has stopped.
@@ -129,6 +164,7 @@ impl Shared {
             out,
             sent: 0,
             streams: HashMap::new(),
+            opened: 0,
             waker: None,
             turns: VecDeque::new(),
         }
@@ -140,6 +176,12 @@ impl Shared {
 
     pub fn has_room(&self) -> bool {
         self.unsent() < MOST_UNSENT
+    }
+
+    /// Whether the session may read on: what comes of it has room.
+    pub fn may_read(&self) -> bool {
+        let is_full = |stream: &Stream| stream.is_open && stream.inbox.len() >= MOST_WAITING;
+        self.has_room() && (self.opened == 0 || !self.streams.values().any(is_full))
     }
 
     /// Has the session send, or look at what has changed.
@@ -208,11 +250,25 @@ impl Shared {
                 bytes.append(&mut stream.inbox);
                 let before = self.out.len();
                 self.machine.consume(id, length, &mut self.out);
-                if self.out.len() > before {
+                if self.out.len() > before || length >= MOST_WAITING {
                     self.wake_session();
                 }
                 Ok(length)
             }
+        }
+    }
+
+    pub fn is_malformed(&self, id: u32) -> bool {
+        self.streams.get(&id).is_some_and(|stream| stream.is_malformed)
+    }
+
+    pub fn open_window(&mut self, id: u32) {
+        let most = (1 << 31) - 1;
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        if !stream.has_ended && !std::mem::replace(&mut stream.is_open, true) {
+            self.opened += 1;
+            self.machine.widen(id, most, &mut self.out);
+            self.wake_session();
         }
     }
 
@@ -288,6 +344,7 @@ impl Shared {
     /// The work for a stream is done.
     pub fn end(&mut self, id: u32) {
         if let Some(stream) = self.streams.remove(&id) {
+            self.opened -= u32::from(stream.is_open);
             if stream.is_cancelled {
                 self.machine.release();
             }

@@ -38,7 +38,8 @@ fn of_preface(request: &Request) -> Start {
 }
 
 fn is_spoken(request: &Request) -> bool {
-    request.virtual_servers().http2 || http2::is_spoken(request.server.settings())
+    let servers = request.virtual_servers();
+    !servers.ssl && (servers.http2 || http2::is_spoken(request.server.settings()))
 }
 
 /// Whether the handshake agreed on HTTP/2.

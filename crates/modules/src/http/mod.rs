@@ -59,6 +59,7 @@ use daemun_proto::http1::Method;
 /// Handlers of a phase, and filters, act in this order.
 pub static MODULES: &[&HttpModule] = &[
     &daemun_http::tls::MODULE,
+    &daemun_http::core::http2::MODULE,
     &daemun_http::tls::CLIENT,
     // Groups of servers; they are asked by the modules that pass requests on.
     &upstream::MODULE,

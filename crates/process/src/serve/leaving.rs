@@ -32,7 +32,8 @@ pub(super) struct Leaving {
     kept: usize,
     /// Idle connections that no successor took, where there is one.
     refused: usize,
-    /// A relay was served again in this turn, and may be parked already.
+    /// What was begun in this turn needs another one: a relay was served again, and may be parked
+    /// already.
     resumes: bool,
     /// Relays were told to come to be parked, since there is a successor.
     released: bool,
@@ -43,6 +44,10 @@ pub(super) struct Leaving {
 impl Leaving {
     /// The pace of the departure where its lane cannot be watched, for want of descriptors.
     const UNWATCHED: Duration = Duration::from_millis(20);
+
+    fn is_late(&self) -> bool {
+        self.limit.is_some_and(|limit| limit <= Instant::now())
+    }
 
     fn watch_lane(&mut self, stirred: &Rc<Cell<bool>>) {
         let lane = self.departure.as_ref().and_then(Departure::lane);
@@ -139,6 +144,7 @@ impl<P: Protocol, R: Runner<P>> Worker<P, R> {
     fn keep_if_begun(&mut self, mut connection: Connection) {
         match connection.waited != Reason::KeepAlive || connection.has_arrived() {
             true => self.keep(connection),
+            false if connection.has_kept() => drop(self.life.engine.resume(connection)),
             false => connection.say_goodbye(),
         }
     }
@@ -163,7 +169,9 @@ impl<P: Protocol, R: Runner<P>> Worker<P, R> {
             return;
         };
         leaving.resumes = false;
-        if leaving.limit.is_some_and(|limit| limit <= Instant::now()) {
+        if leaving.is_late() {
+            // What worked for those that are ended has a turn to notice.
+            leaving.resumes = self.life.engine.active() > 0;
             self.life.engine.abort_active();
             self.life.engine.drain_parked().for_each(drop);
             leaving.departure = None;
@@ -218,7 +226,7 @@ impl<P: Protocol, R: Runner<P>> Worker<P, R> {
         let Some(leaving) = &mut self.leaving else { return };
         let Some(departure) = &mut leaving.departure else { return };
         let left = leaving.limit.map(|limit| limit.saturating_duration_since(Instant::now()));
-        let mut staying = Vec::new();
+        let (mut staying, mut ending) = (Vec::new(), Vec::new());
         while departure.credits() > 0
             && let Some(mut connection) = self.life.engine.take_parked()
         {
@@ -231,7 +239,7 @@ impl<P: Protocol, R: Runner<P>> Worker<P, R> {
             }
             // Nor can what its protocol knows of it, if that is much: its client is told to come again.
             if connection.has_kept() {
-                connection.say_goodbye();
+                ending.push(connection);
                 continue;
             }
             // Nor can what is on its way through the keys.
@@ -253,6 +261,8 @@ impl<P: Protocol, R: Runner<P>> Worker<P, R> {
             }
         }
         staying.into_iter().for_each(|connection| self.keep(connection));
+        // Their sessions know that they are to end.
+        ending.into_iter().for_each(|connection| drop(self.life.engine.resume(connection)));
     }
 
     fn settle(&mut self, departed: Departed<Passing>) {
@@ -313,7 +323,11 @@ impl<P: Protocol, R: Runner<P>> Worker<P, R> {
             leaving.departure.as_ref().is_none_or(|departure| departure.in_flight() == 0)
         };
         let engine = &self.life.engine;
-        engine.active() == 0 && engine.parked() == 0 && self.leaving.as_ref().is_some_and(departed)
+        let is_at_rest =
+            |leaving: &Leaving| departed(leaving) && !(leaving.resumes && leaving.is_late());
+        engine.active() == 0
+            && engine.parked() == 0
+            && self.leaving.as_ref().is_some_and(is_at_rest)
     }
 }
 

@@ -145,6 +145,8 @@ pub struct Section {
     pub room: u32,
     /// No field has come.
     pub is_fresh: bool,
+    /// Bytes of the block that have come, as they came.
+    pub length: u32,
     is_regular: bool,
     has_te: bool,
     count: u32,
@@ -177,6 +179,9 @@ impl Section {
         if field.name.is_empty() {
             let reason = "sent zero header name length";
             return Err(Fatal::new(Code::PROTOCOL_ERROR, reason));
+        }
+        if field.name.len().max(field.value.len()) > config.longest_field as usize {
+            return Err(TOO_LONG);
         }
         if self.purpose != Purpose::Nothing && self.malformed.is_none() {
             match self.check(field, config, sink.bytes()) {
@@ -370,5 +375,12 @@ impl Section {
 pub const TOO_LARGE: Fatal = Fatal {
     code: Code::ENHANCE_YOUR_CALM,
     reason: "sent too large header",
+    cost: Some(Cost::Fields),
+};
+
+/// The same of one field.
+const TOO_LONG: Fatal = Fatal {
+    code: Code::ENHANCE_YOUR_CALM,
+    reason: "sent too large header field",
     cost: Some(Cost::Fields),
 };

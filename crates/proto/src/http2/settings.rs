@@ -34,6 +34,8 @@ pub struct Config {
     /// Bytes that the names and values of a header section may have, each field counted as often as
     /// it comes.
     pub header_limit: u32,
+    /// Bytes that a name or a value may have.
+    pub longest_field: u32,
     /// Fields that a header section may have, each crumb of a cookie counted.
     pub max_fields: u32,
     /// Underscores are as good as letters in names.
@@ -54,6 +56,7 @@ impl Default for Config {
             connection_window: frame::MOST,
             max_frame_size: (1 << 24) - 1,
             header_limit: 4 * 8192,
+            longest_field: 8192,
             max_fields: 1000,
             underscores: false,
             extended_connect: false,

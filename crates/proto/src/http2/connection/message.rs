@@ -100,6 +100,7 @@ impl Connection {
     /// Decodes a piece of the block. What is left of it at its end is the beginning of a field.
     pub(super) fn fields<S: Sink>(&mut self, piece: &[u8], sink: &mut S) -> Result<(), Fatal> {
         let Some(active) = &mut self.active else { return Ok(()) };
+        active.section.length = active.section.length.saturating_add(piece.len() as u32);
         let is_pending = !active.pending.is_empty();
         if is_pending {
             active.pending.extend_from_slice(piece);
@@ -152,6 +153,7 @@ impl Connection {
             priority: section.priority,
             malformed: section.malformed,
             is_end,
+            length: section.length,
         };
         if !active.early.is_empty() {
             // A frame tells more than a field, which may have been written by somebody before the

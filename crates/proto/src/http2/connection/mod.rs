@@ -104,6 +104,8 @@ pub struct Message {
     pub malformed: Option<Malformed>,
     /// No body and no trailers follow.
     pub is_end: bool,
+    /// Bytes of the header block, as they came.
+    pub length: u32,
 }
 
 /// One side of a connection.

@@ -158,6 +158,7 @@ impl Connection {
     /// Lets the peer send more than it could, up to the largest window.
     pub fn widen(&mut self, id: u32, more: u32, out: &mut Vec<u8>) {
         let Some(stream) = self.stream_mut(id) else { return };
+        let more = more.min(frame::MOST - stream.receive.open() as u32);
         if more > 0 && !stream.is_remote_closed && stream.receive.widen(more).is_ok() {
             frame::window_update(id, more, out);
         }
