@@ -11,7 +11,7 @@ pub use lock::{Acquired, Guard, SharedMutex};
 pub use number::Number;
 pub use region::{Plain, Region, Shareable};
 pub use scoreboard::{
-    CurrentRequest, Mpm, ProcessView, Scoreboard, Stage, Totals, WorkerSlot, WorkerState,
-    WorkerView,
+    CurrentRequest, Mpm, ProcessView, Rare, RareTotals, Scoreboard, Stage, Totals, WorkerSlot,
+    WorkerState, WorkerView,
 };
 pub use zone::{Handle, Locked, Text, Zone};

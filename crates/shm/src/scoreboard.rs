@@ -10,6 +10,7 @@
 //! take slots on their own: [`WorkerSlot::for_thread`].
 
 mod current;
+mod rare;
 mod slot;
 mod view;
 mod worker;
@@ -21,6 +22,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::SystemTime;
 
 pub use current::CurrentRequest;
+pub use rare::{Rare, RareTotals};
 pub use slot::{Mpm, Stage, WorkerState};
 pub use view::{ProcessView, WorkerView};
 pub use worker::WorkerSlot;
@@ -39,8 +41,7 @@ pub struct Totals {
     pub sent: u64,
     /// Milliseconds that requests took; counted only where somebody can see it.
     pub busy: u64,
-    /// Requests that were sent once more, since the kept connection to an upstream was closed already.
-    pub stale_retries: u64,
+    pub rare: RareTotals,
     /// Connections open, those that wait included.
     pub active: i64,
     pub reading: i64,
@@ -55,7 +56,7 @@ pub struct Scoreboard {
     slots: Region<Slot>,
     /// What each slot's worker serves at the moment, for the status page.
     current: Region<Current>,
-    /// [`NUMBERS`], [`HIGHEST`] and [`STALE_RETRIES`].
+    /// [`NUMBERS`], [`HIGHEST`], and [`Rare`] from [`RARE`] on.
     shared: Region<AtomicU64>,
     started: SystemTime,
 }
@@ -65,8 +66,8 @@ const NUMBERS: usize = 0;
 /// The highest slot that was ever taken: nobody has to look further. On another pair of cache
 /// lines than the numbers, which change all the time.
 const HIGHEST: usize = 16;
-/// Rare, and so in a line with what hardly changes.
-const STALE_RETRIES: usize = 17;
+/// They are in a line with what hardly changes.
+const RARE: usize = 17;
 
 impl Scoreboard {
     /// Workers that fit. Slots that were never taken cost no memory.
@@ -81,7 +82,7 @@ impl Scoreboard {
         Ok(Arc::new(Scoreboard {
             slots: Region::new(1 + capacity)?,
             current: Region::new(1 + capacity)?,
-            shared: Region::new(STALE_RETRIES + 1)?,
+            shared: Region::new(RARE + Rare::COUNT)?,
             started: SystemTime::now(),
         }))
     }
@@ -117,17 +118,11 @@ impl Scoreboard {
     }
 
     pub fn totals(&self) -> Totals {
-        let stale_retries = self.shared[STALE_RETRIES].load(Relaxed);
-        let mut totals = Totals { stale_retries, ..Totals::default() };
+        let mut totals = Totals { rare: self.rare(), ..Totals::default() };
         for slot in self.used() {
             slot.add_to(&mut totals);
         }
         totals
-    }
-
-    /// A request goes out once more: its kept connection to an upstream was closed already.
-    pub fn count_stale_retry(&self) {
-        self.shared[STALE_RETRIES].fetch_add(1, Relaxed);
     }
 
     /// The slots that are, or were, taken.

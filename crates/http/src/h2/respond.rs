@@ -11,6 +11,7 @@ use daemun_event::{Millis, Sleep, now, sleep};
 use daemun_proto::http1::Method;
 use daemun_proto::http2::hpack::encode;
 use daemun_proto::http2::{Code, Part};
+use daemun_shm::Rare;
 
 use super::shared::{self, Attempt};
 use super::{Handle, Payload};
@@ -305,7 +306,10 @@ impl<'h> Sender<'h> {
                     cx.waker().wake_by_ref();
                     Poll::Pending
                 }
-                Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+                Poll::Ready(()) => {
+                    request.scoreboard().count(Rare::Http2Stalls);
+                    Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+                }
             }
         })
         .await

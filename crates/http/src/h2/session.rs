@@ -12,7 +12,9 @@ use std::time::Duration;
 use daemun_core::connection::{Connection, Kept, Wait};
 use daemun_core::{debug, log};
 use daemun_event::{Deadline, Millis, now, sleep, sleep_until};
-use daemun_proto::http2::{self, By, Code, Event, Fatal, Message};
+use daemun_proto::http1::Method;
+use daemun_proto::http2::{self, By, Code, Cost, Event, Fatal, Message};
+use daemun_shm::Rare;
 use rustix::io::Errno;
 
 use super::head::{self, Incoming};
@@ -321,7 +323,12 @@ impl Session {
         drop(shared);
         let refused = head::settle(&mut request, message).err();
         let http = Rc::clone(&self.http);
-        daemun_event::spawn(answer(http, request, handle, refused));
+        // RFC 9113, section 8.5.
+        let is_odd = request.head.method() == Method::Connect
+            && message.pseudo.protocol.is_none()
+            && (message.pseudo.path.is_some() || message.pseudo.scheme.is_some());
+        let is_malformed = is_odd || message.malformed.is_some();
+        daemun_event::spawn(answer(http, request, handle, refused, is_malformed));
     }
 
     /// The server's limits on how long the connection lives.
@@ -371,8 +378,7 @@ impl Session {
         let waited = poll_fn(|cx| {
             let mut shared = self.shared.borrow_mut();
             shared.waker = Some(cx.waker().clone());
-            let has_unsent = shared.unsent() > 0 || shared.connection.transport().has_unsent();
-            if has_unsent {
+            if shared.has_unsent() {
                 let stream = &shared.connection.stream;
                 let writable = &mut stream.writable(Deadline::after(timeout));
                 match Pin::new(writable).poll(cx) {
@@ -425,8 +431,9 @@ impl Session {
     fn tell(&self, fatal: &Fatal) {
         let log = self.server.log();
         match fatal.cost {
-            Some(_) => {
-                log!(log, Info, *self.client, "http2 flood detected: client {}", fatal.reason)
+            Some(cost) => {
+                self.http.counters().count(counter_of(cost));
+                log!(log, Info, *self.client, "http2 flood detected: client {}", fatal.reason);
             }
             None => log!(log, Info, *self.client, "client {}", fatal.reason),
         }
@@ -463,11 +470,20 @@ impl Session {
 
     /// Sends the last words, and reads for a moment what the client still sends, so that it hears them.
     async fn part(&mut self, end: &End) {
-        let _ = self.flush();
         if matches!(end, End::TimedOut) {
+            let _ = self.flush();
             return;
         }
         let until = Deadline::after(PARTING);
+        while self.flush().is_ok() && self.shared.borrow_mut().has_unsent() {
+            let writable = poll_fn(|cx| {
+                let shared = self.shared.borrow();
+                Pin::new(&mut shared.connection.stream.writable(until)).poll(cx)
+            });
+            if writable.await.is_err() {
+                return;
+            }
+        }
         let _ = self.shared.borrow_mut().connection.transport().shutdown_send();
         poll_fn(|cx| {
             let mut shared = self.shared.borrow_mut();
@@ -504,6 +520,21 @@ impl Session {
     }
 }
 
+fn counter_of(cost: Cost) -> Rare {
+    match cost {
+        Cost::Resets => Rare::Http2Resets,
+        Cost::Refusals => Rare::Http2Refusals,
+        Cost::Pings => Rare::Http2Pings,
+        Cost::Settings => Rare::Http2Settings,
+        Cost::WindowUpdates => Rare::Http2WindowUpdates,
+        Cost::EmptyFrames => Rare::Http2EmptyFrames,
+        Cost::Priorities => Rare::Http2Priorities,
+        Cost::Others => Rare::Http2Others,
+        Cost::Continuations => Rare::Http2Continuations,
+        Cost::Fields => Rare::Http2Fields,
+    }
+}
+
 const PARTING: Duration = Duration::from_secs(1);
 
 /// Answers a request.
@@ -512,6 +543,7 @@ async fn answer(
     mut request: Box<Request>,
     handle: Handle,
     refused: Option<Status>,
+    is_malformed: bool,
 ) {
     {
         let _writing = Writing::begin(http.counters());
@@ -541,6 +573,10 @@ async fn answer(
             let is_late = error.kind() == io::ErrorKind::TimedOut
                 || request.logged_status() == Status::REQUEST_TIMEOUT;
             respond::break_off(&handle, is_late);
+        }
+        if refused == Some(Status::BAD_REQUEST) || is_malformed || handle.is_malformed() {
+            // RFC 9113, section 8.1.1: it may be answered, and is an error of its stream.
+            let _ = shared::with(handle.key, |shared| shared.blame(handle.id));
         }
         exchange::conclude(&mut request, &sent, http.counters()).await;
     }

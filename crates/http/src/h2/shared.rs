@@ -174,6 +174,11 @@ impl Shared {
         self.out.len() - self.sent
     }
 
+    /// Whether there is something that the socket has not taken.
+    pub fn has_unsent(&mut self) -> bool {
+        self.unsent() > 0 || self.connection.transport().has_unsent()
+    }
+
     pub fn has_room(&self) -> bool {
         self.unsent() < MOST_UNSENT
     }
@@ -338,6 +343,15 @@ impl Shared {
     /// Ends a stream that cannot be answered to its end.
     pub fn reset(&mut self, id: u32, code: Code) {
         self.machine.reset(id, code, &mut self.out);
+        self.wake_session();
+    }
+
+    /// Tells the client that its request broke a rule, whatever was answered.
+    pub fn blame(&mut self, id: u32) {
+        match self.machine.is_open(id) {
+            true => self.machine.reset(id, Code::PROTOCOL_ERROR, &mut self.out),
+            false => http2::frame::rst_stream(id, Code::PROTOCOL_ERROR, &mut self.out),
+        }
         self.wake_session();
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use daemun_core::{debug, log};
 use daemun_event::Deadline;
+use daemun_shm::Rare;
 use daemun_tls::export::UNKNOWN_SERVER;
 use daemun_tls::facts::Facts;
 use daemun_tls::handshake::{Blame, Failure};
@@ -184,6 +185,7 @@ impl log::Origin for Handshaking<'_> {
 fn tell(request: &Request, failure: Failure) -> io::Error {
     let log = Server::log(request.server);
     let origin = Handshaking(request);
+    request.scoreboard().count(Rare::FailedHandshakes);
     match failure {
         Failure::Closed => {
             log!(log, Info, origin, "peer closed connection in SSL handshake");

@@ -27,6 +27,7 @@ use super::tls;
 use crate::request::Request;
 use crate::response::Header;
 use crate::status::Status;
+use daemun_shm::Rare;
 
 /// A request to a group of servers, until the head of a response is there.
 pub struct Exchange {
@@ -177,7 +178,7 @@ impl Exchange {
     /// Nobody is to blame: the same request is sent on a new connection.
     fn give_up_stale(&mut self, request: &mut Request) {
         request.upstream_record().last_try().status = Status::BAD_GATEWAY.0;
-        request.scoreboard().count_stale_retry();
+        request.scoreboard().count(Rare::StaleRetries);
         if let Some(peer) = self.peer.take() {
             self.selection.done(peer, Attempt::Stale);
         }

@@ -32,7 +32,7 @@ pub use budget::Cost;
 pub use connection::{By, Connection, Event, Message, Part, Role};
 pub use fields::{Head, Malformed, Pseudo, Sink};
 pub use priority::Priority;
-pub use settings::Config;
+pub use settings::{Config, FRAME_SIZE};
 
 /// What a client sends first.
 pub const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

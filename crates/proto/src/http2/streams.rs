@@ -131,7 +131,8 @@ impl Closed {
     }
 
     pub fn end_of(&self, id: u32) -> Option<End> {
-        let entry = self.ring.iter().find(|entry| **entry != 0 && **entry >> 2 == id >> 1)?;
+        let is_it = |entry: &&u32| id & 1 == 1 && **entry != 0 && **entry >> 2 == id >> 1;
+        let entry = self.ring.iter().find(is_it)?;
         match entry & 3 {
             1 => Some(End::Whole),
             2 => Some(End::ResetByPeer),

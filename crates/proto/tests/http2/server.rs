@@ -129,7 +129,7 @@ fn ids_go_up() {
     // One that has ended does not begin again.
     talk.answer(5);
     talk.out.clear();
-    assert_eq!(talk.fault(&get(5)).code, Code::PROTOCOL_ERROR);
+    assert_eq!(talk.fault(&get(5)).code, Code::STREAM_CLOSED);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed, Ordering::Release};
 
 use super::slot::Slot;
-use super::{Mpm, NUMBERS, Scoreboard, Stage, WorkerState};
+use super::{Mpm, NUMBERS, Rare, Scoreboard, Stage, WorkerState};
 
 /// A worker's own slot. Only that worker adds to it.
 #[derive(Clone)]
@@ -75,6 +75,10 @@ impl WorkerSlot {
     #[inline]
     pub fn closing(&self, change: i64) {
         shift(&self.slot().closing, change);
+    }
+
+    pub fn count(&self, what: Rare) {
+        self.board.count(what);
     }
 
     /// What it does now. Under `native` the gauges tell that, and this is not looked at.

@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 
 use daemun_http::escape;
-use daemun_shm::ProcessView;
+use daemun_shm::{ProcessView, Rare};
 
 use super::snapshot::{
     Snapshot, Worker, async_writing, cpu_seconds, date, duration, is_stopping, number,
@@ -63,9 +63,18 @@ fn about(snapshot: &Snapshot, out: &mut String) -> fmt::Result {
         rate(snapshot.per_request(totals.sent)),
         rate(snapshot.per_request(totals.busy)),
     )?;
-    if totals.stale_retries > 0 {
-        let count = totals.stale_retries;
-        writeln!(out, "<dt>{count} requests sent again on a fresh connection to an upstream</dt>")?;
+    let floods = Rare::HTTP2.iter().map(|(_, what)| totals.rare.of(*what)).sum();
+    for (count, what) in [
+        (
+            totals.rare.of(Rare::StaleRetries),
+            "requests sent again on a fresh connection to an upstream",
+        ),
+        (totals.rare.of(Rare::FailedHandshakes), "TLS handshakes that failed"),
+        (floods, "floods of HTTP/2 ended"),
+    ] {
+        if count > 0 {
+            writeln!(out, "<dt>{count} {what}</dt>")?;
+        }
     }
     writeln!(
         out,

@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Write};
 
 use daemun_http::escape;
 use daemun_resolver::Counts;
-use daemun_shm::{ProcessView, Stage};
+use daemun_shm::{ProcessView, Rare, Stage};
 
 use super::snapshot::{Snapshot, Told, Worker, async_writing, is_stopping, number};
 
@@ -46,7 +46,12 @@ fn write_page(snapshot: &Snapshot, out: &mut String) -> fmt::Result {
         "\"connections\":{{\"active\":{},\"reading\":{},\"writing\":{},\"waiting\":{}}},",
         totals.active, totals.reading, totals.writing, totals.waiting
     )?;
-    writeln!(out, "\"upstreams\":{{\"stale_retries\":{}}},", totals.stale_retries)?;
+    let rare = |what| totals.rare.of(what);
+    writeln!(out, "\"upstreams\":{{\"stale_retries\":{}}},", rare(Rare::StaleRetries))?;
+    writeln!(out, "\"tls\":{{\"failed_handshakes\":{}}},", rare(Rare::FailedHandshakes))?;
+    write!(out, "\"http2_floods\":{{")?;
+    list(out, &Rare::HTTP2, |out, (name, what)| write!(out, "{}:{}", quoted(name), rare(*what)))?;
+    writeln!(out, "}},")?;
     write!(out, "\"resolvers\":{{")?;
     list(out, &snapshot.resolvers, resolver)?;
     writeln!(out, "}},")?;
@@ -68,7 +73,7 @@ fn write_page(snapshot: &Snapshot, out: &mut String) -> fmt::Result {
 fn list<T>(
     out: &mut String,
     items: &[T],
-    write: fn(&mut String, &T) -> fmt::Result,
+    write: impl Fn(&mut String, &T) -> fmt::Result,
 ) -> fmt::Result {
     for (place, item) in items.iter().enumerate() {
         out.write_str(if place == 0 { "\n" } else { ",\n" })?;

@@ -53,18 +53,21 @@ impl Connection {
         if is_new {
             return self.take(head, out);
         }
-        let is_late = match self.closed.end_of(id) {
-            Some(End::ResetByUs) => true,
+        let fatal = |code, reason| Err(Refusal::Connection(Fatal::new(code, reason)));
+        match self.closed.end_of(id) {
+            Some(End::ResetByUs) => self.ignored(),
+            Some(End::ResetByPeer) => {
+                self.budget.spend(Cost::Resets).map_err(Refusal::Connection)?;
+                frame::rst_stream(id, Code::STREAM_CLOSED, out);
+                Ok(Purpose::Nothing)
+            }
+            Some(End::Whole) => {
+                let code = self.code(Code::STREAM_CLOSED, Code::PROTOCOL_ERROR);
+                fatal(code, "sent HEADERS frame with incorrect identifier")
+            }
             // A client does not open an old stream again; a server may be late.
-            None => self.role == Role::Client && !self.is_unheard(id),
-            Some(_) => false,
-        };
-        match is_late {
-            true => self.ignored(),
-            false => Err(Refusal::Connection(Fatal::new(
-                Code::PROTOCOL_ERROR,
-                "sent HEADERS frame with incorrect identifier",
-            ))),
+            None if self.role == Role::Client && !self.is_unheard(id) => self.ignored(),
+            None => fatal(Code::PROTOCOL_ERROR, "sent HEADERS frame with incorrect identifier"),
         }
     }
 
@@ -132,7 +135,8 @@ impl Connection {
         let id = std::mem::take(&mut active.block);
         if !active.pending.is_empty() {
             let reason = "sent header block with incorrect length";
-            return Err(Fatal::new(Code::FRAME_SIZE_ERROR, reason));
+            let code = self.code(Code::COMPRESSION_ERROR, Code::FRAME_SIZE_ERROR);
+            return Err(Fatal::new(code, reason));
         }
         let (purpose, is_end) = (active.section.purpose, active.ends_stream);
         active.section.finish(&self.config, is_end, sink);

@@ -329,6 +329,12 @@ impl Connection {
         }
     }
 
+    /// Where the RFC's code for a fault and nginx's differ: a peer that has sent its settings, as the
+    /// RFC has it, gets the RFC's.
+    fn code(&self, rfc: Code, nginx: Code) -> Code {
+        if self.has_settings { rfc } else { nginx }
+    }
+
     /// The connection can't go on.
     fn fail(&mut self, fatal: Fatal, out: &mut Vec<u8>) -> Fatal {
         if !std::mem::replace(&mut self.is_dead, true) {
