@@ -349,3 +349,66 @@ fn old_directives_are_said_to_be_obsolete() {
         assert!(output.stderr.contains(text), "{text}: {}", output.stderr);
     }
 }
+
+/// The order in which large responses end whose client says these priorities.
+fn order(server: &Server, priorities: [Option<&str>; 4]) -> Vec<usize> {
+    let config = Config { stream_window: 1 << 20, connection_window: 65_535, ..Config::default() };
+    let mut client = Http2Client::with_config(server.port(), config);
+    let streams = priorities.map(|priority| {
+        let fields: Vec<_> = priority.iter().map(|value| ("priority", *value)).collect();
+        client.begin("GET", "/large", &fields, true)
+    });
+    for stream in streams {
+        client.answer(stream);
+    }
+    let place = |ended: &u32| streams.iter().position(|stream| stream == ended).unwrap();
+    client.ended.iter().map(place).collect()
+}
+
+#[test]
+fn urgent_responses_go_first() {
+    let server = Setup::new()
+        .file("root/large", noise(400_000))
+        .http("server { listen 127.0.0.1:{port}; http2 on; root {dir}/root; }");
+    // The first ones are under way before the last ones are read.
+    assert_eq!(order(&server, [Some("u=7"), Some("u=5"), Some("u=1"), Some("u=0")]), [3, 2, 1, 0]);
+    // Whole ones go one after the other.
+    assert_eq!(order(&server, [Some("u=3"), Some(""), Some("u=3"), None]), [0, 1, 2, 3]);
+    assert_eq!(order(&server, [Some("u=6, i"), Some("u=6"), Some("u=2, i"), None])[..2], [2, 3]);
+}
+
+#[test]
+fn a_client_that_says_nothing_is_served_in_turns() {
+    let server = Setup::new()
+        .file("root/large", noise(400_000))
+        .file("root/small", noise(70_000))
+        .http("server { listen 127.0.0.1:{port}; http2 on; root {dir}/root; }");
+    let config = Config { stream_window: 1 << 20, connection_window: 65_535, ..Config::default() };
+    let mut client = Http2Client::with_config(server.port(), config);
+    let large = client.ask("/large");
+    let small = client.ask("/small");
+    client.answer(large);
+    assert_eq!(client.ended, [small, large]);
+}
+
+#[test]
+fn a_response_may_say_how_urgent_it_is_and_a_client_change_its_mind() {
+    let server = Setup::new().file("root/large", noise(400_000)).http(
+        "server { listen 127.0.0.1:{port}; http2 on; root {dir}/root;
+             location = /last { alias {dir}/root/large; add_header Priority u=7; } }",
+    );
+    let config = Config { stream_window: 1 << 20, connection_window: 65_535, ..Config::default() };
+    let mut client = Http2Client::with_config(server.port(), config.clone());
+    let last = client.begin("GET", "/last", &[("priority", "u=1")], true);
+    let first = client.begin("GET", "/large", &[], true);
+    client.answer(last);
+    assert_eq!(client.ended, [first, last]);
+
+    let mut client = Http2Client::with_config(server.port(), config);
+    let first = client.begin("GET", "/large", &[("priority", "u=1")], true);
+    let second = client.begin("GET", "/large", &[("priority", "u=2")], true);
+    let update = [&first.to_be_bytes()[..], b"u=5"].concat();
+    client.frame(Kind::PriorityUpdate, 0, 0, &update);
+    client.answer(first);
+    assert_eq!(client.ended, [second, first]);
+}

@@ -15,6 +15,7 @@ mod respond;
 mod session;
 mod shared;
 mod start;
+mod turns;
 
 use std::io;
 use std::sync::Arc;

@@ -13,7 +13,7 @@ use daemun_proto::http2::hpack::encode;
 use daemun_proto::http2::{Code, Part};
 use daemun_shm::Rare;
 
-use super::shared::{self, Attempt};
+use super::shared::{self, Attempt, Data};
 use super::{Handle, Payload};
 use crate::body::{self, Body, Chunk, FileRange};
 use crate::core::http2;
@@ -61,7 +61,13 @@ pub(super) async fn response(
     let is_end = body.is_empty() && first.is_none() && !has_trailers;
     let block = head_block(request);
     let part = if is_end { Part::End } else { Part::Head };
-    let sent = shared::with(handle.key, |shared| shared.send_block(handle.id, &block, part));
+    let own = request.response.headers.iter().find(|field| is_priority(field));
+    let sent = shared::with(handle.key, |shared| {
+        if let Some(own) = own {
+            shared.update_priority(handle.id, &own.value);
+        }
+        shared.send_block(handle.id, &block, part)
+    });
     let sent = sent.ok_or_else(body::client_left)?;
     request.sent_head = sent as u64;
     request.sent += sent as u64;
@@ -114,6 +120,10 @@ fn head_block(request: &mut Request) -> Vec<u8> {
         }
     }
     block
+}
+
+fn is_priority(field: &Header) -> bool {
+    field.name.eq_ignore_ascii_case(b"priority")
 }
 
 /// RFC 9113, section 8.2.2.
@@ -283,9 +293,10 @@ impl<'h> Sender<'h> {
         most: usize,
     ) -> io::Result<usize> {
         let handle = self.handle;
+        let goes_on = self.rate == 0;
         poll_fn(|cx| {
             let attempt = shared::with(handle.key, |shared| {
-                shared.send_data(handle.id, bytes, is_last, most, cx)
+                shared.send_data(handle.id, Data { bytes, is_last, most, goes_on }, cx)
             });
             match attempt.unwrap_or(Attempt::Gone) {
                 Attempt::Sent(sent) => {
