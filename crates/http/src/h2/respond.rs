@@ -21,7 +21,9 @@ use crate::file_reader::Reader;
 use crate::h1::write_head::{self, Framing};
 use crate::request::Request;
 use crate::response::Header;
+use crate::special_response;
 use crate::status::Status;
+use crate::upstream::Relay;
 
 /// A header block.
 pub(super) fn block<'f>(
@@ -40,6 +42,14 @@ pub(super) async fn response(
     handle: &Handle,
     mut body: Body,
 ) -> io::Result<()> {
+    if let Body::Relay(relay) = body {
+        return Box::pin(tunnel(request, handle, *relay)).await;
+    }
+    if handle.is_tunnel && request.response.status.0 < 300 {
+        // There is no tunnel, and a success would say that there is.
+        request.response.reset();
+        body = special_response::build(request, Status::NOT_IMPLEMENTED);
+    }
     let status = request.response.status;
     let has_no_body = matches!(status, Status::NO_CONTENT | Status::NOT_MODIFIED) || status.0 < 200;
     if has_no_body && !request.response.is_foreign {
@@ -101,6 +111,27 @@ pub(super) async fn response(
         request.response.sent_trailers.extend(trailers);
     }
     Ok(())
+}
+
+/// Sends the head, and passes bytes both ways until one side has had enough.
+async fn tunnel(request: &mut Request, handle: &Handle, relay: Relay) -> io::Result<()> {
+    request.response.status = Status::OK;
+    request.response.content_length = None;
+    request.response.content_type = None;
+    request.response.headers.retain(|field| !is_of_handshake(field));
+    let block = head_block(request);
+    let sent = shared::with(handle.key, |shared| shared.send_block(handle.id, &block, Part::Head));
+    request.sent_head = sent.ok_or_else(body::client_left)? as u64;
+    request.sent += request.sent_head;
+    // There is no successor that could take a stream over.
+    let _ = relay.that_stays().run(request).await;
+    let _ = handle.try_send(&[], true);
+    Ok(())
+}
+
+/// What says in HTTP/1 that a WebSocket begins.
+fn is_of_handshake(field: &Header) -> bool {
+    field.name.eq_ignore_ascii_case(b"sec-websocket-accept") || concerns_connection(&field.name)
 }
 
 /// The fields that HTTP/1 would have, less those that concern a connection.

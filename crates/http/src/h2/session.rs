@@ -308,6 +308,7 @@ impl Session {
             client: Arc::clone(&self.client),
             requests: self.requests,
             length: message.length,
+            is_tunnel: message.pseudo.protocol.is_some(),
         };
         request.begin_stream(handle.clone(), self.server);
         let stream = Stream { has_ended: message.is_end, ..Stream::default() };

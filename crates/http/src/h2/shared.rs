@@ -375,6 +375,18 @@ impl Shared {
         Attempt::Sent(length)
     }
 
+    /// Ready where something of a body may be sent, or the stream is lost.
+    pub fn poll_room(&mut self, id: u32, cx: &mut Context<'_>) -> Poll<()> {
+        let has_room = self.may_send() && self.machine.room(id) > 0;
+        self.poll_stream(id, cx, |stream| has_room && !stream.waits_for_turn)
+    }
+
+    pub fn has_arrived(&self, id: u32) -> bool {
+        self.streams.get(&id).is_none_or(|stream| {
+            !stream.inbox.is_empty() || stream.has_ended || stream.is_malformed || stream.is_gone
+        })
+    }
+
     /// What the response says of its priority.
     pub fn update_priority(&mut self, id: u32, text: &[u8]) {
         if let Some(stream) = self.streams.get(&id) {

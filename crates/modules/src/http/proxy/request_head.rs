@@ -159,9 +159,16 @@ fn write_set(
     payload: Payload,
     out: &mut Vec<u8>,
 ) -> bool {
-    let mut asks_to_upgrade = false;
+    // A tunnel needs no line of configuration.
+    let is_tunnel = request.is_tunnel() && *settings.http_version == Version::HTTP_11;
+    let mut asks_to_upgrade = is_tunnel;
+    if is_tunnel {
+        out.extend_from_slice(b"Connection: Upgrade\r\nUpgrade: websocket\r\n");
+    }
     for (name, script) in settings.set_headers.iter() {
-        if name.eq_ignore_ascii_case(b"host") {
+        let is_told = is_tunnel
+            && (name.eq_ignore_ascii_case(b"connection") || name.eq_ignore_ascii_case(b"upgrade"));
+        if is_told || name.eq_ignore_ascii_case(b"host") {
             continue;
         }
         let start = out.len();
