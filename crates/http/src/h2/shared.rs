@@ -339,9 +339,7 @@ impl Shared {
             return Attempt::Sent(0);
         }
         let rank = stream.rank(self.has_priorities);
-        let is_before = |other: Rank| other < rank || (other == rank && rank.takes_turns());
-        let is_granted = self.turns.is_granted(id);
-        if !may_send || (!is_granted && self.turns.first().is_some_and(is_before)) {
+        if !may_send || self.turns.others_go_before(id, rank) {
             stream.waker = Some(cx.waker().clone());
             self.turns.use_up(id);
             if !std::mem::replace(&mut stream.waits_for_turn, true) {
@@ -365,7 +363,7 @@ impl Shared {
         self.machine.set_waiting(id, false);
         let is_end = is_last && length == bytes.len();
         self.machine.send_data(id, &bytes[..length], is_end, &mut self.out);
-        if goes_on && length < bytes.len() && self.turns.first().is_some() {
+        if goes_on && length < bytes.len() && !self.turns.is_empty() {
             stream.waits_for_turn = true;
             stream.waker = Some(cx.waker().clone());
             self.turns.wait(id, rank);

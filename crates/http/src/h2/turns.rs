@@ -34,18 +34,28 @@ impl Rank {
 pub(super) struct Turns {
     lists: [VecDeque<u32>; 16],
     /// The stream that has been told to go on, and has not yet.
-    granted: Option<u32>,
+    granted: Option<(u32, Rank)>,
 }
 
 impl Turns {
-    /// The rank of whoever is next.
-    pub fn first(&self) -> Option<Rank> {
-        let place = self.lists.iter().position(|list| !list.is_empty())?;
-        Some(Rank(place as u8))
+    /// Whether another one goes first: it waits for its turn, or has it and has not used it.
+    pub fn others_go_before(&self, id: u32, rank: Rank) -> bool {
+        if self.is_granted(id) {
+            return false;
+        }
+        let waiting = self.lists.iter().position(|list| !list.is_empty());
+        let waiting = waiting.map(|place| Rank(place as u8));
+        let granted = self.granted.map(|(_, rank)| rank);
+        let is_before = |other: Rank| other < rank || (other == rank && rank.takes_turns());
+        waiting.into_iter().chain(granted).any(is_before)
     }
 
     pub fn is_granted(&self, id: u32) -> bool {
-        self.granted == Some(id)
+        self.granted.is_some_and(|(granted, _)| granted == id)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.granted.is_none() && self.lists.iter().all(VecDeque::is_empty)
     }
 
     pub fn wait(&mut self, id: u32, rank: Rank) {
@@ -64,9 +74,10 @@ impl Turns {
         if self.granted.is_some() {
             return None;
         }
-        let list = self.lists.iter_mut().find(|list| !list.is_empty())?;
-        self.granted = list.pop_front();
-        self.granted
+        let place = self.lists.iter().position(|list| !list.is_empty())?;
+        let id = self.lists[place].pop_front()?;
+        self.granted = Some((id, Rank(place as u8)));
+        Some(id)
     }
 
     /// A stream has used its turn.
@@ -106,9 +117,11 @@ mod tests {
         for (id, text) in [(9, ""), (7, ""), (5, "u=0"), (3, "u=7"), (1, "i"), (11, "u=2, i")] {
             turns.wait(id, rank(text));
         }
-        assert_eq!(turns.first(), Some(rank("u=0")));
+        assert!(
+            turns.others_go_before(13, rank("u=1")) && !turns.others_go_before(13, rank("u=0"))
+        );
         assert_eq!(order(&mut turns), [5, 11, 7, 9, 1, 3]);
-        assert_eq!(turns.first(), None);
+        assert!(turns.is_empty());
     }
 
     #[test]
@@ -119,6 +132,10 @@ mod tests {
         assert_eq!(turns.grant(), Some(1));
         assert_eq!(turns.grant(), None);
         assert!(turns.is_granted(1) && !turns.is_granted(3));
+        turns.forget(3);
+        // Who has the turn and has not used it yet goes first, too.
+        assert!(turns.others_go_before(3, Rank::UNSAID));
+        assert!(!turns.others_go_before(1, Rank::UNSAID));
         turns.forget(1);
         turns.forget(3);
         assert_eq!(turns.grant(), None);
