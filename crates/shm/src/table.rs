@@ -331,7 +331,7 @@ impl<R: Record> Table<R> {
     /// Where the chain of that hash begins.
     fn head(&self, hash: u32) -> &AtomicU32 {
         let buckets = u64::from(self.count - Self::FIRST);
-        let bucket = (u64::from(hash) * buckets >> 32) as u32;
+        let bucket = ((u64::from(hash) * buckets) >> 32) as u32;
         &self.cell(Self::FIRST + bucket).head
     }
 
