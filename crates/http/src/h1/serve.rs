@@ -215,7 +215,8 @@ impl Http {
     fn take_request(&self) -> Box<Request> {
         let spare = self.spare.borrow_mut().pop();
         spare.unwrap_or_else(|| {
-            Box::new(Request::new(self.config, Arc::clone(self.counters.scoreboard())))
+            let owner = Some(self.counters.owner());
+            Box::new(Request::new(self.config, Arc::clone(self.counters.scoreboard()), owner))
         })
     }
 
