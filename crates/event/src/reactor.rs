@@ -226,6 +226,11 @@ pub fn now() -> Millis {
     with(|inner| inner.clock.now())
 }
 
+/// The same moment on the clock that all processes share: milliseconds of CLOCK_MONOTONIC.
+pub fn shared_now() -> Millis {
+    with(|inner| inner.clock.shared_now())
+}
+
 /// The time of day, as of this turn.
 pub fn wall_clock() -> SystemTime {
     with(|inner| inner.clock.wall())
