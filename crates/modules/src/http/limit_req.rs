@@ -20,7 +20,6 @@ use daemun_core::log::{Level, Log};
 use daemun_core::module::{Module, SettingsKey};
 use daemun_core::zones::Purpose;
 use daemun_core::{directives, set, settings, values};
-use daemun_event::Deadline;
 use daemun_http::module::{Handler, HttpModule, Pending, Phase, PhaseHandler, Step, Variable};
 use daemun_http::request::Request;
 use daemun_http::status::Status;
@@ -179,7 +178,7 @@ struct Delay(Duration);
 fn wait(request: &mut Request) -> Pending<'_> {
     Box::pin(async move {
         let delay = request.context::<Delay>(&SETTINGS).0;
-        if request.connection().stream.closed(Deadline::after(delay)).await.is_err() {
+        if !request.goes_within(delay).await {
             return Step::Declined;
         }
         log!(request.log(), Info, *request, "client prematurely closed connection");
