@@ -333,7 +333,8 @@ fn old_directives_are_said_to_be_obsolete() {
         "events {} http { http2_recv_buffer_size 256k;
              server { listen 127.0.0.1:{port} http2; http2_max_requests 5;
              http2_idle_timeout 5; http2_max_field_size 1k; http2_max_header_size 1k;
-             http2_recv_timeout 5; http2_body_preread_size 64k;
+             http2_recv_timeout 5; http2_max_concurrent_pushes 5; http2_push off;
+             http2_push_preload off; http2_body_preread_size 64k;
              http2_pool_size 4k; http2_streams_index_size 32; } }",
         &["-t"],
     );
@@ -344,6 +345,9 @@ fn old_directives_are_said_to_be_obsolete() {
         "the \"http2_idle_timeout\" directive is obsolete, use the \"keepalive_timeout\" directive instead",
         "the \"http2_max_field_size\" directive is obsolete, use the \"large_client_header_buffers\" directive instead",
         "the \"http2_max_header_size\" directive is obsolete, use the \"large_client_header_buffers\" directive instead",
+        "the \"http2_max_concurrent_pushes\" directive is obsolete, ignored",
+        "the \"http2_push\" directive is obsolete, ignored",
+        "the \"http2_push_preload\" directive is obsolete, ignored",
         "the \"http2_recv_timeout\" directive is obsolete, use the \"client_header_timeout\" directive instead",
     ] {
         assert!(output.stderr.contains(text), "{text}: {}", output.stderr);

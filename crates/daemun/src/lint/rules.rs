@@ -15,6 +15,8 @@ mod descriptor_limit;
 mod error_log_off;
 mod header_not_always;
 mod hsts_without_tls;
+mod http2_many_streams;
+mod http2_without_tls;
 mod http_host_passed;
 mod if_in_location;
 mod key_readable;
@@ -76,6 +78,8 @@ pub(super) static ALL: &[&Rule] = &[
     &name_resolved_once::RULE,
     &resolver_missing::RULE,
     &stapling_without_responder::RULE,
+    &http2_without_tls::RULE,
+    &http2_many_streams::RULE,
     // What fails under load, or fills a disk.
     &runaway_pattern::RULE,
     &descriptor_limit::RULE,
@@ -94,7 +98,9 @@ mod tests {
         for (place, rule) in ALL.iter().enumerate() {
             assert!(rule.code.len() <= 24, "{}", rule.code);
             assert!(
-                rule.code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'),
+                rule.code
+                    .bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'),
                 "{}",
                 rule.code
             );
