@@ -141,6 +141,11 @@ impl ZoneRef {
         &self.0.name
     }
 
+    /// Bytes; `None` where no directive says so.
+    pub fn size(&self) -> Option<usize> {
+        self.0.size.get().copied()
+    }
+
     /// The zone, once the configuration is in force; `None` while it is only tested.
     pub fn zone(&self) -> Option<&Arc<Zone>> {
         self.0.zone.get()

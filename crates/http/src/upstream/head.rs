@@ -12,7 +12,7 @@ use super::field::{Field, SINGLE};
 use crate::request::{Request, Text};
 
 /// A response's head. Protocols fill it, line by line.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Head {
     pub status: u16,
     /// Code and reason as the upstream spelt them.

@@ -1,0 +1,484 @@
+//! The index of a cache: an entry in shared memory for each response, in the order of last use.
+
+use std::fmt;
+use std::sync::OnceLock;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
+use std::time::Duration;
+
+use daemun_core::zones::ZoneRef;
+use daemun_shm::{Entry, LockedTable, New, Owner, Record, Scoreboard, Table, plain};
+
+use super::key::Hash;
+
+plain! {
+    pub struct Node {
+        key: [AtomicU8; 16],
+        /// Of an error that is kept without a file: until when.
+        valid_sec: AtomicU64,
+        /// When somebody asked for it last, in seconds since 1970.
+        used: AtomicU64,
+        /// Bytes on the disk.
+        size: AtomicU64,
+        inode: AtomicU64,
+        /// Who fetches the response; 0 for nobody.
+        owner: AtomicU64,
+        /// How long whoever waits for that waits at most, in milliseconds of the system's clock.
+        until: AtomicU64,
+        uses: AtomicU32,
+        /// 1 where there is a file.
+        exists: AtomicU32,
+        error: AtomicU32,
+        body_start: AtomicU32,
+        spare: [AtomicU32; 4],
+    }
+}
+
+impl Record for Node {
+    fn text(&self) -> &[AtomicU8] {
+        &self.key
+    }
+
+    fn weight(&self) -> i64 {
+        match self.exists.load(Relaxed) {
+            1 => self.size.load(Relaxed).cast_signed(),
+            _ => 0,
+        }
+    }
+
+    fn age(&self) -> u64 {
+        self.used.load(Relaxed)
+    }
+}
+
+/// Entries stand in one queue, by their last use.
+const QUEUE: u8 = 1;
+
+/// What the table's words mean.
+const IS_WARM: usize = 0;
+const LOADER: usize = 1;
+const WATERMARK: usize = 2;
+const LAST_COMPLAINT: usize = 3;
+
+/// How many entries make room for one at most.
+const VICTIMS: usize = 2;
+
+/// What is known of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// A status that stands for the response.
+    Error(u16),
+    /// There is a file, or may be one.
+    Asked { exists: bool, body_start: u16 },
+    /// It was asked for too few times.
+    Scarce,
+    /// Nobody asked before.
+    New,
+    /// There is no room for it.
+    Full,
+}
+
+/// What became of the wish to fetch a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// Nobody else does. What was claimed bears this number.
+    Mine(u64),
+    Others,
+}
+
+/// A file as it is in the index.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Filed {
+    pub inode: u64,
+    pub size: u64,
+    pub body_start: u16,
+}
+
+/// An entry that was taken out of the index: its file is to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Victim {
+    pub key: Hash,
+    pub has_file: bool,
+}
+
+pub struct Index {
+    zone: ZoneRef,
+    table: OnceLock<Option<Table<Node>>>,
+    inactive: Duration,
+}
+
+impl fmt::Debug for Index {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Index").field("zone", &self.zone).finish_non_exhaustive()
+    }
+}
+
+/// The present process, as the index names it.
+static ME: AtomicU64 = AtomicU64::new(0);
+
+/// Tells who claims in this process.
+pub fn serve_as(owner: Owner) {
+    ME.store(owner.bits(), Relaxed);
+}
+
+/// Milliseconds of the system's clock, which all processes share.
+pub fn monotonic() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    time.tv_sec as u64 * 1000 + time.tv_nsec as u64 / 1_000_000
+}
+
+impl Index {
+    pub fn new(zone: ZoneRef, inactive: Duration) -> Index {
+        Index { zone, table: OnceLock::new(), inactive }
+    }
+
+    pub fn name(&self) -> &str {
+        self.zone.name()
+    }
+
+    fn table(&self) -> Option<&Table<Node>> {
+        let open = || self.zone.zone().and_then(|zone| Table::open(zone, 0));
+        self.table.get_or_init(open).as_ref()
+    }
+
+    /// Whether files may be there that the index does not know.
+    pub fn is_cold(&self) -> bool {
+        self.table().is_some_and(|table| table.words()[IS_WARM].get() == 0)
+    }
+
+    pub fn set_warm(&self) {
+        if let Some(table) = self.table() {
+            let _locked = table.lock();
+            table.words()[IS_WARM].set(1);
+            table.words()[LOADER].set(0);
+        }
+    }
+
+    /// Makes the caller the one who reads the folders of a cold cache; `false` where another does, or none has to.
+    pub fn begin_loading(&self) -> bool {
+        let Some(table) = self.table() else { return false };
+        let _locked = table.lock();
+        let holder = i32::try_from(table.words()[LOADER].get()).unwrap_or(0);
+        let is_alive = rustix::process::Pid::from_raw(holder)
+            .is_some_and(|pid| rustix::process::test_kill_process(pid).is_ok());
+        if table.words()[IS_WARM].get() != 0 || is_alive {
+            return false;
+        }
+        table.words()[LOADER].set(std::process::id().into());
+        true
+    }
+
+    pub fn stop_loading(&self) {
+        if let Some(table) = self.table() {
+            let _locked = table.lock();
+            table.words()[LOADER].set(0);
+        }
+    }
+
+    /// Bytes of all files.
+    pub fn size(&self) -> u64 {
+        self.table().map_or(0, |table| table.weight().max(0).cast_unsigned())
+    }
+
+    /// Entries, and how many of them are too many.
+    pub fn count(&self) -> (usize, usize) {
+        let Some(table) = self.table() else { return (0, usize::MAX) };
+        let watermark = usize::try_from(table.words()[WATERMARK].get()).unwrap_or(0);
+        (table.len(), if watermark == 0 { usize::MAX } else { watermark })
+    }
+
+    /// Somebody asks for a key; `counts` where that is the first time for one request.
+    pub fn touch(&self, key: &Hash, min_uses: usize, counts: bool, now: u64) -> (Known, Vec<Victim>) {
+        let Some(table) = self.table() else { return (Known::Full, Vec::new()) };
+        let hash = table.hash(key);
+        if min_uses <= 1
+            && let Some((_, _, known)) =
+                table.peek(hash, |node| node.is(key), |node| node.known_since(now))
+            && let Some(known) = known
+        {
+            return (known, Vec::new());
+        }
+        let locked = table.lock();
+        let Some(entry) = locked.find(hash, key) else {
+            let (entry, victims) = insert(&locked, hash, key, now);
+            let known = if entry.is_some() { Known::New } else { Known::Full };
+            return (known, victims);
+        };
+        let node = locked.record(entry);
+        if counts {
+            node.uses.store(node.uses.load(Relaxed).saturating_add(1), Relaxed);
+        }
+        node.used.store(now, Relaxed);
+        locked.touch(entry);
+        let error = node.error.load(Relaxed);
+        if error != 0 && node.valid_sec.load(Relaxed) >= now {
+            return (Known::Error(error as u16), Vec::new());
+        }
+        if error != 0 {
+            locked.change(entry, Node::renew);
+            return (Known::New, Vec::new());
+        }
+        let exists = node.exists.load(Relaxed) == 1;
+        let is_wanted = node.uses.load(Relaxed) as usize >= min_uses;
+        let known = match exists || is_wanted {
+            true => node.asked(),
+            false => Known::Scarce,
+        };
+        (known, Vec::new())
+    }
+
+    /// Claims to fetch a response, where nobody does who lives. `age`: for how many milliseconds, where that claim ends
+    /// by itself.
+    pub fn claim(&self, key: &Hash, board: &Scoreboard, age: u64, now: u64) -> Claim {
+        let Some(table) = self.table() else { return Claim::Mine(0) };
+        let locked = table.lock();
+        let hash = table.hash(key);
+        let found = locked.find(hash, key);
+        let Some(entry) = found.or_else(|| insert(&locked, hash, key, now).0) else {
+            return Claim::Mine(0);
+        };
+        let node = locked.record(entry);
+        if node.is_claimed(board) {
+            return Claim::Others;
+        }
+        let until = monotonic() + age;
+        locked.change(entry, |node| {
+            node.owner.store(ME.load(Relaxed), Relaxed);
+            node.until.store(until, Relaxed);
+        });
+        Claim::Mine(until)
+    }
+
+    /// Whether somebody fetches the response.
+    pub fn is_claimed(&self, key: &Hash, board: &Scoreboard) -> bool {
+        let Some(table) = self.table() else { return false };
+        let look = |node: &Node| node.is_claimed(board);
+        match table.peek(table.hash(key), |node| node.is(key), look) {
+            Some((_, _, is_claimed)) => is_claimed,
+            None => {
+                let locked = table.lock();
+                let entry = locked.find(table.hash(key), key);
+                entry.is_some_and(|entry| locked.record(entry).is_claimed(board))
+            }
+        }
+    }
+
+    /// A file has got its name. What has to go for it is returned.
+    pub fn publish(&self, key: &Hash, filed: Filed, most: u64, now: u64) -> Vec<Victim> {
+        let Some(table) = self.table() else { return Vec::new() };
+        let locked = table.lock();
+        let hash = table.hash(key);
+        let (entry, mut victims) = match locked.find(hash, key) {
+            Some(entry) => (Some(entry), Vec::new()),
+            None => insert(&locked, hash, key, now),
+        };
+        if let Some(entry) = entry {
+            locked.change(entry, |node| {
+                node.set_filed(filed);
+                node.error.store(0, Relaxed);
+                node.owner.store(0, Relaxed);
+            });
+        }
+        // A file that is too large by itself is the manager's business.
+        let can_fit = filed.size <= most;
+        while can_fit && locked.weight() > most.min(i64::MAX as u64).cast_signed() && victims.len() < VICTIMS {
+            match oldest(&locked).filter(|oldest| Some(*oldest) != entry) {
+                Some(oldest) => victims.push(retire(&locked, oldest)),
+                None => break,
+            }
+        }
+        victims
+    }
+
+    /// A file was found that the index did not know.
+    pub fn add(&self, key: &Hash, filed: Filed, now: u64) -> bool {
+        let Some(table) = self.table() else { return false };
+        let locked = table.lock();
+        let hash = table.hash(key);
+        let found = locked.find(hash, key);
+        if let Some(entry) = found
+            && locked.record(entry).exists.load(Relaxed) == 1
+        {
+            return true;
+        }
+        let entry = match found {
+            Some(entry) => Some(entry),
+            None if locked.room() > 0 => insert(&locked, hash, key, now).0,
+            None => {
+                set_watermark(&locked);
+                None
+            }
+        };
+        if let Some(entry) = entry {
+            locked.change(entry, |node| {
+                node.set_filed(filed);
+                node.uses.store(node.uses.load(Relaxed).max(1), Relaxed);
+            });
+        }
+        entry.is_some()
+    }
+
+    /// What was claimed is fetched no more. An error may stand for the response.
+    pub fn release(&self, key: &Hash, claim: Option<u64>, error: Option<(u16, u64)>, keeps: bool) {
+        let Some(table) = self.table() else { return };
+        let locked = table.lock();
+        let Some(entry) = locked.find(table.hash(key), key) else { return };
+        locked.change(entry, |node| {
+            let is_mine = claim.is_some_and(|until| node.until.load(Relaxed) == until)
+                && node.owner.load(Relaxed) == ME.load(Relaxed);
+            if is_mine {
+                node.owner.store(0, Relaxed);
+            }
+            if let Some((error, until)) = error {
+                node.error.store(error.into(), Relaxed);
+                node.valid_sec.store(until, Relaxed);
+            }
+        });
+        let node = locked.record(entry);
+        let is_empty = node.exists.load(Relaxed) == 0
+            && node.error.load(Relaxed) == 0
+            && node.owner.load(Relaxed) == 0;
+        if is_empty && !keeps {
+            locked.retire(entry);
+        }
+    }
+
+    /// The file is gone, or no use.
+    pub fn lose(&self, key: &Hash) {
+        let Some(table) = self.table() else { return };
+        let locked = table.lock();
+        if let Some(entry) = locked.find(table.hash(key), key) {
+            locked.change(entry, |node| node.exists.store(0, Relaxed));
+        }
+    }
+
+    /// Takes the entry out that was used longest ago, where that is longer than `inactive`; else how many seconds it may
+    /// still stay.
+    pub fn expire(&self, now: u64) -> Result<Victim, u64> {
+        let Some(table) = self.table() else { return Err(10) };
+        let locked = table.lock();
+        let Some(entry) = locked.oldest(QUEUE) else { return Err(10) };
+        let expires = locked.record(entry).used.load(Relaxed) + self.inactive.as_secs();
+        if expires > now {
+            return Err((expires - now).min(10));
+        }
+        let node = locked.record(entry);
+        if node.owner.load(Relaxed) != 0 && node.until.load(Relaxed) > monotonic() {
+            // It is being fetched.
+            node.used.store(now, Relaxed);
+            locked.touch(entry);
+            return Err(1);
+        }
+        Ok(retire(&locked, entry))
+    }
+
+    /// Takes the entry out that was used longest ago and is not being fetched.
+    pub fn force_out(&self) -> Option<Victim> {
+        let locked = self.table()?.lock();
+        let entry = oldest(&locked)?;
+        Some(retire(&locked, entry))
+    }
+
+    /// Whether that there is no room has not been told within this second.
+    pub fn may_complain(&self, now: u64) -> bool {
+        let Some(table) = self.table() else { return false };
+        let last = &table.words()[LAST_COMPLAINT];
+        let is_new = last.get() != now.cast_signed();
+        last.set(now.cast_signed());
+        is_new
+    }
+}
+
+/// A new entry, for which another may have to go where there is no room.
+fn insert(
+    locked: &LockedTable<'_, Node>,
+    hash: u32,
+    key: &Hash,
+    now: u64,
+) -> (Option<Entry>, Vec<Victim>) {
+    let mut victims = Vec::new();
+    if locked.room() == 0 {
+        set_watermark(locked);
+        if let Some(oldest) = oldest(locked) {
+            victims.push(retire(locked, oldest));
+        }
+    }
+    let new = New { hash, text: key, queue: QUEUE, holder: None };
+    let entry = locked.insert(new, |node| {
+        node.renew();
+        node.uses.store(1, Relaxed);
+        node.used.store(now, Relaxed);
+        node.owner.store(0, Relaxed);
+        node.until.store(0, Relaxed);
+    });
+    (entry, victims)
+}
+
+/// As nginx has it: a full index is to have an eighth of its entries free.
+fn set_watermark(locked: &LockedTable<'_, Node>) {
+    let count = locked.len();
+    locked.words()[WATERMARK].set((count - count / 8) as i64);
+}
+
+/// What goes first: the first that is not being fetched among those that were used longest ago.
+fn oldest(locked: &LockedTable<'_, Node>) -> Option<Entry> {
+    const LOOKED_AT: usize = 20;
+    let now = monotonic();
+    let entries =
+        std::iter::successors(locked.oldest(QUEUE), |entry| locked.newer(*entry)).take(LOOKED_AT);
+    let is_idle = |entry: &Entry| {
+        let node = locked.record(*entry);
+        node.owner.load(Relaxed) == 0 || node.until.load(Relaxed) <= now
+    };
+    entries.into_iter().find(is_idle)
+}
+
+fn retire(locked: &LockedTable<'_, Node>, entry: Entry) -> Victim {
+    let node = locked.record(entry);
+    let key = std::array::from_fn(|place| node.key[place].load(Relaxed));
+    let has_file = node.exists.load(Relaxed) == 1;
+    locked.retire(entry);
+    Victim { key, has_file }
+}
+
+impl Node {
+    fn is(&self, key: &Hash) -> bool {
+        self.key.iter().zip(key).all(|(place, byte)| place.load(Relaxed) == *byte)
+    }
+
+    /// What is known, where the last use need not be noted anew.
+    fn known_since(&self, now: u64) -> Option<Known> {
+        let is_plain = self.exists.load(Relaxed) == 1 && self.error.load(Relaxed) == 0;
+        (is_plain && self.used.load(Relaxed) == now).then(|| self.asked())
+    }
+
+    fn asked(&self) -> Known {
+        Known::Asked {
+            exists: self.exists.load(Relaxed) == 1,
+            body_start: self.body_start.load(Relaxed) as u16,
+        }
+    }
+
+    /// Forgets the response.
+    fn renew(&self) {
+        for number in [&self.exists, &self.error, &self.body_start] {
+            number.store(0, Relaxed);
+        }
+        for number in [&self.valid_sec, &self.size, &self.inode] {
+            number.store(0, Relaxed);
+        }
+    }
+
+    fn set_filed(&self, filed: Filed) {
+        self.inode.store(filed.inode, Relaxed);
+        self.size.store(filed.size, Relaxed);
+        self.body_start.store(filed.body_start.into(), Relaxed);
+        self.exists.store(1, Relaxed);
+    }
+
+    /// Whether somebody who lives fetches it, and has not done so for too long.
+    fn is_claimed(&self, board: &Scoreboard) -> bool {
+        let Some(owner) = Owner::from_bits(self.owner.load(Relaxed)) else { return false };
+        self.until.load(Relaxed) > monotonic() && board.is_alive(owner)
+    }
+}
