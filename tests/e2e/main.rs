@@ -4,6 +4,8 @@ mod access;
 mod auth;
 mod backend;
 mod bodies;
+mod cache;
+mod cache_nginx;
 mod compression;
 mod configuration;
 mod connections;

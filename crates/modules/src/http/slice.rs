@@ -228,7 +228,7 @@ impl BodyStream for Slices {
                             .and_then(|piece| check(piece, start, size, self.etag.as_ref()));
                         match checked {
                             Some((end, length)) if length == self.length => self.end = end,
-                            _ => return Poll::Ready(Some(Err(body::told()))),
+                            _ => return Poll::Ready(Some(Err(body::refused()))),
                         }
                     }
                     if let Some(next) = ready!(subrequest.poll_next(request, cx)) {
@@ -257,6 +257,11 @@ impl BodyStream for Slices {
             self.start = self.end;
         }
         self.start
+    }
+
+    /// What comes next may be wrong.
+    fn holds_head(&self) -> bool {
+        true
     }
 
     fn poll_ahead(&mut self, request: &mut Request, cx: &mut Context<'_>) {

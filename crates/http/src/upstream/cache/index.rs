@@ -357,7 +357,9 @@ impl Index {
     pub fn expire(&self, now: u64) -> Result<Victim, u64> {
         let Some(table) = self.table() else { return Err(10) };
         let locked = table.lock();
-        let Some(entry) = locked.oldest(QUEUE) else { return Err(10) };
+        let Some(entry) = locked.oldest(QUEUE) else {
+            return Err(self.inactive.as_secs().min(10));
+        };
         let expires = locked.record(entry).used.load(Relaxed) + self.inactive.as_secs();
         if expires > now {
             return Err((expires - now).min(10));

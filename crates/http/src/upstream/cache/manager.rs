@@ -50,7 +50,7 @@ fn visit(place: &Place, log: &Log) -> Duration {
     while has_too_much(place) {
         match place.index.force_out() {
             Some(victim) => remove(place, victim, log),
-            None => return Duration::from_secs(1),
+            None => return REST,
         }
         if work.is_enough() {
             return place.manager.sleep;
