@@ -245,6 +245,24 @@ fn one_request_fetches_for_all() {
 }
 
 #[test]
+fn what_cannot_be_stored_does_not_queue() {
+    let origin = Origin::counting("Cache-Control: no-store\r\n");
+    let server = front(&origin, "", "proxy_cache_lock on; proxy_cache_lock_timeout 60s;");
+    is(told(&server, "/"), "MISS", "answer 0");
+    // Each of these asks by itself, at the same time.
+    origin.gate.set(true);
+    let mut clients: Vec<_> = (0..4).map(|_| server.client()).collect();
+    for client in &mut clients {
+        client.send("GET / HTTP/1.0\r\n\r\n");
+    }
+    eventually("all ask", || origin.asked() == 5);
+    origin.gate.set(false);
+    for client in &mut clients {
+        assert_eq!(client.answer().status, 200);
+    }
+}
+
+#[test]
 fn whoever_waits_for_a_killed_worker_goes_on() {
     let origin = Origin::counting("Cache-Control: max-age=100\r\n");
     origin.gate.set(true);

@@ -633,6 +633,7 @@ pub fn ignored(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<I
         ("Cache-Control", Ignored::CACHE_CONTROL),
         ("Set-Cookie", Ignored::SET_COOKIE),
         ("Vary", Ignored::VARY),
+        ("Age", Ignored::AGE),
     ];
     flags(loader, directive, WORDS, Ignored::empty(), |all, one| {
         let is_new = !all.contains(one);

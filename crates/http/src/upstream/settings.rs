@@ -54,6 +54,7 @@ bitflags::bitflags! {
         const CACHE_CONTROL = 1 << 6;
         const SET_COOKIE = 1 << 7;
         const VARY = 1 << 8;
+        const AGE = 1 << 9;
     }
 }
 

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::super::settings::{Failures, Settings as Common};
 use super::format::FileHead;
+use super::index::Remains;
 use super::freshness::Verdict;
 use super::key::{Hash, Key};
 use super::place::Place;
@@ -83,8 +84,7 @@ pub struct Held {
     place: &'static Place,
     hash: Hash,
     claim: Option<u64>,
-    /// An error that stands for the response, and until when.
-    error: Option<(u16, u64)>,
+    remains: Remains,
     /// An entry without a response stays, for it counts its uses.
     keeps: bool,
     is_settled: bool,
@@ -93,7 +93,7 @@ pub struct Held {
 impl Held {
     pub fn new(place: &'static Place, hash: Hash, claim: Option<u64>, settings: &Settings) -> Held {
         let keeps = *settings.min_uses > 1;
-        Held { place, hash, claim, error: None, keeps, is_settled: false }
+        Held { place, hash, claim, remains: Remains::Nothing, keeps, is_settled: false }
     }
 
     /// The response has got its place.
@@ -114,7 +114,7 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         if !self.is_settled {
-            self.place.index.release(&self.hash, self.claim, self.error, self.keeps);
+            self.place.index.release(&self.hash, self.claim, self.remains, self.keeps);
             waiting::wake(&self.hash);
         }
     }
@@ -128,6 +128,18 @@ impl Caching {
     /// The entry is let go of: nothing is stored.
     pub fn give_up(&mut self) {
         self.held = None;
+    }
+
+    /// What has come is not to be stored: whoever waited for it asks the upstream, and nobody waits for the next.
+    pub fn pass(&mut self) {
+        const PASSES: u64 = 120;
+        let waits = *self.settings().lock;
+        if let Some(held) = &mut self.held
+            && waits
+        {
+            held.remains = Remains::Passes(seconds().cast_unsigned() + PASSES);
+        }
+        self.give_up();
     }
 
     /// The upstream failed with a status that may stand for the response for a while.
@@ -145,7 +157,7 @@ impl Caching {
             && is_cacheable
             && valid != 0
         {
-            held.error = Some((status, valid.max(0).cast_unsigned()));
+            held.remains = Remains::Error(status, valid.max(0).cast_unsigned());
         }
         self.give_up();
     }

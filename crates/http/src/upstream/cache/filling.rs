@@ -41,7 +41,7 @@ impl Filling {
         let begun = begin(request, &mut caching, protocol);
         if begun.is_none() {
             caching.is_cacheable = false;
-            caching.give_up();
+            caching.pass();
         }
         request.upstream_record().caching = Some(caching);
         begun
@@ -55,6 +55,7 @@ impl Filling {
         let info = match info {
             Ok(info) => info,
             Err(error) => {
+                place.failed.store(seconds().cast_unsigned(), Relaxed);
                 let (from, to) = (file.path.display(), path.display());
                 log!(
                     request.log(),
@@ -152,6 +153,7 @@ fn begin(
     let file = match create(request, caching, &path, &prefix) {
         Ok(file) => file,
         Err(error) => {
+            caching.place.failed.store(now.cast_unsigned(), Relaxed);
             let path = path.display();
             log!(request.log(), Crit, *request, "creating a file for \"{}\" failed", path; error);
             return None;
@@ -183,6 +185,9 @@ fn create(
 impl Place {
     /// Whether the disk has more room than is to be left (`min_free`), as of this second.
     pub(super) fn has_room(&self, now: u64) -> bool {
+        if self.failed.load(Relaxed) == now {
+            return false;
+        }
         if self.min_free == 0 {
             return true;
         }

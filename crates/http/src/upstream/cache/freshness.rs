@@ -34,6 +34,7 @@ pub fn judge(head: &Head, ignored: Ignored, now: i64) -> Verdict {
         forbids: false,
         has_expired: false,
         has_accel: false,
+        age: None,
     };
     for (field, line) in &head.fields {
         let value = line.value.of(&head.bytes);
@@ -51,15 +52,23 @@ pub fn judge(head: &Head, ignored: Ignored, now: i64) -> Verdict {
             Field::Expires if !ignores(Ignored::EXPIRES) => reading.expires(value),
             Field::CacheControl if !ignores(Ignored::CACHE_CONTROL) => reading.control(value),
             Field::Vary if !ignores(Ignored::VARY) => reading.vary(value),
+            Field::Other if !ignores(Ignored::AGE) && is_age(line.name.of(&head.bytes)) => {
+                reading.age.get_or_insert(value);
+            }
             _ => {}
         }
     }
+    reading.grow_old();
     let mut verdict = reading.verdict;
     verdict.is_cacheable &= !reading.forbids && !reading.has_expired;
     verdict
 }
 
-struct Reading {
+fn is_age(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"age")
+}
+
+struct Reading<'h> {
     verdict: Verdict,
     now: i64,
     /// `Cache-Control` says that it is not to be stored.
@@ -67,9 +76,24 @@ struct Reading {
     /// `Expires` lies in the past.
     has_expired: bool,
     has_accel: bool,
+    /// How old it was when it came, as the first line says.
+    age: Option<&'h [u8]>,
 }
 
-impl Reading {
+impl Reading<'_> {
+    /// A response that another cache had has been fresh for a while already (RFC 9111, section 4.2.3). What the server
+    /// itself was told counts from now.
+    fn grow_old(&mut self) {
+        const OLDEST: u64 = 1 << 31;
+        let first = self.age.and_then(|value| value.split(|byte| *byte == b',').next());
+        let Some(age) = first.and_then(|first| decimal(first.trim_ascii())) else { return };
+        if self.has_accel || self.verdict.valid_sec == 0 {
+            return;
+        }
+        self.verdict.valid_sec -= age.min(OLDEST).cast_signed();
+        self.has_expired |= self.verdict.valid_sec <= self.now;
+    }
+
     fn accel_expires(&mut self, value: &[u8]) {
         let (is_absolute, digits) = match value.strip_prefix(b"@") {
             Some(digits) => (true, digits),
@@ -258,6 +282,19 @@ mod tests {
         let long = "x".repeat(129);
         assert_eq!(lifetime(&[("Vary", &long)]), None);
         assert_eq!(verdict(&[("Vary", "A"), ("Vary", "B")]).vary, b"A, B");
+    }
+
+    #[test]
+    fn an_age_is_taken_off_the_lifetime() {
+        let control = ("Cache-Control", "max-age=60");
+        for (age, left) in [("20", Some(40)), ("20, 5", Some(40)), ("60", None), ("x", Some(60))] {
+            assert_eq!(lifetime(&[("Age", age), control]), left, "{age}");
+            assert_eq!(lifetime(&[control, ("age", age)]), left, "{age}");
+        }
+        assert_eq!(lifetime(&[("Age", "9"), ("X-Accel-Expires", "60")]), Some(60));
+        assert_eq!(lifetime(&[("Age", "9")]), Some(0));
+        let judged = judge(&head(&[("Age", "20"), control]), Ignored::AGE, NOW);
+        assert_eq!(judged.valid_sec, NOW + 60);
     }
 
     #[test]

@@ -30,7 +30,9 @@ plain! {
         exists: AtomicU32,
         error: AtomicU32,
         body_start: AtomicU32,
-        spare: [AtomicU32; 4],
+        /// Until when nobody waits for the response of another, since it was not one to be stored.
+        passes_until: AtomicU64,
+        spare: [AtomicU32; 2],
     }
 }
 
@@ -69,13 +71,27 @@ pub enum Known {
     /// A status that stands for the response.
     Error(u16),
     /// There is a file, or may be one.
-    Asked { exists: bool, body_start: u16 },
+    Asked {
+        exists: bool,
+        /// What came last could not be stored: requests do not wait for each other.
+        passes: bool,
+    },
     /// It was asked for too few times.
     Scarce,
     /// Nobody asked before.
     New,
     /// There is no room for it.
     Full,
+}
+
+/// What is known of a response that was not stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remains {
+    Nothing,
+    /// A status that stands for it, and until when.
+    Error(u16, u64),
+    /// It is not to be stored: nobody waits for one until then.
+    Passes(u64),
 }
 
 /// What became of the wish to fetch a response.
@@ -276,6 +292,7 @@ impl Index {
             locked.change(entry, |node| {
                 node.set_filed(filed);
                 node.error.store(0, Relaxed);
+                node.passes_until.store(0, Relaxed);
                 node.owner.store(0, Relaxed);
             });
         }
@@ -319,7 +336,7 @@ impl Index {
     }
 
     /// What was claimed is fetched no more. An error may stand for the response.
-    pub fn release(&self, key: &Hash, claim: Option<u64>, error: Option<(u16, u64)>, keeps: bool) {
+    pub fn release(&self, key: &Hash, claim: Option<u64>, remains: Remains, keeps: bool) {
         let Some(table) = self.table() else { return };
         let locked = table.lock();
         let Some(entry) = locked.find(table.hash(key), key) else { return };
@@ -329,15 +346,20 @@ impl Index {
             if is_mine {
                 node.owner.store(0, Relaxed);
             }
-            if let Some((error, until)) = error {
-                node.error.store(error.into(), Relaxed);
-                node.valid_sec.store(until, Relaxed);
+            match remains {
+                Remains::Nothing => {}
+                Remains::Error(error, until) => {
+                    node.error.store(error.into(), Relaxed);
+                    node.valid_sec.store(until, Relaxed);
+                }
+                Remains::Passes(until) => node.passes_until.store(until, Relaxed),
             }
         });
         let node = locked.record(entry);
         let is_empty = node.exists.load(Relaxed) == 0
             && node.error.load(Relaxed) == 0
-            && node.owner.load(Relaxed) == 0;
+            && node.owner.load(Relaxed) == 0
+            && !matches!(remains, Remains::Passes(_));
         if is_empty && !keeps {
             locked.retire(entry);
         }
@@ -457,7 +479,7 @@ impl Node {
     fn asked(&self) -> Known {
         Known::Asked {
             exists: self.exists.load(Relaxed) == 1,
-            body_start: self.body_start.load(Relaxed) as u16,
+            passes: self.passes_until.load(Relaxed) > self.used.load(Relaxed),
         }
     }
 
@@ -466,7 +488,7 @@ impl Node {
         for number in [&self.exists, &self.error, &self.body_start] {
             number.store(0, Relaxed);
         }
-        for number in [&self.valid_sec, &self.size, &self.inode] {
+        for number in [&self.valid_sec, &self.size, &self.inode, &self.passes_until] {
             number.store(0, Relaxed);
         }
     }

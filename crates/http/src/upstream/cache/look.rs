@@ -41,7 +41,10 @@ enum Found {
     Stale,
     /// It is stale, and somebody fetches another.
     Updating,
-    Nothing,
+    Nothing {
+        /// Requests do not wait for each other.
+        passes: bool,
+    },
     /// It may not be stored.
     Scarce,
     Error(u16),
@@ -105,11 +108,11 @@ pub async fn look(request: &mut Request, call: &mut Call) -> Looked {
                 caching.is_cacheable = false;
                 return to_upstream(request, caching);
             }
-            Found::Nothing if !*settings.lock || caching.held.as_ref().is_some_and(Held::is_claimed) => {
+            Found::Nothing { passes } if passes || !*settings.lock || caching.has_claim() => {
                 caching.hold(None);
                 return to_upstream(request, caching);
             }
-            Found::Nothing => {
+            Found::Nothing { .. } => {
                 let age = settings.lock_age.as_millis() as u64;
                 let (hash, now) = (caching.hash, seconds().cast_unsigned());
                 let index = &caching.place.index;
@@ -260,13 +263,11 @@ fn reaches_too_far(request: &Request, caching: &Caching) -> bool {
     }
 }
 
-impl Held {
-    fn is_claimed(&self) -> bool {
-        self.claim().is_some()
-    }
-}
-
 impl Caching {
+    fn has_claim(&self) -> bool {
+        self.held.as_ref().is_some_and(|held| held.claim().is_some())
+    }
+
     /// The entry is this request's to fill.
     fn hold(&mut self, claim: Option<u64>) {
         if self.held.is_none() {
@@ -298,9 +299,9 @@ impl Caching {
                 }
                 return Found::Scarce;
             }
-            Known::Asked { exists, .. } => (exists, exists, Found::Nothing),
+            Known::Asked { exists, passes } => (exists, exists, Found::Nothing { passes }),
             Known::New if min_uses > 1 => (index.is_cold(), false, Found::Scarce),
-            Known::New => (index.is_cold(), false, Found::Nothing),
+            Known::New => (index.is_cold(), false, Found::Nothing { passes: false }),
         };
         if !may_exist {
             return otherwise;
@@ -441,7 +442,10 @@ fn read_beginning(file: &File, most: usize) -> io::Result<(Bytes, u64, u64, u64)
 pub(super) fn remove(request: &Request, place: &Place, victims: &[Victim]) {
     for victim in victims.iter().filter(|victim| victim.has_file) {
         let path = place.file(&victim.key);
-        if let Err(error) = std::fs::remove_file(&path) {
+        if let Err(error) = std::fs::remove_file(&path)
+            // Whoever looks after a cache may have removed it.
+            && error.kind() != ErrorKind::NotFound
+        {
             let path = path.display();
             log!(request.log(), Crit, *request, "unlink() \"{}\" failed", path; error);
         }

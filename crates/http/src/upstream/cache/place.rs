@@ -70,6 +70,8 @@ pub struct Place {
     pub index: Index,
     /// The last second in which the disk's room was looked at, and whether there was enough.
     pub(super) room: AtomicU64,
+    /// The last second in which something could not be stored: nothing else is stored in it.
+    pub(super) failed: AtomicU64,
 }
 
 /// How much work is done at a time, and how long the pause is behind it.
@@ -241,6 +243,7 @@ pub fn declare(
         manager: managing,
         index: Index::new(slot.zone.clone(), inactive),
         room: AtomicU64::new(0),
+        failed: AtomicU64::new(0),
     };
     slot.place.set(place).map_err(|_| Fault::from(format!("duplicate zone \"{name}\"")))
 }
