@@ -272,6 +272,12 @@ fn slips_are_told_with_what_helps() {
         assert_eq!(output.code, Some(1), "{server}");
         assert!(output.stderr.contains(helps), "{server}:\n{}", output.stderr);
     }
+    // One error, not one for each brace and quote of the program.
+    let lua =
+        "location / { access_by_lua_block {\n if a then t = { '}', [[\"]] } end -- }\n} root /a; }";
+    let output =
+        setup.run(&format!("events {{ }} http {{ server {{\n{lua}\n}} }}"), &["-t"]).stderr;
+    assert_eq!(output.matches("[emerg]").count(), 1, "{output}");
     let module = setup.run("load_module modules/ngx_http_perl_module.so; events { }", &["-t"]);
     assert!(module.stderr.contains("daemun has no module http_perl_module"), "{}", module.stderr);
     let missing = Setup::new().command(&["-t"]).output().unwrap();

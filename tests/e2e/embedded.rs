@@ -85,6 +85,19 @@ fn nobody_reads_with_roots_rights() {
         assert_eq!(server.get("/open.txt").text(), "open");
         assert_eq!(server.get("/own.txt").status, 403);
     }
+    let told = || folder.read("stderr");
+    assert!(!told().contains("[warn]"), "{}", told());
+    // As in /root, where nothing can be had.
+    std::fs::set_permissions(folder.path("site"), PermissionsExt::from_mode(0o700)).unwrap();
+    {
+        let server = Here::start(&folder, &folder.path("site"));
+        assert_eq!(server.get("/open.txt").status, 403);
+        assert!(
+            told().contains("[warn] user \"nobody\" serves this folder and can't"),
+            "{}",
+            told()
+        );
+    }
     // Somebody's folder is served as he sees it.
     for path in [folder.path("site"), own] {
         chown(path, Some(12_345), Some(12_345)).unwrap();

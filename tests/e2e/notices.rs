@@ -63,3 +63,36 @@ fn a_reload_names_the_event_method_again_and_nothing_else() {
     assert_eq!(log.matches(&using_the_method(&log)).count(), 2);
     assert_eq!(log.matches("getrlimit(RLIMIT_NOFILE)").count(), 1);
 }
+
+#[test]
+fn a_reload_by_command_reads_as_one_by_signal() {
+    let server = Setup::new().called("nginx").start(CONFIGURATION);
+    server.logs("start worker process ");
+    let reload = server.run(&["-s", "reload"]);
+    assert_eq!(reload.code, Some(0), "{}", reload.stderr);
+    let log = server.error_log();
+    let mut rest = log.as_str();
+    for sentence in [
+        ": signal process started\n",
+        ": signal 1 (SIGHUP) received from ",
+        ", reconfiguring\n",
+        ": reconfiguring\n",
+    ] {
+        let place = rest.find(sentence);
+        let place = place.unwrap_or_else(|| panic!("{sentence:?} is missing:\n{log}"));
+        rest = &rest[place + sentence.len()..];
+    }
+}
+
+/// A worker that may not have what was asked for has another one (`RLIMIT_MEMLOCK` counts the rings of all
+/// workers of a user on some kernels).
+#[test]
+fn the_program_says_what_each_worker_waits_with() {
+    let server = Server::start(CONFIGURATION);
+    assert_eq!(server.get("/").status, 204);
+    let shown = server.run_command(&["mpm"]).stdout;
+    let log = server.error_log();
+    let method = using_the_method(&log);
+    let method = method.split('"').nth(1).unwrap();
+    assert!(shown.contains(&format!("\nevent method: {method}\n")), "{shown}");
+}

@@ -565,6 +565,31 @@ fn a_content_type_passes_as_it_came() {
 }
 
 #[test]
+fn the_log_tells_what_led_to_a_named_location() {
+    let leads = saying("HTTP/1.1 200 OK\r\nX-Accel-Redirect: @files\r\n\r\n");
+    let misses = saying("HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n");
+    let server = Server::http(&format!(
+        "proxy_intercept_errors on;
+         server {{
+             listen 127.0.0.1:{{port}};
+             location @files {{ root {{dir}}/none; }}
+             location /led {{ proxy_pass http://127.0.0.1:{leads}; }}
+             location /missed {{ error_page 404 = @files; proxy_pass http://127.0.0.1:{misses}; }}
+             location /uri {{ error_page 404 = /nowhere; proxy_pass http://127.0.0.1:{misses}; }}
+             location /nowhere {{ root {{dir}}/none; }}
+         }}"
+    ));
+    for (uri, told) in [
+        ("/led", "/led\" failed (2: No such file or directory) while reading response header from"),
+        ("/missed", "/missed\" failed (2: No such file or directory) while sending to client, "),
+        ("/uri", "/nowhere\" failed (2: No such file or directory), client"),
+    ] {
+        assert_eq!(server.get(uri).status, 404, "{uri}");
+        server.logs(told);
+    }
+}
+
+#[test]
 fn trailers_have_their_order_and_their_bound() {
     let of = |trailers: &str| {
         let text = format!(

@@ -147,6 +147,12 @@ fn a_request_that_memory_has_no_room_for_fails_alone() {
              location /body {{ proxy_pass http://127.0.0.1:{backend}; }}
              location /moov {{ mp4; }}
              location /picture {{ image_filter resize 100 100; }}
+             location /head {{
+                 proxy_buffer_size 300m;
+                 proxy_buffers 2 300m;
+                 proxy_busy_buffers_size 300m;
+                 proxy_pass http://127.0.0.1:{backend};
+             }}
          }}"
     );
     let setup = Setup::new().mpm("mpm native;").file("picture", picture(6000, 6000));
@@ -161,7 +167,7 @@ fn a_request_that_memory_has_no_room_for_fails_alone() {
     let worker: i32 = kept.get("/").text().parse().unwrap();
     limit_memory(worker, 100 << 20);
 
-    for uri in ["/moov?start=1", "/picture"] {
+    for uri in ["/moov?start=1", "/picture", "/head"] {
         assert_eq!(server.get(uri).status, 500, "{uri}");
     }
     let mut client = server.client();

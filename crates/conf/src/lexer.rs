@@ -1,6 +1,7 @@
 //! Bytes to words, `;`, `{` and `}`, by the rules of nginx's reader.
 
 use crate::files::{FileId, Span};
+use crate::lua;
 use crate::tree::Word;
 
 /// nginx reads files through a buffer of this size and a word has to fit in it, so a file's words are shorter.
@@ -66,6 +67,17 @@ impl<'a> Lexer<'a> {
             b'"' | b'\'' => self.quoted_word(byte),
             _ => self.bare_word(),
         }
+    }
+
+    /// Reads past a program, whose block was opened, and its closing brace: where that stands. None where
+    /// the text ends before, which is left to be told.
+    pub(crate) fn skip_lua(&mut self) -> Option<Span> {
+        let length = lua::end_of_block(&self.text[self.at..]);
+        let end = self.at + length.unwrap_or(self.text.len() - self.at);
+        while self.at < end {
+            self.bump();
+        }
+        length.map(|_| self.one())
     }
 
     /// Nothing more comes: what follows a fatal error is not read.

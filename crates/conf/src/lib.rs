@@ -24,6 +24,7 @@ mod files;
 pub mod fuzz;
 mod glob;
 mod lexer;
+mod lua;
 mod parser;
 mod print;
 mod suggest;

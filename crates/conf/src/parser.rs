@@ -10,6 +10,7 @@ use crate::diagnostics::Diagnostics;
 use crate::files::{FileId, Files, Span};
 use crate::glob::glob;
 use crate::lexer::{LexError, Lexer, Token};
+use crate::lua;
 use crate::tree::{Block, Directive, Word};
 
 /// Far more than any real configuration nests. It keeps the stack of whoever walks the tree from overflowing.
@@ -150,9 +151,17 @@ impl Parser<'_> {
         }
 
         let opener = directive.as_ref().map_or(brace, |directive| directive.name.span);
-        self.depth += 1;
-        let block = self.block(lexer, Some(opener));
-        self.depth -= 1;
+        let holds_lua = directive.as_ref().is_some_and(|it| lua::is_opened_by(&it.name.text));
+        let program = if holds_lua { lexer.skip_lua() } else { None };
+        let block = match program {
+            Some(close) => Block { directives: Vec::new(), close },
+            None => {
+                self.depth += 1;
+                let block = self.block(lexer, Some(opener));
+                self.depth -= 1;
+                block
+            }
+        };
 
         let Some(mut directive) = directive else {
             return;

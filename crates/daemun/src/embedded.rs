@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use daemun_conf::Root;
@@ -39,6 +39,21 @@ pub fn owner(folder: &Path) -> io::Result<Identity> {
 }
 
 const NOBODY: u32 = 65_534;
+
+/// The folder on the way to what is served that `user`, who serves it, can't enter, as `/root` is to all others.
+pub fn closed_to(user: &Identity, folder: &Path) -> Option<PathBuf> {
+    let is_closed = |way: &&Path| {
+        fs::metadata(way).is_ok_and(|info| {
+            let mode = match () {
+                () if info.uid() == user.uid => info.mode() >> 6,
+                () if info.gid() == user.gid => info.mode() >> 3,
+                () => info.mode(),
+            };
+            mode & 0o1 == 0
+        })
+    };
+    folder.canonicalize().ok()?.ancestors().find(is_closed).map(Path::to_owned)
+}
 
 /// One line for whoever started it.
 pub fn announce(listen: &[ListenSpec]) {

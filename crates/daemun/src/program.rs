@@ -254,7 +254,17 @@ impl Server {
             return;
         }
         match embedded::owner(&self.places.prefix) {
-            Ok(user) => settings.user = Some(user),
+            Ok(user) => {
+                if let Some(closed) = embedded::closed_to(&user, &self.places.prefix) {
+                    let (closed, name) = (closed.display(), &user.name);
+                    let sentence = format!(
+                        "user \"{name}\" serves this folder and can't enter \"{closed}\": every \
+                         file will be forbidden; serve a folder that all may read"
+                    );
+                    diagnostics.warn(sentence, None);
+                }
+                settings.user = Some(user);
+            }
             Err(error) => {
                 let folder = self.places.prefix.display();
                 let sentence = format!("stat() \"{folder}\" failed{}", log::Errno(&error));

@@ -37,6 +37,8 @@ pub fn run(cycle: &Cycle<Configuration>, context: WorkerContext) -> i32 {
             return daemun_process::FATAL;
         }
     };
+    let method = backends::NAMES.iter().position(|name| *name == daemun_event::method());
+    context.counters.set_method(method.unwrap_or_default() as u8);
     // A worker serves one generation for its whole life, so that requests may borrow from it freely.
     let config: &'static HttpConfig = Box::leak(Box::new(Arc::clone(&cycle.configuration.http)));
     cache::index::serve_as(context.counters.owner());

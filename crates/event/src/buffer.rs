@@ -1,6 +1,7 @@
 //! Buffers for what is received and sent, pooled per reactor.
 
 use std::fmt;
+use std::io;
 use std::ops::Deref;
 
 use crate::reactor;
@@ -24,14 +25,25 @@ impl Buffer {
 
     /// An empty buffer of at least `capacity` bytes, which must be below 4 GiB.
     pub fn with_capacity(capacity: usize) -> Buffer {
+        let buffer = Buffer::try_with_capacity(capacity);
+        buffer.unwrap_or_else(|_| panic!("no memory for a buffer of {capacity} bytes"))
+    }
+
+    /// An empty buffer of at least `capacity` bytes, whose size the configuration chose: `ENOMEM` where
+    /// there is no memory for it.
+    pub fn try_with_capacity(capacity: usize) -> io::Result<Buffer> {
         assert!(capacity <= u32::MAX as usize / 2, "a buffer of {capacity} bytes");
-        let storage = reactor::try_with(|inner| inner.pool().take(capacity)).flatten();
-        let storage = storage.unwrap_or_else(|| {
-            let size = Pool::rounded(capacity);
-            assert!(size <= LARGE || can_be_had(size), "no memory for a buffer of {size} bytes");
-            vec![0; size].into()
-        });
-        Buffer { storage, start: 0, end: 0 }
+        let storage = match reactor::try_with(|inner| inner.pool().take(capacity)).flatten() {
+            Some(storage) => storage,
+            None => {
+                let size = Pool::rounded(capacity);
+                if size > LARGE && !can_be_had(size) {
+                    return Err(rustix::io::Errno::NOMEM.into());
+                }
+                vec![0; size].into()
+            }
+        };
+        Ok(Buffer { storage, start: 0, end: 0 })
     }
 
     pub fn capacity(&self) -> usize {

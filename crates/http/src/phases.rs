@@ -366,6 +366,7 @@ impl Request {
             return Step::Status(Status::INTERNAL_SERVER_ERROR);
         }
         self.trace(|_| Event::SentTo(uri.to_vec()));
+        self.doing = "";
         let server = self.server;
         self.uri.clear();
         self.uri.extend_from_slice(uri);

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use daemun_sys::identity;
 use daemun_sys::packet::{PacketSocket, PeerCredentials};
+use daemun_sys::signals::{self, Received};
 
 /// What a reload led to, as the master tells whoever waits.
 pub type Outcome = Result<(), String>;
@@ -116,9 +117,9 @@ impl Control {
         silent.chain([self.listener.as_fd()]).collect()
     }
 
-    /// Hears who is there, and answers those who ask for the process model; true where somebody asks
-    /// for a reload.
-    pub fn hear(&mut self, model: impl Fn() -> String) -> bool {
+    /// Hears who is there, and answers those who ask for the process model. Whoever asks for a reload
+    /// wants what the signal does, and is told of in the log as if he had sent it.
+    pub fn hear(&mut self, model: impl Fn() -> String) -> Option<Received> {
         let now = Instant::now();
         while self.silent.len() < Self::CLIENTS {
             match self.listener.accept() {
@@ -129,13 +130,14 @@ impl Control {
                 Err(_) => break,
             }
         }
-        let mut asked = false;
+        let mut asked = None;
         for (client, until) in std::mem::take(&mut self.silent) {
             let mut word = [0; 16];
             match client.receive(&mut word) {
                 Ok((length, _)) if &word[..length] == RELOAD => {
+                    let sender = client.peer().map_or(0, |peer| peer.pid);
                     self.waiting.push(client);
-                    asked = true;
+                    asked = Some(Received { number: signals::SIGHUP, sender, value: None });
                 }
                 Ok((length, _)) if &word[..length] == MODEL => {
                     // Whoever does not wait any more needs no answer.
@@ -207,7 +209,7 @@ mod tests {
     fn a_client_waits_for_the_outcome_and_prints_the_reason() {
         let mut control = Control::open().unwrap();
         let client = std::thread::spawn(|| reload(identity::pid(), Duration::from_secs(20)));
-        while !control.hear(String::new) {
+        while control.hear(String::new).is_none() {
             daemun_sys::poll::readable(&control.descriptors(), None).unwrap();
         }
         control.answer(&Err("unknown directive \"lisen\"\x1b[2J".to_owned()));

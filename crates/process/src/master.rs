@@ -93,8 +93,8 @@ impl<P: Program> Master<'_, P> {
         }
         let Master { control, scoreboard, generation, .. } = self;
         let tell = || model::describe(scoreboard, generation.number, &generation.cycle.settings);
-        if control.as_mut().is_some_and(|control| control.hear(tell)) {
-            self.reconfigure();
+        if let Some(signal) = control.as_mut().and_then(|control| control.hear(tell)) {
+            self.obey(signal);
         }
         self.table.listen(Instant::now());
         self.relieve_older();

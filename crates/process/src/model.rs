@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use daemun_core::settings::{Mpm, ProcessSettings};
+use daemun_event::backends;
 use daemun_shm::{ProcessView, Scoreboard, WorkerState};
 
 /// What the present generation runs, and what of former ones still does, a line each.
@@ -38,6 +39,15 @@ fn describe_processes(text: &mut String, processes: &[ProcessView], settings: &P
             writeln!(text, "threads: {} in each, busy: {busy}, idle: {idle}", mpm.threads_per_child)
         }
     };
+    for (position, name) in backends::NAMES.iter().enumerate() {
+        let has = |process: &&&ProcessView| process.method.map(usize::from) == Some(position);
+        let count = serving.iter().filter(has).count();
+        let _ = match count {
+            0 => Ok(()),
+            _ if count == serving.len() => writeln!(text, "event method: {name}"),
+            _ => writeln!(text, "event method: {name} in {count} of {}", serving.len()),
+        };
+    }
     let open = sum(|process| process.active);
     let waiting = sum(|process| process.waiting);
     let _ = writeln!(text, "connections: {open}, of which {waiting} wait for a request");

@@ -65,8 +65,8 @@ impl<'p, P: Program> Single<'p, P> {
         }
         let Started { control, scoreboard, generation, .. } = &mut self.started;
         let tell = || model::describe(scoreboard, generation.number, &generation.cycle.settings);
-        if control.as_mut().is_some_and(|control| control.hear(tell)) {
-            self.reconfigure(scope);
+        if let Some(signal) = control.as_mut().and_then(|control| control.hear(tell)) {
+            self.obey(signal, scope);
         }
         self.listen_to_threads();
         self.relieve_older();

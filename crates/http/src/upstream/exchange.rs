@@ -370,7 +370,10 @@ impl Exchange {
                 return Ok(progress);
             }
             let capacity = (*self.settings.buffer_size).max(Buffer::SIZE);
-            let buffer = reading.buffer.get_or_insert_with(|| Buffer::with_capacity(capacity));
+            let buffer = match &mut reading.buffer {
+                Some(buffer) => buffer,
+                none => none.insert(buffer_of(request, capacity)?),
+            };
             if !has_room(buffer) {
                 return Err(too_big(request));
             }
@@ -577,6 +580,14 @@ fn has_room(buffer: &mut Buffer) -> bool {
         buffer.compact();
     }
     !buffer.spare().is_empty()
+}
+
+/// Room for the head, whose size an administrator chose.
+fn buffer_of(request: &Request, capacity: usize) -> Result<Buffer, Fault> {
+    Buffer::try_with_capacity(capacity).map_err(|error| {
+        log!(request.log(), Emerg, *request, "malloc({}) failed", capacity; error);
+        Status::INTERNAL_SERVER_ERROR.into()
+    })
 }
 
 fn too_big(request: &Request) -> Fault {

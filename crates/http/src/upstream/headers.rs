@@ -103,12 +103,13 @@ fn obey(request: &mut Request, settings: &Settings, head: &Head) {
     }
 }
 
-/// Another URI of the server answers in the upstream's place.
+/// Another URI of the server answers in the upstream's place. As in nginx, the log has it that a named
+/// location works on the upstream's head.
 fn lead(request: &mut Request, target: &Bytes) -> Step {
+    request.doing = "reading response header from upstream";
     if target.starts_with(b"@") {
         return Step::Named(target.to_vec());
     }
-    request.doing = "reading response header from upstream";
     let split = uri::split_unsafe(request, target);
     request.doing = "";
     let Ok((uri, args)) = split else {

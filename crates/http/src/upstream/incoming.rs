@@ -343,7 +343,7 @@ impl Incoming {
                 return Poll::Ready(Err(ErrorKind::NotConnected.into()));
             };
             if upstream.transport().may_be_readable() {
-                let mut buffer = Buffer::with_capacity(capacity);
+                let mut buffer = Buffer::try_with_capacity(capacity)?;
                 let room = buffer.capacity().min(allowed);
                 match upstream.transport().try_recv(&mut buffer.spare()[..room]) {
                     Ok(received) => {

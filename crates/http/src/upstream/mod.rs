@@ -91,7 +91,8 @@ pub async fn pass(request: &mut Request, mut call: Call) -> Step {
         }
     };
     let answered = exchange.run(request).await;
-    request.doing = "";
+    // Where a named location makes the error's page, too.
+    request.doing = "sending to client";
     if let Err(ended) = answered {
         request.upstream_record().settle_time();
         return match ended {
@@ -116,6 +117,7 @@ pub async fn pass(request: &mut Request, mut call: Call) -> Step {
         }
         return Step::Status(status);
     }
+    request.doing = "";
     let origin = if request.fetches_for_cache() { Origin::Fetched } else { Origin::Upstream };
     if let Err(step) = headers::apply(request, exchange.settings, &*exchange.protocol, origin) {
         exchange.finish(request, false);

@@ -338,7 +338,7 @@ fn receive(transport: &mut Transport<'_>, most: usize) -> io::Result<Option<Byte
     if !transport.may_be_readable() {
         return Ok(None);
     }
-    let mut buffer = Buffer::with_capacity(most);
+    let mut buffer = Buffer::try_with_capacity(most)?;
     match transport.try_recv_into(&mut buffer) {
         Ok(_) => Ok(Some(share(buffer))),
         Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),

@@ -13,6 +13,7 @@ use daemun_http::source::{self, Transform};
 use daemun_http::status::Status;
 use daemun_http::type_set::TypeSet;
 use daemun_http::{file_cache, files};
+use daemun_sys::allocator;
 
 use super::{reads_only, static_files};
 
@@ -118,6 +119,8 @@ pub(super) fn may_compress(
         || response.content_length.is_some_and(|length| length < least as u64)
         || response.is_encoded()
         || !types.has(response)
+        // An encoder takes up to 16 MB beside what is left; the response goes as it is.
+        || allocator::is_low()
     {
         return false;
     }

@@ -127,6 +127,9 @@ impl Mpm {
     }
 }
 
+/// In [`Slot::method`]: not yet told.
+pub(super) const UNTOLD: u8 = u8::MAX;
+
 /// In [`Slot::owner`]: nobody's.
 pub(super) const FREE: u32 = 0;
 
@@ -156,6 +159,8 @@ pub(super) struct Slot {
     pub state: AtomicU8,
     pub stage: AtomicU8,
     pub mpm: AtomicU8,
+    /// What tells its owner of events, as [`Worker::set_method`](super::Worker::set_method) was told.
+    pub method: AtomicU8,
 }
 
 // SAFETY: all fields are atomics, of which zero is a value, and none needs dropping.
@@ -169,6 +174,7 @@ impl Slot {
         self.requests_before.store(self.requests.load(Relaxed), Relaxed);
         self.stage.store(Stage::Starting as u8, Relaxed);
         self.mpm.store(Mpm::Native as u8, Relaxed);
+        self.method.store(UNTOLD, Relaxed);
     }
 
     /// Forgets all but the counters.

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
-use super::slot::{FREE, Slot};
+use super::slot::{FREE, Slot, UNTOLD};
 use super::{CurrentRequest, Mpm, Scoreboard, Stage, WorkerState};
 
 /// A process at one moment.
@@ -15,6 +15,8 @@ pub struct ProcessView {
     pub generation: u64,
     pub state: WorkerState,
     pub mpm: Mpm,
+    /// What it waits for events with, once it has told.
+    pub method: Option<u8>,
     /// Threads that serve; 0 where the process itself does.
     pub threads: usize,
     /// How many of its workers (the threads, or the process itself) are in each stage.
@@ -56,6 +58,7 @@ impl ProcessView {
             generation: slot.generation.load(Relaxed),
             state,
             mpm: slot.mpm(),
+            method: Some(slot.method.load(Relaxed)).filter(|method| *method != UNTOLD),
             threads: 0,
             stages: Default::default(),
             active: 0,
@@ -191,6 +194,7 @@ mod tests {
         prefork.set_state(WorkerState::Leaving);
         prefork.set_stage(Stage::KeepAlive);
         event.set_mpm(Mpm::Event);
+        event.set_method(1);
         event.set_pid(4712);
         event.set_state(WorkerState::Running);
         event.waiting(5);
@@ -206,6 +210,7 @@ mod tests {
         assert_eq!((seen[0].state, seen[0].mpm), (WorkerState::Leaving, Mpm::Prefork));
         assert_eq!((seen[0].idle(), seen[0].busy()), (0, 1));
         assert_eq!((seen[1].pid, seen[1].threads, seen[1].waiting), (4712, 4, 4));
+        assert_eq!((seen[0].method, seen[1].method), (None, Some(1)));
         assert_eq!((seen[1].idle(), seen[1].busy()), (1, 2));
         assert_eq!(seen[1].in_stage(Stage::Starting), 1);
 

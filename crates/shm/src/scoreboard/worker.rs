@@ -153,6 +153,11 @@ impl WorkerSlot {
         self.slot().mpm.store(mpm as u8, Relaxed);
     }
 
+    /// Tells what it waits for events with: a number below 255, whose meaning is its readers' affair.
+    pub fn set_method(&self, method: u8) {
+        self.slot().method.store(method, Relaxed);
+    }
+
     pub fn scoreboard(&self) -> &Arc<Scoreboard> {
         &self.board
     }
