@@ -245,6 +245,32 @@ fn one_request_fetches_for_all() {
 }
 
 #[test]
+fn a_copy_in_memory_goes_with_its_file() {
+    let origin = Origin::counting("Cache-Control: max-age=100\r\n");
+    let mut server = front(&origin, "", "proxy_cache_bypass $arg_by; proxy_cache_key $uri;");
+    server.expect("contains invalid header");
+    let folder = server.folder().path("cache");
+    is(told(&server, "/"), "MISS", "answer 0");
+    for round in 1..4 {
+        for _ in 0..20 {
+            assert_eq!(told(&server, "/").0, "HIT");
+        }
+        // By hand, by another response, and by hand in place.
+        match round {
+            1 => fs::remove_file(files(&folder).remove(0)).unwrap(),
+            2 => assert_eq!(told(&server, "/?by=1").0, "BYPASS"),
+            _ => {
+                let file = files(&folder).remove(0);
+                let longer = [fs::read(&file).unwrap(), b"!".to_vec()].concat();
+                fs::write(&file, longer).unwrap();
+            }
+        }
+        let (status, text) = told(&server, "/");
+        assert_eq!(text, format!("answer {round}"), "{status}");
+    }
+}
+
+#[test]
 fn what_cannot_be_stored_does_not_queue() {
     let origin = Origin::counting("Cache-Control: no-store\r\n");
     let server = front(&origin, "", "proxy_cache_lock on; proxy_cache_lock_timeout 60s;");

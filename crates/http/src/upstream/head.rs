@@ -12,7 +12,7 @@ use super::field::{Field, SINGLE};
 use crate::request::{Request, Text};
 
 /// A response's head. Protocols fill it, line by line.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct Head {
     pub status: u16,
     /// Code and reason as the upstream spelt them.
@@ -26,6 +26,28 @@ pub struct Head {
     pub closes: bool,
     /// The places of fields that count once, from 1 on.
     single: [Option<NonZeroU16>; SINGLE],
+}
+
+impl Clone for Head {
+    fn clone(&self) -> Head {
+        let mut head = Head::default();
+        head.clone_from(self);
+        head
+    }
+
+    /// The storage stays.
+    fn clone_from(&mut self, other: &Head) {
+        let Head { status, status_text, bytes, fields, content_length, is_chunked, closes, single } =
+            other;
+        self.status = *status;
+        self.status_text = *status_text;
+        self.bytes.clone_from(bytes);
+        self.fields.clone_from(fields);
+        self.content_length = *content_length;
+        self.is_chunked = *is_chunked;
+        self.closes = *closes;
+        self.single = *single;
+    }
 }
 
 /// The response can't be understood, or contradicts itself. It has been logged.

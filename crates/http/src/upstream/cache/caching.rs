@@ -7,9 +7,10 @@ use bytes::Bytes;
 
 use super::super::settings::{Failures, Settings as Common};
 use super::format::FileHead;
-use super::index::Remains;
+use super::index::{Located, Remains};
 use super::freshness::Verdict;
 use super::key::{Hash, Key};
+use super::memory::Stamp;
 use super::place::Place;
 use super::seconds;
 use super::settings::Settings;
@@ -60,6 +61,8 @@ pub struct Caching {
     pub(super) held: Option<Held>,
     /// When the response that is served was stored.
     pub(super) served_date: Option<i64>,
+    /// Where its entry stood before its file was read.
+    pub(super) located: Option<Located>,
     /// A response that was found.
     pub(super) stored: Option<Stored>,
     /// It may be served although it is stale, while another is fetched, or where that fails.
@@ -70,13 +73,16 @@ pub struct Caching {
 }
 
 /// A response in a file.
+#[derive(Clone)]
 pub struct Stored {
-    pub file: Arc<File>,
+    /// `None` where all of it is in memory.
+    pub file: Option<Arc<File>>,
     pub head: FileHead,
     /// The file's beginning, its end where it is short.
     pub bytes: Bytes,
     pub length: u64,
     pub inode: u64,
+    pub stamp: Stamp,
 }
 
 /// An entry of the index while its response is fetched: what was claimed is let go of with this.

@@ -219,7 +219,9 @@ mod tests {
                 (Field::of(name.as_bytes()), line)
             })
             .collect();
-        Head { bytes: bytes.into(), fields, ..Head::default() }
+        let mut head = Head::default();
+        (head.bytes, head.fields) = (bytes.into(), fields);
+        head
     }
 
     fn verdict(lines: &[(&str, &str)]) -> Verdict {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
 use std::time::Duration;
 
 use daemun_core::zones::ZoneRef;
-use daemun_shm::{Entry, LockedTable, New, Owner, Record, Scoreboard, Table, plain};
+use daemun_shm::{Entry, LockedTable, New, Owner, Record, Scoreboard, Table, Version, plain};
 
 use super::key::Hash;
 
@@ -108,6 +108,14 @@ pub struct Filed {
     pub inode: u64,
     pub size: u64,
     pub body_start: u16,
+}
+
+/// Where an entry stood, and its state.
+#[derive(Clone, Copy, Debug)]
+pub struct Located {
+    entry: Entry,
+    version: Version,
+    key: Hash,
 }
 
 /// An entry that was taken out of the index: its file is to go.
@@ -241,6 +249,26 @@ impl Index {
             false => Known::Scarce,
         };
         (known, Vec::new())
+    }
+
+    /// Where the entry of a key stands.
+    pub fn locate(&self, key: &Hash) -> Option<Located> {
+        let table = self.table()?;
+        let found = table.peek(table.hash(key), |node| node.is(key), |_| ());
+        found.map(|(entry, version, ())| Located { entry, version, key: *key })
+    }
+
+    /// Whether nothing of an entry has changed; that it was used is noted once a second.
+    #[inline]
+    pub fn is_current(&self, located: &Located, now: u64) -> bool {
+        let Some(table) = self.table() else { return false };
+        if table.version(located.entry) != located.version {
+            return false;
+        }
+        if table.record(located.entry).used.load(Relaxed) != now {
+            self.touch(&located.key, 1, false, now);
+        }
+        true
     }
 
     /// Claims to fetch a response, where nobody does who lives. `age`: for how many milliseconds, where that claim ends

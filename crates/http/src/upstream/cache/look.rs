@@ -13,13 +13,15 @@ use daemun_proto::http1::Method;
 use super::super::Call;
 use super::super::settings::Failures;
 use super::caching::{Caching, Held, Outcome, Stored};
+use super::filling::disk_size;
 use super::format::{self, FileHead, KEY_MARK, Misfit};
 use super::index::{Claim, Filed, Known, Victim, monotonic};
 use super::key::Key;
+use super::memory::Stamp;
 use super::place::Place;
 use super::settings::holds;
 use super::waiting::Waits;
-use super::{seconds, serve, vary};
+use super::{memory, seconds, serve, vary};
 use crate::head::Known as Field;
 use crate::module::Step;
 use crate::request::{Request, Text};
@@ -61,9 +63,17 @@ pub async fn look(request: &mut Request, call: &mut Call) -> Looked {
     };
     let settings = caching.settings();
     if holds(request, &settings.bypass) {
+        caching.settle_key();
         caching.outcome = Some(Outcome::Bypass);
         return to_upstream(request, caching);
     }
+    let remembered = memory::find(caching.place, &caching.key.text, seconds());
+    if let Some(remembered) = remembered {
+        caching.outcome = Some(Outcome::Hit);
+        request.upstream_record().caching = Some(caching);
+        return Looked::Answer(serve::remembered(request, call, &remembered));
+    }
+    caching.settle_key();
     caching.outcome = Some(Outcome::Miss);
     let inherited = request.upstream_record().claim.take();
     let is_background = inherited.is_some();
@@ -185,7 +195,7 @@ fn begin(request: &mut Request, call: &mut Call) -> Result<Option<Box<Caching>>,
         Some(script) => script.append(request, &mut text),
         None => call.protocol.cache_key(request, &mut text),
     }
-    let key = Key::new(text);
+    let key = Key { text, ..Key::default() };
     let needed = format::header_start(key.text.len()) + 256;
     if needed > *call.settings.buffer_size {
         let least = needed.next_multiple_of(1024);
@@ -212,6 +222,7 @@ fn begin(request: &mut Request, call: &mut Call) -> Result<Option<Box<Caching>>,
         is_counted: false,
         held: None,
         served_date: None,
+        located: None,
         stored: None,
         stale_updating: false,
         stale_error: false,
@@ -224,7 +235,10 @@ fn answer(request: &mut Request, call: &mut Call, mut caching: Box<Caching>) -> 
     caching.give_up();
     request.upstream_record().caching = Some(caching);
     match serve::stored(request, call.settings, &mut *call.protocol, &stored) {
-        Ok(step) => Looked::Answer(step),
+        Ok(step) => {
+            remember(request, &stored);
+            Looked::Answer(step)
+        }
         Err(serve::Invalid) => {
             if let Some(caching) = request.caching() {
                 caching.outcome = Some(Outcome::Miss);
@@ -233,6 +247,19 @@ fn answer(request: &mut Request, call: &mut Call, mut caching: Box<Caching>) -> 
             Looked::Upstream
         }
     }
+}
+
+/// Keeps a fresh response for those who ask next.
+fn remember(request: &mut Request, stored: &Stored) {
+    let Some(mut caching) = request.upstream_record().caching.take() else { return };
+    if let Some(located) = caching.located.take()
+        && caching.outcome == Some(Outcome::Hit)
+        && !caching.is_variant
+    {
+        let path = caching.place.file(&caching.hash);
+        memory::keep(request, caching.place, &caching.key.text, stored, located, path);
+    }
+    request.upstream_record().caching = Some(caching);
 }
 
 fn to_upstream(request: &mut Request, mut caching: Box<Caching>) -> Looked {
@@ -264,6 +291,12 @@ fn reaches_too_far(request: &Request, caching: &Caching) -> bool {
 }
 
 impl Caching {
+    /// Makes the hash of the key's text, which a response in memory does not need.
+    fn settle_key(&mut self) {
+        self.key = Key::new(std::mem::take(&mut self.key.text));
+        self.hash = self.key.main;
+    }
+
     fn has_claim(&self) -> bool {
         self.held.as_ref().is_some_and(|held| held.claim().is_some())
     }
@@ -315,6 +348,7 @@ impl Caching {
     /// Opens the file, and reads its head; `None` where it is no use.
     fn read(&mut self, request: &Request, is_known: bool) -> Option<Found> {
         let path = self.place.file(&self.hash);
+        self.located = self.place.index.locate(&self.hash);
         let file = match File::open(&path) {
             Ok(file) => file,
             Err(error) => {
@@ -329,7 +363,7 @@ impl Caching {
             }
         };
         let read = read_beginning(&file, *self.common.buffer_size);
-        let (bytes, length, inode, size) = match read {
+        let Beginning { bytes, length, inode, size, stamp } = match read {
             Ok(read) => read,
             Err(error) => {
                 let path = path.display();
@@ -371,7 +405,7 @@ impl Caching {
         let is_fresh = head.valid_sec >= now;
         self.stale_updating = head.valid_sec.saturating_add(head.updating_sec) >= now;
         self.stale_error = head.valid_sec.saturating_add(head.error_sec) >= now;
-        self.stored = Some(Stored { file: Arc::new(file), head, bytes, length, inode });
+        self.stored = Some(Stored { file: Some(Arc::new(file)), head, bytes, length, inode, stamp });
         if is_fresh {
             return Some(Found::Fresh);
         }
@@ -420,10 +454,22 @@ struct Flaw {
     text: &'static str,
 }
 
-/// The beginning of a file, its length, its inode, and the bytes that it takes on the disk.
-fn read_beginning(file: &File, most: usize) -> io::Result<(Bytes, u64, u64, u64)> {
+struct Beginning {
+    bytes: Bytes,
+    /// Of the whole file.
+    length: u64,
+    inode: u64,
+    /// Bytes on the disk.
+    size: u64,
+    stamp: Stamp,
+}
+
+/// Reads a short file whole, and the beginning of another.
+fn read_beginning(file: &File, most: usize) -> io::Result<Beginning> {
     let info = file.metadata()?;
+    let stamp = Stamp::of(&info);
     let length = info.len();
+    let most = if length <= memory::LARGEST { memory::LARGEST as usize } else { most };
     let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX).min(most)];
     let mut read = 0;
     while read < bytes.len() {
@@ -435,7 +481,8 @@ fn read_beginning(file: &File, most: usize) -> io::Result<(Bytes, u64, u64, u64)
         }
     }
     bytes.truncate(read);
-    Ok((bytes.into(), length, info.ino(), info.blocks() * 512))
+    let (inode, size) = (info.ino(), disk_size(&info));
+    Ok(Beginning { bytes: bytes.into(), length, inode, size, stamp })
 }
 
 /// Removes the files of entries that were taken out of the index.

@@ -12,6 +12,7 @@ pub mod index;
 mod key;
 mod look;
 pub mod manager;
+mod memory;
 pub mod place;
 mod serve;
 pub mod settings;

@@ -6,7 +6,9 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Arc;
 
 use daemun_core::log;
+use daemun_proto::http1::Method;
 
+use super::super::Call;
 use super::super::exchange::Exchange;
 use super::super::headers::{self, Origin};
 use super::super::next;
@@ -14,6 +16,7 @@ use super::super::protocol::{HeadStep, Protocol};
 use super::super::settings::Settings as Common;
 use super::caching::{Caching, Outcome, Stored};
 use super::format::{FileHead, HEAD};
+use super::memory::Remembered;
 use super::{freshness, seconds};
 use crate::body::{Body, Chunk, FileRange};
 use crate::module::Step;
@@ -31,25 +34,46 @@ pub fn stored(
     stored: &Stored,
 ) -> Result<Step, Invalid> {
     read_head(request, protocol, stored)?;
+    Ok(answer(request, settings, protocol, stored))
+}
+
+/// Answers with a response that this thread has in memory.
+pub fn remembered(request: &mut Request, call: &mut Call, remembered: &Remembered) -> Step {
+    request.upstream_record().head.clone_from(&remembered.head);
+    answer(request, call.settings, &*call.protocol, &remembered.stored)
+}
+
+/// Answers with a response whose head stands in the request's record.
+fn answer(
+    request: &mut Request,
+    settings: &'static Common,
+    protocol: &dyn Protocol,
+    stored: &Stored,
+) -> Step {
     if let Some(caching) = request.caching() {
         caching.served_date = Some(stored.head.date);
     }
     if let Err(step) = headers::apply(request, settings, protocol, Origin::Stored) {
-        return Ok(step);
+        return step;
     }
     let start = u64::from(stored.head.body_start);
     let length = stored.length.saturating_sub(start);
-    if request.response.content_length.is_none() {
-        request.response.content_length = Some(length);
+    match request.response.content_length {
+        None => request.response.content_length = Some(length),
+        // What it announces does not come.
+        Some(told) if told != length && request.head.method() != Method::Head => {
+            request.keepalive = false;
+        }
+        Some(_) => {}
     }
-    Ok(Step::Respond(match stored.bytes.len() as u64 == stored.length {
+    Step::Respond(match &stored.file {
         _ if length == 0 => Body::Empty,
-        true => Body::One(Chunk::Bytes(stored.bytes.slice(usize::from(stored.head.body_start)..))),
-        false => {
-            let file = Arc::clone(&stored.file);
+        Some(file) if (stored.bytes.len() as u64) < stored.length => {
+            let file = Arc::clone(file);
             Body::One(Chunk::File(FileRange { file, offset: start, length }))
         }
-    }))
+        _ => Body::One(Chunk::Bytes(stored.bytes.slice(usize::from(stored.head.body_start)..))),
+    })
 }
 
 /// Reads the upstream's head, as the protocol has it, into the request's record.
@@ -64,7 +88,12 @@ fn read_head(
     head.clear();
     protocol.begin_again();
     let read = protocol.read_head(request, &bytes, &mut head);
+    let told = head.content_length.filter(|_| !head.is_chunked);
+    let length = stored.length.saturating_sub(stored.head.body_start.into());
+    // A response to HEAD is stored without a body where it was asked for as it is.
+    let is_sound = length == 0 || told.is_none_or(|told| told == length);
     let is_whole = matches!(read, Ok(HeadStep::Done { consumed }) if consumed <= bytes.len());
+    let is_whole = is_whole && is_sound;
     head.bytes = protocol.take_head_bytes().unwrap_or(bytes);
     if !is_whole {
         head.clear();
