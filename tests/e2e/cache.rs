@@ -181,7 +181,8 @@ fn responses_that_break_off_are_not_stored() {
 
 #[test]
 fn a_stored_response_is_cut_compared_and_its_head_sent_alone() {
-    let origin = Origin::counting("Cache-Control: max-age=100\r\nETag: \"e\"\r\nAccept-Ranges: bytes\r\n");
+    let origin =
+        Origin::counting("Cache-Control: max-age=100\r\nETag: \"e\"\r\nAccept-Ranges: bytes\r\n");
     let server = front(&origin, "", "");
     let first = server.request("HEAD", "/", &[]);
     assert_eq!((status(&first), first.content_length()), ("MISS", Some(8)));
@@ -208,7 +209,8 @@ fn a_response_is_stored_whole_though_its_client_has_left() {
     let ends = Arc::clone(&gate);
     let port = backend(move |stream| {
         head(stream);
-        let fields = "HTTP/1.1 200 OK\r\nCache-Control: max-age=100\r\nContent-Length: 200000\r\n\r\n";
+        let fields =
+            "HTTP/1.1 200 OK\r\nCache-Control: max-age=100\r\nContent-Length: 200000\r\n\r\n";
         let _ = stream.write_all(fields.as_bytes());
         let _ = stream.write_all(&[b'x'; 100_000]);
         ends.pass();
@@ -242,6 +244,44 @@ fn one_request_fetches_for_all() {
     assert!(answers.iter().all(|answer| answer.text() == "answer 0"));
     let misses = answers.iter().filter(|answer| status(answer) == "MISS").count();
     assert_eq!((misses, origin.asked()), (1, 1));
+}
+
+#[test]
+fn what_is_asked_for_seldom_or_in_parts_is_not_stored() {
+    let origin = Origin::counting("Cache-Control: max-age=100\r\n");
+    let server = front(&origin, "", "proxy_cache_min_uses 2; proxy_cache_methods POST;");
+    is(told(&server, "/"), "MISS", "answer 0");
+    is(told(&server, "/"), "MISS", "answer 1");
+    is(told(&server, "/"), "HIT", "answer 1");
+    let origin = Origin::counting("Cache-Control: max-age=100\r\n");
+    let server = front(&origin, "", "proxy_cache_max_range_offset 5;");
+    for range in ["bytes=5-6", "bytes=-3"] {
+        assert_eq!(status(&server.get_with("/", &[&format!("Range: {range}")])), "MISS");
+    }
+    assert!(files(&server.folder().path("cache")).is_empty());
+    server.get_with("/", &["Range: bytes=4-5"]);
+    assert_eq!(told(&server, "/").0, "HIT");
+}
+
+#[test]
+fn a_head_is_asked_for_as_it_is_where_that_is_wanted() {
+    let origin = Origin::new(|head, number| {
+        let method = head.split(' ').next().unwrap_or_default().to_owned();
+        let length = if method == "HEAD" { 0 } else { 5 };
+        let body = &"hello"[..length];
+        let fields =
+            format!("Cache-Control: max-age=100\r\nX-Method: {method}\r\nX-N: {number}\r\n");
+        with_body(&fields, body)
+    });
+    let server =
+        front(&origin, "", "proxy_cache_convert_head off; proxy_cache_key $uri$request_method;");
+    let head = server.request("HEAD", "/", &[]);
+    assert_eq!((status(&head), head.header("X-Method")), ("MISS", Some("HEAD")));
+    is(told(&server, "/"), "MISS", "hello");
+    let head = server.request("HEAD", "/", &[]);
+    assert_eq!((status(&head), head.header("X-Method")), ("HIT", Some("HEAD")));
+    let server = front(&origin, "", "");
+    assert_eq!(server.request("HEAD", "/", &[]).header("X-Method"), Some("GET"));
 }
 
 #[test]
@@ -293,8 +333,7 @@ fn whoever_waits_for_a_killed_worker_goes_on() {
     let origin = Origin::counting("Cache-Control: max-age=100\r\n");
     origin.gate.set(true);
     let setup = Setup::new();
-    let directives =
-        "proxy_cache_lock on; proxy_cache_lock_timeout 60s; proxy_cache_lock_age 60s;";
+    let directives = "proxy_cache_lock on; proxy_cache_lock_timeout 60s; proxy_cache_lock_age 60s;";
     let mut server = setup.http(&content(&origin, "", directives));
     server.expect("exited on signal 9");
     let mut first = server.client();
@@ -345,12 +384,11 @@ fn stale_answers_stand_in_for_failures_and_updates() {
 
 #[test]
 fn a_stale_response_is_confirmed() {
-    let origin = Origin::new(|head, _| {
-        match head.to_ascii_lowercase().contains("if-none-match: \"e\"") {
+    let origin =
+        Origin::new(|head, _| match head.to_ascii_lowercase().contains("if-none-match: \"e\"") {
             true => "HTTP/1.1 304 Not Modified\r\nCache-Control: max-age=100\r\n\r\n".to_owned(),
             false => with_body("X-Accel-Expires: @1\r\nETag: \"e\"\r\n", "same"),
-        }
-    });
+        });
     let server = front(&origin, "", "proxy_cache_revalidate on;");
     is(told(&server, "/"), "MISS", "same");
     is(told(&server, "/"), "REVALIDATED", "same");
@@ -537,9 +575,12 @@ fn slices_make_one_response() {
     assert_eq!(server.get("/").text(), whole);
     assert_eq!(origin.asked(), 5);
     assert_eq!(server.get("/").text(), whole);
-    for (range, expected) in
-        [("0-9", &whole[..10]), ("70-80", &whole[70..81]), ("-5", &whole[295..]), ("250-", &whole[250..])]
-    {
+    for (range, expected) in [
+        ("0-9", &whole[..10]),
+        ("70-80", &whole[70..81]),
+        ("-5", &whole[295..]),
+        ("250-", &whole[250..]),
+    ] {
         let part = server.get_with("/", &[&format!("Range: bytes={range}")]);
         assert_eq!((part.status, part.text()), (206, expected), "{range}");
     }

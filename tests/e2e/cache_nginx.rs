@@ -25,7 +25,10 @@ fn http_origin(asked: &Asked) -> u16 {
         let Some(uri) = head.split(' ').nth(1) else { return };
         let field = |name: &str| {
             let lines = head.lines().filter_map(|line| line.split_once(": "));
-            lines.into_iter().find(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+            lines
+                .into_iter()
+                .find(|(field, _)| field.eq_ignore_ascii_case(name))
+                .map(|(_, value)| value)
         };
         let lasting = "Cache-Control: max-age=1000\r\n";
         let answer = match uri {
@@ -34,7 +37,9 @@ fn http_origin(asked: &Asked) -> u16 {
                 count(&asked, &format!("{uri} {language}"));
                 let body = format!("in {language}");
                 let length = body.len();
-                format!("HTTP/1.1 200 OK\r\n{lasting}Vary: Accept-Language\r\nContent-Length: {length}\r\n\r\n{body}")
+                format!(
+                    "HTTP/1.1 200 OK\r\n{lasting}Vary: Accept-Language\r\nContent-Length: {length}\r\n\r\n{body}"
+                )
             }
             "/slices" => {
                 let range = field("Range").unwrap();
@@ -60,12 +65,17 @@ fn http_origin(asked: &Asked) -> u16 {
             }
             "/chunks" => {
                 count(&asked, uri);
-                format!("HTTP/1.1 200 OK\r\n{lasting}Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n")
+                format!(
+                    "HTTP/1.1 200 OK\r\n{lasting}Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
+                )
             }
             _ => {
                 count(&asked, uri);
                 let length = uri.strip_prefix("/long").map_or(1, |_| 300_000);
-                format!("HTTP/1.1 200 OK\r\n{lasting}Content-Length: {length}\r\n\r\n{}", "x".repeat(length))
+                format!(
+                    "HTTP/1.1 200 OK\r\n{lasting}Content-Length: {length}\r\n\r\n{}",
+                    "x".repeat(length)
+                )
             }
         };
         let _ = stream.write_all(answer.as_bytes());
@@ -193,7 +203,8 @@ fn nginx_and_daemun_serve_each_others_files() {
                 Some(first) => {
                     assert_eq!(lengths, *first, "{program} {told:?}");
                     for (what, status, _) in &told {
-                        let expected = if what.starts_with("/stale") { "REVALIDATED" } else { "HIT" };
+                        let expected =
+                            if what.starts_with("/stale") { "REVALIDATED" } else { "HIT" };
                         assert_eq!(status, expected, "{program} in turn {turn}: {what}");
                     }
                 }

@@ -5,6 +5,7 @@ mod auth;
 mod backend;
 mod bodies;
 mod cache;
+mod cache_gateways;
 mod cache_nginx;
 mod compression;
 mod configuration;

@@ -75,10 +75,7 @@ impl Subrequest {
         Subrequest::begun(request, |request| Box::pin(answer(request)))
     }
 
-    fn begun(
-        request: Box<Request>,
-        answer: impl FnOnce(Box<Request>) -> Work<Body>,
-    ) -> Subrequest {
+    fn begun(request: Box<Request>, answer: impl FnOnce(Box<Request>) -> Work<Body>) -> Subrequest {
         let variables = request.variables().to_vec();
         let persists = Arc::clone(&request.persists);
         Subrequest { state: State::Answering(answer(request)), variables, persists }
@@ -123,7 +120,11 @@ impl Subrequest {
 
     /// Has the same request passed on once more, to bring the cache up to date; nobody waits for that. `claim` is the entry
     /// that is to be filled.
-    pub fn update(parent: &mut Request, handler: Later, claim: Option<Held>) -> Result<(), Refused> {
+    pub fn update(
+        parent: &mut Request,
+        handler: Later,
+        claim: Option<Held>,
+    ) -> Result<(), Refused> {
         let mut request = stand_in(parent)?;
         request.upstream_record().claim = claim;
         daemun_event::spawn(async move {

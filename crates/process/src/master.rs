@@ -22,7 +22,9 @@ use crate::start::{Origin, Started};
 use crate::table::{Ended, State, Table, Worker, log_exit};
 use crate::upkeep::{self, Advice, Census, Upkeep};
 use crate::worker::{become_worker, set_title};
-use crate::{Errand, FATAL, Helper, Order, Orders, Program, Ready, WorkerContext, model, pid_file, upgrade};
+use crate::{
+    Errand, FATAL, Helper, Order, Orders, Program, Ready, WorkerContext, model, pid_file, upgrade,
+};
 
 /// Runs the workers until told to stop, and returns the exit code.
 pub(crate) fn run<P: Program>(started: Started<'_, P>) -> i32 {
@@ -359,13 +361,14 @@ impl<P: Program> Master<'_, P> {
         if become_worker(&cycle.settings, Some(index), log).is_err() {
             return FATAL;
         }
-        let orders = match Orders::from_signals(self.origin.daemonised, generation, true, log.clone()) {
-            Ok(orders) => orders,
-            Err(error) => {
-                log!(log, Alert, (), "signalfd() failed"; error);
-                return FATAL;
-            }
-        };
+        let orders =
+            match Orders::from_signals(self.origin.daemonised, generation, true, log.clone()) {
+                Ok(orders) => orders,
+                Err(error) => {
+                    log!(log, Alert, (), "signalfd() failed"; error);
+                    return FATAL;
+                }
+            };
         set_title("worker process", generation);
         counters.set_pid(std::process::id());
         counters.set_state(WorkerState::Running);

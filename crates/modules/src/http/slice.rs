@@ -279,7 +279,8 @@ mod tests {
     fn ranges_of_pieces_are_read() {
         assert_eq!(content_range(b"bytes 0-9/100"), Some((0, 10, Some(100))));
         assert_eq!(content_range(b"bytes  0 - 9 / * "), Some((0, 10, None)));
-        for bad in ["", "bytes", "bytes 0-9", "bytes 0/9", "bytes a-9/1", "bytes 0-9/x", "items 0-1/2"]
+        for bad in
+            ["", "bytes", "bytes 0-9", "bytes 0/9", "bytes a-9/1", "bytes 0-9/x", "items 0-1/2"]
         {
             assert_eq!(content_range(bad.as_bytes()), None, "{bad}");
         }

@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use super::super::settings::{Failures, Settings as Common};
 use super::format::FileHead;
-use super::index::{Located, Remains};
 use super::freshness::Verdict;
+use super::index::{Located, Remains};
 use super::key::{Hash, Key};
 use super::memory::Stamp;
 use super::place::Place;

@@ -212,7 +212,13 @@ impl Index {
     }
 
     /// Somebody asks for a key; `counts` where that is the first time for one request.
-    pub fn touch(&self, key: &Hash, min_uses: usize, counts: bool, now: u64) -> (Known, Vec<Victim>) {
+    pub fn touch(
+        &self,
+        key: &Hash,
+        min_uses: usize,
+        counts: bool,
+        now: u64,
+    ) -> (Known, Vec<Victim>) {
         let Some(table) = self.table() else { return (Known::Full, Vec::new()) };
         let hash = table.hash(key);
         if min_uses <= 1
@@ -326,7 +332,10 @@ impl Index {
         }
         // A file that is too large by itself is the manager's business.
         let can_fit = filed.size <= most;
-        while can_fit && locked.weight() > most.min(i64::MAX as u64).cast_signed() && victims.len() < VICTIMS {
+        while can_fit
+            && locked.weight() > most.min(i64::MAX as u64).cast_signed()
+            && victims.len() < VICTIMS
+        {
             match oldest(&locked).filter(|oldest| Some(*oldest) != entry) {
                 Some(oldest) => victims.push(retire(&locked, oldest)),
                 None => break,

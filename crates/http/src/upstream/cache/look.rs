@@ -377,7 +377,9 @@ impl Caching {
                 let path = path.display();
                 match is_crit {
                     true => log!(request.log(), Crit, *request, "cache file \"{}\" {}", path, text),
-                    false => log!(request.log(), Info, *request, "cache file \"{}\" {}", path, text),
+                    false => {
+                        log!(request.log(), Info, *request, "cache file \"{}\" {}", path, text)
+                    }
                 }
                 return None;
             }
@@ -405,7 +407,8 @@ impl Caching {
         let is_fresh = head.valid_sec >= now;
         self.stale_updating = head.valid_sec.saturating_add(head.updating_sec) >= now;
         self.stale_error = head.valid_sec.saturating_add(head.error_sec) >= now;
-        self.stored = Some(Stored { file: Some(Arc::new(file)), head, bytes, length, inode, stamp });
+        self.stored =
+            Some(Stored { file: Some(Arc::new(file)), head, bytes, length, inode, stamp });
         if is_fresh {
             return Some(Found::Fresh);
         }

@@ -83,8 +83,11 @@ pub struct Pace {
 }
 
 impl Pace {
-    const USUAL: Pace =
-        Pace { files: 100, sleep: Duration::from_millis(50), threshold: Duration::from_millis(200) };
+    const USUAL: Pace = Pace {
+        files: 100,
+        sleep: Duration::from_millis(50),
+        threshold: Duration::from_millis(200),
+    };
 }
 
 impl Inherit for Registry {
@@ -119,7 +122,8 @@ impl Registry {
                     && other.user == slot.user
                     && other.zone.size() == slot.zone.size()
             };
-            let (Some(old), Some(place)) = (former.slots().iter().find(same), slot.place.get()) else {
+            let (Some(old), Some(place)) = (former.slots().iter().find(same), slot.place.get())
+            else {
                 continue;
             };
             let Some(old) = old.place.get() else { continue };

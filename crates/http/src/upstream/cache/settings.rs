@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use daemun_conf as conf;
+use daemun_conf::units;
 use daemun_core::load::{Fault, Loader};
 use daemun_core::script::Script;
 use daemun_core::{settings, values};
-use daemun_conf::units;
 use daemun_proto::http1::Method;
 
 use super::super::settings::{Failures, Settings as Common};

@@ -12,9 +12,7 @@ pub static VARIABLES: &[Variable] = &[
         let outcome = caching(r).and_then(|caching| caching.outcome);
         outcome.is_some_and(|outcome| append(outcome.name().as_bytes(), out))
     }),
-    Variable::new("upstream_cache_last_modified", |r, _, out| {
-        append_last_modified(r, out)
-    }),
+    Variable::new("upstream_cache_last_modified", |r, _, out| append_last_modified(r, out)),
     Variable::new("upstream_cache_etag", |r, _, out| append_etag(r, out)),
     Variable::new("upstream_cache_key", |r, _, out| {
         caching(r).is_some_and(|caching| append(&caching.key.text, out))
