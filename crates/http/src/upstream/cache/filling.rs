@@ -48,8 +48,8 @@ impl Filling {
     }
 
     /// The response is whole: the file gets its name, and the index knows of it.
-    pub fn settle(self: Box<Self>, request: &Request, file: &BodyFile) {
-        let Filling { held, place, path, body_start } = *self;
+    pub fn settle(self, request: &Request, file: &BodyFile) {
+        let Filling { held, place, path, body_start } = self;
         let renamed = moving::rename(&file.path, &path, Some(0o700));
         let info = renamed.and_then(|()| file.file.metadata());
         let info = match info {
