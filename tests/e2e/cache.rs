@@ -1,7 +1,8 @@
 //! Responses that are stored, found again, brought up to date and let go of.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -604,6 +605,156 @@ fn a_reload_keeps_the_cache_and_refuses_another_folder() {
     server.run(&["-s", "reload"]);
     server.logs("cache \"z\" uses the \"");
     is(told(&server, "/"), "HIT", "answer 0");
+}
+
+/// What was asked for, whence it came, and which answer it was.
+fn numbered() -> Origin {
+    Origin::new(|head, number| {
+        let uri = head.split(' ').nth(1).unwrap_or_default();
+        let tags = match uri.starts_with("/tagged") {
+            true => "Surrogate-Key: red blue\r\nVary: Accept-Language\r\n",
+            false => "",
+        };
+        with_body(&format!("Cache-Control: max-age=100\r\n{tags}"), &number.to_string())
+    })
+}
+
+fn purge(server: &Server, uri: &str, fields: &[&str]) -> u16 {
+    let fields: Vec<&str> = fields.iter().copied().chain(["Content-Length: 0"]).collect();
+    server.request("PURGE", uri, &fields).status
+}
+
+#[test]
+fn what_is_purged_is_not_served_again() {
+    let origin = numbered();
+    let map = "map $request_method $purges { PURGE 1; default 0; }";
+    let directives = "proxy_cache_purge $purges; proxy_cache_key $uri;";
+    let content = format!("{map} {}", content(&origin, "", directives));
+    let server = Setup::new().http(&content);
+    let ask = |uri: &str, language: &str| {
+        let answer = server.get_with(uri, &[&format!("Accept-Language: {language}")]);
+        (status(&answer).to_owned(), answer.text().to_owned())
+    };
+    let fill = || {
+        for uri in ["/a/1", "/a/2", "/b", "/tagged"] {
+            for language in ["en", "de"] {
+                ask(uri, language);
+                assert_eq!(ask(uri, language).0, "HIT");
+            }
+        }
+    };
+    let gone = |uris: &[&str]| {
+        for uri in ["/a/1", "/a/2", "/b", "/tagged"] {
+            let expected = if uris.contains(&uri) { "MISS" } else { "HIT" };
+            assert_eq!(ask(uri, "en").0, expected, "{uri} of {uris:?}");
+        }
+    };
+    for (uri, fields, lost) in [
+        ("/a/1", &[][..], &["/a/1"][..]),
+        ("/tagged", &[], &["/tagged"]),
+        ("/a/*", &[], &["/a/1", "/a/2"]),
+        ("/nothing", &["Surrogate-Key: green blue"], &["/tagged"]),
+        ("/nothing", &["Cache-Tag: red, green"], &["/tagged"]),
+        ("/nothing", &[], &[]),
+        ("/*", &[], &["/a/1", "/a/2", "/b", "/tagged"]),
+    ] {
+        fill();
+        assert_eq!(purge(&server, uri, fields), 204);
+        gone(lost);
+        if lost.contains(&"/tagged") {
+            assert_eq!(ask("/tagged", "de").0, "MISS", "all variants are purged");
+        }
+    }
+    // What was fetched before counts as older, too.
+    origin.gate.set(true);
+    let mut client = server.client();
+    let before = origin.asked();
+    client.send("GET /late HTTP/1.0\r\n\r\n");
+    eventually("it asks", || origin.asked() == before + 1);
+    assert_eq!(purge(&server, "/late", &[]), 204);
+    origin.gate.set(false);
+    client.answer();
+    assert_eq!(ask("/late", "en").0, "MISS");
+    assert_eq!(ask("/late", "en").0, "HIT");
+}
+
+/// Whoever the workers are.
+fn open_to_all(folder: &Path) {
+    fs::set_permissions(folder, Permissions::from_mode(0o777)).unwrap();
+    for entry in fs::read_dir(folder).unwrap().flatten() {
+        match entry.path() {
+            path if path.is_dir() => open_to_all(&path),
+            path => fs::set_permissions(path, Permissions::from_mode(0o666)).unwrap(),
+        }
+    }
+}
+
+#[test]
+fn a_soft_purge_makes_stale() {
+    let origin = numbered();
+    let directives = "proxy_cache_purge PURGE; proxy_cache_key $uri;
+        proxy_cache_use_stale updating; proxy_cache_background_update on;";
+    let server = front(&origin, "", directives);
+    is(told(&server, "/"), "MISS", "0");
+    is(told(&server, "/"), "HIT", "0");
+    assert_eq!(purge(&server, "/", &["Soft-Purge: 1"]), 200);
+    is(told(&server, "/"), "STALE", "0");
+    eventually("another is fetched", || told(&server, "/") == ("HIT".to_owned(), "1".to_owned()));
+}
+
+#[test]
+fn purges_may_have_a_method_or_a_location() {
+    let origin = numbered();
+    let directives = "proxy_cache_key $uri;
+         location /own { proxy_pass http://127.0.0.1:1; proxy_cache_purge DELETE from 10.0.0.0/8; }
+         location /all {
+             proxy_pass http://127.0.0.1:1;
+             proxy_cache_purge PURGE purge_all from 127.0.0.1;
+         }";
+    let text = content(&origin, "", directives).replace(
+        "location / {",
+        "location ~ ^/purge(/.*) { proxy_cache_purge z $1; } location / {",
+    );
+    let server = Setup::new().http(&text);
+    told(&server, "/a");
+    is(told(&server, "/a"), "HIT", "0");
+    let answer = server.get("/purge/a");
+    assert_eq!((answer.status, answer.text().contains("Key : /a")), (200, true));
+    assert_eq!(server.get("/purge/a").status, 412, "there is none any more");
+    is(told(&server, "/a"), "MISS", "1");
+    assert_eq!(server.request("DELETE", "/own", &["Content-Length: 0"]).status, 403);
+    assert_eq!(purge(&server, "/all", &[]), 200);
+    is(told(&server, "/a"), "MISS", "2");
+}
+
+#[test]
+fn purges_outlive_the_server_and_are_swept_in_the_end() {
+    let origin = numbered();
+    let directives = "proxy_cache_purge PURGE; proxy_cache_key $uri;";
+    let server = front(&origin, "", directives);
+    for uri in ["/a/1", "/a/2", "/b"] {
+        told(&server, uri);
+    }
+    let from = server.folder().path("cache");
+    let stored: Vec<_> =
+        files(&from).iter().map(|file| (file.clone(), fs::read(file).unwrap())).collect();
+    assert_eq!(purge(&server, "/a/*", &[]), 200);
+    let purges = fs::read(from.join(".daemun-purges")).unwrap();
+    // Another server on the same files, before anybody has gone through them.
+    let mut setup = Setup::new().file("cache/.daemun-purges", purges);
+    for (file, content) in stored {
+        let name = file.strip_prefix(&from).unwrap().display().to_string();
+        setup = setup.file(&format!("cache/{name}"), content);
+    }
+    open_to_all(&setup.folder.path("cache"));
+    let again = setup.http(&content(&origin, "manager_sleep=1ms", directives));
+    assert_eq!(told(&again, "/a/1").0, "MISS");
+    assert_eq!(told(&again, "/b").0, "HIT");
+    let folder = again.folder().path("cache");
+    eventually("the manager has removed what was purged", || {
+        !folder.join(".daemun-purges").exists() && files(&folder).len() == 2
+    });
+    assert_eq!(told(&again, "/b").0, "HIT");
 }
 
 #[test]

@@ -228,6 +228,7 @@ macro_rules! upstream_directives {
         $crate::upstream_directives!(@rows [$($at)+] [$($row,)*
             $crate::upstream_cache_rows!($($at)+ zone),
             $crate::upstream_cache_rows!($($at)+ path),
+            $crate::upstream_cache_rows!($($at)+ purge),
             $crate::upstream_row!($($at)+ "cache_key" Exactly(1), "",
                 cache.key = directives::some_script,
                 "The text under which a response is found again."),
@@ -294,6 +295,16 @@ macro_rules! upstream_cache_rows {
                 let zone = $crate::upstream::cache::settings::zone(loader, directive, user)?;
                 let common = &mut loader.settings(&$key).$common;
                 $crate::upstream::cache::settings::set_zone(common, zone, $prefix)
+            })
+    };
+    ($prefix:literal $key:ident $common:ident purge) => {
+        $crate::upstream_row!(@row $prefix "cache_purge" AtLeast(1), "off",
+            "Requests that remove responses, by a value or their method; or a zone and a key.",
+            |loader, directive| {
+                let user = concat!("http_", $prefix, "module");
+                let rule = $crate::upstream::cache::purge::read(loader, directive, user)?;
+                loader.settings(&$key).$common.cache.purge.set(rule)?;
+                Ok(())
             })
     };
     ($prefix:literal $key:ident $common:ident path) => {

@@ -56,6 +56,8 @@ pub struct Caching {
     pub is_cacheable: bool,
     /// The client wants a head alone, and the upstream is asked for all.
     pub converts_head: bool,
+    /// How many purges there had been before its response was looked for.
+    pub(super) epoch: u64,
     /// The request has been counted among the uses of its entry.
     pub(super) is_counted: bool,
     pub(super) held: Option<Held>,

@@ -28,6 +28,7 @@ pub struct Filling {
     place: &'static Place,
     path: PathBuf,
     body_start: u16,
+    epoch: u64,
 }
 
 impl Filling {
@@ -49,7 +50,7 @@ impl Filling {
 
     /// The response is whole: the file gets its name, and the index knows of it.
     pub fn settle(self, request: &Request, file: &BodyFile) {
-        let Filling { held, place, path, body_start } = self;
+        let Filling { held, place, path, body_start, epoch } = self;
         let renamed = moving::rename(&file.path, &path, Some(0o700));
         let info = renamed.and_then(|()| file.file.metadata());
         let info = match info {
@@ -69,7 +70,7 @@ impl Filling {
                 return;
             }
         };
-        let filed = Filed { inode: info.ino(), size: disk_size(&info), body_start };
+        let filed = Filed { inode: info.ino(), size: disk_size(&info), body_start, epoch };
         let now = seconds().cast_unsigned();
         let victims = place.index.publish(&held.hash(), filed, place.max_size, now);
         held.settle();
@@ -162,7 +163,7 @@ fn begin(
     let held = caching.held.take();
     let held =
         held.unwrap_or_else(|| Held::new(caching.place, caching.hash, None, caching.settings()));
-    let filling = Filling { held, place: caching.place, path, body_start };
+    let filling = Filling { held, place: caching.place, path, body_start, epoch: caching.epoch };
     Some((Box::new(filling), file, body_start.into()))
 }
 

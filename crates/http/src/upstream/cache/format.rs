@@ -3,6 +3,8 @@
 
 /// Bytes of nginx's structure.
 pub const HEAD: usize = 336;
+/// Where in it the time stands until which a response is fresh.
+pub const VALID_AT: u64 = 8;
 /// Between that and the key.
 pub const KEY_MARK: &[u8] = b"\nKEY: ";
 /// The longest entity tag, and the longest `Vary`, that are remembered.

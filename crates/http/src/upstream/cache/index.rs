@@ -1,6 +1,7 @@
 //! The index of a cache: an entry in shared memory for each response, in the order of last use.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
@@ -10,6 +11,7 @@ use daemun_core::zones::ZoneRef;
 use daemun_shm::{Entry, LockedTable, New, Owner, Record, Scoreboard, Table, Version, plain};
 
 use super::key::Hash;
+use super::purge::{self, Purge, Subject, Target, Verdict};
 
 plain! {
     pub struct Node {
@@ -32,7 +34,8 @@ plain! {
         body_start: AtomicU32,
         /// Until when nobody waits for the response of another, since it was not one to be stored.
         passes_until: AtomicU64,
-        spare: [AtomicU32; 2],
+        /// How many purges there had been when its fetch began; 0 where that is not known. Of a purge: its number.
+        epoch: AtomicU64,
     }
 }
 
@@ -61,6 +64,13 @@ const IS_WARM: usize = 0;
 const LOADER: usize = 1;
 const WATERMARK: usize = 2;
 const LAST_COMPLAINT: usize = 3;
+/// Purges so far, and one.
+const EPOCH: usize = 4;
+/// The number of the last purge that was given up for want of room: all that is older is gone.
+const FOLDED: usize = 5;
+
+/// Purges stand in a queue of their own.
+const PURGES: u8 = 2;
 
 /// How many entries make room for one at most.
 const VICTIMS: usize = 2;
@@ -108,6 +118,8 @@ pub struct Filed {
     pub inode: u64,
     pub size: u64,
     pub body_start: u16,
+    /// How many purges there had been when its fetch began; 0 where that is not known.
+    pub epoch: u64,
 }
 
 /// Where an entry stood, and its state.
@@ -129,6 +141,7 @@ pub struct Index {
     zone: ZoneRef,
     table: OnceLock<Option<Table<Node>>>,
     inactive: Duration,
+    folder: PathBuf,
 }
 
 impl fmt::Debug for Index {
@@ -152,8 +165,8 @@ pub fn monotonic() -> u64 {
 }
 
 impl Index {
-    pub fn new(zone: ZoneRef, inactive: Duration) -> Index {
-        Index { zone, table: OnceLock::new(), inactive }
+    pub fn new(zone: ZoneRef, inactive: Duration, folder: PathBuf) -> Index {
+        Index { zone, table: OnceLock::new(), inactive, folder }
     }
 
     pub fn name(&self) -> &str {
@@ -161,8 +174,95 @@ impl Index {
     }
 
     fn table(&self) -> Option<&Table<Node>> {
-        let open = || self.zone.zone().and_then(|zone| Table::open(zone, 0));
+        let open = || {
+            let table = Table::open(self.zone.zone()?, 0)?;
+            recall_purges(&table, &self.folder);
+            Some(table)
+        };
         self.table.get_or_init(open).as_ref()
+    }
+
+    /// How many purges there have been.
+    pub fn epoch(&self) -> u64 {
+        self.table().map_or(0, |table| table.words()[EPOCH].get().cast_unsigned())
+    }
+
+    /// Purges: from now on nothing that matches is served.
+    pub fn purge(&self, purge: &Purge) {
+        if let Some(table) = self.table() {
+            add_purge(&table.lock(), purge);
+        }
+    }
+
+    /// Whether a response was purged since its fetch began, or since it was looked at last.
+    pub fn judge(&self, hash: &Hash, subject: &Subject<'_>) -> Verdict {
+        let Some(table) = self.table() else { return Verdict::Stays };
+        let epoch = self.epoch();
+        let known =
+            table.peek(table.hash(hash), |node| node.is(hash), |node| node.epoch.load(Relaxed));
+        if epoch <= 1 || known.is_some_and(|(_, _, known)| known == epoch) {
+            return Verdict::Stays;
+        }
+        let locked = table.lock();
+        let entry = locked.find(table.hash(hash), hash);
+        let known = entry.map_or(0, |entry| locked.record(entry).epoch.load(Relaxed));
+        let folded = locked.words()[FOLDED].get().cast_unsigned();
+        let mut verdict = match known != 0 && known < folded {
+            true => Verdict::Gone,
+            false => Verdict::Stays,
+        };
+        for record in purges(&locked) {
+            let node = locked.record(record);
+            let is_older = match known {
+                0 => subject.date <= node.valid_sec.load(Relaxed).cast_signed(),
+                known => known < node.epoch.load(Relaxed),
+            };
+            let target = Target::of_text(&locked.text(record));
+            if is_older && target.is_some_and(|target| target.matches(subject)) {
+                let is_soft = node.error.load(Relaxed) == 1;
+                verdict = verdict.max(if is_soft { Verdict::Stale } else { Verdict::Gone });
+            }
+        }
+        if verdict == Verdict::Stays
+            && let Some(entry) = entry
+        {
+            locked.record(entry).epoch.store(epoch, Relaxed);
+        }
+        verdict
+    }
+
+    /// The response was found to be true by a request that began after so many purges.
+    pub fn outlives(&self, key: &Hash, epoch: u64) {
+        let Some(table) = self.table() else { return };
+        let locked = table.lock();
+        if let Some(entry) = locked.find(table.hash(key), key) {
+            locked.record(entry).epoch.store(epoch, Relaxed);
+        }
+    }
+
+    /// The purges that are remembered, the number of the last one, and whether there are any.
+    pub fn purges(&self) -> (Vec<Purge>, u64) {
+        let Some(table) = self.table() else { return (Vec::new(), 0) };
+        let locked = table.lock();
+        let list = purges(&locked).filter_map(|record| {
+            let node = locked.record(record);
+            Some(Purge {
+                target: Target::of_text(&locked.text(record))?,
+                is_soft: node.error.load(Relaxed) == 1,
+                time: node.valid_sec.load(Relaxed).cast_signed(),
+            })
+        });
+        (list.collect(), locked.words()[EPOCH].get().cast_unsigned())
+    }
+
+    /// Forgets the purges up to that number: nothing is left that they match.
+    pub fn forget_purges(&self, epoch: u64) {
+        let Some(table) = self.table() else { return };
+        let locked = table.lock();
+        let old: Vec<Entry> = purges(&locked)
+            .filter(|record| locked.record(*record).epoch.load(Relaxed) <= epoch)
+            .collect();
+        old.into_iter().for_each(|record| locked.retire(record));
     }
 
     /// Whether files may be there that the index does not know.
@@ -207,8 +307,9 @@ impl Index {
     /// Entries, and how many of them are too many.
     pub fn count(&self) -> (usize, usize) {
         let Some(table) = self.table() else { return (0, usize::MAX) };
+        let count = table.queue_len(QUEUE);
         let watermark = usize::try_from(table.words()[WATERMARK].get()).unwrap_or(0);
-        (table.len(), if watermark == 0 { usize::MAX } else { watermark })
+        (count, if watermark == 0 { usize::MAX } else { watermark })
     }
 
     /// Somebody asks for a key; `counts` where that is the first time for one request.
@@ -450,6 +551,60 @@ impl Index {
     }
 }
 
+/// The purges that a former server has left for this one, for whoever opens the table first.
+fn recall_purges(table: &Table<Node>, folder: &Path) {
+    let locked = table.lock();
+    if locked.words()[EPOCH].get() == 0 {
+        locked.words()[EPOCH].set(1);
+        purge::load(folder).iter().for_each(|purge| add_purge(&locked, purge));
+    }
+}
+
+/// Adds a purge, as the newest. They take a sixteenth of the zone at most.
+fn add_purge(locked: &LockedTable<'_, Node>, purge: &Purge) {
+    let text = purge.target.text();
+    let hash = locked.hash(&text);
+    if let Some(same) = locked.find(hash, &text) {
+        locked.retire(same);
+    }
+    let most = (locked.capacity() / 16).max(4);
+    let needed = locked.cells_for(text.len());
+    while locked.queue_len(PURGES) >= most || locked.room() < needed {
+        let victim = match locked.oldest(PURGES) {
+            Some(record) if locked.queue_len(PURGES) >= most => {
+                let number = locked.record(record).epoch.load(Relaxed);
+                locked.words()[FOLDED].set(number.cast_signed());
+                record
+            }
+            _ => match oldest(locked) {
+                Some(entry) => entry,
+                None => break,
+            },
+        };
+        locked.retire(victim);
+    }
+    locked.words()[EPOCH].add(1);
+    let epoch = locked.words()[EPOCH].get().cast_unsigned();
+    let new = New { hash, text: &text, queue: PURGES, holder: None };
+    let added = locked.insert(new, |node| {
+        node.renew();
+        node.uses.store(0, Relaxed);
+        node.used.store(epoch, Relaxed);
+        node.owner.store(0, Relaxed);
+        node.until.store(0, Relaxed);
+        node.epoch.store(epoch, Relaxed);
+        node.valid_sec.store(purge.time.cast_unsigned(), Relaxed);
+        node.error.store(purge.is_soft.into(), Relaxed);
+    });
+    if added.is_none() {
+        locked.words()[FOLDED].set(epoch.cast_signed());
+    }
+}
+
+fn purges<'l>(locked: &'l LockedTable<'_, Node>) -> impl Iterator<Item = Entry> + 'l {
+    std::iter::successors(locked.oldest(PURGES), |record| locked.newer(*record))
+}
+
 /// A new entry, for which another may have to go where there is no room.
 fn insert(
     locked: &LockedTable<'_, Node>,
@@ -477,7 +632,7 @@ fn insert(
 
 /// As nginx has it: a full index is to have an eighth of its entries free.
 fn set_watermark(locked: &LockedTable<'_, Node>) {
-    let count = locked.len();
+    let count = locked.queue_len(QUEUE);
     locked.words()[WATERMARK].set((count - count / 8) as i64);
 }
 
@@ -525,7 +680,7 @@ impl Node {
         for number in [&self.exists, &self.error, &self.body_start] {
             number.store(0, Relaxed);
         }
-        for number in [&self.valid_sec, &self.size, &self.inode, &self.passes_until] {
+        for number in [&self.valid_sec, &self.size, &self.inode, &self.passes_until, &self.epoch] {
             number.store(0, Relaxed);
         }
     }
@@ -534,6 +689,7 @@ impl Node {
         self.inode.store(filed.inode, Relaxed);
         self.size.store(filed.size, Relaxed);
         self.body_start.store(filed.body_start.into(), Relaxed);
+        self.epoch.store(filed.epoch, Relaxed);
         self.exists.store(1, Relaxed);
     }
 

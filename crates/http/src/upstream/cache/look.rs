@@ -21,7 +21,7 @@ use super::memory::Stamp;
 use super::place::Place;
 use super::settings::holds;
 use super::waiting::Waits;
-use super::{memory, seconds, serve, vary};
+use super::{memory, purge, seconds, serve, vary};
 use crate::head::Known as Field;
 use crate::module::Step;
 use crate::request::{Request, Text};
@@ -57,8 +57,9 @@ enum Found {
 /// Looks for the response to a request.
 pub async fn look(request: &mut Request, call: &mut Call) -> Looked {
     let mut caching = match begin(request, call) {
-        Ok(Some(caching)) => caching,
-        Ok(None) => return Looked::Upstream,
+        Ok(Begun::Caching(caching)) => caching,
+        Ok(Begun::Uncached) => return Looked::Upstream,
+        Ok(Begun::Purged(step)) => return Looked::Answer(step),
         Err(status) => return Looked::Answer(Step::Status(status)),
     };
     let settings = caching.settings();
@@ -175,26 +176,47 @@ impl Patience {
     }
 }
 
+/// What a request wants of a cache.
+enum Begun {
+    Caching(Box<Caching>),
+    Uncached,
+    Purged(Step),
+}
+
+fn key_of(request: &mut Request, call: &Call) -> Vec<u8> {
+    let mut text = Vec::new();
+    match &*call.settings.cache.key {
+        Some(script) => script.append(request, &mut text),
+        None => call.protocol.cache_key(request, &mut text),
+    }
+    text
+}
+
 /// The request's dealings with its cache, where it has one. The error is the client's answer.
-fn begin(request: &mut Request, call: &mut Call) -> Result<Option<Box<Caching>>, Status> {
+fn begin(request: &mut Request, call: &Call) -> Result<Begun, Status> {
     let settings = &call.settings.cache;
     let method = request.head.method();
-    if !settings.methods.has(method) {
-        return Ok(None);
+    if settings.purge.is_none() && !settings.methods.has(method) {
+        return Ok(Begun::Uncached);
     }
     let place = match settings.place(request) {
         Ok(Some(place)) => place,
-        Ok(None) => return Ok(None),
+        Ok(None) => return Ok(Begun::Uncached),
         Err(name) => {
             log!(request.log(), Error, *request, "cache \"{}\" not found", Text(&name));
             return Err(Status::INTERNAL_SERVER_ERROR);
         }
     };
-    let mut text = Vec::new();
-    match &*settings.key {
-        Some(script) => script.append(request, &mut text),
-        None => call.protocol.cache_key(request, &mut text),
+    if let Some(rule) = &*settings.purge {
+        let key = |request: &mut Request| key_of(request, call);
+        if let Some(step) = purge::answer(request, rule, place, key) {
+            return Ok(Begun::Purged(step));
+        }
+        if !settings.methods.has(method) {
+            return Ok(Begun::Uncached);
+        }
     }
+    let text = key_of(request, call);
     let key = Key { text, ..Key::default() };
     let needed = format::header_start(key.text.len()) + 256;
     if needed > *call.settings.buffer_size {
@@ -208,9 +230,9 @@ fn begin(request: &mut Request, call: &mut Call) -> Result<Option<Box<Caching>>,
             *call.settings.buffer_size,
             least
         );
-        return Ok(None);
+        return Ok(Begun::Uncached);
     }
-    Ok(Some(Box::new(Caching {
+    Ok(Begun::Caching(Box::new(Caching {
         common: call.settings,
         place,
         hash: key.main,
@@ -222,6 +244,7 @@ fn begin(request: &mut Request, call: &mut Call) -> Result<Option<Box<Caching>>,
         is_counted: false,
         held: None,
         served_date: None,
+        epoch: place.index.epoch(),
         located: None,
         stored: None,
         stale_updating: false,
@@ -257,7 +280,8 @@ fn remember(request: &mut Request, stored: &Stored) {
         && !caching.is_variant
     {
         let path = caching.place.file(&caching.hash);
-        memory::keep(request, caching.place, &caching.key.text, stored, located, path);
+        let epoch = caching.epoch;
+        memory::keep(request, caching.place, &caching.key.text, stored, located, epoch, path);
     }
     request.upstream_record().caching = Some(caching);
 }
@@ -400,11 +424,25 @@ impl Caching {
             }
         }
         let now = seconds();
-        let filed = Filed { inode, size, body_start: head.body_start };
+        let filed = Filed { inode, size, body_start: head.body_start, epoch: 0 };
         if !is_known {
             self.place.index.add(&self.hash, filed, now.cast_unsigned());
         }
-        let is_fresh = head.valid_sec >= now;
+        let verdict = self.place.index.judge(
+            &self.hash,
+            &purge::Subject {
+                key: &self.key.text,
+                main: &self.key.main,
+                head: &bytes[head.header_start.into()..head.body_start.into()],
+                date: head.date,
+            },
+        );
+        if verdict == purge::Verdict::Gone {
+            self.place.index.lose(&self.hash);
+            remove(request, self.place, &[Victim { key: self.hash, has_file: true }]);
+            return None;
+        }
+        let is_fresh = head.valid_sec >= now && verdict == purge::Verdict::Stays;
         self.stale_updating = head.valid_sec.saturating_add(head.updating_sec) >= now;
         self.stale_error = head.valid_sec.saturating_add(head.error_sec) >= now;
         self.stored =

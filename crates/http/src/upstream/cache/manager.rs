@@ -3,6 +3,7 @@
 
 use std::fs::{self, DirEntry, File};
 use std::io::{self, Read};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -10,10 +11,11 @@ use daemun_core::log;
 use daemun_core::log::Log;
 
 use super::filling::disk_size;
-use super::format::{FileHead, HEAD, KEY_MARK};
+use super::format::{FileHead, HEAD, KEY_MARK, VALID_AT};
 use super::index::{Filed, Victim};
-use super::key;
+use super::key::{self, Hash};
 use super::place::{Pace, Place, Registry};
+use super::purge;
 
 /// Waits for so long; `false` where the process is to end.
 pub type Pause<'p> = &'p mut dyn FnMut(Duration) -> bool;
@@ -29,6 +31,17 @@ const ABANDONED: Duration = Duration::from_secs(3600);
 pub fn manage(caches: &Registry, log: &Log, pause: Pause<'_>) {
     loop {
         let next = caches.places().map(|place| visit(place, log)).min().unwrap_or(REST);
+        for place in caches.places() {
+            let mut rest = |time| {
+                for place in caches.places() {
+                    visit(place, log);
+                }
+                pause(time)
+            };
+            if !sweep(place, log, &mut rest) {
+                return;
+            }
+        }
         if !pause(next.max(Duration::from_millis(1))) {
             return;
         }
@@ -108,13 +121,13 @@ pub fn load(caches: &Registry, log: &Log, pause: Pause<'_>) {
         if !place.index.begin_loading() {
             continue;
         }
-        let mut loading =
-            Loading { place, log, pause, work: Work::begin(&place.loader), foreign: 0 };
-        if !loading.walk(&place.folder, 0) {
+        let (pace, mut foreign) = (&place.loader, 0u64);
+        let mut walk = Walk { place, log, pace, pause: &mut *pause, work: Work::begin(pace) };
+        let mut look = |entry: &DirEntry| foreign += u64::from(!take(place, log, entry));
+        if !walk.walk(&place.folder, 0, &mut look) {
             place.index.stop_loading();
             return;
         }
-        let foreign = loading.foreign;
         place.index.set_warm();
         let path = place.folder.display();
         if foreign > 0 {
@@ -126,18 +139,18 @@ pub fn load(caches: &Registry, log: &Log, pause: Pause<'_>) {
     }
 }
 
-struct Loading<'l, 'p> {
-    place: &'l Place,
-    log: &'l Log,
+/// Goes through a cache's folders, at a pace.
+struct Walk<'w, 'p> {
+    place: &'w Place,
+    log: &'w Log,
+    pace: &'w Pace,
     pause: Pause<'p>,
-    work: Work<'l>,
-    /// Files that are not the cache's.
-    foreign: u64,
+    work: Work<'w>,
 }
 
-impl Loading<'_, '_> {
+impl Walk<'_, '_> {
     /// Reads a folder that is so deep within the cache; `false` where the process is to end.
-    fn walk(&mut self, folder: &Path, depth: usize) -> bool {
+    fn walk(&mut self, folder: &Path, depth: usize, look: &mut dyn FnMut(&DirEntry)) -> bool {
         let entries = match fs::read_dir(folder) {
             Ok(entries) => entries,
             Err(error) => {
@@ -149,11 +162,13 @@ impl Loading<'_, '_> {
         for entry in entries.flatten() {
             let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
             let goes_on = match is_folder {
-                true if depth < self.place.levels.len() => self.walk(&entry.path(), depth + 1),
+                true if depth < self.place.levels.len() => {
+                    self.walk(&entry.path(), depth + 1, look)
+                }
                 // Others' folders.
                 true => true,
                 false => {
-                    self.look_at(&entry);
+                    look(&entry);
                     !self.work.is_enough() || self.rest()
                 }
             };
@@ -165,51 +180,107 @@ impl Loading<'_, '_> {
     }
 
     fn rest(&mut self) -> bool {
-        let goes_on = (self.pause)(self.place.loader.sleep);
-        self.work = Work::begin(&self.place.loader);
+        let goes_on = (self.pause)(self.pace.sleep);
+        self.work = Work::begin(self.pace);
         goes_on
     }
+}
 
-    fn look_at(&mut self, entry: &DirEntry) {
-        let (path, name) = (entry.path(), entry.file_name());
-        let name = name.as_encoded_bytes();
-        let Ok(info) = entry.metadata() else { return };
-        if let Some((name, number)) = name.split_at_checked(32)
-            && is_temporary(number)
-            && key::from_hex(name).is_some()
-        {
-            let now = SystemTime::now();
-            let age = info.modified().ok().and_then(|modified| now.duration_since(modified).ok());
-            if info.is_file() && age.is_some_and(|age| age > ABANDONED) {
-                self.remove(&path);
-            }
-            return;
-        }
-        let hash = key::from_hex(name).filter(|hash| self.place.file(hash) == path);
-        let (Some(hash), true, true) = (hash, info.is_file(), info.len() > HEAD as u64) else {
-            self.foreign += 1;
-            return;
-        };
-        use std::os::unix::fs::MetadataExt;
-        let filed = Filed { inode: info.ino(), size: disk_size(&info), body_start: 0 };
-        if !self.place.index.add(&hash, filed, seconds()) && is_cached(&path) {
-            if self.place.index.may_complain(seconds()) {
-                let name = self.place.index.name();
-                log!(
-                    self.log,
-                    Alert,
-                    (),
-                    "could not allocate node in cache keys zone \"{}\"",
-                    name
-                );
-            }
-            self.remove(&path);
-        }
+/// Takes a file into the index; `false` where it is none of the cache's.
+fn take(place: &Place, log: &Log, entry: &DirEntry) -> bool {
+    let (path, name) = (entry.path(), entry.file_name());
+    let name = name.as_encoded_bytes();
+    let Ok(info) = entry.metadata() else { return true };
+    if purge::is_own(name) {
+        return true;
     }
+    if let Some((name, number)) = name.split_at_checked(32)
+        && is_temporary(number)
+        && key::from_hex(name).is_some()
+    {
+        let now = SystemTime::now();
+        let age = info.modified().ok().and_then(|modified| now.duration_since(modified).ok());
+        if info.is_file() && age.is_some_and(|age| age > ABANDONED) {
+            remove_file(&path, log);
+        }
+        return true;
+    }
+    let hash = key::from_hex(name).filter(|hash| place.file(hash) == path);
+    let (Some(hash), true, true) = (hash, info.is_file(), info.len() > HEAD as u64) else {
+        return false;
+    };
+    let (inode, size) = (info.ino(), disk_size(&info));
+    let filed = Filed { inode, size, body_start: 0, epoch: 0 };
+    if !place.index.add(&hash, filed, seconds()) && is_cached(&path) {
+        if place.index.may_complain(seconds()) {
+            let name = place.index.name();
+            log!(log, Alert, (), "could not allocate node in cache keys zone \"{}\"", name);
+        }
+        remove_file(&path, log);
+    }
+    true
+}
 
-    fn remove(&self, path: &Path) {
-        if let Err(error) = fs::remove_file(path) {
-            log!(self.log, Crit, (), "unlink() \"{}\" failed", path.display(); error);
+fn remove_file(path: &Path, log: &Log) {
+    if let Err(error) = fs::remove_file(path) {
+        log!(log, Crit, (), "unlink() \"{}\" failed", path.display(); error);
+    }
+}
+
+// === Purges ===
+
+/// Goes through the files of a cache for what was purged, and forgets the purges; `false` where the process is to end.
+fn sweep(place: &Place, log: &Log, pause: Pause<'_>) -> bool {
+    let (purges, epoch) = place.index.purges();
+    if purges.is_empty() {
+        return true;
+    }
+    let pace = &place.manager;
+    let mut walk = Walk { place, log, pace, pause, work: Work::begin(pace) };
+    let mut look = |entry: &DirEntry| {
+        let name = entry.file_name();
+        let hash = key::from_hex(name.as_encoded_bytes());
+        if let Some(hash) = hash.filter(|hash| place.file(hash) == entry.path()) {
+            judge(place, log, &hash, &entry.path());
+        }
+    };
+    if !walk.walk(&place.folder, 0, &mut look) {
+        return false;
+    }
+    place.index.forget_purges(epoch);
+    let (left, _) = place.index.purges();
+    if let Err(error) = purge::store(&place.folder, &left)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        let path = place.folder.display();
+        log!(log, Crit, (), "purges could not be kept in \"{}\"", path; error);
+    }
+    true
+}
+
+/// Removes a file that was purged, and ends the life of one that was made stale.
+fn judge(place: &Place, log: &Log, hash: &Hash, path: &Path) {
+    const MOST: usize = 64 * 1024;
+    let Ok(file) = File::options().read(true).write(true).open(path) else { return };
+    let mut bytes = vec![0; MOST];
+    let Ok(read) = file.read_at(&mut bytes, 0) else { return };
+    let Ok(head) = FileHead::read(&bytes[..read]) else { return };
+    let (start, end) = (usize::from(head.header_start), usize::from(head.body_start));
+    let key = bytes.get(HEAD + KEY_MARK.len()..start.saturating_sub(1));
+    let (Some(key), Some(own)) = (key, bytes[..read].get(start..end)) else { return };
+    let main = purge::main_of(key);
+    let subject = purge::Subject { key, main: &main, head: own, date: head.date };
+    match place.index.judge(hash, &subject) {
+        purge::Verdict::Stays => {}
+        purge::Verdict::Gone => {
+            place.index.lose(hash);
+            remove_file(path, log);
+        }
+        purge::Verdict::Stale => {
+            let valid = head.valid_sec.min(head.date - 1);
+            if let Err(error) = file.write_all_at(&valid.to_le_bytes(), VALID_AT) {
+                log!(log, Crit, (), "writing to \"{}\" failed", path.display(); error);
+            }
         }
     }
 }

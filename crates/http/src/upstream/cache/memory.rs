@@ -29,6 +29,8 @@ pub struct Remembered {
     path: PathBuf,
     stamp: Stamp,
     located: Located,
+    /// Purges that it has outlived.
+    epoch: u64,
     /// The moment in which the file was looked at last.
     looked_at: Cell<u64>,
 }
@@ -86,6 +88,7 @@ pub fn find(place: &'static Place, key: &[u8], now: i64) -> Option<Rc<Remembered
     let found = found.flatten()?;
     let moment = daemun_event::moment();
     let is_valid = found.stored.head.valid_sec >= now
+        && found.epoch == place.index.epoch()
         && place.index.is_current(&found.located, now.cast_unsigned())
         && (found.looked_at.get() == moment || Stamp::of_path(&found.path) == Some(found.stamp));
     if !is_valid {
@@ -103,6 +106,7 @@ pub fn keep(
     key: &[u8],
     stored: &Stored,
     located: Located,
+    epoch: u64,
     path: PathBuf,
 ) {
     let most = file_cache::memory_of(request);
@@ -119,6 +123,7 @@ pub fn keep(
         path,
         stamp: stored.stamp,
         located,
+        epoch,
         looked_at: Cell::new(daemun_event::moment()),
     };
     MEMORY.with_borrow_mut(|memory| {

@@ -14,6 +14,7 @@ mod look;
 pub mod manager;
 mod memory;
 pub mod place;
+pub mod purge;
 mod serve;
 pub mod settings;
 pub mod variables;

@@ -9,18 +9,21 @@ use daemun_conf as conf;
 use daemun_conf::units;
 use daemun_core::load::{Fault, Loader};
 use daemun_core::module::{Module, SettingsKey};
-use daemun_core::setting::Inherit;
+use daemun_core::setting::{Inherit, Own};
 use daemun_core::settings;
 use daemun_core::zones::{self, Purpose, ZoneRef};
 use daemun_shm::Zone;
 
 use super::index::Index;
 use super::key::{self, Hash};
-use crate::module::HttpModule;
+use super::purge::{self, Separate};
+use crate::module::{Handler, HttpModule, Phase, PhaseHandler};
 
 settings! {
     pub struct Settings {
         registry: Registry,
+        /// The location is for purging.
+        purges: Own<Option<Separate>>,
     }
 }
 
@@ -29,6 +32,11 @@ pub static SETTINGS: SettingsKey<Settings> = SettingsKey::new();
 pub static MODULE: HttpModule = HttpModule {
     base: Module { name: "http_cache", settings: Some(&SETTINGS), directives: &[] },
     variables: super::variables::VARIABLES,
+    handlers: &[PhaseHandler {
+        phase: Phase::Dedicated,
+        applies: |settings| settings.of(&SETTINGS).purges.0.is_some(),
+        handler: Handler::Now(purge::separate),
+    }],
     ..HttpModule::EMPTY
 };
 
@@ -236,6 +244,7 @@ pub fn declare(
         return Err(format!("\"{name}\" must have \"keys_zone\" parameter").into());
     };
     let slot = slot(loader, word, Some((&name, size)), user)?;
+    let index = Index::new(slot.zone.clone(), inactive, folder.clone());
     let place = Place {
         folder,
         levels,
@@ -245,7 +254,7 @@ pub fn declare(
         min_free,
         loader: loading,
         manager: managing,
-        index: Index::new(slot.zone.clone(), inactive),
+        index,
         room: AtomicU64::new(0),
         failed: AtomicU64::new(0),
     };

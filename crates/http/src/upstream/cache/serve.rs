@@ -202,6 +202,7 @@ fn answer_confirmed(
             date: now,
             ..found.head.clone()
         };
+        caching.place.index.outlives(&caching.hash, caching.epoch);
         if let Err(error) = rewrite(caching, &found, &head) {
             let path = caching.place.file(&caching.hash);
             let path = path.display();

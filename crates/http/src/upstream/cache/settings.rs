@@ -13,6 +13,7 @@ use daemun_proto::http1::Method;
 
 use super::super::settings::{Failures, Settings as Common};
 use super::place::{self, Place, Registry, Slot};
+use super::purge::Rule;
 use crate::request::Request;
 
 settings! {
@@ -22,6 +23,8 @@ settings! {
         key: Option<Script> = None,
         /// The cache is not asked where one of these has a value other than "0".
         bypass: Vec<Script> = Vec::new(),
+        /// Which requests purge.
+        purge: Option<Rule> = None,
         /// The same for what is stored.
         no_cache: Vec<Script> = Vec::new(),
         valid: Vec<Valid> = Vec::new(),
