@@ -314,7 +314,11 @@ fn a_copy_in_memory_goes_with_its_file() {
 #[test]
 fn what_cannot_be_stored_does_not_queue() {
     let origin = Origin::counting("Cache-Control: no-store\r\n");
-    let server = front(&origin, "", "proxy_cache_lock on; proxy_cache_lock_timeout 60s;");
+    let server = front(
+        &origin,
+        "",
+        "proxy_cache_lock on; proxy_cache_lock_timeout 60s; proxy_cache_lock_age 60s;",
+    );
     is(told(&server, "/"), "MISS", "answer 0");
     // Each of these asks by itself, at the same time.
     origin.gate.set(true);

@@ -149,6 +149,9 @@ pub fn answer_instead(request: &mut Request, exchange: &mut Exchange) -> Option<
         return Some(answer_confirmed(request, exchange, verdict));
     }
     caching.is_cacheable &= verdict.is_cacheable;
+    if !verdict.is_cacheable {
+        caching.pass();
+    }
     caching.verdict = Some(verdict);
     None
 }
