@@ -762,6 +762,40 @@ fn purges_outlive_the_server_and_are_swept_in_the_end() {
 }
 
 #[test]
+fn a_cache_is_looked_at_from_outside() {
+    let origin = numbered();
+    let server = front(&origin, "", "proxy_cache_key $uri;");
+    for uri in ["/a", "/b", "/tagged"] {
+        told(&server, uri);
+    }
+    let folder = server.folder().path("cache");
+    let run = |words: &[&str]| {
+        let binary = daemun_tests::named(server.folder(), "daemun");
+        let folder = folder.to_str().unwrap();
+        let mut command = std::process::Command::new(binary);
+        command.args(["cache", words[0], folder]).args(&words[1..]);
+        daemun_tests::Output::of(&mut command)
+    };
+    let list = run(&["ls", "--json"]).stdout;
+    let keys: Vec<bool> = list.lines().map(|line| line.contains("\"key\":\"/")).collect();
+    assert_eq!(keys, [true; 3], "{list}");
+    let shown = run(&["show", "/tagged"]);
+    assert!(shown.stdout.contains("Surrogate-Key: red blue"), "{}", shown.stdout);
+    assert_eq!(run(&["show", "/nothing"]).code, Some(1));
+    assert!(run(&["stats"]).stdout.starts_with("responses: 3, of which 3 are fresh\n"));
+    assert_eq!(run(&["verify"]).stdout, "3 are sound, 0 are not\n");
+    assert_eq!(run(&["purge", "--tag", "blue"]).stdout, "1 removed\n");
+    assert_eq!((told(&server, "/tagged").0, told(&server, "/a").0), ("MISS".into(), "HIT".into()));
+    assert_eq!(run(&["purge", "--prefix", "/"]).stdout, "3 removed\n");
+    assert_eq!(told(&server, "/a").0, "MISS");
+    let file = files(&folder).remove(0);
+    fs::write(&file, "nothing").unwrap();
+    let verified = run(&["verify"]);
+    assert_eq!(verified.code, Some(1));
+    assert!(verified.stdout.contains("it is too short"), "{}", verified.stdout);
+}
+
+#[test]
 fn mistakes_are_told_in_nginx_words() {
     let around = "events {} http { proxy_cache_path {dir}/c keys_zone=z:1m; server { location / { proxy_pass http://127.0.0.1:1; %% } } }";
     for (line, sentence) in [

@@ -9,6 +9,7 @@ mod filling;
 mod format;
 mod freshness;
 pub mod index;
+pub mod inspect;
 mod key;
 mod look;
 pub mod manager;
