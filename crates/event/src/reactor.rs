@@ -226,6 +226,11 @@ pub fn now() -> Millis {
     with(|inner| inner.clock.now())
 }
 
+/// The same moment on the clock that all processes share: milliseconds of CLOCK_MONOTONIC.
+pub fn shared_now() -> Millis {
+    with(|inner| inner.clock.shared_now())
+}
+
 /// The time of day, as of this turn. What is dropped together with the reactor has no turn any
 /// more, but may still have to tell when it ended.
 pub fn wall_clock() -> SystemTime {

@@ -24,6 +24,8 @@ pub mod headers;
 pub mod health_check;
 pub mod image_filter;
 pub mod index;
+pub mod limit_conn;
+pub mod limit_req;
 pub mod log;
 pub mod map;
 pub mod memcached;
@@ -84,6 +86,9 @@ pub static MODULES: &[&HttpModule] = &[
     &referer::MODULE,
     &secure_link::MODULE,
     &rewrite::MODULE,
+    // A request that comes too early takes no place among the connections while it waits.
+    &limit_req::MODULE,
+    &limit_conn::MODULE,
     &access::MODULE,
     // Asked once the address is known to be welcome.
     &auth_basic::MODULE,
