@@ -388,6 +388,39 @@ fn stale_answers_stand_in_for_failures_and_updates() {
 }
 
 #[test]
+fn after_a_failure_nobody_tries_again_for_a_while() {
+    let fails = Arc::<AtomicBool>::default();
+    let fails_now = Arc::clone(&fails);
+    let origin = Origin::new(move |_, number| match fails_now.load(Ordering::SeqCst) {
+        true => "HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n".to_owned(),
+        // It is stale at once.
+        false => with_body("X-Accel-Expires: @1\r\n", &format!("answer {number}")),
+    });
+    let directives = "proxy_cache_use_stale http_503; proxy_cache_error_ttl 1h;";
+    let server = front(&origin, "", directives);
+    is(told(&server, "/"), "MISS", "answer 0");
+    fails.store(true, Ordering::SeqCst);
+    for _ in 0..5 {
+        is(told(&server, "/"), "STALE", "answer 0");
+    }
+    assert_eq!(origin.asked(), 2, "one of them has tried");
+
+    // The same for an update that nobody waits for, and only for as long as that.
+    fails.store(false, Ordering::SeqCst);
+    let directives = "proxy_cache_use_stale http_503 updating; proxy_cache_error_ttl 1s;
+        proxy_cache_background_update on;";
+    let server = front(&origin, "", directives);
+    is(told(&server, "/"), "MISS", "answer 2");
+    fails.store(true, Ordering::SeqCst);
+    eventually("an update has failed", || {
+        assert_eq!(told(&server, "/").1, "answer 2");
+        origin.asked() == 4
+    });
+    fails.store(false, Ordering::SeqCst);
+    eventually("the next one succeeds", || told(&server, "/").1 != "answer 2");
+}
+
+#[test]
 fn a_stale_response_is_confirmed() {
     let origin =
         Origin::new(|head, _| match head.to_ascii_lowercase().contains("if-none-match: \"e\"") {
@@ -793,6 +826,24 @@ fn a_cache_is_looked_at_from_outside() {
     let verified = run(&["verify"]);
     assert_eq!(verified.code, Some(1));
     assert!(verified.stdout.contains("it is too short"), "{}", verified.stdout);
+}
+
+#[test]
+fn a_cache_is_counted() {
+    let origin = Origin::counting("Cache-Control: max-age=100\r\n");
+    let server = front(&origin, "", "} location = /status { server_status;");
+    for uri in ["/a", "/a", "/b", "/a"] {
+        told(&server, uri);
+    }
+    let page = server.get("/status?json").text().to_owned();
+    let counts = "\"answers\":{\"MISS\":2,\"BYPASS\":0,\"EXPIRED\":0,\"STALE\":0,\"UPDATING\":0,\
+                  \"REVALIDATED\":0,\"HIT\":2},\"served_bytes\":16,\"stored\":2,\
+                  \"stored_bytes\":8192,\"removed\":0}";
+    let start = "\"caches\":{\n\"z\":{\"size\":8192,\"max_size\":null,\"entries\":2,\"cold\":true,";
+    assert!(page.contains(&format!("{start}{counts}")), "{page}");
+    let page = server.get("/status").text().to_owned();
+    let line = "Cache z: 2 entries, 8 kB; MISS 2 HIT 2; 2 stored, 0 removed";
+    assert!(page.contains(line), "{page}");
 }
 
 #[test]

@@ -265,6 +265,9 @@ macro_rules! upstream_directives {
             $crate::upstream_row!($($at)+ "cache_background_update" Flag, "off",
                 cache.background_update = directives::flag,
                 "Fetches a response while the stale one is served."),
+            $crate::upstream_row!($($at)+ "cache_error_ttl" Exactly(1), "0",
+                cache.error_ttl = directives::milliseconds,
+                "How long a stale response is served without another try, once one has failed."),
         ] $($rest)*)
     };
     (@prefix $prefix:literal $key:ident $field:ident) => { $prefix };

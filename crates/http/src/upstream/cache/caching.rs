@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::super::settings::{Failures, Settings as Common};
 use super::format::FileHead;
 use super::freshness::Verdict;
-use super::index::{Located, Remains};
+use super::index::{Count, Located, Remains};
 use super::key::{Hash, Key};
 use super::memory::Stamp;
 use super::place::Place;
@@ -30,6 +30,16 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    pub const ALL: [Outcome; 7] = [
+        Outcome::Miss,
+        Outcome::Bypass,
+        Outcome::Expired,
+        Outcome::Stale,
+        Outcome::Updating,
+        Outcome::Revalidated,
+        Outcome::Hit,
+    ];
+
     pub fn name(self) -> &'static str {
         match self {
             Outcome::Miss => "MISS",
@@ -150,6 +160,17 @@ impl Caching {
         self.give_up();
     }
 
+    /// Another response could not be fetched: the stale one is served for a while without a try.
+    pub fn back_off(&mut self) {
+        let pause = self.settings().error_ttl.as_secs();
+        if let Some(held) = &mut self.held
+            && pause > 0
+            && matches!(held.remains, Remains::Nothing)
+        {
+            held.remains = Remains::Failed(seconds().cast_unsigned() + pause);
+        }
+    }
+
     /// The upstream failed with a status that may stand for the response for a while.
     pub fn keep_error(&mut self, status: u16) {
         let valid = match &self.verdict {
@@ -197,6 +218,15 @@ impl Caching {
     pub fn stale_head(&self) -> Option<&FileHead> {
         let is_asked = self.outcome == Some(Outcome::Expired) && *self.settings().revalidate;
         self.stored.as_ref().filter(|_| is_asked).map(|stored| &stored.head)
+    }
+}
+
+impl Drop for Caching {
+    /// Where the response came from is settled with the request's end.
+    fn drop(&mut self) {
+        if let Some(outcome) = self.outcome {
+            self.place.index.count_up(Count::Answered(outcome), 1);
+        }
     }
 }
 

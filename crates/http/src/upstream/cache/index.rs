@@ -10,13 +10,15 @@ use std::time::Duration;
 use daemun_core::zones::ZoneRef;
 use daemun_shm::{Entry, LockedTable, New, Owner, Record, Scoreboard, Table, Version, plain};
 
+use super::caching::Outcome;
 use super::key::Hash;
 use super::purge::{self, Purge, Subject, Target, Verdict};
 
 plain! {
     pub struct Node {
         key: [AtomicU8; 16],
-        /// Of an error that is kept without a file: until when.
+        /// Of an error that is kept without a file: until when. Of a file: until when nobody asks
+        /// for another, since the last try has failed.
         valid_sec: AtomicU64,
         /// When somebody asked for it last, in seconds since 1970.
         used: AtomicU64,
@@ -69,6 +71,37 @@ const EPOCH: usize = 4;
 /// The number of the last purge that was given up for want of room: all that is older is gone.
 const FOLDED: usize = 5;
 
+/// Where the counts begin: apart from the words that each hit reads.
+const COUNTS: usize = 8;
+
+/// What is counted of a cache since its zone was made. Answers are counted when they are over, by
+/// where they came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Count {
+    Answered(Outcome),
+    /// Bytes of bodies that were served from the cache.
+    Served,
+    /// Responses that were stored.
+    Stored,
+    /// Bytes on the disk that they took.
+    Written,
+    /// Entries that were removed for want of room, or because nobody asked for them.
+    Removed,
+}
+
+impl Count {
+    fn word(self) -> usize {
+        COUNTS
+            + match self {
+                Count::Answered(outcome) => outcome as usize,
+                Count::Served => 8,
+                Count::Stored => 9,
+                Count::Written => 10,
+                Count::Removed => 11,
+            }
+    }
+}
+
 /// Purges stand in a queue of their own.
 const PURGES: u8 = 2;
 
@@ -85,6 +118,8 @@ pub enum Known {
         exists: bool,
         /// What came last could not be stored: requests do not wait for each other.
         passes: bool,
+        /// The last try to fetch another has just failed.
+        rests: bool,
     },
     /// It was asked for too few times.
     Scarce,
@@ -102,6 +137,8 @@ pub enum Remains {
     Error(u16, u64),
     /// It is not to be stored: nobody waits for one until then.
     Passes(u64),
+    /// The one that is there stays, and nobody asks for another until then.
+    Failed(u64),
 }
 
 /// What became of the wish to fetch a response.
@@ -378,6 +415,19 @@ impl Index {
         true
     }
 
+    /// Counts something that happened so many times.
+    #[inline]
+    pub fn count_up(&self, count: Count, times: u64) {
+        if let Some(table) = self.table() {
+            table.words()[count.word()].tally(times.cast_signed());
+        }
+    }
+
+    /// How often something happened since the zone was made.
+    pub fn counted(&self, count: Count) -> u64 {
+        self.table().map_or(0, |table| table.words()[count.word()].get().cast_unsigned())
+    }
+
     /// Claims to fetch a response, where nobody does who lives. `age`: for how many milliseconds, where that claim ends
     /// by itself.
     pub fn claim(&self, key: &Hash, board: &Scoreboard, age: u64, now: u64) -> Claim {
@@ -427,10 +477,13 @@ impl Index {
             locked.change(entry, |node| {
                 node.set_filed(filed);
                 node.error.store(0, Relaxed);
+                node.valid_sec.store(0, Relaxed);
                 node.passes_until.store(0, Relaxed);
                 node.owner.store(0, Relaxed);
             });
         }
+        locked.words()[Count::Stored.word()].tally(1);
+        locked.words()[Count::Written.word()].tally(filed.size.cast_signed());
         // A file that is too large by itself is the manager's business.
         let can_fit = filed.size <= most;
         while can_fit
@@ -491,6 +544,11 @@ impl Index {
                     node.valid_sec.store(until, Relaxed);
                 }
                 Remains::Passes(until) => node.passes_until.store(until, Relaxed),
+                Remains::Failed(until) => {
+                    if node.exists.load(Relaxed) == 1 && node.error.load(Relaxed) == 0 {
+                        node.valid_sec.store(until, Relaxed);
+                    }
+                }
             }
         });
         let node = locked.record(entry);
@@ -650,6 +708,7 @@ fn oldest(locked: &LockedTable<'_, Node>) -> Option<Entry> {
 }
 
 fn retire(locked: &LockedTable<'_, Node>, entry: Entry) -> Victim {
+    locked.words()[Count::Removed.word()].tally(1);
     let node = locked.record(entry);
     let key = std::array::from_fn(|place| node.key[place].load(Relaxed));
     let has_file = node.exists.load(Relaxed) == 1;
@@ -669,9 +728,11 @@ impl Node {
     }
 
     fn asked(&self) -> Known {
+        let (exists, now) = (self.exists.load(Relaxed) == 1, self.used.load(Relaxed));
         Known::Asked {
-            exists: self.exists.load(Relaxed) == 1,
-            passes: self.passes_until.load(Relaxed) > self.used.load(Relaxed),
+            exists,
+            passes: self.passes_until.load(Relaxed) > now,
+            rests: exists && self.valid_sec.load(Relaxed) > now,
         }
     }
 

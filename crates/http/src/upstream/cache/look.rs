@@ -43,6 +43,8 @@ enum Found {
     Stale,
     /// It is stale, and somebody fetches another.
     Updating,
+    /// It is stale, and the last try to fetch another has just failed.
+    Resting,
     Nothing {
         /// Requests do not wait for each other.
         passes: bool,
@@ -94,6 +96,10 @@ pub async fn look(request: &mut Request, call: &mut Call) -> Looked {
                 caching.give_up();
                 request.upstream_record().caching = Some(caching);
                 return Looked::Answer(Step::Status(Status(status)));
+            }
+            Found::Resting => {
+                caching.outcome = Some(Outcome::Stale);
+                return answer(request, call, caching);
             }
             found @ (Found::Stale | Found::Updating) => {
                 let is_update = matches!(found, Found::Updating);
@@ -340,6 +346,7 @@ impl Caching {
         let (known, victims) = index.touch(&self.hash, min_uses, !self.is_counted, now);
         remove(request, self.place, &victims);
         self.is_counted = true;
+        let rests = matches!(known, Known::Asked { rests: true, .. });
         let (may_exist, is_known, otherwise) = match known {
             Known::Error(status) => return Found::Error(status),
             Known::Scarce => return Found::Scarce,
@@ -356,21 +363,21 @@ impl Caching {
                 }
                 return Found::Scarce;
             }
-            Known::Asked { exists, passes } => (exists, exists, Found::Nothing { passes }),
+            Known::Asked { exists, passes, .. } => (exists, exists, Found::Nothing { passes }),
             Known::New if min_uses > 1 => (index.is_cold(), false, Found::Scarce),
             Known::New => (index.is_cold(), false, Found::Nothing { passes: false }),
         };
         if !may_exist {
             return otherwise;
         }
-        match self.read(request, is_known) {
+        match self.read(request, is_known, rests) {
             Some(found) => found,
             None => otherwise,
         }
     }
 
     /// Opens the file, and reads its head; `None` where it is no use.
-    fn read(&mut self, request: &Request, is_known: bool) -> Option<Found> {
+    fn read(&mut self, request: &Request, is_known: bool, rests: bool) -> Option<Found> {
         let path = self.place.file(&self.hash);
         self.located = self.place.index.locate(&self.hash);
         let file = match File::open(&path) {
@@ -452,6 +459,10 @@ impl Caching {
         }
         if self.held.is_some() {
             return Some(Found::Stale);
+        }
+        let serves_stale = !self.settings().use_stale.difference(Failures::OFF).is_empty();
+        if rests && (serves_stale || self.stale_error) {
+            return Some(Found::Resting);
         }
         let age = self.settings().lock_age.as_millis() as u64;
         let index = &self.place.index;

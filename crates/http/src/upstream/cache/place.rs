@@ -14,7 +14,8 @@ use daemun_core::settings;
 use daemun_core::zones::{self, Purpose, ZoneRef};
 use daemun_shm::Zone;
 
-use super::index::Index;
+use super::caching::Outcome;
+use super::index::{Count, Index};
 use super::key::{self, Hash};
 use super::purge::{self, Separate};
 use crate::module::{Handler, HttpModule, Phase, PhaseHandler};
@@ -150,7 +151,46 @@ impl Registry {
     }
 }
 
+/// What is told of a cache.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    pub name: String,
+    /// Bytes on the disk, and how many there may be; `None` where that is not bounded.
+    pub size: u64,
+    pub max_size: Option<u64>,
+    pub entries: usize,
+    /// The loader has not gone through its folders yet.
+    pub is_cold: bool,
+    /// How many requests were answered, by `$upstream_cache_status`.
+    pub answers: [(&'static str, u64); 7],
+    /// Bytes of bodies that came from the cache.
+    pub served: u64,
+    /// Responses that were stored, and the bytes they took.
+    pub stored: u64,
+    pub written: u64,
+    /// Entries that had to go.
+    pub removed: u64,
+}
+
 impl Place {
+    /// What is to be told of the cache.
+    pub fn tell(&self) -> Told {
+        let index = &self.index;
+        let answers = |outcome: Outcome| (outcome.name(), index.counted(Count::Answered(outcome)));
+        Told {
+            name: index.name().to_owned(),
+            size: index.size(),
+            max_size: Some(self.max_size).filter(|size| *size != u64::MAX),
+            entries: index.count().0,
+            is_cold: index.is_cold(),
+            answers: Outcome::ALL.map(answers),
+            served: index.counted(Count::Served),
+            stored: index.counted(Count::Stored),
+            written: index.counted(Count::Written),
+            removed: index.counted(Count::Removed),
+        }
+    }
+
     /// The file of a hash.
     pub fn file(&self, hash: &Hash) -> PathBuf {
         key::file(&self.folder, &self.levels, hash)

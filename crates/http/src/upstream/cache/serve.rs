@@ -16,6 +16,7 @@ use super::super::protocol::{HeadStep, Protocol};
 use super::super::settings::Settings as Common;
 use super::caching::{Caching, Outcome, Stored};
 use super::format::{FileHead, HEAD};
+use super::index::Count;
 use super::memory::Remembered;
 use super::{freshness, seconds};
 use crate::body::{Body, Chunk, FileRange};
@@ -58,6 +59,9 @@ fn answer(
     }
     let start = u64::from(stored.head.body_start);
     let length = stored.length.saturating_sub(start);
+    if let Some(caching) = request.caching() {
+        caching.place.index.count_up(Count::Served, length);
+    }
     match request.response.content_length {
         None => request.response.content_length = Some(length),
         // What it announces does not come.
@@ -125,6 +129,7 @@ pub fn answer_failed(
     {
         return Some(answer_stale(request, exchange));
     }
+    caching.back_off();
     if matches!(status, Status::BAD_GATEWAY | Status::GATEWAY_TIMEOUT) {
         caching.keep_error(status.0);
     }
@@ -168,6 +173,7 @@ fn leave(request: &mut Request, exchange: &mut Exchange) {
 fn answer_stale(request: &mut Request, exchange: &mut Exchange) -> Step {
     let Some(caching) = request.caching() else { return error() };
     caching.outcome = Some(Outcome::Stale);
+    caching.back_off();
     let found = caching.stored.take();
     caching.give_up();
     let Some(found) = found else { return error() };

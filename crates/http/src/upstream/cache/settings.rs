@@ -35,6 +35,8 @@ settings! {
         convert_head: bool = true,
         revalidate: bool = false,
         background_update: bool = false,
+        /// How long nobody tries again after a failure, where a stale response stands in.
+        error_ttl: Duration = Duration::ZERO,
         lock: bool = false,
         lock_timeout: Duration = Duration::from_secs(5),
         lock_age: Duration = Duration::from_secs(5),

@@ -67,6 +67,19 @@ fn about(snapshot: &Snapshot, out: &mut String) -> fmt::Result {
         let count = totals.stale_retries;
         writeln!(out, "<dt>{count} requests sent again on a fresh connection to an upstream</dt>")?;
     }
+    for cache in &snapshot.caches {
+        let answers = cache.answers.iter().filter(|(_, number)| *number > 0);
+        let answers: String = answers.map(|(name, number)| format!(" {name} {number}")).collect();
+        writeln!(
+            out,
+            "<dt>Cache {}: {} entries, {} kB;{answers}; {} stored, {} removed</dt>",
+            escaped(&cache.name),
+            cache.entries,
+            cache.size >> 10,
+            cache.stored,
+            cache.removed
+        )?;
+    }
     writeln!(
         out,
         "<dt>{} busy workers, {} finishing, {} idle</dt>\n</dl>",
