@@ -173,6 +173,11 @@ impl ZoneRef {
         &self.0.name
     }
 
+    /// Bytes; `None` where no directive says so.
+    pub fn size(&self) -> Option<usize> {
+        self.0.size.get().copied()
+    }
+
     /// What the zone's user knows of it, made by whichever directive names the zone first.
     ///
     /// # Panics

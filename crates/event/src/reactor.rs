@@ -231,9 +231,10 @@ pub fn shared_now() -> Millis {
     with(|inner| inner.clock.shared_now())
 }
 
-/// The time of day, as of this turn.
+/// The time of day, as of this turn. What is dropped together with the reactor has no turn any
+/// more, but may still have to tell when it ended.
 pub fn wall_clock() -> SystemTime {
-    with(|inner| inner.clock.wall())
+    try_with(|inner| inner.clock.wall()).unwrap_or_else(SystemTime::now)
 }
 
 /// The present moment's number. All that this thread works on had come before the moment began, so whatever was learned

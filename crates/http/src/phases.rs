@@ -67,6 +67,7 @@ pub async fn answer(request: &mut Request, start: Start) -> Answer {
                 };
                 match filtered {
                     Ok(body) => return Answer::Body(body),
+                    Err(Status::CLOSE) => return Answer::Hangup,
                     Err(status) => Walked::Ended(filtered_status(request, status)),
                 }
             }

@@ -36,7 +36,7 @@ use crate::upstream::record::Record;
 use crate::variables;
 
 /// The last match, for `$1` and the like.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Captures {
     subject: Vec<u8>,
     groups: Vec<Option<(usize, usize)>>,
@@ -459,6 +459,22 @@ impl Request {
         if self.is_subrequest() {
             request.persists = Arc::clone(&self.persists);
         }
+        request
+    }
+
+    /// A request within this one that is the same as this one: at the same place, with the same URI.
+    pub(crate) fn stand_in(&mut self) -> Box<Request> {
+        let (uri, args) = (self.uri.clone(), self.args.clone());
+        let mut request = self.subrequest(&uri, &args);
+        request.location = self.location;
+        request.answering = self.answering;
+        request.head.line.method = self.head.line.method;
+        request.has_args = self.has_args;
+        request.internal = self.internal;
+        request.has_clients_uri = self.has_clients_uri;
+        request.has_left_location = self.has_left_location;
+        request.captures = self.captures.clone();
+        request.error_status = 0;
         request
     }
 
