@@ -108,7 +108,9 @@ impl Subrequest {
     pub fn in_background(parent: &mut Request, uri: &[u8], args: &[u8]) -> Result<(), Refused> {
         let mut request = prepare(parent, uri, args)?;
         request.head.line.method = parent.head.method();
+        let held = parent.hold_open();
         daemun_event::spawn(async move {
+            let _held = held;
             let (mut request, body) = answer(request).await;
             let mut source = Source::new(body);
             while let Some(Ok(_)) = source.next(&mut request).await {}
@@ -126,7 +128,9 @@ impl Subrequest {
     ) -> Result<(), Refused> {
         let mut request = stand_in(parent)?;
         request.upstream_record().claim = claim;
+        let held = parent.hold_open();
         daemun_event::spawn(async move {
+            let _held = held;
             if let Step::Respond(body) = handler(&mut request).await {
                 let mut source = Source::new(body);
                 while let Some(Ok(_)) = source.next(&mut request).await {}
