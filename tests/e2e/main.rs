@@ -21,6 +21,8 @@ mod geo_databases;
 mod handing_over;
 mod headers;
 mod injection;
+mod limit_conn;
+mod limit_req;
 mod limits;
 mod lint;
 mod listings;
