@@ -27,6 +27,8 @@ mod http2;
 mod http2_attacks;
 mod http2_suite;
 mod injection;
+mod limit_conn;
+mod limit_req;
 mod limits;
 mod lint;
 mod listings;

@@ -1,5 +1,5 @@
-//! Children change a table without a pause and are killed wherever they are. They are forked, so this
-//! program has no test harness.
+//! Children change a table without a pause and are killed wherever they are. They are forked, so
+//! this program has no test harness.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64};

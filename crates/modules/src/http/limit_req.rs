@@ -45,9 +45,9 @@ pub static MODULE: HttpModule = HttpModule {
         settings: Some(&SETTINGS),
         directives: directives! {
             "limit_req_zone" in HTTP, Exactly(3), "", Action::Set(zone),
-                "A key, the zone that counts by it, and how many requests a second or minute may come.";
+                "A key, the zone that counts by it, and how many requests may come in a time.";
             "limit_req" in HTTP_SERVER_LOCATION, Between(1, 3), "", Action::Set(limit),
-                "Lets requests wait that come faster than a zone's rate, and refuses those beyond a burst.";
+                "Delays requests beyond a zone's rate, and refuses those beyond a burst.";
             "limit_req_dry_run" in HTTP_SERVER_LOCATION, Flag, "off",
                 set!(SETTINGS.dry_run, values::flag),
                 "Counts and logs what is too fast, and lets it pass.";

@@ -174,3 +174,33 @@ impl Drop for Held {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use daemun_shm::{Table, Zone};
+
+    use super::*;
+
+    #[test]
+    fn a_zone_that_the_dead_fill_has_room_again() {
+        let zone = Arc::new(Zone::new("test", Zone::LEAST).unwrap());
+        let table: Table<Count> = Table::open(&zone, 0).unwrap();
+        let board = Arc::new(Scoreboard::with_capacity(4).unwrap());
+        let (living, dying) = (board.claim(1).unwrap(), board.claim(1).unwrap());
+        let locked = table.lock();
+        let held = |number: usize, owner| {
+            let value = number.to_string();
+            hold(&locked, locked.hash(value.as_bytes()), value.as_bytes(), owner)
+        };
+        let entry = held(0, living.owner()).unwrap();
+        let filled = (1..).take_while(|number| held(*number, dying.owner()).is_some()).count();
+        assert!(filled > 400, "{filled}");
+        assert!(makes_room(&locked, 5000, &board) && locked.room() == 0, "nobody has died");
+        board.retire(dying.index());
+        assert!(!makes_room(&locked, 5999, &board), "it has just been searched");
+        assert!(makes_room(&locked, 6000, &board));
+        assert_eq!((locked.len(), locked.held(entry)), (1, 1));
+    }
+}

@@ -229,3 +229,20 @@ impl Limit {
         table.insert(new, |state| state.set(excess))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use daemun_shm::{Table, Zone};
+
+    use super::*;
+
+    #[test]
+    fn a_megabyte_has_room_for_sixteen_thousand_states() {
+        let zone = Arc::new(Zone::new("test", 1 << 20).unwrap());
+        let table: Table<State> = Table::open(&zone, 0).unwrap();
+        assert!(table.capacity() >= 16_000, "{}", table.capacity());
+        assert_eq!(table.lock().cells_for(16), 1, "an address of either kind takes one cell");
+    }
+}
