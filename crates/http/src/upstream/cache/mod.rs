@@ -16,6 +16,7 @@ pub mod manager;
 mod memory;
 pub mod place;
 pub mod purge;
+mod saved;
 mod serve;
 pub mod settings;
 pub mod variables;
