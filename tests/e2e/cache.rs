@@ -884,6 +884,34 @@ fn a_cache_is_looked_at_from_outside() {
 }
 
 #[test]
+fn a_response_tells_how_the_cache_has_handled_its_request() {
+    let origin = Origin::new(|head, _| match head {
+        head if head.starts_with("GET /stale") => with_body("X-Accel-Expires: @1\r\n", "s"),
+        _ => with_body("Cache-Control: max-age=1000\r\nCache-Status: other; hit\r\n", "a"),
+    });
+    let directives = "cache_status_header daemun; proxy_cache_bypass $arg_bypass;
+        add_header X-Told $cache_status;";
+    let server = front(&origin, "", directives);
+    let told = |line: &str| {
+        let request = format!("{line} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        let answer = server.send(&request);
+        let lines = answer.lines().filter_map(|line| line.strip_prefix("Cache-Status: "));
+        lines.last().unwrap_or_default().to_owned()
+    };
+    assert_eq!(told("GET /a"), "daemun; fwd=uri-miss; fwd-status=200");
+    let hit = told("GET /a");
+    let ttl: i64 = hit.strip_prefix("daemun; hit; ttl=").unwrap().parse().unwrap();
+    assert!((900..=1000).contains(&ttl), "{hit}");
+    assert_eq!(told("GET /a?bypass=1"), "daemun; fwd=bypass; fwd-status=200");
+    assert_eq!(told("DELETE /a"), "daemun; fwd=method");
+    told("GET /stale");
+    assert_eq!(told("GET /stale"), "daemun; fwd=stale; fwd-status=200");
+    let answer = server.get("/a");
+    assert_eq!(answer.header("Cache-Status"), Some("other; hit"), "the nearer one stands behind");
+    assert!(answer.header("X-Told").unwrap().starts_with("hit; ttl="));
+}
+
+#[test]
 fn a_cache_is_counted() {
     let origin = Origin::counting("Cache-Control: max-age=100\r\n");
     let server = front(&origin, "", "} location = /status { server_status;");

@@ -19,6 +19,7 @@ pub mod purge;
 mod saved;
 mod serve;
 pub mod settings;
+pub mod status;
 pub mod variables;
 mod vary;
 mod waiting;
