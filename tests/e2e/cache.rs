@@ -590,6 +590,61 @@ fn a_restarted_server_finds_what_is_there() {
 }
 
 #[test]
+fn a_server_that_ended_knows_its_cache_at_its_next_start() {
+    let origin = Origin::counting("Cache-Control: max-age=100\r\n");
+    let server = front(&origin, "", "} location = /status { server_status;");
+    for uri in ["/a", "/b"] {
+        is(told(&server, uri), "MISS", if uri == "/a" { "answer 0" } else { "answer 1" });
+    }
+    let from = server.folder().path("cache");
+    let manager = process(&server, "cache manager process").unwrap();
+    // The folders were read by nobody yet, so that what is saved is not all there may be.
+    signals::send(manager, signals::SIGTERM).unwrap();
+    eventually("the index is saved", || from.join(".daemun-index").exists());
+    let read = || fs::read(from.join(".daemun-index")).unwrap();
+    assert_eq!((&read()[..8], read()[24], read().len()), (&b"daemunI1"[..], 0, 32 + 80 + 4));
+
+    // As the manager leaves it once they were read.
+    let mut index = read();
+    index[24] = 1;
+    let copy = |index: Vec<u8>| {
+        let mut setup = Setup::new().file("cache/.daemun-index", index);
+        for file in files(&from).iter().filter(|file| !file.ends_with(".daemun-index")) {
+            let name = format!("cache/{}", file.strip_prefix(&from).unwrap().display());
+            setup = setup.file(&name, fs::read(file).unwrap());
+        }
+        open_to_all(&setup.folder.path("cache"));
+        setup.http(&content(&origin, "", "} location = /status { server_status;"))
+    };
+    let again = copy(index.clone());
+    again.logs("http file cache: ");
+    let page = again.get("/status?json").text().to_owned();
+    assert!(
+        page.contains("\"size\":8192,\"max_size\":null,\"entries\":2,\"cold\":false"),
+        "{page}"
+    );
+    is(told(&again, "/a"), "HIT", "answer 0");
+    let saved = again.folder().path("cache/.daemun-index");
+    assert_eq!(fs::read(&saved).unwrap()[24], 0, "it is used once");
+    let manager = process(&again, "cache manager process").unwrap();
+    signals::send(manager, signals::SIGTERM).unwrap();
+    eventually("it is complete at the end", || {
+        fs::read(&saved).is_ok_and(|index| index.get(24) == Some(&1))
+    });
+    is(told(&again, "/c"), "MISS", "answer 2");
+    eventually("what is stored makes it incomplete", || {
+        fs::read(&saved).is_ok_and(|index| index[24] == 0)
+    });
+
+    // What is damaged is not believed.
+    index[40] ^= 1;
+    let again = copy(index);
+    is(told(&again, "/b"), "HIT", "answer 1");
+    let page = again.get("/status?json").text().to_owned();
+    assert!(page.contains("\"cold\":true"), "{page}");
+}
+
+#[test]
 fn slices_make_one_response() {
     let whole: String = (0..100).map(|number| format!("{number:02} ")).collect();
     let text = whole.clone();
@@ -826,6 +881,34 @@ fn a_cache_is_looked_at_from_outside() {
     let verified = run(&["verify"]);
     assert_eq!(verified.code, Some(1));
     assert!(verified.stdout.contains("it is too short"), "{}", verified.stdout);
+}
+
+#[test]
+fn a_response_tells_how_the_cache_has_handled_its_request() {
+    let origin = Origin::new(|head, _| match head {
+        head if head.starts_with("GET /stale") => with_body("X-Accel-Expires: @1\r\n", "s"),
+        _ => with_body("Cache-Control: max-age=1000\r\nCache-Status: other; hit\r\n", "a"),
+    });
+    let directives = "cache_status_header daemun; proxy_cache_bypass $arg_bypass;
+        add_header X-Told $cache_status;";
+    let server = front(&origin, "", directives);
+    let told = |line: &str| {
+        let request = format!("{line} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        let answer = server.send(&request);
+        let lines = answer.lines().filter_map(|line| line.strip_prefix("Cache-Status: "));
+        lines.last().unwrap_or_default().to_owned()
+    };
+    assert_eq!(told("GET /a"), "daemun; fwd=uri-miss; fwd-status=200");
+    let hit = told("GET /a");
+    let ttl: i64 = hit.strip_prefix("daemun; hit; ttl=").unwrap().parse().unwrap();
+    assert!((900..=1000).contains(&ttl), "{hit}");
+    assert_eq!(told("GET /a?bypass=1"), "daemun; fwd=bypass; fwd-status=200");
+    assert_eq!(told("DELETE /a"), "daemun; fwd=method");
+    told("GET /stale");
+    assert_eq!(told("GET /stale"), "daemun; fwd=stale; fwd-status=200");
+    let answer = server.get("/a");
+    assert_eq!(answer.header("Cache-Status"), Some("other; hit"), "the nearer one stands behind");
+    assert!(answer.header("X-Told").unwrap().starts_with("hit; ttl="));
 }
 
 #[test]

@@ -6,6 +6,8 @@ mod alias_slash;
 mod allow_without_deny;
 mod body_announced;
 mod buffering_off;
+mod cache_key_shared;
+mod cache_of_cookies;
 mod certificate_ends;
 mod chain_incomplete;
 mod client_ca_elsewhere;
@@ -28,6 +30,7 @@ mod php_file_unchecked;
 mod proxy_decoded_path;
 mod proxy_header_dropped;
 mod proxy_slash;
+mod purge_exposed;
 mod real_ip_from_everyone;
 mod referers_none;
 mod resolver_missing;
@@ -52,6 +55,9 @@ pub(super) static ALL: &[&Rule] = &[
     &unanchored_pattern::RULE,
     &referers_none::RULE,
     &status_exposed::RULE,
+    &purge_exposed::RULE,
+    &cache_of_cookies::RULE,
+    &cache_key_shared::RULE,
     &address_from_request::RULE,
     &php_file_unchecked::RULE,
     &proxy_decoded_path::RULE,

@@ -126,6 +126,9 @@ pub async fn pass(request: &mut Request, mut call: Call) -> Step {
         }
         return step;
     }
+    if exchange.settings.cache.is_on() {
+        cache::status::add(request);
+    }
     // Until there is something else to do, which is told of the filters, too.
     request.doing = "reading response header from upstream";
     exchange.begin_body(request);

@@ -73,6 +73,10 @@ pub struct Caching {
     pub(super) held: Option<Held>,
     /// When the response that is served was stored.
     pub(super) served_date: Option<i64>,
+    /// Until when that is fresh, in seconds since 1970.
+    pub(super) served_until: Option<i64>,
+    /// The status that the upstream has answered with.
+    pub(super) told_status: Option<u16>,
     /// Where its entry stood before its file was read.
     pub(super) located: Option<Located>,
     /// A response that was found.

@@ -8,11 +8,14 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
 use std::time::Duration;
 
 use daemun_core::zones::ZoneRef;
-use daemun_shm::{Entry, LockedTable, New, Owner, Record, Scoreboard, Table, Version, plain};
+use daemun_shm::{
+    Entry as Cell, LockedTable, New, Owner, Record, Scoreboard, Table, Version, plain,
+};
 
 use super::caching::Outcome;
 use super::key::Hash;
 use super::purge::{self, Purge, Subject, Target, Verdict};
+use super::saved;
 
 plain! {
     pub struct Node {
@@ -68,6 +71,8 @@ const WATERMARK: usize = 2;
 const LAST_COMPLAINT: usize = 3;
 /// Purges so far, and one.
 const EPOCH: usize = 4;
+/// 1 while what was saved of the index is all there is.
+const IS_SAVED: usize = 6;
 /// The number of the last purge that was given up for want of room: all that is older is gone.
 const FOLDED: usize = 5;
 
@@ -159,10 +164,19 @@ pub struct Filed {
     pub epoch: u64,
 }
 
+/// An entry with a file, as it is saved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub key: Hash,
+    /// When somebody asked for it last, in seconds since 1970.
+    pub used: u64,
+    pub filed: Filed,
+}
+
 /// Where an entry stood, and its state.
 #[derive(Clone, Copy, Debug)]
 pub struct Located {
-    entry: Entry,
+    entry: Cell,
     version: Version,
     key: Hash,
 }
@@ -296,7 +310,7 @@ impl Index {
     pub fn forget_purges(&self, epoch: u64) {
         let Some(table) = self.table() else { return };
         let locked = table.lock();
-        let old: Vec<Entry> = purges(&locked)
+        let old: Vec<Cell> = purges(&locked)
             .filter(|record| locked.record(*record).epoch.load(Relaxed) <= epoch)
             .collect();
         old.into_iter().for_each(|record| locked.retire(record));
@@ -485,6 +499,8 @@ impl Index {
         locked.words()[Count::Stored.word()].tally(1);
         locked.words()[Count::Written.word()].tally(filed.size.cast_signed());
         // A file that is too large by itself is the manager's business.
+        let was_saved = locked.words()[IS_SAVED].get() == 1;
+        locked.words()[IS_SAVED].set(0);
         let can_fit = filed.size <= most;
         while can_fit
             && locked.weight() > most.min(i64::MAX as u64).cast_signed()
@@ -495,7 +511,58 @@ impl Index {
                 None => break,
             }
         }
+        drop(locked);
+        if was_saved {
+            saved::mark_incomplete(&self.folder);
+        }
         victims
+    }
+
+    /// All entries with a file, from the one that was used longest ago. No lock is held meanwhile:
+    /// what changes may be missing, or be there though it has gone.
+    pub fn entries(&self) -> Vec<Entry> {
+        let Some(table) = self.table() else { return Vec::new() };
+        let count = table.queue_len(QUEUE);
+        let mut entries = Vec::with_capacity(count);
+        let last = u32::try_from(table.capacity()).unwrap_or(u32::MAX).saturating_add(64);
+        for cell in (0..last).filter_map(|number| table.entry(number)) {
+            if entries.len() >= count {
+                break;
+            }
+            let key = table.record(cell).key();
+            let take = |node: &Node| {
+                let filed = Filed {
+                    inode: node.inode.load(Relaxed),
+                    size: node.size.load(Relaxed),
+                    body_start: 0,
+                    epoch: 0,
+                };
+                let used = node.used.load(Relaxed);
+                (node.exists.load(Relaxed) == 1).then_some(Entry { key, used, filed })
+            };
+            // Cells of other kinds hold remains, which are not found by their hash.
+            if let Some((found, _, Some(entry))) =
+                table.peek(table.hash(&key), |node| node.is(&key), take)
+                && found == cell
+            {
+                entries.push(entry);
+            }
+        }
+        entries.sort_by_key(|entry| entry.used);
+        entries
+    }
+
+    /// Whether nothing was stored since the index was saved as a whole.
+    pub fn is_saved(&self) -> bool {
+        self.table().is_some_and(|table| table.words()[IS_SAVED].get() == 1)
+    }
+
+    /// Whether what is saved now is all there is, until a response is stored.
+    pub fn set_saved(&self, is_complete: bool) {
+        if let Some(table) = self.table() {
+            let locked = table.lock();
+            locked.words()[IS_SAVED].set(is_complete.into());
+        }
     }
 
     /// A file was found that the index did not know.
@@ -659,7 +726,7 @@ fn add_purge(locked: &LockedTable<'_, Node>, purge: &Purge) {
     }
 }
 
-fn purges<'l>(locked: &'l LockedTable<'_, Node>) -> impl Iterator<Item = Entry> + 'l {
+fn purges<'l>(locked: &'l LockedTable<'_, Node>) -> impl Iterator<Item = Cell> + 'l {
     std::iter::successors(locked.oldest(PURGES), |record| locked.newer(*record))
 }
 
@@ -669,7 +736,7 @@ fn insert(
     hash: u32,
     key: &Hash,
     now: u64,
-) -> (Option<Entry>, Vec<Victim>) {
+) -> (Option<Cell>, Vec<Victim>) {
     let mut victims = Vec::new();
     if locked.room() == 0 {
         set_watermark(locked);
@@ -695,28 +762,32 @@ fn set_watermark(locked: &LockedTable<'_, Node>) {
 }
 
 /// What goes first: the first that is not being fetched among those that were used longest ago.
-fn oldest(locked: &LockedTable<'_, Node>) -> Option<Entry> {
+fn oldest(locked: &LockedTable<'_, Node>) -> Option<Cell> {
     const LOOKED_AT: usize = 20;
     let now = monotonic();
     let entries =
         std::iter::successors(locked.oldest(QUEUE), |entry| locked.newer(*entry)).take(LOOKED_AT);
-    let is_idle = |entry: &Entry| {
+    let is_idle = |entry: &Cell| {
         let node = locked.record(*entry);
         node.owner.load(Relaxed) == 0 || node.until.load(Relaxed) <= now
     };
     entries.into_iter().find(is_idle)
 }
 
-fn retire(locked: &LockedTable<'_, Node>, entry: Entry) -> Victim {
+fn retire(locked: &LockedTable<'_, Node>, entry: Cell) -> Victim {
     locked.words()[Count::Removed.word()].tally(1);
     let node = locked.record(entry);
-    let key = std::array::from_fn(|place| node.key[place].load(Relaxed));
+    let key = node.key();
     let has_file = node.exists.load(Relaxed) == 1;
     locked.retire(entry);
     Victim { key, has_file }
 }
 
 impl Node {
+    fn key(&self) -> Hash {
+        std::array::from_fn(|place| self.key[place].load(Relaxed))
+    }
+
     fn is(&self, key: &Hash) -> bool {
         self.key.iter().zip(key).all(|(place, byte)| place.load(Relaxed) == *byte)
     }

@@ -250,6 +250,8 @@ fn begin(request: &mut Request, call: &Call) -> Result<Begun, Status> {
         is_counted: false,
         held: None,
         served_date: None,
+        served_until: None,
+        told_status: None,
         epoch: place.index.epoch(),
         located: None,
         stored: None,

@@ -15,7 +15,7 @@ use super::format::{FileHead, HEAD, KEY_MARK, VALID_AT};
 use super::index::{Filed, Victim};
 use super::key::{self, Hash};
 use super::place::{Pace, Place, Registry};
-use super::purge;
+use super::{purge, saved};
 
 /// Waits for so long; `false` where the process is to end.
 pub type Pause<'p> = &'p mut dyn FnMut(Duration) -> bool;
@@ -27,9 +27,32 @@ const REST: Duration = Duration::from_secs(10);
 /// A file that was not whole when its writer ended has not been written to for so long.
 const ABANDONED: Duration = Duration::from_secs(3600);
 
-/// Keeps the caches within their bounds until it is told to end.
+/// How often the index is saved, for a start after a crash.
+const SAVING: Duration = Duration::from_secs(300);
+
+/// Keeps the caches within their bounds until it is told to end, and saves their indices then.
 pub fn manage(caches: &Registry, log: &Log, pause: Pause<'_>) {
+    keep(caches, log, pause);
+    caches.places().for_each(|place| save(place, log, true));
+}
+
+fn save(place: &Place, log: &Log, is_end: bool) {
+    if let Err(error) = saved::save(place, is_end)
+        // Nothing has been stored yet.
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        let path = place.folder.display();
+        log!(log, Crit, (), "the index of \"{}\" could not be saved", path; error);
+    }
+}
+
+fn keep(caches: &Registry, log: &Log, pause: Pause<'_>) {
+    let mut saved = Instant::now();
     loop {
+        if saved.elapsed() > SAVING {
+            caches.places().for_each(|place| save(place, log, false));
+            saved = Instant::now();
+        }
         let next = caches.places().map(|place| visit(place, log)).min().unwrap_or(REST);
         for place in caches.places() {
             let mut rest = |time| {
@@ -114,6 +137,7 @@ impl<'p> Work<'p> {
 
 /// Reads the folders of caches whose files nobody knows.
 pub fn load(caches: &Registry, log: &Log, pause: Pause<'_>) {
+    caches.places().for_each(|place| restore(place, log));
     if !pause(LOADING_DELAY) {
         return;
     }
@@ -133,10 +157,33 @@ pub fn load(caches: &Registry, log: &Log, pause: Pause<'_>) {
         if foreign > 0 {
             log!(log, Warn, (), "\"{}\" has {} files that are not of the cache", path, foreign);
         }
-        let megabytes = place.index.size() as f64 / (1024.0 * 1024.0);
-        let size = format!("{megabytes:.3}");
-        log!(log, Notice, (), "http file cache: {} {}M, bsize: 4096", path, size);
+        tell_size(place, log);
     }
+}
+
+/// Takes up what was saved of a cache's index.
+fn restore(place: &Place, log: &Log) {
+    if !place.index.begin_loading() {
+        return;
+    }
+    match saved::restore(place) {
+        Ok(true) => {
+            place.index.set_warm();
+            tell_size(place, log);
+        }
+        Ok(false) => place.index.stop_loading(),
+        Err(error) => {
+            place.index.stop_loading();
+            let path = place.folder.display();
+            log!(log, Warn, (), "the saved index of \"{}\" cannot be read", path; error);
+        }
+    }
+}
+
+fn tell_size(place: &Place, log: &Log) {
+    let megabytes = place.index.size() as f64 / (1024.0 * 1024.0);
+    let (path, size) = (place.folder.display(), format!("{megabytes:.3}"));
+    log!(log, Notice, (), "http file cache: {} {}M, bsize: 4096", path, size);
 }
 
 /// Goes through a cache's folders, at a pace.
@@ -191,7 +238,7 @@ fn take(place: &Place, log: &Log, entry: &DirEntry) -> bool {
     let (path, name) = (entry.path(), entry.file_name());
     let name = name.as_encoded_bytes();
     let Ok(info) = entry.metadata() else { return true };
-    if purge::is_own(name) {
+    if purge::is_own(name) || name.starts_with(saved::FILE.as_bytes()) {
         return true;
     }
     if let Some((name, number)) = name.split_at_checked(32)

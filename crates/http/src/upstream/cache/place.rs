@@ -10,19 +10,22 @@ use daemun_conf::units;
 use daemun_core::load::{Fault, Loader};
 use daemun_core::module::{Module, SettingsKey};
 use daemun_core::setting::{Inherit, Own};
-use daemun_core::settings;
 use daemun_core::zones::{self, Purpose, ZoneRef};
+use daemun_core::{directives, set, settings};
 use daemun_shm::Zone;
 
 use super::caching::Outcome;
 use super::index::{Count, Index};
 use super::key::{self, Hash};
 use super::purge::{self, Separate};
+use super::status;
 use crate::module::{Handler, HttpModule, Phase, PhaseHandler};
 
 settings! {
     pub struct Settings {
         registry: Registry,
+        /// What the cache is called in `Cache-Status`.
+        status_name: Option<Box<str>> = None,
         /// The location is for purging.
         purges: Own<Option<Separate>>,
     }
@@ -31,7 +34,15 @@ settings! {
 pub static SETTINGS: SettingsKey<Settings> = SettingsKey::new();
 
 pub static MODULE: HttpModule = HttpModule {
-    base: Module { name: "http_cache", settings: Some(&SETTINGS), directives: &[] },
+    base: Module {
+        name: "http_cache",
+        settings: Some(&SETTINGS),
+        directives: directives! {
+            "cache_status_header" in HTTP_SERVER_LOCATION | LOCATION_IF, Exactly(1), "off",
+                set!(SETTINGS.status_name, status::read),
+                "Tells in Cache-Status, by that name, how a cache has handled the request.";
+        },
+    },
     variables: super::variables::VARIABLES,
     handlers: &[PhaseHandler {
         phase: Phase::Dedicated,

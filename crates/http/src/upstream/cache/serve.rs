@@ -18,7 +18,7 @@ use super::caching::{Caching, Outcome, Stored};
 use super::format::{FileHead, HEAD};
 use super::index::Count;
 use super::memory::Remembered;
-use super::{freshness, seconds};
+use super::{freshness, seconds, status};
 use crate::body::{Body, Chunk, FileRange};
 use crate::module::Step;
 use crate::request::Request;
@@ -53,10 +53,12 @@ fn answer(
 ) -> Step {
     if let Some(caching) = request.caching() {
         caching.served_date = Some(stored.head.date);
+        caching.served_until = Some(stored.head.valid_sec);
     }
     if let Err(step) = headers::apply(request, settings, protocol, Origin::Stored) {
         return step;
     }
+    status::add(request);
     let start = u64::from(stored.head.body_start);
     let length = stored.length.saturating_sub(start);
     if let Some(caching) = request.caching() {
@@ -144,6 +146,7 @@ pub fn answer_instead(request: &mut Request, exchange: &mut Exchange) -> Option<
     let status = head.status;
     let verdict = freshness::judge(head, ignored, seconds());
     let caching = request.caching()?;
+    caching.told_status = Some(status);
     let kind = next::of_status(status);
     if kind.is_some_and(|kind| caching.serves_stale(kind, true)) {
         leave(request, exchange);

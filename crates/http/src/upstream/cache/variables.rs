@@ -5,7 +5,7 @@ use crate::request::Request;
 use crate::response::LastModified;
 
 use super::caching::Caching;
-use super::seconds;
+use super::{seconds, status};
 
 pub static VARIABLES: &[Variable] = &[
     Variable::new("upstream_cache_status", |r, _, out| {
@@ -14,6 +14,9 @@ pub static VARIABLES: &[Variable] = &[
     }),
     Variable::new("upstream_cache_last_modified", |r, _, out| append_last_modified(r, out)),
     Variable::new("upstream_cache_etag", |r, _, out| append_etag(r, out)),
+    Variable::new("cache_status", |r, _, out| {
+        caching(r).is_some_and(|caching| append(status::text(Some(caching)).as_bytes(), out))
+    }),
     Variable::new("upstream_cache_key", |r, _, out| {
         caching(r).is_some_and(|caching| append(&caching.key.text, out))
     }),
