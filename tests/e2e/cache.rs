@@ -475,8 +475,7 @@ fn damaged_files_are_misses_and_replaced() {
     told(&server, "/");
     let file = files(&server.folder().path("cache")).remove(0);
     let good = fs::read(&file).unwrap();
-    let mut asked = 1;
-    for (what, damaged) in [
+    let damages = [
         ("cut in the head", good[..100].to_vec()),
         ("empty", Vec::new()),
         ("of another key", [&good[..350], b"x", &good[351..]].concat()),
@@ -484,11 +483,11 @@ fn damaged_files_are_misses_and_replaced() {
         ("with another checksum", [&good[..48], b"....", &good[52..]].concat()),
         ("with a long head", [&good[..56], &[0xff, 0xff], &good[58..]].concat()),
         ("with a long vary", [&good[..187], &[0xff], &good[188..]].concat()),
-    ] {
+    ];
+    for (asked, (what, damaged)) in (1..).zip(damages) {
         fs::write(&file, damaged).unwrap();
         let (status, text) = told(&server, "/");
         assert_eq!((status.as_str(), text), ("MISS", format!("answer {asked}")), "{what}");
-        asked += 1;
         assert_eq!(told(&server, "/").0, "HIT", "{what}");
     }
     fs::remove_file(&file).unwrap();
@@ -895,8 +894,8 @@ fn a_response_tells_how_the_cache_has_handled_its_request() {
     let told = |line: &str| {
         let request = format!("{line} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
         let answer = server.send(&request);
-        let lines = answer.lines().filter_map(|line| line.strip_prefix("Cache-Status: "));
-        lines.last().unwrap_or_default().to_owned()
+        let mut lines = answer.lines().filter_map(|line| line.strip_prefix("Cache-Status: "));
+        lines.next_back().unwrap_or_default().to_owned()
     };
     assert_eq!(told("GET /a"), "daemun; fwd=uri-miss; fwd-status=200");
     let hit = told("GET /a");
