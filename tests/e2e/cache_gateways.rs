@@ -130,6 +130,10 @@ fn check(protocol: Protocol, configuration: &str) {
     let near = server.get_with("/range", &["Range: bytes=2-3"]);
     assert_eq!((near.header("X-Cache"), near.status), (Some("MISS"), 206), "it was not stored");
     assert_eq!(server.get("/range").header("X-Cache"), Some("HIT"));
+
+    assert_eq!(server.get("/pass").header("X-Cache"), Some("HIT"));
+    assert_eq!(server.get("/pass?purge=1").status, 204);
+    assert_eq!(server.get("/pass").header("X-Cache"), Some("MISS"));
 }
 
 /// The same for what is stale.
@@ -145,6 +149,11 @@ fn check_stale(protocol: Protocol, configuration: &str) {
     is(&server.get("/update?stale"), "MISS", "answer 5");
     is(&server.get("/update?stale"), "STALE", "answer 5");
     eventually("it is brought up to date", || server.get("/update?stale").text() != "answer 5");
+    assert_eq!(server.get("/ttl?stale").header("X-Cache"), Some("MISS"));
+    assert_eq!(server.get("/ttl?fail").header("X-Cache"), Some("STALE"));
+    let asked = application.asked();
+    assert_eq!(server.get("/ttl?stale").header("X-Cache"), Some("STALE"));
+    assert_eq!(application.asked(), asked, "a server that failed is left alone for a while");
 }
 
 /// The same for those who wait for each other.
@@ -182,6 +191,7 @@ fn fastcgi_has_a_cache() {
         location /pass {
             fastcgi_cache_bypass $arg_by;
             fastcgi_no_cache $arg_no;
+            fastcgi_cache_purge $arg_purge;
             fastcgi_pass 127.0.0.1:{behind};
         }
         location /uses { fastcgi_cache_min_uses 3; fastcgi_pass 127.0.0.1:{behind}; }
@@ -200,6 +210,11 @@ fn fastcgi_has_a_cache() {
         location /update {
             fastcgi_cache_use_stale updating;
             fastcgi_cache_background_update on;
+            fastcgi_pass 127.0.0.1:{behind};
+        }
+        location /ttl {
+            fastcgi_cache_use_stale http_503;
+            fastcgi_cache_error_ttl 1h;
             fastcgi_pass 127.0.0.1:{behind};
         }
         location /confirm { fastcgi_cache_revalidate on; fastcgi_pass 127.0.0.1:{behind}; }
@@ -227,6 +242,7 @@ fn scgi_has_a_cache() {
         location /pass {
             scgi_cache_bypass $arg_by;
             scgi_no_cache $arg_no;
+            scgi_cache_purge $arg_purge;
             scgi_pass 127.0.0.1:{behind};
         }
         location /uses { scgi_cache_min_uses 3; scgi_pass 127.0.0.1:{behind}; }
@@ -245,6 +261,11 @@ fn scgi_has_a_cache() {
         location /update {
             scgi_cache_use_stale updating;
             scgi_cache_background_update on;
+            scgi_pass 127.0.0.1:{behind};
+        }
+        location /ttl {
+            scgi_cache_use_stale http_503;
+            scgi_cache_error_ttl 1h;
             scgi_pass 127.0.0.1:{behind};
         }
         location /confirm { scgi_cache_revalidate on; scgi_pass 127.0.0.1:{behind}; }
@@ -272,6 +293,7 @@ fn uwsgi_has_a_cache() {
         location /pass {
             uwsgi_cache_bypass $arg_by;
             uwsgi_no_cache $arg_no;
+            uwsgi_cache_purge $arg_purge;
             uwsgi_pass 127.0.0.1:{behind};
         }
         location /uses { uwsgi_cache_min_uses 3; uwsgi_pass 127.0.0.1:{behind}; }
@@ -290,6 +312,11 @@ fn uwsgi_has_a_cache() {
         location /update {
             uwsgi_cache_use_stale updating;
             uwsgi_cache_background_update on;
+            uwsgi_pass 127.0.0.1:{behind};
+        }
+        location /ttl {
+            uwsgi_cache_use_stale http_503;
+            uwsgi_cache_error_ttl 1h;
             uwsgi_pass 127.0.0.1:{behind};
         }
         location /confirm { uwsgi_cache_revalidate on; uwsgi_pass 127.0.0.1:{behind}; }
