@@ -121,6 +121,11 @@ fn process(server: &Server, name: &str) -> Option<i32> {
     children(server.pid()).into_iter().find(|pid| title(*pid).contains(name))
 }
 
+fn running(server: &Server, name: &str) -> i32 {
+    eventually(name, || process(server, name).is_some());
+    process(server, name).unwrap()
+}
+
 #[test]
 fn what_was_fetched_once_is_served_again() {
     let origin = Origin::counting("Cache-Control: max-age=100\r\nX-Other: yes\r\n");
@@ -245,6 +250,75 @@ fn one_request_fetches_for_all() {
     assert!(answers.iter().all(|answer| answer.text() == "answer 0"));
     let misses = answers.iter().filter(|answer| status(answer) == "MISS").count();
     assert_eq!((misses, origin.asked()), (1, 1));
+}
+
+#[test]
+fn whoever_waits_is_sent_what_has_come() {
+    for framing in ["Content-Length: 8\r\n", "Connection: close\r\n"] {
+        let (gate, asked) = (Arc::<Gate>::default(), Arc::<AtomicUsize>::default());
+        gate.set(true);
+        let (waits, counter) = (Arc::clone(&gate), Arc::clone(&asked));
+        let port = backend(move |stream| {
+            if head(stream).is_empty() {
+                return;
+            }
+            counter.fetch_add(1, Ordering::SeqCst);
+            let start =
+                format!("HTTP/1.1 200 OK\r\nCache-Control: max-age=100\r\n{framing}\r\nhalf");
+            let _ = stream.write_all(start.as_bytes());
+            waits.pass();
+            let _ = stream.write_all(b"rest");
+            let _ = stream.shutdown(std::net::Shutdown::Both);
+        });
+        let origin = Origin { port, asked, gate };
+        let directives = "proxy_cache_lock on; proxy_cache_lock_follow on;";
+        // One thread: another one's wait until the response is whole.
+        let server = Setup::new().mpm("mpm native;").http(&content(&origin, "", directives));
+        let mut clients: Vec<_> = (0..5).map(|_| server.client()).collect();
+        for client in &mut clients {
+            client.send("GET / HTTP/1.0\r\n\r\n");
+            let answer = client.head();
+            let is_first = origin.asked() == 1 && status(&answer) == "MISS";
+            assert!(is_first || status(&answer) == "HIT", "{answer:?}");
+            assert_eq!(client.exactly(4), b"half");
+        }
+        drop(clients.pop());
+        origin.gate.set(false);
+        for client in &mut clients {
+            assert_eq!(client.rest(), b"rest");
+        }
+        is(told(&server, "/"), "HIT", "halfrest");
+        assert_eq!(origin.asked(), 1);
+    }
+}
+
+#[test]
+fn followers_see_that_a_response_breaks_off() {
+    let (gate, asked) = (Arc::<Gate>::default(), Arc::<AtomicUsize>::default());
+    gate.set(true);
+    let waits = Arc::clone(&gate);
+    let port = backend(move |stream| {
+        if head(stream).is_empty() {
+            return;
+        }
+        let start = "HTTP/1.1 200 OK\r\nCache-Control: max-age=9\r\nContent-Length: 8\r\n\r\nhalf";
+        let _ = stream.write_all(start.as_bytes());
+        waits.pass();
+        let _ = stream.shutdown(std::net::Shutdown::Both);
+    });
+    let origin = Origin { port, asked, gate };
+    let directives = "proxy_cache_lock on; proxy_cache_lock_follow on;";
+    let server = Setup::new().mpm("mpm native;").http(&content(&origin, "", directives));
+    let mut clients: Vec<_> = (0..3).map(|_| server.client()).collect();
+    for client in &mut clients {
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").head();
+        assert_eq!(client.exactly(4), b"half");
+    }
+    origin.gate.set(false);
+    for client in &mut clients {
+        assert!(client.is_closed());
+    }
+    assert!(files(&server.folder().path("cache")).is_empty());
 }
 
 #[test]
@@ -597,7 +671,7 @@ fn a_server_that_ended_knows_its_cache_at_its_next_start() {
         is(told(&server, uri), "MISS", if uri == "/a" { "answer 0" } else { "answer 1" });
     }
     let from = server.folder().path("cache");
-    let manager = process(&server, "cache manager process").unwrap();
+    let manager = running(&server, "cache manager process");
     // The folders were read by nobody yet, so that what is saved is not all there may be.
     signals::send(manager, signals::SIGTERM).unwrap();
     eventually("the index is saved", || from.join(".daemun-index").exists());
@@ -626,7 +700,7 @@ fn a_server_that_ended_knows_its_cache_at_its_next_start() {
     is(told(&again, "/a"), "HIT", "answer 0");
     let saved = again.folder().path("cache/.daemun-index");
     assert_eq!(fs::read(&saved).unwrap()[24], 0, "it is used once");
-    let manager = process(&again, "cache manager process").unwrap();
+    let manager = running(&again, "cache manager process");
     signals::send(manager, signals::SIGTERM).unwrap();
     eventually("it is complete at the end", || {
         fs::read(&saved).is_ok_and(|index| index.get(24) == Some(&1))
