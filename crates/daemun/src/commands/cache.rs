@@ -50,7 +50,7 @@ impl Command {
         let json = words.iter().any(|word| word == "--json");
         let words: Vec<&OsString> = words.iter().filter(|word| *word != "--json").collect();
         let is_help = |word: &&OsString| *word == "--help" || *word == "-h";
-        if words.is_empty() || words.iter().any(|word| is_help(word)) {
+        if words.is_empty() || words.iter().any(is_help) {
             return Ok(Command { work: Work::Help, folder: PathBuf::new(), json });
         }
         let usage = || "see \"daemun cache --help\"".to_owned();
