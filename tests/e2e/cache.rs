@@ -121,6 +121,11 @@ fn process(server: &Server, name: &str) -> Option<i32> {
     children(server.pid()).into_iter().find(|pid| title(*pid).contains(name))
 }
 
+fn running(server: &Server, name: &str) -> i32 {
+    eventually(name, || process(server, name).is_some());
+    process(server, name).unwrap()
+}
+
 #[test]
 fn what_was_fetched_once_is_served_again() {
     let origin = Origin::counting("Cache-Control: max-age=100\r\nX-Other: yes\r\n");
@@ -245,6 +250,75 @@ fn one_request_fetches_for_all() {
     assert!(answers.iter().all(|answer| answer.text() == "answer 0"));
     let misses = answers.iter().filter(|answer| status(answer) == "MISS").count();
     assert_eq!((misses, origin.asked()), (1, 1));
+}
+
+#[test]
+fn whoever_waits_is_sent_what_has_come() {
+    for framing in ["Content-Length: 8\r\n", "Connection: close\r\n"] {
+        let (gate, asked) = (Arc::<Gate>::default(), Arc::<AtomicUsize>::default());
+        gate.set(true);
+        let (waits, counter) = (Arc::clone(&gate), Arc::clone(&asked));
+        let port = backend(move |stream| {
+            if head(stream).is_empty() {
+                return;
+            }
+            counter.fetch_add(1, Ordering::SeqCst);
+            let start =
+                format!("HTTP/1.1 200 OK\r\nCache-Control: max-age=100\r\n{framing}\r\nhalf");
+            let _ = stream.write_all(start.as_bytes());
+            waits.pass();
+            let _ = stream.write_all(b"rest");
+            let _ = stream.shutdown(std::net::Shutdown::Both);
+        });
+        let origin = Origin { port, asked, gate };
+        let directives = "proxy_cache_lock on; proxy_cache_lock_follow on;";
+        // One thread: another one's wait until the response is whole.
+        let server = Setup::new().mpm("mpm native;").http(&content(&origin, "", directives));
+        let mut clients: Vec<_> = (0..5).map(|_| server.client()).collect();
+        for client in &mut clients {
+            client.send("GET / HTTP/1.0\r\n\r\n");
+            let answer = client.head();
+            let is_first = origin.asked() == 1 && status(&answer) == "MISS";
+            assert!(is_first || status(&answer) == "HIT", "{answer:?}");
+            assert_eq!(client.exactly(4), b"half");
+        }
+        drop(clients.pop());
+        origin.gate.set(false);
+        for client in &mut clients {
+            assert_eq!(client.rest(), b"rest");
+        }
+        is(told(&server, "/"), "HIT", "halfrest");
+        assert_eq!(origin.asked(), 1);
+    }
+}
+
+#[test]
+fn followers_see_that_a_response_breaks_off() {
+    let (gate, asked) = (Arc::<Gate>::default(), Arc::<AtomicUsize>::default());
+    gate.set(true);
+    let waits = Arc::clone(&gate);
+    let port = backend(move |stream| {
+        if head(stream).is_empty() {
+            return;
+        }
+        let start = "HTTP/1.1 200 OK\r\nCache-Control: max-age=9\r\nContent-Length: 8\r\n\r\nhalf";
+        let _ = stream.write_all(start.as_bytes());
+        waits.pass();
+        let _ = stream.shutdown(std::net::Shutdown::Both);
+    });
+    let origin = Origin { port, asked, gate };
+    let directives = "proxy_cache_lock on; proxy_cache_lock_follow on;";
+    let server = Setup::new().mpm("mpm native;").http(&content(&origin, "", directives));
+    let mut clients: Vec<_> = (0..3).map(|_| server.client()).collect();
+    for client in &mut clients {
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").head();
+        assert_eq!(client.exactly(4), b"half");
+    }
+    origin.gate.set(false);
+    for client in &mut clients {
+        assert!(client.is_closed());
+    }
+    assert!(files(&server.folder().path("cache")).is_empty());
 }
 
 #[test]
@@ -475,7 +549,7 @@ fn damaged_files_are_misses_and_replaced() {
     told(&server, "/");
     let file = files(&server.folder().path("cache")).remove(0);
     let good = fs::read(&file).unwrap();
-    let damages = [
+    let flaws = [
         ("cut in the head", good[..100].to_vec()),
         ("empty", Vec::new()),
         ("of another key", [&good[..350], b"x", &good[351..]].concat()),
@@ -484,7 +558,7 @@ fn damaged_files_are_misses_and_replaced() {
         ("with a long head", [&good[..56], &[0xff, 0xff], &good[58..]].concat()),
         ("with a long vary", [&good[..187], &[0xff], &good[188..]].concat()),
     ];
-    for (asked, (what, damaged)) in (1..).zip(damages) {
+    for (asked, (what, damaged)) in (1..).zip(flaws) {
         fs::write(&file, damaged).unwrap();
         let (status, text) = told(&server, "/");
         assert_eq!((status.as_str(), text), ("MISS", format!("answer {asked}")), "{what}");
@@ -596,7 +670,7 @@ fn a_server_that_ended_knows_its_cache_at_its_next_start() {
         is(told(&server, uri), "MISS", if uri == "/a" { "answer 0" } else { "answer 1" });
     }
     let from = server.folder().path("cache");
-    let manager = process(&server, "cache manager process").unwrap();
+    let manager = running(&server, "cache manager process");
     // The folders were read by nobody yet, so that what is saved is not all there may be.
     signals::send(manager, signals::SIGTERM).unwrap();
     eventually("the index is saved", || from.join(".daemun-index").exists());
@@ -625,7 +699,7 @@ fn a_server_that_ended_knows_its_cache_at_its_next_start() {
     is(told(&again, "/a"), "HIT", "answer 0");
     let saved = again.folder().path("cache/.daemun-index");
     assert_eq!(fs::read(&saved).unwrap()[24], 0, "it is used once");
-    let manager = process(&again, "cache manager process").unwrap();
+    let manager = running(&again, "cache manager process");
     signals::send(manager, signals::SIGTERM).unwrap();
     eventually("it is complete at the end", || {
         fs::read(&saved).is_ok_and(|index| index.get(24) == Some(&1))
@@ -917,12 +991,12 @@ fn a_cache_is_counted() {
     for uri in ["/a", "/a", "/b", "/a"] {
         told(&server, uri);
     }
-    let page = server.get("/status?json").text().to_owned();
     let counts = "\"answers\":{\"MISS\":2,\"BYPASS\":0,\"EXPIRED\":0,\"STALE\":0,\"UPDATING\":0,\
                   \"REVALIDATED\":0,\"HIT\":2},\"served_bytes\":16,\"stored\":2,\
                   \"stored_bytes\":8192,\"removed\":0}";
     let start = "\"caches\":{\n\"z\":{\"size\":8192,\"max_size\":null,\"entries\":2,\"cold\":true,";
-    assert!(page.contains(&format!("{start}{counts}")), "{page}");
+    // An answer is counted when its request is over, which its client knows before.
+    eventually(counts, || server.get("/status?json").text().contains(&format!("{start}{counts}")));
     let page = server.get("/status").text().to_owned();
     let line = "Cache z: 2 entries, 8 kB; MISS 2 HIT 2; 2 stored, 0 removed";
     assert!(page.contains(line), "{page}");

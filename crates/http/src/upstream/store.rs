@@ -90,6 +90,9 @@ impl Copy {
         let (offset, length) = (self.start + self.written, bytes.len() as u64);
         self.file.file.write_all_at(bytes, offset)?;
         self.written += length;
+        if let Purpose::Cache(filling) = &self.purpose {
+            filling.advance(self.written);
+        }
         Ok(FileRange { file: Arc::clone(&self.file.file), offset, length })
     }
 

@@ -4,13 +4,17 @@ use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use daemun_core::log;
+use daemun_proto::http1::Method;
 
 use super::super::field::Field;
 use super::super::protocol::Protocol;
 use super::caching::{Caching, Held};
+use super::follow::Unfinished;
 use super::format::{self, FileHead, KEY_MARK};
 use super::index::Filed;
 use super::place::Place;
@@ -24,14 +28,31 @@ use crate::status::Status;
 
 /// A response on its way into the cache.
 pub struct Filling {
-    held: Held,
+    held: Option<Held>,
     place: &'static Place,
     path: PathBuf,
     body_start: u16,
     epoch: u64,
+    /// For whoever waits for it.
+    unfinished: Option<Rc<Unfinished>>,
+}
+
+impl Drop for Filling {
+    fn drop(&mut self) {
+        if let Some(unfinished) = &self.unfinished {
+            unfinished.give_up();
+        }
+    }
 }
 
 impl Filling {
+    /// So many bytes of the body are in the file.
+    pub fn advance(&self, written: u64) {
+        if let Some(unfinished) = &self.unfinished {
+            unfinished.advance(written);
+        }
+    }
+
     /// Begins a file for the response whose head has come, where it is to be stored: with the file, and where in it the
     /// body begins.
     pub fn begin(
@@ -49,8 +70,13 @@ impl Filling {
     }
 
     /// The response is whole: the file gets its name, and the index knows of it.
-    pub fn settle(self, request: &Request, file: &BodyFile) {
-        let Filling { held, place, path, body_start, epoch } = self;
+    pub fn settle(mut self, request: &Request, file: &BodyFile) {
+        let (place, body_start, epoch) = (self.place, self.body_start, self.epoch);
+        let path = std::mem::take(&mut self.path);
+        if let Some(unfinished) = &self.unfinished {
+            unfinished.complete();
+        }
+        let Some(held) = self.held.take() else { return };
         let renamed = moving::rename(&file.path, &path, Some(0o700));
         let info = renamed.and_then(|()| file.file.metadata());
         let info = match info {
@@ -120,6 +146,8 @@ fn begin(
         caching.hash = caching.key.main;
         caching.is_variant = false;
     }
+    let upstream = &request.upstream_record().head;
+    let expected = upstream.content_length.filter(|_| !upstream.is_chunked);
     let mut raw = Vec::new();
     protocol.store_head(&request.upstream_record().head, &mut raw);
     let header_start = format::header_start(caching.key.text.len());
@@ -127,6 +155,11 @@ fn begin(
     if raw.is_empty() || usize::from(body_start) > *caching.common.buffer_size {
         return None;
     }
+    // Variants and what is stale at once are looked for when they are whole.
+    let settings = caching.settings();
+    let is_plain = verdict.vary.is_empty() && valid_sec >= now;
+    let has_body = request.head.method() != Method::Head || caching.converts_head;
+    let may_be_followed = is_plain && has_body && *settings.lock && *settings.follow;
     let head = FileHead {
         valid_sec,
         updating_sec: verdict.updating_sec,
@@ -163,7 +196,18 @@ fn begin(
     let held = caching.held.take();
     let held =
         held.unwrap_or_else(|| Held::new(caching.place, caching.hash, None, caching.settings()));
-    let filling = Filling { held, place: caching.place, path, body_start, epoch: caching.epoch };
+    let unfinished = may_be_followed.then(|| {
+        let (place, hash, file) = (caching.place, caching.hash, Arc::clone(&file.file));
+        Unfinished::begin(place, hash, file, head, prefix, expected, caching.epoch)
+    });
+    let filling = Filling {
+        held: Some(held),
+        place: caching.place,
+        path,
+        body_start,
+        epoch: caching.epoch,
+        unfinished,
+    };
     Some((Box::new(filling), file, body_start.into()))
 }
 

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, MetadataExt};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use super::super::Call;
 use super::super::settings::Failures;
 use super::caching::{Caching, Held, Outcome, Stored};
 use super::filling::disk_size;
+use super::follow::Unfinished;
 use super::format::{self, FileHead, KEY_MARK, Misfit};
 use super::index::{Claim, Filed, Known, Victim, monotonic};
 use super::key::Key;
@@ -21,7 +23,7 @@ use super::memory::Stamp;
 use super::place::Place;
 use super::settings::holds;
 use super::waiting::Waits;
-use super::{memory, purge, seconds, serve, vary};
+use super::{follow, memory, purge, seconds, serve, vary};
 use crate::head::Known as Field;
 use crate::module::Step;
 use crate::request::{Request, Text};
@@ -138,6 +140,9 @@ pub async fn look(request: &mut Request, call: &mut Call) -> Looked {
                         caching.hold(Some(claim));
                         return to_upstream(request, caching);
                     }
+                    Claim::Others if caching.unfinished().is_some() => {
+                        return serve_unfinished(request, call, caching);
+                    }
                     Claim::Others if patience.is_over() => {
                         caching.is_cacheable = false;
                         return to_upstream(request, caching);
@@ -171,7 +176,9 @@ impl Patience {
         let timeout = self.timeout.as_millis() as u64;
         let until = *self.until.get_or_insert_with(|| monotonic() + timeout);
         let index = &caching.place.index;
-        while index.is_claimed(&caching.hash, request.scoreboard()) {
+        while index.is_claimed(&caching.hash, request.scoreboard())
+            && caching.unfinished().is_none()
+        {
             let now = monotonic();
             if until <= now {
                 log!(request.log(), Info, *request, "cache lock timeout");
@@ -280,6 +287,24 @@ fn answer(request: &mut Request, call: &mut Call, mut caching: Box<Caching>) -> 
     }
 }
 
+/// Answers with a response that is still being stored.
+fn serve_unfinished(request: &mut Request, call: &mut Call, mut caching: Box<Caching>) -> Looked {
+    let Some(unfinished) = caching.unfinished() else { return to_upstream(request, caching) };
+    caching.outcome = Some(Outcome::Hit);
+    request.upstream_record().caching = Some(caching);
+    match serve::unfinished(request, call, unfinished) {
+        Ok(step) => Looked::Answer(step),
+        Err(serve::Invalid) => {
+            if let Some(caching) = request.caching() {
+                caching.outcome = Some(Outcome::Miss);
+                caching.is_cacheable = false;
+            }
+            call.protocol.begin_again();
+            Looked::Upstream
+        }
+    }
+}
+
 /// Keeps a fresh response for those who ask next.
 fn remember(request: &mut Request, stored: &Stored) {
     let Some(mut caching) = request.upstream_record().caching.take() else { return };
@@ -327,6 +352,18 @@ impl Caching {
     fn settle_key(&mut self) {
         self.key = Key::new(std::mem::take(&mut self.key.text));
         self.hash = self.key.main;
+    }
+
+    /// The response that another request on this thread is storing, where it can be sent on.
+    fn unfinished(&self) -> Option<Rc<Unfinished>> {
+        if !*self.settings().follow || self.is_variant {
+            return None;
+        }
+        let found = follow::find(self.place, &self.hash)?;
+        let start = format::header_start(self.key.text.len());
+        let key = found.prefix.get(format::HEAD + KEY_MARK.len()..start - 1);
+        let is_mine = key == Some(&self.key.text) && found.epoch == self.place.index.epoch();
+        is_mine.then_some(found)
     }
 
     fn has_claim(&self) -> bool {

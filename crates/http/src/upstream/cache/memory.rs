@@ -36,7 +36,7 @@ pub struct Remembered {
 }
 
 /// What identifies a state of a file.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Stamp {
     device: u64,
     inode: u64,

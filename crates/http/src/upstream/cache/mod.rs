@@ -6,6 +6,7 @@
 
 pub mod caching;
 mod filling;
+mod follow;
 mod format;
 mod freshness;
 pub mod index;

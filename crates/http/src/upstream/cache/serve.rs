@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use daemun_core::log;
@@ -15,9 +16,10 @@ use super::super::next;
 use super::super::protocol::{HeadStep, Protocol};
 use super::super::settings::Settings as Common;
 use super::caching::{Caching, Outcome, Stored};
+use super::follow::{Following, Unfinished};
 use super::format::{FileHead, HEAD};
 use super::index::Count;
-use super::memory::Remembered;
+use super::memory::{Remembered, Stamp};
 use super::{freshness, seconds, status};
 use crate::body::{Body, Chunk, FileRange};
 use crate::module::Step;
@@ -44,6 +46,31 @@ pub fn remembered(request: &mut Request, call: &mut Call, remembered: &Remembere
     answer(request, call.settings, &*call.protocol, &remembered.stored)
 }
 
+/// Answers with a response that is still on its way into the cache.
+pub fn unfinished(
+    request: &mut Request,
+    call: &mut Call,
+    unfinished: Rc<Unfinished>,
+) -> Result<Step, Invalid> {
+    let stored = Stored {
+        file: Some(Arc::clone(&unfinished.file)),
+        head: unfinished.head.clone(),
+        bytes: unfinished.prefix.clone(),
+        length: unfinished.prefix.len() as u64 + unfinished.expected.unwrap_or(0),
+        inode: 0,
+        stamp: Stamp::default(),
+    };
+    read_head(request, &mut *call.protocol, &stored)?;
+    if let Err(step) = take_over(request, call.settings, &*call.protocol, &stored) {
+        return Ok(step);
+    }
+    count_served(request, unfinished.expected.unwrap_or(0));
+    Ok(Step::Respond(match request.head.method() {
+        Method::Head => Body::Empty,
+        _ => Body::stream(Following::new(unfinished)),
+    }))
+}
+
 /// Answers with a response whose head stands in the request's record.
 fn answer(
     request: &mut Request,
@@ -51,19 +78,12 @@ fn answer(
     protocol: &dyn Protocol,
     stored: &Stored,
 ) -> Step {
-    if let Some(caching) = request.caching() {
-        caching.served_date = Some(stored.head.date);
-        caching.served_until = Some(stored.head.valid_sec);
-    }
-    if let Err(step) = headers::apply(request, settings, protocol, Origin::Stored) {
+    if let Err(step) = take_over(request, settings, protocol, stored) {
         return step;
     }
-    status::add(request);
     let start = u64::from(stored.head.body_start);
     let length = stored.length.saturating_sub(start);
-    if let Some(caching) = request.caching() {
-        caching.place.index.count_up(Count::Served, length);
-    }
+    count_served(request, length);
     match request.response.content_length {
         None => request.response.content_length = Some(length),
         // What it announces does not come.
@@ -80,6 +100,28 @@ fn answer(
         }
         _ => Body::One(Chunk::Bytes(stored.bytes.slice(usize::from(stored.head.body_start)..))),
     })
+}
+
+/// The stored head becomes the response's.
+fn take_over(
+    request: &mut Request,
+    settings: &'static Common,
+    protocol: &dyn Protocol,
+    stored: &Stored,
+) -> Result<(), Step> {
+    if let Some(caching) = request.caching() {
+        caching.served_date = Some(stored.head.date);
+        caching.served_until = Some(stored.head.valid_sec);
+    }
+    headers::apply(request, settings, protocol, Origin::Stored)?;
+    status::add(request);
+    Ok(())
+}
+
+fn count_served(request: &mut Request, length: u64) {
+    if let Some(caching) = request.caching() {
+        caching.place.index.count_up(Count::Served, length);
+    }
 }
 
 /// Reads the upstream's head, as the protocol has it, into the request's record.

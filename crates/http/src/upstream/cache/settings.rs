@@ -38,6 +38,8 @@ settings! {
         /// How long nobody tries again after a failure, where a stale response stands in.
         error_ttl: Duration = Duration::ZERO,
         lock: bool = false,
+        /// Whoever waits is sent what has come while it is still being stored.
+        follow: bool = false,
         lock_timeout: Duration = Duration::from_secs(5),
         lock_age: Duration = Duration::from_secs(5),
     }
