@@ -968,8 +968,8 @@ fn a_response_tells_how_the_cache_has_handled_its_request() {
     let told = |line: &str| {
         let request = format!("{line} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
         let answer = server.send(&request);
-        let lines = answer.lines().filter_map(|line| line.strip_prefix("Cache-Status: "));
-        lines.last().unwrap_or_default().to_owned()
+        let mut lines = answer.lines().filter_map(|line| line.strip_prefix("Cache-Status: "));
+        lines.next_back().unwrap_or_default().to_owned()
     };
     assert_eq!(told("GET /a"), "daemun; fwd=uri-miss; fwd-status=200");
     let hit = told("GET /a");
