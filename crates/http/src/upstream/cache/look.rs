@@ -22,8 +22,7 @@ use super::key::Key;
 use super::memory::Stamp;
 use super::place::Place;
 use super::settings::holds;
-use super::waiting::Waits;
-use super::{follow, memory, purge, seconds, serve, vary};
+use super::{follow, memory, purge, seconds, serve, vary, waiting};
 use crate::head::Known as Field;
 use crate::module::Step;
 use crate::request::{Request, Text};
@@ -159,12 +158,11 @@ struct Patience {
     timeout: Duration,
     /// Milliseconds of the system's clock.
     until: Option<u64>,
-    waits: Waits,
 }
 
 impl Patience {
     fn new(timeout: Duration) -> Patience {
-        Patience { timeout, until: None, waits: Waits::new() }
+        Patience { timeout, until: None }
     }
 
     fn is_over(&self) -> bool {
@@ -184,8 +182,10 @@ impl Patience {
                 log!(request.log(), Info, *request, "cache lock timeout");
                 return;
             }
-            self.waits.wait(&caching.hash, Duration::from_millis(until - now)).await;
+            waiting::wait(&caching.hash, Duration::from_millis(until - now)).await;
         }
+        // Others on this thread may rely on this one to look.
+        waiting::wake(&caching.hash);
     }
 }
 

@@ -11,38 +11,67 @@ use daemun_event::sleep;
 
 use super::key::Hash;
 
+/// Who waits for a key on this thread.
+#[derive(Default)]
+struct Waiters {
+    wakers: Vec<Waker>,
+    /// One of them looks for what other processes do. The others rely on it.
+    has_scout: bool,
+}
+
 thread_local! {
-    /// Who waits on this thread: what happens here is told at once.
-    static WAITERS: RefCell<HashMap<Hash, Vec<Waker>>> = RefCell::new(HashMap::new());
+    /// What happens on this thread is told at once.
+    static WAITERS: RefCell<HashMap<Hash, Waiters>> = RefCell::new(HashMap::new());
 }
 
-/// What other processes do is looked for in such intervals, the shortest first.
-const FIRST: Duration = Duration::from_millis(10);
-const LONGEST: Duration = Duration::from_millis(50);
+/// What other processes do is looked for in such intervals: 1,000 who wait cost 100 looks a second.
+const INTERVAL: Duration = Duration::from_millis(10);
 
-/// The waits of one request.
-pub struct Waits {
-    next: Duration,
+/// Waits until the key is let go of on this thread, but not longer than until it is time to look.
+pub async fn wait(key: &Hash, most: Duration) {
+    let scout = Scout::of(*key);
+    let mut pause = sleep(if scout.is_one { INTERVAL.min(most) } else { most });
+    let mut place = None;
+    poll_fn(|cx| {
+        let place = place.get_or_insert_with(|| Waiting::begin(*key, cx.waker()));
+        match place.waits() {
+            true => Pin::new(&mut pause).poll(cx),
+            false => Poll::Ready(()),
+        }
+    })
+    .await;
 }
 
-impl Waits {
-    pub fn new() -> Waits {
-        Waits { next: FIRST }
-    }
+/// The part of the one who looks, until it is dropped: then another takes it over.
+struct Scout {
+    key: Hash,
+    is_one: bool,
+}
 
-    /// Waits until the key is let go of on this thread, but not longer than until it is time to look.
-    pub async fn wait(&mut self, key: &Hash, most: Duration) {
-        let mut pause = sleep(self.next.min(most));
-        self.next = (self.next * 2).min(LONGEST);
-        let mut place = None;
-        poll_fn(|cx| {
-            let place = place.get_or_insert_with(|| Waiting::begin(*key, cx.waker()));
-            match place.waits() {
-                true => Pin::new(&mut pause).poll(cx),
-                false => Poll::Ready(()),
-            }
+impl Scout {
+    fn of(key: Hash) -> Scout {
+        WAITERS.with_borrow_mut(|waiters| {
+            let waiting = waiters.entry(key).or_default();
+            Scout { key, is_one: !std::mem::replace(&mut waiting.has_scout, true) }
         })
-        .await;
+    }
+}
+
+impl Drop for Scout {
+    fn drop(&mut self) {
+        if !self.is_one {
+            return;
+        }
+        let next = WAITERS.with_borrow_mut(|waiters| {
+            let waiting = waiters.get_mut(&self.key)?;
+            waiting.has_scout = false;
+            let next = waiting.wakers.pop();
+            if waiting.wakers.is_empty() {
+                waiters.remove(&self.key);
+            }
+            next
+        });
+        next.into_iter().for_each(Waker::wake);
     }
 }
 
@@ -55,15 +84,17 @@ struct Waiting {
 impl Waiting {
     fn begin(key: Hash, waker: &Waker) -> Waiting {
         let waker = waker.clone();
-        WAITERS.with_borrow_mut(|waiters| waiters.entry(key).or_default().push(waker.clone()));
+        WAITERS.with_borrow_mut(|waiters| {
+            waiters.entry(key).or_default().wakers.push(waker.clone());
+        });
         Waiting { key, waker }
     }
 
     /// Nobody has let go of the key since.
     fn waits(&self) -> bool {
         WAITERS.with_borrow(|waiters| {
-            let waiting = waiters.get(&self.key);
-            waiting.is_some_and(|waiting| waiting.iter().any(|one| one.will_wake(&self.waker)))
+            let mut wakers = waiters.get(&self.key).into_iter().flat_map(|waiting| &waiting.wakers);
+            wakers.any(|one| one.will_wake(&self.waker))
         })
     }
 }
@@ -72,8 +103,8 @@ impl Drop for Waiting {
     fn drop(&mut self) {
         WAITERS.with_borrow_mut(|waiters| {
             let Some(waiting) = waiters.get_mut(&self.key) else { return };
-            waiting.retain(|one| !one.will_wake(&self.waker));
-            if waiting.is_empty() {
+            waiting.wakers.retain(|one| !one.will_wake(&self.waker));
+            if waiting.wakers.is_empty() && !waiting.has_scout {
                 waiters.remove(&self.key);
             }
         });
@@ -83,5 +114,5 @@ impl Drop for Waiting {
 /// The key was let go of: whoever waits for it looks again.
 pub fn wake(key: &Hash) {
     let woken = WAITERS.with_borrow_mut(|waiters| waiters.remove(key));
-    woken.into_iter().flatten().for_each(Waker::wake);
+    woken.into_iter().flat_map(|waiting| waiting.wakers).for_each(Waker::wake);
 }
