@@ -74,6 +74,11 @@ impl Handle {
         received.unwrap_or_else(|| Err(io::ErrorKind::ConnectionReset.into()))
     }
 
+    /// All of the body was received, whether or not its end was.
+    pub fn has_no_more(&self) -> bool {
+        shared::with(self.key, |shared| shared.has_no_more(self.id)).unwrap_or(false)
+    }
+
     /// Lets the client send all of its body, which goes to a file where it is long.
     pub fn open_window(&self) {
         let _ = shared::with(self.key, |shared| shared.open_window(self.id));
