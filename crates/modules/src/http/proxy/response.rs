@@ -193,7 +193,7 @@ impl Protocol for Http1 {
         self.passes_body() && (is_11 || !request.body.is_chunked())
     }
 
-    fn open_piece(&mut self, length: usize, out: &mut Vec<u8>) {
+    fn open_piece(&mut self, length: usize, _: bool, out: &mut Vec<u8>) {
         if self.written.sends_chunks {
             out.extend_from_slice(format!("{length:x}\r\n").as_bytes());
         }
