@@ -44,6 +44,7 @@ impl Http2Backend {
             out,
             asked: HashMap::new(),
             order: Vec::new(),
+            pongs: 0,
             is_closed: false,
         };
         peer.flush();
@@ -88,6 +89,7 @@ pub struct Http2Peer {
     asked: HashMap<u32, Asked>,
     /// Streams in the order in which they came and were not asked for.
     order: Vec<u32>,
+    pongs: usize,
     pub is_closed: bool,
 }
 
@@ -162,9 +164,13 @@ impl Http2Peer {
         self.flush();
     }
 
+    /// Waits for the answer.
     pub fn ping(&mut self) {
+        let before = self.pongs;
         self.machine.ping(*b"8 bytes.", &mut self.out);
         self.flush();
+        self.until(|peer| peer.pongs > before);
+        assert!(self.pongs > before, "the connection has been closed");
     }
 
     pub fn frame(&mut self, kind: Kind, flags: u8, stream: u32, payload: &[u8]) {
@@ -263,6 +269,7 @@ impl Http2Peer {
                 }
             }
             Event::Malformed { malformed, .. } => panic!("a request that {}", malformed.reason()),
+            Event::Pong { .. } => self.pongs += 1,
             _ => {}
         }
     }

@@ -1,12 +1,17 @@
 //! gRPC servers behind.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::thread;
+
 use daemun_tests::http2::Code;
-use daemun_tests::{Authority, Http2Backend, Http2Client, Http2Peer, Server, Setup};
+use daemun_tests::{Authority, Http2Backend, Http2Client, Http2Peer, Server, Setup, eventually};
 
 /// A server before one that is a test's own.
 fn before(backend: &Http2Backend, inside: &str) -> Server {
     let port = backend.port;
-    Server::http(&format!(
+    // Kept connections are a thread's own: all requests meet the same one.
+    Setup::new().mpm("mpm native;").http(&format!(
         "upstream u {{ server 127.0.0.1:{port}; keepalive 4; }}
          server {{ listen 127.0.0.1:{{port}}; http2 on; {inside} location / {{ grpc_pass grpc://u; }} }}"
     ))
@@ -223,5 +228,81 @@ fn mistakes_are_told() {
         let text = format!("events {{ }} http {{ server {{ location / {{ {inside} }} }} }}");
         let output = setup.run(&setup.filled(&text), &["-t"]);
         assert!(output.stderr.contains(sentence), "{sentence:?} in:\n{}", output.stderr);
+    }
+}
+
+/// Answers checks with what stands in `health`, and calls with a message.
+fn serve(backend: Http2Backend, health: Arc<AtomicU8>) {
+    thread::spawn(move || {
+        loop {
+            let mut peer = backend.accept();
+            let asked = peer.request();
+            if asked.field(":path") != Some("/grpc.health.v1.Health/Check") {
+                answer(&mut peer, asked.stream, "well");
+                continue;
+            }
+            assert_eq!(asked.body, b"\0\0\0\0\x0b\x0a\x09shop.Shop");
+            peer.respond(asked.stream, 200, &[("content-type", "application/grpc")], false);
+            let status = health.load(Ordering::Relaxed);
+            peer.send(asked.stream, &[0, 0, 0, 0, 2, 8, status], false);
+            peer.trailers(asked.stream, &[("grpc-status", "0")]);
+        }
+    });
+}
+
+#[test]
+fn servers_are_asked_for_their_health() {
+    let (backend, silent) = (Http2Backend::start(), Http2Backend::start());
+    let (port, none) = (backend.port, silent.port);
+    let health = Arc::new(AtomicU8::new(2));
+    serve(backend, Arc::clone(&health));
+    thread::spawn(move || {
+        loop {
+            // A server without a health service.
+            let mut peer = silent.accept();
+            let asked = peer.request();
+            peer.respond(asked.stream, 200, &[("grpc-status", "12")], true);
+        }
+    });
+    let server = Server::http(&format!(
+        "upstream u {{ zone z 64k; server 127.0.0.1:{port}; }}
+         upstream v {{ zone v 64k; server 127.0.0.1:{none}; }}
+         server {{ listen 127.0.0.1:{{port}}; http2 on;
+             location / {{ grpc_pass u;
+                 health_check type=grpc grpc_service=shop.Shop interval=20ms mandatory; }}
+             location /v {{ grpc_pass v;
+                 health_check type=grpc grpc_status=12 interval=20ms mandatory; }} }}"
+    ));
+    let status = |path| Http2Client::connect(server.port()).get(path).status;
+    server.logs("peer is unhealthy while checking the status of the service");
+    eventually("whoever has no health service may say so", || status("/v") == 200);
+    assert_eq!(status("/"), 502);
+    health.store(1, Ordering::Relaxed);
+    eventually("it serves", || status("/") == 200);
+    health.store(2, Ordering::Relaxed);
+    eventually("it does not", || status("/") == 502);
+}
+
+#[test]
+fn checks_have_their_place() {
+    let output = Setup::new().run(
+        "events { }
+http {
+    upstream u { zone z 64k; server 127.0.0.1:1; }
+    server { location / { grpc_pass u; health_check; } location /a { grpc_pass u; health_check type=tcp; } }
+    server { location / { proxy_pass http://u; health_check type=grpc; } }
+    server { location / { grpc_pass u; health_check type=grpc uri=/a; } }
+    server { location / { grpc_pass u; health_check grpc_status=1; } }
+}
+",
+        &["-t"],
+    );
+    for part in [
+        "\"type=grpc\" allows neither \"uri\" nor \"match\" in ",
+        "\"grpc_service\" and \"grpc_status\" need \"type=grpc\" in ",
+        "\"health_check\" works with \"type=grpc\" or \"type=tcp\" alone in this location in ",
+        "\"type=grpc\" works with \"grpc_pass\" alone in ",
+    ] {
+        assert!(output.stderr.contains(part), "{part:?} in:\n{}", output.stderr);
     }
 }

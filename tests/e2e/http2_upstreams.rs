@@ -2,7 +2,7 @@
 
 use daemun_tests::http2::frame::Kind;
 use daemun_tests::http2::{Code, Config};
-use daemun_tests::{Http2Backend, Http2Client, Server, Setup};
+use daemun_tests::{Http2Backend, Http2Client, Server, Setup, eventually};
 
 fn noise(length: usize) -> Vec<u8> {
     (0..length).map(|place| (place * 7 + place / 251) as u8).collect()
@@ -11,7 +11,8 @@ fn noise(length: usize) -> Vec<u8> {
 /// A server before one that is a test's own.
 fn before(backend: &Http2Backend, inside: &str) -> Server {
     let port = backend.port;
-    Server::http(&format!(
+    // Kept connections are a thread's own: all requests meet the same one.
+    Setup::new().mpm("mpm native;").http(&format!(
         "upstream u {{ server 127.0.0.1:{port}; keepalive 4; }}
          server {{ listen 127.0.0.1:{{port}}; http2 on; proxy_http_version 2; proxy_set_header Connection '';
              {inside} location / {{ proxy_pass http://u; }} }}"
@@ -74,32 +75,30 @@ fn connections_are_kept_and_their_servers_heard_meanwhile() {
     let backend = Http2Backend::start();
     let server = before(&backend, "");
     let mut client = server.client();
-    let mut ask = |path: &str| {
-        client.send(format!("GET {path} HTTP/1.1\r\nHost: me\r\n\r\n"));
-    };
-    ask("/1");
+    let request = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: me\r\n\r\n");
+    client.send(request("/1"));
     let window = Config { connection_window: 65_535, ..Config::default() };
     let mut peer = backend.accept_with(window);
     let first = peer.request();
     peer.respond(first.stream, 204, &[], true);
+    assert_eq!(client.answer().status, 204);
     // What it says between two requests is answered, and ends nothing.
-    peer.ping();
     peer.frame(Kind::WindowUpdate, 0, 0, &1000u32.to_be_bytes());
-    let mut client2 = server.client();
-    client2.send("GET /2 HTTP/1.1\r\nHost: me\r\n\r\n");
+    peer.ping();
+    client.send(request("/2"));
     let second = peer.request();
     assert_eq!((first.stream, second.stream, second.field(":path")), (1, 3, Some("/2")));
     peer.respond(second.stream, 200, &[], true);
-    assert_eq!(client2.answer().status, 200);
+    assert_eq!(client.answer().status, 200);
     // One that goes away gets no other request.
     peer.go_away(second.stream, Code::NO_ERROR);
     peer.closed();
-    client2.send("GET /3 HTTP/1.1\r\nHost: me\r\n\r\n");
+    client.send(request("/3"));
     let mut peer = backend.accept();
     let third = peer.request();
     assert_eq!(third.stream, 1);
     peer.respond(third.stream, 200, &[], true);
-    assert_eq!(client2.answer().status, 200);
+    assert_eq!(client.answer().status, 200);
 }
 
 #[test]
@@ -244,7 +243,7 @@ fn faults_have_their_sentences() {
 
 #[test]
 fn tls_has_servers_agree_to_it() {
-    let server = Setup::new().identity_of("behind.example").http(
+    let server = Setup::new().mpm("mpm native;").identity_of("behind.example").http(
         "ssl_certificate {dir}/behind.example.crt; ssl_certificate_key {dir}/behind.example.key;
          server { listen 127.0.0.1:{port2} ssl; http2 on;
              return 200 '$http2 $ssl_alpn_protocol $scheme $host $connection_requests'; }
@@ -252,8 +251,9 @@ fn tls_has_servers_agree_to_it() {
          server { listen 127.0.0.1:{port}; proxy_http_version 2; proxy_ssl_server_name on;
              proxy_pass_trailers on; location / { proxy_pass https://behind; } }",
     );
+    let mut client = server.client();
     for number in 1..4 {
-        assert_eq!(server.get("/").text(), format!("h2 h2 https behind {number}"));
+        assert_eq!(client.get("/").text(), format!("h2 h2 https behind {number}"));
     }
 }
 
@@ -271,4 +271,22 @@ fn a_client_that_leaves_takes_the_request_along() {
     client.reset(stream, Code::CANCEL);
     peer.closed();
     server.logs("client prematurely closed connection");
+}
+
+#[test]
+fn their_health_is_asked_for_over_http_2_as_well() {
+    let server = Setup::new().identity_of("behind.example").http(
+        "ssl_certificate {dir}/behind.example.crt; ssl_certificate_key {dir}/behind.example.key;
+         log_format l '$request $status'; access_log off;
+         server { listen 127.0.0.1:{port2} ssl; http2 on;
+             location /health { access_log {dir}/checks l; return 200 well; }
+             location / { return 200 served; } }
+         upstream behind { zone z 64k; server 127.0.0.1:{port2}; }
+         match good { status 200; body ~ well; }
+         server { listen 127.0.0.1:{port}; proxy_http_version 2;
+             location / { proxy_pass https://behind;
+                 health_check uri=/health match=good interval=20ms mandatory; } }",
+    );
+    eventually("it is found to be well", || server.get("/").text() == "served");
+    server.file_has("checks", "GET /health HTTP/2.0 200");
 }

@@ -27,6 +27,8 @@ use daemun_http::upstream::http2::Http2;
 use daemun_http::upstream::{self, Call};
 use daemun_http::upstream_directives;
 
+use daemun_upstream::GroupId;
+
 use pass::PassSetting;
 use unbuffered::Unbuffered;
 
@@ -39,6 +41,14 @@ settings! {
 }
 
 pub static SETTINGS: SettingsKey<Settings> = SettingsKey::new();
+
+impl Settings {
+    /// The group that all requests go to, and whether its servers are spoken to over TLS.
+    pub fn group(&self) -> Option<(GroupId, bool)> {
+        let pass = self.pass.value()?;
+        Some((pass.group()?, pass.may_speak_tls()))
+    }
+}
 
 pub static MODULE: HttpModule = HttpModule {
     base: Module {
