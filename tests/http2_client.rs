@@ -38,8 +38,8 @@ pub struct Http2Client {
     pub is_closed: bool,
 }
 
-pub trait Wire: Read + Write {}
-impl<W: Read + Write> Wire for W {}
+pub trait Wire: Read + Write + Send {}
+impl<W: Read + Write + Send> Wire for W {}
 
 impl Http2Client {
     pub fn connect(port: u16) -> Http2Client {

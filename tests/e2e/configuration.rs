@@ -11,7 +11,7 @@ http {
     server {
         listn 80;
         listen 127.0.0.1:99999;
-        grpc_pass grpc://a;
+        perl_require a;
         root;
         nonsense_of_mine on;
     }
@@ -25,7 +25,7 @@ http {
         "server.conf:4\n 4 |         listn 80;\n   |         ^^^^^",
         "did you mean \"listen\"?",
         "invalid port in \"127.0.0.1:99999\" of the \"listen\" directive in ",
-        "nginx has it, in http_grpc_module; daemun does not support it yet",
+        "nginx has it, in http_perl_module; daemun does not support it yet",
         "invalid number of arguments in \"root\" directive in ",
         "unknown directive \"nonsense_of_mine\"",
         "server.conf test failed",
@@ -114,7 +114,7 @@ fn versions_speak_nginx_to_those_who_ask_nginx() {
     let arguments = arguments.expect("a line that suites parse");
     assert!(arguments.contains(" --with-debug"), "{arguments}");
     assert!(arguments.contains(" --with-http_stub_status_module"), "{arguments}");
-    assert!(arguments.contains(" --without-http_grpc_module"), "{arguments}");
+    assert!(arguments.contains(" --without-http_limit_req_module"), "{arguments}");
     assert!(!arguments.contains("--without-http_autoindex_module"), "{arguments}");
     assert!(!arguments.contains("--without-http_rewrite_module"), "{arguments}");
     let wrong = setup.run("", &["-x"]);

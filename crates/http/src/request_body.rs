@@ -54,6 +54,8 @@ pub struct RequestBody {
     is_malformed: bool,
     /// It goes to a file however short it is, without a word about it.
     in_file: bool,
+    /// None is made where that can be helped.
+    is_unbuffered: bool,
     /// What was read and fits into memory.
     memory: Vec<u8>,
     file: Option<Arc<BodyFile>>,
@@ -170,6 +172,11 @@ impl RequestBody {
     /// Asks for the body in a file, for a handler that wants that.
     pub fn want_file(&mut self) {
         self.in_file = true;
+    }
+
+    /// It would be passed on as it comes if it had not come at once: no file is made for its sake.
+    pub fn stay_unbuffered(&mut self) {
+        self.is_unbuffered = true;
     }
 
     /// Too large: nobody will read it.
@@ -392,6 +399,10 @@ impl Request {
                     log!(self.log(), Info, *self, "client prematurely closed connection");
                     return Err(Status::BAD_REQUEST);
                 }
+                // Whoever passes the last bytes on can say that they are.
+                Ok(_) if self.stream().is_some_and(|handle| handle.has_no_more()) => {
+                    self.body.end_stream();
+                }
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0..0),
                 Err(_) => return Err(Status::BAD_REQUEST),
@@ -457,7 +468,8 @@ impl Request {
     }
 
     fn goes_to_file(&self) -> bool {
-        self.body.in_file || *self.core().client.body_in_file_only != InFileOnly::Off
+        !self.body.is_unbuffered
+            && (self.body.in_file || *self.core().client.body_in_file_only != InFileOnly::Off)
     }
 
     /// Writes what stands in memory, and what follows it, to the body's file.

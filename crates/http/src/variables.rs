@@ -140,8 +140,7 @@ fn is_fixed(name: &str, built_in: Option<(&Variable, &str)>) -> bool {
 }
 
 /// nginx's variables that are members of families here, or nothing yet.
-const SINGLE: [&str; 25] = [
-    "grpc_internal_trailers",
+const SINGLE: [&str; 24] = [
     "http_cookie",
     "http_host",
     "http_referer",

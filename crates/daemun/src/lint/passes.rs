@@ -25,7 +25,7 @@ pub fn all<'o>(outline: &'o Outline<'o>) -> impl Iterator<Item = Pass<'o>> {
 }
 
 const PASSES: &[&str] =
-    &["proxy_pass", "fastcgi_pass", "scgi_pass", "uwsgi_pass", "memcached_pass"];
+    &["proxy_pass", "fastcgi_pass", "scgi_pass", "uwsgi_pass", "memcached_pass", "grpc_pass"];
 
 impl<'o> Pass<'o> {
     /// Without the scheme.

@@ -4,7 +4,7 @@ use daemun_conf as conf;
 use daemun_core::load::{Fault, Loader};
 use daemun_core::module::{Module, SettingsKey, SettingsSet};
 use daemun_core::{directives, set, settings, values};
-use daemun_proto::http2::{Config, FRAME_SIZE};
+use daemun_proto::http2::Config;
 
 use super::listen;
 use crate::config::Server;
@@ -107,9 +107,9 @@ pub(crate) fn config_of(server: &Server) -> Config {
         stream_window: bound(*own.body_preread_size),
         header_limit: bound(count.saturating_mul(size)),
         longest_field: bound(size),
-        // Longer frames would make nothing quicker. Some clients of nginx, which takes any length,
-        // send a head in one frame without asking.
-        max_frame_size: 4 * FRAME_SIZE,
+        // Longer frames make nothing quicker, but clients of nginx, which takes any length, send heads
+        // and bodies in one frame. They are read as they come, so that their length costs nothing.
+        max_frame_size: MOST_FRAME as u32,
         // The host is counted beside those that HTTP/1 would have.
         max_fields: bound(*client.max_headers),
         underscores: *client.underscores_in_headers,

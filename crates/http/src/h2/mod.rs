@@ -99,6 +99,11 @@ impl Handle {
         shared::with(self.key, |shared| shared.has_arrived(self.id)).unwrap_or(true)
     }
 
+    /// All of the body was received, whether or not its end was.
+    pub fn has_no_more(&self) -> bool {
+        shared::with(self.key, |shared| shared.has_no_more(self.id)).unwrap_or(false)
+    }
+
     /// Lets the client send all of its body, which goes to a file where it is long.
     pub fn open_window(&self) {
         let _ = shared::with(self.key, |shared| shared.open_window(self.id));

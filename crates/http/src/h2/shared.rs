@@ -294,6 +294,11 @@ impl Shared {
         }
     }
 
+    pub fn has_no_more(&self, id: u32) -> bool {
+        let stream = self.streams.get(&id);
+        stream.is_some_and(|one| one.has_ended && one.inbox.is_empty() && !one.is_malformed)
+    }
+
     pub fn is_malformed(&self, id: u32) -> bool {
         self.streams.get(&id).is_some_and(|stream| stream.is_malformed)
     }

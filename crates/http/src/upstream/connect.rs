@@ -16,6 +16,7 @@ use rustix::io::Errno;
 use rustix::net::{SocketAddrUnix, sockopt};
 
 use super::directives::parse_local;
+use super::http2::Link;
 use super::settings::{Bind, BindAddress, Settings};
 use super::tls;
 use crate::request::{Request, Text};
@@ -33,6 +34,8 @@ pub struct Upstream {
     pub sent: u64,
     /// What protects it, where it speaks TLS.
     pub tls: Option<Box<Session>>,
+    /// What it has been told, between two requests over HTTP/2.
+    pub http2: Option<Box<Link>>,
 }
 
 impl Upstream {
@@ -118,7 +121,7 @@ pub async fn connect(
     let _ = stream.receive_when_told();
     let started = daemun_event::now();
     let mut upstream =
-        Upstream { stream, requests: 1, started, is_kept: false, sent: 0, tls: None };
+        Upstream { stream, requests: 1, started, is_kept: false, sent: 0, tls: None, http2: None };
     if let Some(server) = tls_name {
         let peer = name.into();
         let stream = &upstream.stream;

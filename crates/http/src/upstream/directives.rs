@@ -104,6 +104,10 @@ macro_rules! upstream_directives {
             $crate::upstream_row!($($at)+ "force_ranges" Flag, "off",
                 force_ranges = directives::flag,
                 "Cuts responses into ranges whether or not the upstream can."),
+        ] fields $($rest)*)
+    };
+    (@rows [$($at:tt)+] [$($row:expr,)*] fields $($rest:ident)*) => {
+        $crate::upstream_directives!(@rows [$($at)+] [$($row,)*
             $crate::upstream_row!($($at)+ "pass_header" Exactly(1), "",
                 pass_headers += directives::name,
                 "A field of responses that is passed to clients, though it usually is not."),
@@ -184,6 +188,13 @@ macro_rules! upstream_directives {
             $crate::upstream_row!($($at)+ "cache_use_stale" AtLeast(1), "off",
                 cache.use_stale |= directives::stale_of_http,
                 "Failures after which a stale response is served."),
+        ] $($rest)*)
+    };
+    (@rows [$($at:tt)+] [$($row:expr,)*] next_grpc $($rest:ident)*) => {
+        $crate::upstream_directives!(@rows [$($at)+] [$($row,)*
+            $crate::upstream_row!($($at)+ "next_upstream" AtLeast(1), "error timeout",
+                next_upstream = directives::failures_of_grpc,
+                "What makes a request go to the next server."),
         ] $($rest)*)
     };
     (@rows [$($at:tt)+] [$($row:expr,)*] next_gateway $($rest:ident)*) => {
@@ -550,6 +561,21 @@ const OF_HTTP: &[(&str, Failures)] = &[
     ("off", Failures::OFF),
 ];
 
+const OF_GRPC: &[(&str, Failures)] = &[
+    ("error", Failures::ERROR),
+    ("timeout", Failures::TIMEOUT),
+    ("invalid_header", Failures::INVALID_HEADER),
+    ("non_idempotent", Failures::NON_IDEMPOTENT),
+    ("http_500", Failures::HTTP_500),
+    ("http_502", Failures::HTTP_502),
+    ("http_503", Failures::HTTP_503),
+    ("http_504", Failures::HTTP_504),
+    ("http_403", Failures::HTTP_403),
+    ("http_404", Failures::HTTP_404),
+    ("http_429", Failures::HTTP_429),
+    ("off", Failures::OFF),
+];
+
 const OF_GATEWAY: &[(&str, Failures)] = &[
     ("error", Failures::ERROR),
     ("timeout", Failures::TIMEOUT),
@@ -580,6 +606,13 @@ pub fn failures_of_http(
     directive: &conf::Directive,
 ) -> Result<Failures, Fault> {
     failures(loader, directive, OF_HTTP)
+}
+
+pub fn failures_of_grpc(
+    loader: &mut Loader<'_>,
+    directive: &conf::Directive,
+) -> Result<Failures, Fault> {
+    failures(loader, directive, OF_GRPC)
 }
 
 pub fn failures_of_gateway(

@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,7 +18,8 @@ use daemun_upstream::{Attempt, Group, Peer, Selection};
 use super::connect::{self, Interruption, NotConnected, Upstream};
 use super::early_hints;
 use super::head::Head;
-use super::kept;
+use super::http2::Link;
+use super::kept::{self, Manner};
 use super::next::{self, Failure};
 use super::outgoing::{self, Advance, Outgoing};
 use super::protocol::{HeadStep, Protocol};
@@ -49,6 +50,8 @@ pub struct Exchange {
     /// A kept connection turned out to be closed: no other is tried.
     wants_fresh: bool,
     outgoing: Outgoing,
+    /// The upstream takes no more of the request.
+    is_mute: bool,
     /// What came behind the response's head.
     pub input: Bytes,
     /// Why there is no response.
@@ -112,6 +115,7 @@ impl Exchange {
             streams,
             wants_fresh: false,
             outgoing: Outgoing::default(),
+            is_mute: false,
             input: Bytes::new(),
             failure: None,
         })
@@ -127,6 +131,10 @@ impl Exchange {
                 },
                 Err(Fault::Ended(ended)) => return Err(ended),
                 Err(Fault::Failed(Failure::Error)) if self.is_stale(request) => {
+                    self.give_up_stale(request);
+                    continue;
+                }
+                Err(Fault::Failed(Failure::InvalidHeader)) if self.is_untouched() => {
                     self.give_up_stale(request);
                     continue;
                 }
@@ -179,6 +187,13 @@ impl Exchange {
             && self.may_go_on(request, Failures::ERROR)
     }
 
+    /// Whether a server has said that it did nothing with the request, on a connection that was kept;
+    /// then it may have it on another one, whatever its method. A body that is passed on as it comes
+    /// is with whoever got its head.
+    fn is_untouched(&self) -> bool {
+        self.protocol.is_untouched() && !self.wants_fresh && !self.outgoing.comes_in_pieces()
+    }
+
     /// Nobody is to blame: the same request is sent on a new connection.
     fn give_up_stale(&mut self, request: &mut Request) {
         request.upstream_record().last_try().status = Status::BAD_GATEWAY.0;
@@ -218,10 +233,11 @@ impl Exchange {
         let tls_name = self
             .is_tls
             .then(|| tls::server_name(request, self.settings, &self.selection.group().name));
+        let manner = self.manner();
         let peer = self.peer.insert(peer);
         if !self.wants_fresh
             && let Some(upstream) =
-                kept::take(self.selection.group(), peer, owner(self.settings), tls_name.as_deref())
+                kept::take(self.selection.group(), peer, manner, tls_name.as_deref())
         {
             self.upstream = Some(upstream);
             request.upstream_record().last_try().connect_time = Some(0);
@@ -245,6 +261,11 @@ impl Exchange {
         let last = request.upstream_record().last_try();
         last.connect_time = Some(last.age());
         self.ask(request).await
+    }
+
+    /// What makes connections alike.
+    fn manner(&self) -> Manner {
+        Manner { owner: owner(self.settings), is_http2: self.protocol.is_http2() }
     }
 
     /// `sticky cookie`: the client is told of its peer, and not of one that was asked before.
@@ -275,6 +296,11 @@ impl Exchange {
             // Without it, or on a UNIX socket, the pace differs, not the content.
             let _ = upstream.stream.set_nodelay(true);
         }
+        if self.protocol.is_http2()
+            && let Some(upstream) = &mut self.upstream
+        {
+            self.protocol.attach(upstream.http2.take().unwrap_or_else(Link::new));
+        }
         // Its storage is the record's, and goes back there.
         let head = std::mem::take(&mut request.upstream_record().head);
         let mut reading = Reading { head, ..Reading::default() };
@@ -299,7 +325,13 @@ impl Exchange {
             }
             match self.read_head(request, &mut reading).await? {
                 Progress::Done => return Ok(()),
-                Progress::Some => deadline = None,
+                Progress::Some => {
+                    deadline = None;
+                    if self.protocol.is_http2() {
+                        // It may have let more be sent, or asked for an answer.
+                        continue;
+                    }
+                }
                 Progress::None => {}
             }
             if sending.rests {
@@ -317,6 +349,7 @@ impl Exchange {
                 true => *self.settings.send_timeout,
             };
             let deadline = *deadline.get_or_insert_with(|| Deadline::after(timeout));
+            let sends = sends && !sending.is_held;
             let ready = Either { stream, deadline, sends };
             match connect::wait(request, ready, self.watches_client).await {
                 Ok(()) => {}
@@ -336,6 +369,7 @@ impl Exchange {
         let mut sending = Sending::default();
         let Some(upstream) = &mut self.upstream else { return Ok(sending) };
         let before = upstream.sent;
+        self.outgoing.queue_control(request, &mut *self.protocol);
         while reading.broken.is_none() && !self.outgoing.is_sent(request) {
             if upstream.sent - before >= IN_A_TURN as u64 {
                 sending.rests = true;
@@ -345,6 +379,10 @@ impl Exchange {
                 Ok(Advance::Sent) => sending.has_moved = true,
                 Ok(Advance::WaitsForClient) => {
                     sending.waits_for_client = true;
+                    break;
+                }
+                Ok(Advance::IsHeld) => {
+                    sending.is_held = true;
                     break;
                 }
                 Err(outgoing::Fault::Failed(error)) if error.kind() == ErrorKind::WouldBlock => {
@@ -447,8 +485,10 @@ impl Exchange {
                     return Ok(false);
                 }
                 Ok(HeadStep::EarlyHints { consumed }) => {
-                    reading.hints += consumed;
-                    let hints = Bytes::copy_from_slice(&buffer[..consumed]);
+                    let hints = self.protocol.take_head_bytes();
+                    let hints =
+                        hints.unwrap_or_else(|| Bytes::copy_from_slice(&buffer[..consumed]));
+                    reading.hints += hints.len();
                     Box::pin(early_hints::pass(
                         request,
                         self.settings,
@@ -529,13 +569,56 @@ impl Exchange {
     pub fn finish(&mut self, request: &mut Request, keeps: bool) {
         request.upstream_record().settle_time();
         let Some(peer) = self.peer.take() else { return };
-        if let Some(upstream) = self.upstream.take()
+        if keeps && self.protocol.is_http2() {
+            // Answers to what the upstream has said last.
+            let _ = self.send(request, &mut Reading::default());
+        }
+        if let Some(mut upstream) = self.upstream.take()
             && keeps
             && self.outgoing.is_whole(request)
         {
-            kept::keep(self.selection.group(), Arc::clone(&peer), owner(self.settings), upstream);
+            upstream.http2 = self.protocol.detach();
+            kept::keep(self.selection.group(), Arc::clone(&peer), self.manner(), upstream);
         }
         self.selection.done(peer, Attempt::Good);
+    }
+
+    /// Goes on with the request while its response comes, where the protocol lets that be; errors are
+    /// told by what comes of the response, or does not.
+    pub fn poll_send(&mut self, request: &mut Request, cx: &mut Context<'_>) -> Result<(), Status> {
+        if !self.protocol.is_http2() || self.is_mute {
+            return Ok(());
+        }
+        loop {
+            let mut reading = Reading::default();
+            let sending = match self.send(request, &mut reading) {
+                Ok(sending) => sending,
+                Err(Fault::Ended(Ended::Status(status))) => return Err(status),
+                Err(_) => return Err(Status::BAD_REQUEST),
+            };
+            if reading.broken.is_some() {
+                self.is_mute = true;
+                return Ok(());
+            }
+            if sending.rests {
+                cx.waker().wake_by_ref();
+                return Ok(());
+            }
+            if sending.waits_for_client {
+                match request.poll_arrival(cx) {
+                    Poll::Ready(Ok(())) => continue,
+                    Poll::Ready(Err(_)) => return Err(Status::BAD_REQUEST),
+                    Poll::Pending => return Ok(()),
+                }
+            }
+            if sending.is_held || self.outgoing.is_sent(request) {
+                return Ok(());
+            }
+            let Some(upstream) = &self.upstream else { return Ok(()) };
+            if Pin::new(&mut upstream.stream.writable(Deadline::NEVER)).poll(cx).is_pending() {
+                return Ok(());
+            }
+        }
     }
 
     /// The name of the group, and the peer in it that is being asked.
@@ -608,6 +691,8 @@ struct Sending {
     waits_for_client: bool,
     /// More could be sent at once, but others go first.
     rests: bool,
+    /// The upstream lets nothing more be sent at present.
+    is_held: bool,
 }
 
 enum Progress {

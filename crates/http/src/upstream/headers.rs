@@ -59,7 +59,7 @@ pub fn apply(
 
 /// Whether the response is buffered, as `X-Accel-Buffering` has it where that counts.
 pub fn is_buffered(request: &mut Request, settings: &Settings) -> bool {
-    if settings.ignore_headers.contains(Ignored::ACCEL_BUFFERING) {
+    if settings.ignore_headers.contains(Ignored::ACCEL_BUFFERING) || !*settings.change_buffering {
         return *settings.buffering;
     }
     let head = &request.upstream_record().head;

@@ -43,6 +43,8 @@ struct Incoming {
     deadline: Option<Deadline>,
     /// Bytes that have come.
     received: u64,
+    /// What came with the head is not decoded yet.
+    is_unread: bool,
     /// Bytes yielded since others had their turn.
     turn: Turn,
     /// They have it now.
@@ -118,10 +120,19 @@ pub fn begin(request: &mut Request, mut exchange: Box<Exchange>) -> Body {
         state: State::Open,
         deadline: None,
         received: 0,
+        is_unread: false,
         turn: Turn::default(),
         rests: false,
     };
     let first = incoming.exchange.input.len() as u64;
+    let status = request.response.status.0;
+    let is_known = request.response.content_length.is_some()
+        || headers::has_no_body(request.head.method(), status);
+    if incoming.exchange.protocol.is_http2() && !is_known {
+        // Whether it is over already does not show until it is read.
+        incoming.is_unread = true;
+        return Body::stream(incoming);
+    }
     request.doing = match is_buffered {
         true => "reading upstream",
         false => "reading response header from upstream",
@@ -256,6 +267,9 @@ impl BodyStream for Incoming {
     }
 
     fn poll_ahead(&mut self, request: &mut Request, cx: &mut Context<'_>) {
+        if self.state == State::Open && self.exchange.poll_send(request, cx).is_err() {
+            return self.break_off(request);
+        }
         self.is_ahead = true;
         let mut turn = Turn::default();
         while self.poll_written(request, cx).is_ready()
@@ -307,6 +321,11 @@ impl Incoming {
     /// Receives once, and decodes it. Whatever goes wrong is told, and shows in the state.
     fn poll_receive(&mut self, request: &mut Request, cx: &mut Context<'_>) -> Poll<()> {
         request.doing = "reading upstream";
+        if std::mem::take(&mut self.is_unread) {
+            self.decode(request);
+            request.doing = "";
+            return Poll::Ready(());
+        }
         let polled = self.poll_input(request, cx).map(|input| {
             self.deadline = None;
             match input {
@@ -332,6 +351,9 @@ impl Incoming {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<Bytes>> {
         loop {
+            if self.exchange.poll_send(request, cx).is_err() {
+                return Poll::Ready(Err(ErrorKind::ConnectionAborted.into()));
+            }
             let allowed = match &mut self.pace {
                 Some(pace) => ready!(pace.poll_allowance(cx)),
                 None => usize::MAX,
@@ -404,7 +426,12 @@ impl Incoming {
                 ended => break ended,
             }
         };
-        let rest = gathered.take();
+        // Over HTTP/2 a stream may be taken back behind its body.
+        let is_void = ended.is_err() && self.exchange.protocol.is_http2();
+        if is_void {
+            self.storage = Storage::default();
+        }
+        let rest = gathered.take().filter(|_| !is_void);
         if rest.is_some_and(|piece| !self.store(request, piece)) {
             return self.break_off(request);
         }

@@ -14,12 +14,19 @@ use daemun_upstream::{Group, GroupId, Peer};
 
 use super::connect::Upstream;
 
+/// What connections to a peer differ in.
+#[derive(Clone, Copy)]
+pub struct Manner {
+    /// The location that it belongs to, where the group's connections are not shared.
+    pub owner: usize,
+    pub is_http2: bool,
+}
+
 /// A connection that waits for a request.
 struct Idle {
     upstream: Upstream,
     peer: Arc<Peer>,
-    /// The location that it belongs to, where the group's connections are not shared.
-    owner: usize,
+    manner: Manner,
     until: Deadline,
 }
 
@@ -37,8 +44,13 @@ thread_local! {
     static KEPT: RefCell<Kept> = RefCell::default();
 }
 
-/// A connection to a peer of that address, if one is kept. `owner` names the location.
-pub fn take(group: &Group, peer: &Peer, owner: usize, tls_name: Option<&str>) -> Option<Upstream> {
+/// A connection to a peer of that address, if one is kept.
+pub fn take(
+    group: &Group,
+    peer: &Peer,
+    manner: Manner,
+    tls_name: Option<&str>,
+) -> Option<Upstream> {
     let is_local = group.keepalive?.local;
     let GroupId(place) = group.id?;
     KEPT.with_borrow_mut(|kept| {
@@ -46,8 +58,8 @@ pub fn take(group: &Group, peer: &Peer, owner: usize, tls_name: Option<&str>) ->
         loop {
             let fits = |one: &Idle| {
                 one.peer.address == peer.address
-                    && (!is_local || one.owner == owner)
-                    && one.speaks(tls_name, owner)
+                    && (!is_local || one.manner.owner == manner.owner)
+                    && one.speaks(tls_name, manner)
             };
             let found = idle.remove(idle.iter().position(fits)?)?;
             // What its server has closed meanwhile is of no use.
@@ -64,14 +76,14 @@ pub fn take(group: &Group, peer: &Peer, owner: usize, tls_name: Option<&str>) ->
 }
 
 /// Keeps a connection, unless it has served enough, or closes it.
-pub fn keep(group: &Group, peer: Arc<Peer>, owner: usize, upstream: Upstream) {
+pub fn keep(group: &Group, peer: Arc<Peer>, manner: Manner, upstream: Upstream) {
     let (Some(limits), Some(GroupId(place))) = (group.keepalive, group.id) else { return };
     let age = Duration::from_millis(daemun_event::now().saturating_sub(upstream.started));
     if u64::from(upstream.requests) >= limits.requests || age > limits.time {
         return;
     }
     let until = Deadline::after(limits.timeout);
-    let mut idle = Idle { upstream, peer, owner, until };
+    let mut idle = Idle { upstream, peer, manner, until };
     let surplus = KEPT.with_borrow_mut(|kept| {
         if !idle.watch(kept.keeper.as_ref()) {
             return Some(idle);
@@ -113,10 +125,13 @@ fn poll_keeper(cx: &mut Context<'_>) -> Poll<()> {
 
 impl Idle {
     /// Whether it is as one would be made: a connection over TLS is for the terms and the name that it was made with.
-    fn speaks(&self, tls_name: Option<&str>, owner: usize) -> bool {
+    fn speaks(&self, tls_name: Option<&str>, manner: Manner) -> bool {
+        if self.manner.is_http2 != manner.is_http2 {
+            return false;
+        }
         let session = self.upstream.tls.as_ref();
         let name = session.and_then(|session| session.facts().server_name.as_deref());
-        name == tls_name.map(str::as_bytes) && (name.is_none() || self.owner == owner)
+        name == tls_name.map(str::as_bytes) && (name.is_none() || self.manner.owner == manner.owner)
     }
 
     /// Nothing came, so the server has not closed it, and its time is not up. The kernel is asked each time: a response
@@ -126,6 +141,7 @@ impl Idle {
             && !self.until.has_passed()
             && is_quiet(&mut self.upstream)
             && self.upstream.stream.is_silent()
+            && self.upstream.http2.as_ref().is_none_or(|link| link.is_usable())
     }
 
     /// Has the keeper woken for it; `false` where it has ended.
@@ -143,7 +159,29 @@ impl Idle {
 /// Nothing is known to have come. That it may be readable can be left from before its last response was read: then
 /// asking tells, and has later bytes told of.
 fn is_quiet(upstream: &mut Upstream) -> bool {
+    if upstream.http2.is_some() {
+        return listens(upstream);
+    }
     let finds_nothing = |error: io::Error| error.kind() == io::ErrorKind::WouldBlock;
     let mut transport = upstream.transport();
     !transport.may_be_readable() || transport.try_recv(&mut [0; 1]).is_err_and(finds_nothing)
+}
+
+/// The same over HTTP/2, whose servers have something to say at any time: that is heard and answered.
+fn listens(upstream: &mut Upstream) -> bool {
+    let Some(mut link) = upstream.http2.take() else { return false };
+    let mut buffer = [0; 1024];
+    let is_well = loop {
+        match upstream.transport().try_recv(&mut buffer) {
+            Ok(received @ 1..) if link.take_in(&buffer[..received]) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break true,
+            _ => break false,
+        }
+    };
+    let unsent = link.unsent();
+    let is_heard = unsent.is_empty()
+        || upstream.transport().try_send(unsent, false).is_ok_and(|sent| sent == unsent.len());
+    unsent.clear();
+    upstream.http2 = Some(link);
+    is_well && is_heard
 }

@@ -8,6 +8,7 @@ mod exchange;
 pub mod field;
 pub mod head;
 pub mod headers;
+pub mod http2;
 mod incoming;
 mod kept;
 pub mod next;
@@ -62,10 +63,11 @@ pub async fn pass(request: &mut Request, mut call: Call) -> Step {
     if request.trace.is_some() {
         return tell_only(request, call);
     }
-    let streams = !*call.settings.request_buffering
-        && request.body.can_be_passed()
-        && !request.has_body_arrived()
-        && call.protocol.streams_body(request);
+    let is_unbuffered = !*call.settings.request_buffering && call.protocol.streams_body(request);
+    let streams = is_unbuffered && request.body.can_be_passed() && !request.has_body_arrived();
+    if is_unbuffered {
+        request.body.stay_unbuffered();
+    }
     if let Err(status) = prepare_body(request, streams).await {
         return Step::Status(status);
     }

@@ -25,6 +25,12 @@ pub struct Outgoing {
     payload: Payload,
     /// There is a connection, so that what has come of a body may be taken.
     has_begun: bool,
+    /// What was taken of a body that arrives and does not stand there yet.
+    arrived: Vec<u8>,
+    /// How much of that does.
+    arrived_at: usize,
+    /// All of the body is in hand: the configuration has made it (`proxy_set_body`).
+    is_made: bool,
 }
 
 /// How far sending came.
@@ -33,6 +39,8 @@ pub enum Advance {
     Sent,
     /// There is nothing to send until the client sends more.
     WaitsForClient,
+    /// The upstream takes no more of the body until it says so.
+    IsHeld,
 }
 
 /// Why sending ended.
@@ -64,7 +72,11 @@ impl Outgoing {
         record(request).request = out;
         written?;
         *self = Outgoing { payload, ..Outgoing::default() };
-        if payload.arrives() {
+        if let Some(body) = protocol.take_body() {
+            self.arrived = body;
+            self.is_made = true;
+        }
+        if payload.arrives() || protocol.is_http2() {
             // What is taken of it can't be taken again: that waits for a connection.
             return Ok(());
         }
@@ -85,7 +97,7 @@ impl Outgoing {
             true => self.payload.length().unwrap_or(self.body_at),
             false => self.payload.kept(),
         };
-        self.is_sent(request) && self.body_at == announced
+        self.is_sent(request) && (self.is_made || self.body_at == announced)
     }
 
     /// Whether it is sent piece by piece, so that none may wait for those before it to be acknowledged.
@@ -95,7 +107,14 @@ impl Outgoing {
 
     /// Whether a part of the client's body was taken that can't be had again.
     pub fn has_taken(&self) -> bool {
-        self.payload.arrives() && self.body_at > 0
+        self.payload.arrives() && (self.body_at > 0 || !self.arrived.is_empty())
+    }
+
+    /// Has what the protocol says beside the request sent behind what stands there.
+    pub fn queue_control(&mut self, request: &mut Request, protocol: &mut dyn Protocol) {
+        if self.has_begun {
+            protocol.take_control(&mut record(request).request);
+        }
     }
 
     /// Sends what the kernel takes at once; `WouldBlock` where that is nothing.
@@ -105,7 +124,9 @@ impl Outgoing {
         protocol: &mut dyn Protocol,
         upstream: &mut Upstream,
     ) -> Result<Advance, Fault> {
-        if self.payload.arrives() && !std::mem::replace(&mut self.has_begun, true) {
+        let waited = self.payload.arrives() || protocol.is_http2();
+        if waited && !std::mem::replace(&mut self.has_begun, true) {
+            protocol.begin_request(&mut record(request).request);
             // What is there goes with the head.
             self.append(request, protocol)?;
         }
@@ -114,8 +135,10 @@ impl Outgoing {
             self.sent = 0;
             self.append(request, protocol)?;
             if record(request).request.is_empty() {
+                let is_held = !self.payload.arrives() || !self.arrived.is_empty();
                 return Ok(match self.is_last {
                     true => Advance::Sent,
+                    false if is_held => Advance::IsHeld,
                     false => Advance::WaitsForClient,
                 });
             }
@@ -131,17 +154,24 @@ impl Outgoing {
 
     /// Appends the next piece of the body, and the request's end behind the last.
     fn append(&mut self, request: &mut Request, protocol: &mut dyn Protocol) -> Result<(), Fault> {
-        if self.payload.arrives() {
+        if self.is_last {
+            return Ok(());
+        }
+        if self.payload.arrives() || self.is_made {
             return self.append_arrived(request, protocol).map_err(Fault::Refused);
         }
         let Request { body, upstream, .. } = request;
         let Some(record) = upstream else { return Ok(()) };
         let out = &mut record.request;
         let total = self.payload.kept();
-        let most = protocol.longest_piece().min(PIECE) as u64;
-        let length = (total - self.body_at).min(most) as usize;
-        if length > 0 {
-            protocol.open_piece(length, out);
+        let mut in_hand = 0;
+        while self.body_at < total && in_hand < PIECE {
+            let most = protocol.longest_piece().min(PIECE) as u64;
+            let length = (total - self.body_at).min(most) as usize;
+            if length == 0 {
+                return Ok(());
+            }
+            protocol.open_piece(length, self.body_at + length as u64 == total, out);
             match body.file() {
                 Some(file) => {
                     let start = out.len();
@@ -155,6 +185,7 @@ impl Outgoing {
             }
             protocol.close_piece(length, out);
             self.body_at += length as u64;
+            in_hand += length;
         }
         if self.body_at == total {
             protocol.end_request(out);
@@ -171,25 +202,44 @@ impl Outgoing {
         request: &mut Request,
         protocol: &mut dyn Protocol,
     ) -> Result<(), Status> {
-        let mut arrived = Vec::new();
-        while arrived.len() < PIECE {
+        if !self.is_made && self.arrived.is_empty() {
+            self.take_arrived(request)?;
+        }
+        let Request { body, upstream, .. } = request;
+        let Some(record) = upstream else { return Ok(()) };
+        let is_complete = self.is_made || body.is_complete();
+        loop {
+            let rest = &self.arrived[self.arrived_at..];
+            let length = rest.len().min(protocol.longest_piece()).min(PIECE);
+            if length == 0 {
+                break;
+            }
+            let is_last = is_complete && length == rest.len();
+            protocol.open_piece(length, is_last, &mut record.request);
+            record.request.extend_from_slice(&rest[..length]);
+            protocol.close_piece(length, &mut record.request);
+            self.arrived_at += length;
+            self.body_at += length as u64;
+        }
+        if self.arrived_at < self.arrived.len() {
+            return Ok(());
+        }
+        self.arrived.clear();
+        self.arrived_at = 0;
+        if is_complete {
+            protocol.end_request(&mut record.request);
+            self.is_last = true;
+        }
+        Ok(())
+    }
+
+    fn take_arrived(&mut self, request: &mut Request) -> Result<(), Status> {
+        while self.arrived.len() < PIECE {
             let data = request.take_arrived()?;
             if data.is_empty() {
                 break;
             }
-            arrived.extend_from_slice(&request.head.bytes[data]);
-        }
-        let Request { body, upstream, .. } = request;
-        let Some(record) = upstream else { return Ok(()) };
-        self.body_at += arrived.len() as u64;
-        for piece in arrived.chunks(protocol.longest_piece().min(PIECE)) {
-            protocol.open_piece(piece.len(), &mut record.request);
-            record.request.extend_from_slice(piece);
-            protocol.close_piece(piece.len(), &mut record.request);
-        }
-        if body.is_complete() {
-            protocol.end_request(&mut record.request);
-            self.is_last = true;
+            self.arrived.extend_from_slice(&request.head.bytes[data]);
         }
         Ok(())
     }

@@ -53,6 +53,11 @@ impl Payload {
         self.length.filter(|length| *length > 0 || self.is_announced)
     }
 
+    /// Nothing follows the request's head.
+    pub fn is_nothing(&self) -> bool {
+        self.source != Source::Arriving && self.kept() == 0
+    }
+
     /// How much of what was kept follows the request's head.
     pub(super) fn kept(&self) -> u64 {
         match self.source {

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::field::Field;
 use super::head::{Head, InvalidHead};
+use super::http2::Link;
 use super::payload::Payload;
 use crate::request::Request;
 use crate::response::Header;
@@ -34,13 +35,45 @@ pub trait Protocol {
         false
     }
 
-    /// How much of the body may go between one [`open_piece`](Self::open_piece) and its end.
+    /// A body in place of the client's that is sent piece by piece as that would be.
+    fn take_body(&mut self) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// HTTP/2 is spoken: what a connection is told and tells outlives a request, so that the protocol
+    /// is handed the connection's state, and the request is written once there is a connection.
+    fn is_http2(&self) -> bool {
+        false
+    }
+
+    /// Takes over the state of the connection that the request goes to.
+    fn attach(&mut self, _link: Box<Link>) {}
+
+    /// Gives the state back with the connection.
+    fn detach(&mut self) -> Option<Box<Link>> {
+        None
+    }
+
+    /// Appends the request's beginning, where that waits for a connection.
+    fn begin_request(&mut self, _out: &mut Vec<u8>) {}
+
+    /// Appends what has to be said to the upstream beside the request.
+    fn take_control(&mut self, _out: &mut Vec<u8>) {}
+
+    /// The upstream has said that it did nothing with the request: it may be sent again, whatever its
+    /// method.
+    fn is_untouched(&self) -> bool {
+        false
+    }
+
+    /// How much of the body may go between one [`open_piece`](Self::open_piece) and its end; zero
+    /// where the upstream takes nothing at present.
     fn longest_piece(&self) -> usize {
         usize::MAX
     }
 
-    /// Appends what goes before a piece of the body.
-    fn open_piece(&mut self, _length: usize, _out: &mut Vec<u8>) {}
+    /// Appends what goes before a piece of the body, which is the last one or not.
+    fn open_piece(&mut self, _length: usize, _is_last: bool, _out: &mut Vec<u8>) {}
 
     /// Appends what goes behind a piece of the body.
     fn close_piece(&mut self, _length: usize, _out: &mut Vec<u8>) {}

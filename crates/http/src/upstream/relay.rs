@@ -120,6 +120,7 @@ impl Relay {
             is_kept: false,
             sent,
             tls: relay.tls,
+            http2: None,
         };
         Some(Relay {
             upstream,

@@ -96,6 +96,8 @@ settings! {
         pass_request_headers: bool = true,
         pass_request_body: bool = true,
         buffering: bool = true,
+        /// Responses may say whether they are buffered.
+        change_buffering: bool = true,
         /// What has come is sent on as soon as nothing more is there.
         flush_idle: bool = true,
         buffer_size: usize = PAGE,

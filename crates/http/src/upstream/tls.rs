@@ -50,10 +50,19 @@ impl Built {
 
 impl Settings {
     /// Makes the terms for servers of a block that passes requests on over TLS; what is wrong goes to the diagnostics.
-    pub fn settle_tls(&self, prefix: &str, files: &mut Files, diagnostics: &mut Diagnostics) {
+    ///
+    /// Where HTTP/2 will be spoken, that is what servers are offered (ALPN).
+    pub fn settle_tls(
+        &self,
+        prefix: &str,
+        is_http2: bool,
+        files: &mut Files,
+        diagnostics: &mut Diagnostics,
+    ) {
         let mut ready = || {
             let computed = self.computed(prefix, files)?;
-            Ok(Ready { context: Arc::new(self.context(prefix, files)?), computed })
+            let context = Arc::new(self.context(prefix, is_http2, files)?);
+            Ok(Ready { context, computed })
         };
         self.ssl_context.0.get_or_init(|| match ready() {
             Ok(ready) => Some(ready),
@@ -64,7 +73,12 @@ impl Settings {
         });
     }
 
-    fn context(&self, prefix: &str, files: &mut Files) -> Result<ClientContext, Wrong<'_>> {
+    fn context(
+        &self,
+        prefix: &str,
+        is_http2: bool,
+        files: &mut Files,
+    ) -> Result<ClientContext, Wrong<'_>> {
         let mut commands = Commands::default();
         for (name, value) in self.ssl_conf_commands.iter() {
             commands::read(&mut commands, name, value).map_err(|why| {
@@ -87,7 +101,7 @@ impl Settings {
             versions,
             suites,
             groups: commands.groups.unwrap_or_else(|| GROUPS.to_vec()),
-            protocols: Vec::new(),
+            protocols: if is_http2 { vec![b"h2".to_vec()] } else { Vec::new() },
             sends_name: *self.ssl_server_name,
             keeps_sessions: *self.ssl_session_reuse,
             verify: self.store(prefix, files)?,

@@ -29,7 +29,7 @@ use daemun_http::source::{self, Transform};
 use daemun_http::status::Status;
 use daemun_http::type_set::TypeSet;
 
-use super::{fastcgi, proxy, scgi, uwsgi};
+use super::{fastcgi, grpc, proxy, scgi, uwsgi};
 use recode::{Map, Recoder};
 
 settings! {
@@ -85,7 +85,7 @@ pub static MODULE: HttpModule = HttpModule {
 
 /// Where a charset is named, or an upstream may name one.
 fn applies(settings: &SettingsSet) -> bool {
-    let passing = [&proxy::MODULE, &fastcgi::MODULE, &scgi::MODULE, &uwsgi::MODULE];
+    let passing = [&proxy::MODULE, &grpc::MODULE, &fastcgi::MODULE, &scgi::MODULE, &uwsgi::MODULE];
     !settings.of(&SETTINGS).named.is_empty()
         || passing.iter().any(|module| (module.passes)(settings))
 }

@@ -20,6 +20,7 @@
 //! }
 //! ```
 
+mod http2;
 mod probe;
 mod tests_of_match;
 mod watch;
@@ -36,9 +37,10 @@ use daemun_core::{directives, settings};
 use daemun_http::config::{HttpConfig, Location};
 use daemun_http::module::HttpModule;
 use daemun_http::upstream::settings::Settings as Common;
+use daemun_proto::http1::Version;
 use daemun_upstream::{Caretaker, CheckStart, Group, GroupId, MOST_CHECKS};
 
-use super::{fastcgi, memcached, proxy, scgi, uwsgi};
+use super::{fastcgi, grpc, memcached, proxy, scgi, uwsgi};
 use tests_of_match::Tests;
 
 settings! {
@@ -77,10 +79,38 @@ pub struct Spec {
     /// `match=`.
     tests: Option<String>,
     port: Option<u16>,
-    /// `type=tcp`: a connection is all that is asked for.
-    is_tcp: bool,
+    kind: Kind,
     keepalive_time: Option<Duration>,
     span: Span,
+}
+
+/// `type=`: what is asked for.
+enum Kind {
+    /// A response.
+    Http,
+    /// A connection, and nothing more.
+    Tcp,
+    /// What the health service of gRPC says.
+    Grpc(Wanted),
+}
+
+/// What a gRPC server is to say.
+#[derive(Default)]
+struct Wanted {
+    /// `grpc_service=`; empty: of the server as a whole.
+    service: Vec<u8>,
+    /// `grpc_status=`: 12 is what servers say that have no health service.
+    status: Option<u32>,
+}
+
+impl Spec {
+    fn is_tcp(&self) -> bool {
+        matches!(self.kind, Kind::Tcp)
+    }
+
+    fn is_grpc(&self) -> bool {
+        matches!(self.kind, Kind::Grpc(_))
+    }
 }
 
 /// Complains about checks whose group or tests are not there.
@@ -95,10 +125,7 @@ pub fn verify(config: &HttpConfig, diagnostics: &mut Diagnostics) {
                 "\"health_check\" requires upstream \"{}\" to be in shared memory",
                 group.name
             )),
-            Some(_) if way.is_some_and(|way| !way.speaks_http) && !spec.is_tcp => {
-                Some("\"health_check\" works with \"type=tcp\" alone in this location".to_owned())
-            }
-            Some(_) => None,
+            Some(_) => way.and_then(|way| way.misfit(spec)).map(str::to_owned),
         };
         if let Some(complaint) = complaint {
             diagnostics.emerg(complaint, spec.span);
@@ -136,6 +163,7 @@ pub fn maintain(config: &'static HttpConfig, me: &Caretaker) {
                 connect_timeout: *way.common.connect_timeout,
                 read_timeout: *way.common.read_timeout,
                 tls: way.speaks_tls.then_some(way.common),
+                is_http2: matches!(way.speech, Speech::Http2 | Speech::Grpc),
             };
             daemun_event::spawn(watch::run(check, me.clone()));
         }
@@ -167,8 +195,35 @@ fn group_of<'c>(config: &'c HttpConfig, location: &Location) -> Option<&'c Arc<G
 struct Way<'c> {
     group: GroupId,
     common: &'c Common,
-    speaks_http: bool,
+    speech: Speech,
     speaks_tls: bool,
+}
+
+/// What the servers of a location are spoken to in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Speech {
+    Http,
+    Http2,
+    Grpc,
+    Other,
+}
+
+impl Way<'_> {
+    /// Why a check is not for these servers.
+    fn misfit(&self, spec: &Spec) -> Option<&'static str> {
+        match self.speech {
+            _ if spec.is_tcp() => None,
+            Speech::Grpc if spec.is_grpc() => None,
+            Speech::Grpc => Some(
+                "\"health_check\" works with \"type=grpc\" or \"type=tcp\" alone in this location",
+            ),
+            _ if spec.is_grpc() => Some("\"type=grpc\" works with \"grpc_pass\" alone"),
+            Speech::Http | Speech::Http2 => None,
+            Speech::Other => {
+                Some("\"health_check\" works with \"type=tcp\" alone in this location")
+            }
+        }
+    }
 }
 
 fn way_of(location: &Location) -> Option<Way<'_>> {
@@ -176,7 +231,13 @@ fn way_of(location: &Location) -> Option<Way<'_>> {
     let proxy = settings.of(&proxy::SETTINGS);
     if let Some(group) = proxy.pass.value().and_then(|pass| pass.group()) {
         let speaks_tls = proxy.pass.may_speak_tls();
-        return Some(Way { group, common: &proxy.common, speaks_http: true, speaks_tls });
+        let is_http2 = *proxy.http_version == Version::HTTP_2;
+        let speech = if is_http2 { Speech::Http2 } else { Speech::Http };
+        return Some(Way { group, common: &proxy.common, speech, speaks_tls });
+    }
+    let grpc = settings.of(&grpc::SETTINGS);
+    if let Some((group, speaks_tls)) = grpc.group() {
+        return Some(Way { group, common: &grpc.common, speech: Speech::Grpc, speaks_tls });
     }
     let (fastcgi, scgi) = (settings.of(&fastcgi::SETTINGS), settings.of(&scgi::SETTINGS));
     let (uwsgi, memcached) = (settings.of(&uwsgi::SETTINGS), settings.of(&memcached::SETTINGS));
@@ -187,7 +248,8 @@ fn way_of(location: &Location) -> Option<Way<'_>> {
         (&memcached.pass, &memcached.common),
     ];
     gateways.into_iter().find_map(|(pass, common)| {
-        Some(Way { group: pass.value()?.group()?, common, speaks_http: false, speaks_tls: false })
+        let group = pass.value()?.group()?;
+        Some(Way { group, common, speech: Speech::Other, speaks_tls: false })
     })
 }
 
@@ -201,23 +263,36 @@ fn health_check(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<
         start: CheckStart::default(),
         tests: None,
         port: None,
-        is_tcp: false,
+        kind: Kind::Http,
         keepalive_time: None,
         span: directive.name.span,
     };
+    let mut wanted = Wanted::default();
     for word in &directive.args {
         let invalid = || Fault::from(format!("invalid parameter \"{word}\"")).at(word.span);
-        read(&mut spec, word).ok_or_else(invalid)?;
+        read(&mut spec, &mut wanted, word).ok_or_else(invalid)?;
     }
-    if spec.is_tcp && (spec.tests.is_some() || spec.uri != b"/") {
+    let has_own = spec.tests.is_some() || spec.uri != b"/";
+    if spec.is_tcp() && has_own {
         return Err("\"type=tcp\" allows neither \"uri\" nor \"match\"".into());
+    }
+    if spec.is_grpc() && has_own {
+        return Err("\"type=grpc\" allows neither \"uri\" nor \"match\"".into());
+    }
+    match &mut spec.kind {
+        Kind::Grpc(place) => *place = wanted,
+        _ if wanted.status.is_some() || !wanted.service.is_empty() => {
+            let sentence = "\"grpc_service\" and \"grpc_status\" need \"type=grpc\"";
+            return Err(sentence.into());
+        }
+        _ => {}
     }
     loader.settings(&SETTINGS).checks.0.push(Arc::new(spec));
     Ok(())
 }
 
 /// `None`: it is no parameter.
-fn read(spec: &mut Spec, word: &conf::Word) -> Option<()> {
+fn read(spec: &mut Spec, wanted: &mut Wanted, word: &conf::Word) -> Option<()> {
     let text = &*word.text;
     let Some(equals) = text.iter().position(|byte| *byte == b'=') else {
         match text {
@@ -244,10 +319,18 @@ fn read(spec: &mut Spec, word: &conf::Word) -> Option<()> {
         }
         b"port" => spec.port = Some(u16::try_from(number()?).ok()?),
         b"type" => match value {
-            b"tcp" => spec.is_tcp = true,
-            b"http" => spec.is_tcp = false,
+            b"tcp" => spec.kind = Kind::Tcp,
+            b"http" => spec.kind = Kind::Http,
+            b"grpc" => spec.kind = Kind::Grpc(Wanted::default()),
             _ => return None,
         },
+        b"grpc_service" if (1..1 << 14).contains(&value.len()) => {
+            wanted.service = value.to_vec();
+        }
+        b"grpc_status" => {
+            let number = units::integer(value).and_then(|number| u32::try_from(number).ok());
+            wanted.status = Some(number?);
+        }
         b"keepalive_time" => spec.keepalive_time = Some(time()?),
         _ => return None,
     }

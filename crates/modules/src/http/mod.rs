@@ -17,11 +17,13 @@ mod gateway;
 pub mod geo;
 pub mod geoip;
 pub mod geoip2;
+pub mod grpc;
 pub mod gunzip;
 pub mod gzip;
 pub mod gzip_static;
 pub mod headers;
 pub mod health_check;
+mod http2_head;
 pub mod image_filter;
 pub mod index;
 pub mod limit_conn;
@@ -102,6 +104,8 @@ pub static MODULES: &[&HttpModule] = &[
     &server_status::MODULE,
     &proxy::MODULE,
     &proxy::COMMON,
+    &grpc::MODULE,
+    &grpc::COMMON,
     &tunnel::MODULE,
     &tunnel::COMMON,
     &fastcgi::MODULE,

@@ -10,9 +10,10 @@
 //! ```
 
 mod cookies;
+mod http2;
 mod pass;
 mod redirects;
-mod request_head;
+pub mod request_head;
 mod response;
 mod rewrites;
 
@@ -27,6 +28,7 @@ use daemun_core::{directives, set, settings, values};
 use daemun_http::module::{Handler, HttpModule, Pending, Phase, PhaseHandler, Step, Variable};
 use daemun_http::request::Request;
 use daemun_http::status::Status;
+use daemun_http::upstream::protocol::Protocol;
 use daemun_http::upstream::settings::Settings as Common;
 use daemun_http::upstream::{self, Call};
 use daemun_http::upstream_directives;
@@ -125,7 +127,8 @@ pub static MODULE: HttpModule = HttpModule {
     settle: |settings, files, diagnostics| {
         let settings = settings.of(&SETTINGS);
         if settings.pass.may_speak_tls() {
-            settings.common.settle_tls("proxy_", files, diagnostics);
+            let is_http2 = *settings.http_version == Version::HTTP_2;
+            settings.common.settle_tls("proxy_", is_http2, files, diagnostics);
         }
     },
     passes: |settings| settings.of(&SETTINGS).pass.is_here(),
@@ -171,7 +174,11 @@ fn call(request: &mut Request) -> Result<Call, Status> {
     let settings = request.settings(&SETTINGS);
     let pass = settings.pass.value().ok_or(Status::INTERNAL_SERVER_ERROR)?;
     let way = pass.way(request)?;
-    let protocol = Box::new(Http1::new(settings, way.place, way.location));
+    let is_http2 = *settings.http_version == Version::HTTP_2;
+    let protocol: Box<dyn Protocol> = match is_http2 {
+        true => Box::new(http2::protocol(settings, way.place, way.location, way.is_tls)),
+        false => Box::new(Http1::new(settings, way.place, way.location)),
+    };
     let scheme = if way.is_tls { "https://" } else { "http://" };
     let settings = &settings.common;
     let (is_tls, target) = (way.is_tls, way.target);
@@ -213,7 +220,8 @@ fn proxy_cache_convert_head(
 }
 
 fn http_version(directive: &conf::Directive) -> Result<Version, Fault> {
-    values::choice(directive, &[("1.0", Version::HTTP_10), ("1.1", Version::HTTP_11)])
+    let versions = [("1.0", Version::HTTP_10), ("1.1", Version::HTTP_11), ("2", Version::HTTP_2)];
+    values::choice(directive, &versions)
 }
 
 #[cfg(test)]

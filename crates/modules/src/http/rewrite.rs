@@ -244,6 +244,7 @@ impl Target {
             Target::Variable(id) => request.store(*id, Some(into_bytes(value))),
             Target::Args => {
                 request.args = value.into_owned();
+                request.has_clients_uri = false;
                 request.has_args = true;
             }
             Target::LimitRate => match units::size(&value) {

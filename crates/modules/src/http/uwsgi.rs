@@ -75,7 +75,7 @@ pub static MODULE: HttpModule = HttpModule {
     settle: |settings, files, diagnostics| {
         let settings = settings.of(&SETTINGS);
         if settings.pass.value().is_some_and(|pass| pass.may_speak_tls()) {
-            settings.common.settle_tls("uwsgi_", files, diagnostics);
+            settings.common.settle_tls("uwsgi_", false, files, diagnostics);
         }
         if settings.common.cache.is_on() && settings.common.cache.key.is_none() {
             let sentence = "no \"uwsgi_cache_key\" for \"uwsgi_cache\"";

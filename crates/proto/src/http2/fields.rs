@@ -84,8 +84,10 @@ pub enum Malformed {
     Connection,
     Te,
     ContentLength,
-    /// The body is shorter or longer than `content-length`.
+    /// The body is shorter than `content-length`.
     Length,
+    /// It is longer than that.
+    Excess,
     TooManyFields,
     /// A section of trailers that does not end the stream.
     Trailers,
@@ -114,7 +116,9 @@ impl Malformed {
             Malformed::Connection => "sent connection-specific header",
             Malformed::Te => "sent invalid \"TE\" header",
             Malformed::ContentLength => "sent invalid \"Content-Length\" header",
-            Malformed::Length => "sent body of another length than \"Content-Length\" tells",
+            Malformed::Length | Malformed::Excess => {
+                "sent body of another length than \"Content-Length\" tells"
+            }
             Malformed::TooManyFields => "sent too many header lines",
             Malformed::Trailers => "sent trailers that do not end the stream",
             Malformed::Interim => "sent interim response that ends the stream",

@@ -67,6 +67,23 @@ impl Default for Config {
 }
 
 impl Config {
+    /// How a server is spoken to that somebody has chosen to speak to: as in nginx with windows as
+    /// large as they may be, so that what is not read from a connection is what holds it up. Such a
+    /// server may be slow or clumsy, and does not attack.
+    pub fn client() -> Config {
+        const LONGEST_HEAD: u32 = 1 << 20;
+        Config {
+            stream_window: frame::MOST,
+            connection_window: frame::MOST,
+            max_frame_size: FRAME_SIZE,
+            header_limit: LONGEST_HEAD,
+            longest_field: LONGEST_HEAD,
+            max_fields: u32::MAX,
+            budget: [10_000; KINDS],
+            ..Config::default()
+        }
+    }
+
     /// Appends the settings, and what the connection's window is to be.
     pub(super) fn write(&self, role: Role, out: &mut Vec<u8>) {
         let mut values = [(0, 0); 6];
@@ -80,7 +97,10 @@ impl Config {
                 add(MAX_CONCURRENT_STREAMS, self.max_concurrent_streams);
                 add(NO_RFC7540_PRIORITIES, 1);
             }
-            Role::Client => add(ENABLE_PUSH, 0),
+            Role::Client => {
+                add(HEADER_TABLE_SIZE, 0);
+                add(ENABLE_PUSH, 0);
+            }
         }
         if self.stream_window != Window::INITIAL {
             add(INITIAL_WINDOW_SIZE, self.stream_window);

@@ -121,13 +121,24 @@ pub struct Closed {
 
 impl Closed {
     pub fn add(&mut self, id: u32, end: End) {
+        self.ring[usize::from(self.next)] = Closed::entry(id, end);
+        self.next = (self.next + 1) % REMEMBERED as u8;
+    }
+
+    /// Says another end of a stream that is remembered.
+    pub fn change(&mut self, id: u32, end: End) {
+        if let Some(entry) = self.ring.iter_mut().find(|entry| **entry >> 2 == id >> 1) {
+            *entry = Closed::entry(id, end);
+        }
+    }
+
+    fn entry(id: u32, end: End) -> u32 {
         let end = match end {
             End::Whole => 1,
             End::ResetByPeer => 2,
             End::ResetByUs => 3,
         };
-        self.ring[usize::from(self.next)] = id >> 1 << 2 | end;
-        self.next = (self.next + 1) % REMEMBERED as u8;
+        id >> 1 << 2 | end
     }
 
     pub fn end_of(&self, id: u32) -> Option<End> {

@@ -32,7 +32,8 @@ fn a_request_is_answered() {
     let mut talk = Talk::new(Role::Client, Config::default());
     assert!(talk.out.starts_with(PREFACE));
     let sent = talk.sent();
-    assert_eq!(sent[0].payload[..6], [0, 2, 0, 0, 0, 0], "no pushes");
+    let told = [0, 1, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0];
+    assert_eq!(sent[0].payload[..12], told, "no table, no pushes");
     talk.tell(&settings(&[(3, 2), (8, 1)]));
     assert!(talk.connection.has_extended_connect());
     assert_eq!(ask(&mut talk, false, Part::End), 1);

@@ -10,7 +10,8 @@ pub(super) static RULE: Rule = Rule {
     find,
 };
 
-const SETTERS: &[&str] = &["proxy_set_header", "fastcgi_param", "scgi_param", "uwsgi_param"];
+const SETTERS: &[&str] =
+    &["proxy_set_header", "grpc_set_header", "fastcgi_param", "scgi_param", "uwsgi_param"];
 
 fn find(site: &Site<'_>) -> Vec<Finding> {
     let scopes = site.outline.scopes();

@@ -132,7 +132,7 @@ impl Protocol for FastCgi {
         fastcgi::MOST
     }
 
-    fn open_piece(&mut self, length: usize, out: &mut Vec<u8>) {
+    fn open_piece(&mut self, length: usize, _: bool, out: &mut Vec<u8>) {
         fastcgi::open(Kind::Stdin, length, out);
     }
 

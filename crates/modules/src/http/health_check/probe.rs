@@ -12,13 +12,14 @@ use daemun_proto::http1::{Parsed, parse_response_header_line, parse_status_line}
 use daemun_tls::{Session, Transport};
 use daemun_upstream::Checked;
 
+use super::http2;
 use super::watch::Check;
 
 /// What a peer answered.
 #[derive(Default)]
 pub struct Response {
     pub status: u16,
-    fields: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(super) fields: Vec<(Vec<u8>, Vec<u8>)>,
     /// The first 256 KB.
     pub body: Vec<u8>,
 }
@@ -31,7 +32,7 @@ pub struct Kept {
 }
 
 impl Kept {
-    fn transport(&mut self) -> Transport<'_> {
+    pub(super) fn transport(&mut self) -> Transport<'_> {
         Transport::new(&self.stream, self.session.as_deref_mut())
     }
 }
@@ -43,7 +44,7 @@ pub struct Failure {
 }
 
 /// The most of a body that is looked at, and of a head that is read.
-const MOST_BODY: usize = 256 << 10;
+pub(super) const MOST_BODY: usize = 256 << 10;
 const MOST_HEAD: usize = 64 << 10;
 
 /// How a body ends.
@@ -80,8 +81,11 @@ pub async fn probe(
             Kept { stream, session, since: daemun_event::now() }
         }
     };
-    if check.spec.is_tcp {
+    if check.spec.is_tcp() {
         return Ok((None, None));
+    }
+    if check.is_http2 {
+        return http2::ask(check, &mut stream).await.map(|response| (Some(response), None));
     }
     let keeps = check.spec.keepalive_time.is_some_and(|time| {
         u128::from(daemun_event::now().saturating_sub(stream.since)) < time.as_millis()
@@ -110,7 +114,7 @@ async fn handshake(
     stream: &Stream,
     deadline: Deadline,
 ) -> io::Result<Option<Box<Session>>> {
-    let Some(settings) = check.tls.filter(|_| !check.spec.is_tcp) else { return Ok(None) };
+    let Some(settings) = check.tls.filter(|_| !check.spec.is_tcp()) else { return Ok(None) };
     let name: Arc<str> = peer.address.to_string().into();
     let made = handshake_alone(settings, stream, &check.group.name, &name, deadline).await;
     made.map(Some)
@@ -167,7 +171,7 @@ async fn receive(check: &Check, stream: &mut Kept) -> Result<(Response, bool), F
     Ok((response, is_whole && !closes))
 }
 
-async fn more(check: &Check, kept: &mut Kept, input: &mut Vec<u8>) -> io::Result<usize> {
+pub(super) async fn more(check: &Check, kept: &mut Kept, input: &mut Vec<u8>) -> io::Result<usize> {
     let start = input.len();
     input.resize(start + 16384, 0);
     let deadline = Deadline::after(check.read_timeout);
@@ -252,7 +256,7 @@ fn take(framing: &mut Framing, input: &mut Vec<u8>, body: &mut Vec<u8>) -> Optio
     }
 }
 
-fn failure(doing: &'static str, error: io::Error) -> Failure {
+pub(super) fn failure(doing: &'static str, error: io::Error) -> Failure {
     Failure { doing, error: Some(error) }
 }
 

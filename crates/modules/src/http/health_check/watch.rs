@@ -17,9 +17,9 @@ use daemun_http::upstream::settings::Settings as Common;
 use daemun_pattern::StepLimit;
 use daemun_upstream::{Caretaker, Checked, Group};
 
-use super::Spec;
 use super::probe::{self, Failure, Kept, Response};
 use super::tests_of_match::Tests;
+use super::{Kind, Spec, http2};
 
 /// A check of a group's peers.
 pub struct Check {
@@ -34,6 +34,7 @@ pub struct Check {
     pub read_timeout: Duration,
     /// Peers are spoken to over TLS, by these settings.
     pub tls: Option<&'static Common>,
+    pub is_http2: bool,
 }
 
 /// What is known of a peer, by its serial number.
@@ -107,13 +108,14 @@ async fn examine(check: Rc<Check>, everyone: Everyone, peer: Checked) {
 impl Check {
     fn judge(&self, peer: &Checked, response: Option<&Response>) -> Result<(), Failure> {
         let Some(response) = response else { return Ok(()) };
-        let doing = match &self.tests {
-            Some(tests) => {
+        let doing = match (&self.spec.kind, &self.tests) {
+            (Kind::Grpc(wanted), _) => http2::fault(wanted, response),
+            (_, Some(tests)) => {
                 let mut answer = Answer { check: self, peer, response };
                 tests.fault(response, &mut answer)
             }
-            None if (200..400).contains(&response.status) => None,
-            None => Some("checking status code"),
+            _ if (200..400).contains(&response.status) => None,
+            _ => Some("checking status code"),
         };
         doing.map_or(Ok(()), |doing| Err(Failure { doing, error: None }))
     }

@@ -13,7 +13,7 @@ use super::Settings;
 use super::pass::Place;
 
 /// Fields of the client's that are the connection's own matter, or written anew.
-const OWN: [&[u8]; 9] = [
+pub const OWN: [&[u8]; 9] = [
     b"te",
     b"host",
     b"expect",
@@ -58,7 +58,7 @@ impl Writer<'_> {
         let is_head = out[start..].eq_ignore_ascii_case(b"HEAD");
         out.push(b' ');
         let uri = out.len();
-        self.append_uri(request, out);
+        append_uri(request, &self.place.uri, self.location, out);
         one_line::settle_uri(out, uri);
         let body = settings.set_body.as_ref().map(|body| body.value(request));
         let payload = body.as_ref().map_or(payload, |body| Payload::written(body.len()));
@@ -78,39 +78,6 @@ impl Writer<'_> {
         out.extend_from_slice(b"\r\n");
         out.extend_from_slice(body.as_deref().unwrap_or_default());
         Written { is_head, sends_chunks: payload.length().is_none(), asks_to_upgrade }
-    }
-
-    /// The URI as it came, or with the location's name replaced.
-    pub fn append_uri(&self, request: &Request, out: &mut Vec<u8>) {
-        let new = &self.place.uri;
-        let Some(location) = self.location else {
-            return out.extend_from_slice(new);
-        };
-        if new.is_empty() && request.has_clients_uri {
-            let target = request.head.target();
-            // An absolute URI may have arguments and no path.
-            if target.first() == Some(&b'?') {
-                out.push(b'/');
-            }
-            return out.extend_from_slice(target);
-        }
-        let mut skipped = 0;
-        if !request.has_left_location {
-            out.extend_from_slice(new);
-            if !new.is_empty() {
-                skipped = location.len().min(request.uri.len());
-            }
-        }
-        let rest = &request.uri[skipped..];
-        // What came plain stays plain.
-        match request.internal || memchr::memchr(b'%', request.head.target_path()).is_some() {
-            true => escape::path(rest, out),
-            false => out.extend_from_slice(rest),
-        }
-        if !request.args.is_empty() {
-            out.push(b'?');
-            out.extend_from_slice(&request.args);
-        }
     }
 
     fn write_host(&self, request: &mut Request, out: &mut Vec<u8>) {
@@ -134,6 +101,38 @@ impl Writer<'_> {
     }
 }
 
+/// The URI as it came, or with `new` in place of the location's name.
+pub fn append_uri(request: &Request, new: &[u8], location: Option<&[u8]>, out: &mut Vec<u8>) {
+    let Some(location) = location else {
+        return out.extend_from_slice(new);
+    };
+    if new.is_empty() && request.has_clients_uri {
+        let target = request.head.target();
+        // An absolute URI may have arguments and no path.
+        if target.first() == Some(&b'?') {
+            out.push(b'/');
+        }
+        return out.extend_from_slice(target);
+    }
+    let mut skipped = 0;
+    if !request.has_left_location {
+        out.extend_from_slice(new);
+        if !new.is_empty() {
+            skipped = location.len().min(request.uri.len());
+        }
+    }
+    let rest = &request.uri[skipped..];
+    // What came plain stays plain.
+    match request.internal || memchr::memchr(b'%', request.head.target_path()).is_some() {
+        true => escape::path(rest, out),
+        false => out.extend_from_slice(rest),
+    }
+    if !request.args.is_empty() {
+        out.push(b'?');
+        out.extend_from_slice(&request.args);
+    }
+}
+
 /// The client's addresses as far as they are known, for the next server.
 pub fn append_forwarded_for(request: &mut Request, out: &mut Vec<u8>) -> bool {
     if request.header(Known::XForwardedFor).is_some() {
@@ -148,7 +147,7 @@ pub fn append_forwarded_for(request: &mut Request, out: &mut Vec<u8>) -> bool {
 }
 
 /// Remembers what the log and the variables tell.
-fn note(request: &mut Request, place: &Place, uri: &[u8], payload: Payload) {
+pub fn note(request: &mut Request, place: &Place, uri: &[u8], payload: Payload) {
     let record: &mut Record = request.upstream_record();
     record.uri.clear();
     record.uri.extend_from_slice(uri);
@@ -194,13 +193,13 @@ fn write_set(
     asks_to_upgrade
 }
 
-fn is_framing(name: &[u8]) -> bool {
+pub fn is_framing(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(b"content-length") || name.eq_ignore_ascii_case(b"transfer-encoding")
 }
 
 /// Whether a field of the configuration's says that nothing follows, and nothing does. All else about the body is this
 /// writer's to say: what is not true would have the upstream take a part of one request for another.
-fn says_nothing_follows(name: &[u8], value: &[u8], payload: Payload) -> bool {
+pub fn says_nothing_follows(name: &[u8], value: &[u8], payload: Payload) -> bool {
     payload.length() == Some(0) && name.eq_ignore_ascii_case(b"content-length") && value == b"0"
 }
 

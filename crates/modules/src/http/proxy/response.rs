@@ -177,7 +177,7 @@ impl Protocol for Http1 {
     /// The place that requests go to, and their URI there.
     fn cache_key(&self, request: &mut Request, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.place.cache_key);
-        self.writer().append_uri(request, out);
+        request_head::append_uri(request, &self.place.uri, self.location, out);
     }
 
     fn write_request(
@@ -204,7 +204,7 @@ impl Protocol for Http1 {
         self.passes_body() && (is_11 || !request.body.is_chunked())
     }
 
-    fn open_piece(&mut self, length: usize, out: &mut Vec<u8>) {
+    fn open_piece(&mut self, length: usize, _: bool, out: &mut Vec<u8>) {
         if self.written.sends_chunks {
             out.extend_from_slice(format!("{length:x}\r\n").as_bytes());
         }

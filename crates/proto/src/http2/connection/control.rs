@@ -23,9 +23,10 @@ impl Connection {
         if self.is_unheard(id) {
             return Err(protocol("sent RST_STREAM frame for idle stream"));
         }
+        let code = Code(frame::word(payload));
         let Some(stream) = self.close(id, End::ResetByPeer) else {
             self.budget.spend(Cost::Others)?;
-            return Ok(None);
+            return self.late_reset(id, code);
         };
         if self.role == Role::Server {
             self.lingering += 1;
@@ -33,8 +34,23 @@ impl Connection {
                 self.budget.spend(Cost::Resets)?;
             }
         }
-        let code = Code(frame::word(payload));
         Ok(Some(Event::Reset { stream: id, code, by: By::Peer }))
+    }
+
+    /// A reset of a stream that has ended. A client may not have passed the response on yet: it is
+    /// told of one that takes that back.
+    fn late_reset(&mut self, id: u32, code: Code) -> Step {
+        match self.closed.end_of(id) {
+            Some(End::ResetByPeer) if self.role == Role::Client => {
+                Err(Fatal::new(Code::STREAM_CLOSED, "sent frame for closed stream"))
+            }
+            Some(End::Whole) if self.role == Role::Client => {
+                self.closed.change(id, End::ResetByPeer);
+                let event = Event::Reset { stream: id, code, by: By::Peer };
+                Ok((code != Code::NO_ERROR).then_some(event))
+            }
+            _ => Ok(None),
+        }
     }
 
     pub(super) fn settings(&mut self, head: Head, payload: &[u8], out: &mut Vec<u8>) -> Step {

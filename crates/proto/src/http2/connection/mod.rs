@@ -174,7 +174,11 @@ impl Connection {
     fn new(config: Arc<Config>, role: Role) -> Connection {
         Connection {
             active: None,
-            decoder: Decoder::default(),
+            decoder: match role {
+                Role::Server => Decoder::default(),
+                // As in nginx: what it saves between two servers is not worth its memory.
+                Role::Client => Decoder::without_table(),
+            },
             peer: Peer::default(),
             send: Window::new(Window::INITIAL),
             receive: Window::new(config.connection_window.max(Window::INITIAL)),

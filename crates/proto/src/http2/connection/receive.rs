@@ -228,7 +228,9 @@ impl Connection {
             let after = rest.checked_sub(left.into());
             if after.is_none() || (is_end && after != Some(0)) {
                 stream.is_remote_closed = is_end;
-                return self.malformed(id, Malformed::Length);
+                let is_longer = after.is_none();
+                let malformed = if is_longer { Malformed::Excess } else { Malformed::Length };
+                return self.malformed(id, malformed);
             }
             stream.rest = after;
         }

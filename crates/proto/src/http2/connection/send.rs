@@ -3,6 +3,7 @@
 use super::super::frame::{END_HEADERS, END_STREAM, HEAD, Head, Kind};
 use super::super::hpack::encode;
 use super::super::streams::{End, Stream};
+use super::super::window::Window;
 use super::super::{Code, frame};
 use super::{Connection, Role};
 
@@ -24,20 +25,24 @@ impl Connection {
     /// Opens a stream for a request. None can be opened any more where the ids have run out, the
     /// peer has gone away, or has as many as it takes. A response to HEAD has no body.
     pub fn open_stream(&mut self, is_head: bool) -> Option<u32> {
-        let id = self.next_ours;
-        let is_possible = self.role == Role::Client
-            && !self.is_dead
-            && self.last_taken == frame::MOST
-            && id <= frame::MOST
-            && self.streams_in_use() < self.peer.max_concurrent_streams as usize;
-        if !is_possible {
+        if !self.can_open() {
             return None;
         }
+        let id = self.next_ours;
         self.next_ours += 2;
         let mut stream = Stream::new(id, self.peer.stream_window, self.stream_window());
         stream.is_bodiless = is_head;
         self.active.get_or_insert_default().streams.push(stream);
         Some(id)
+    }
+
+    /// Whether a client may open another stream now.
+    pub fn can_open(&self) -> bool {
+        self.role == Role::Client
+            && !self.is_dead
+            && self.last_taken == frame::MOST
+            && self.next_ours <= frame::MOST
+            && self.streams_in_use() < self.peer.max_concurrent_streams as usize
     }
 
     /// Begins a header block, whose fields the caller appends to `out`. It ends with
@@ -162,8 +167,15 @@ impl Connection {
 
     /// Lets the peer send more than it could, up to the largest window.
     pub fn widen(&mut self, id: u32, more: u32, out: &mut Vec<u8>) {
+        // A peer that has read our settings may go by a larger window than one that has not, before
+        // it is known here which of them this one is.
+        let doubt = match self.is_confirmed {
+            true => 0,
+            false => self.config.stream_window.saturating_sub(Window::INITIAL),
+        };
         let Some(stream) = self.stream_mut(id) else { return };
-        let more = more.min(frame::MOST - stream.receive.open() as u32);
+        let most = frame::MOST - doubt;
+        let more = more.min(most.saturating_sub(stream.receive.open() as u32));
         if more > 0 && !stream.is_remote_closed && stream.receive.widen(more).is_ok() {
             frame::window_update(id, more, out);
         }

@@ -34,6 +34,8 @@ pub struct Decoder {
     table: Option<Box<Table>>,
     /// The peer has chosen less than the whole table.
     reduction: u16,
+    /// We have told the peer to do without one.
+    refuses_table: bool,
 }
 
 /// How a literal's string stands in the input.
@@ -50,6 +52,12 @@ enum Name {
 }
 
 impl Decoder {
+    /// What reads the blocks of a peer that is told to do without a table. One that has not read
+    /// that yet may have one.
+    pub fn without_table() -> Decoder {
+        Decoder { refuses_table: true, ..Decoder::default() }
+    }
+
     /// Reads a field at `at` and appends its name and value to `out`, where both together may have
     /// no more bytes than `room`, which gets less by them. Returns nothing where the input ends
     /// within a field, or before one; `at` then stands where that field begins. A size update
@@ -79,7 +87,8 @@ impl Decoder {
         let Some(size) = integer::decode(input, &mut end, 5).map_err(|_| Flaw::Integer)? else {
             return Ok(false);
         };
-        if !is_first || size > TABLE_SIZE.into() {
+        let most = if self.refuses_table { 0 } else { TABLE_SIZE };
+        if !is_first || size > most.into() {
             return Err(Flaw::TableSize);
         }
         self.reduction = TABLE_SIZE - size as u16;
