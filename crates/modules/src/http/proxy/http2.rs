@@ -34,6 +34,9 @@ pub fn protocol(
 impl Proxy {
     fn method(&self, request: &mut Request) -> Vec<u8> {
         let Some(script) = &*self.settings.method else {
+            if request.converts_head() {
+                return b"GET".to_vec();
+            }
             return request.head.method_name().to_vec();
         };
         let mut method = Vec::new();
