@@ -158,12 +158,19 @@ fn check_stale(protocol: Protocol, configuration: &str) {
 
 /// The same for those who wait for each other.
 fn check_lock(protocol: Protocol, configuration: &str) {
+    // Followers get the response as it comes, others when it is there.
+    for path in ["/lock", "/follow"] {
+        check_lock_at(path, protocol, configuration);
+    }
+}
+
+fn check_lock_at(path: &str, protocol: Protocol, configuration: &str) {
     let application = Application::start(protocol);
     let server = start(&application, configuration);
     let held = application.held.lock().unwrap();
     let mut clients: Vec<_> = (0..4).map(|_| server.client()).collect();
     for client in &mut clients {
-        client.send("GET /lock HTTP/1.0\r\n\r\n");
+        client.send(format!("GET {path} HTTP/1.0\r\n\r\n"));
     }
     eventually("one asks", || application.asked() == 1);
     drop(held);
@@ -217,6 +224,11 @@ fn fastcgi_has_a_cache() {
             fastcgi_cache_error_ttl 1h;
             fastcgi_pass 127.0.0.1:{behind};
         }
+        location /follow {
+            fastcgi_cache_lock on;
+            fastcgi_cache_lock_follow on;
+            fastcgi_pass 127.0.0.1:{behind};
+        }
         location /confirm { fastcgi_cache_revalidate on; fastcgi_pass 127.0.0.1:{behind}; }
     }";
     check(Protocol::FastCgi, CONFIGURATION);
@@ -268,6 +280,11 @@ fn scgi_has_a_cache() {
             scgi_cache_error_ttl 1h;
             scgi_pass 127.0.0.1:{behind};
         }
+        location /follow {
+            scgi_cache_lock on;
+            scgi_cache_lock_follow on;
+            scgi_pass 127.0.0.1:{behind};
+        }
         location /confirm { scgi_cache_revalidate on; scgi_pass 127.0.0.1:{behind}; }
     }";
     check(Protocol::Scgi, CONFIGURATION);
@@ -317,6 +334,11 @@ fn uwsgi_has_a_cache() {
         location /ttl {
             uwsgi_cache_use_stale http_503;
             uwsgi_cache_error_ttl 1h;
+            uwsgi_pass 127.0.0.1:{behind};
+        }
+        location /follow {
+            uwsgi_cache_lock on;
+            uwsgi_cache_lock_follow on;
             uwsgi_pass 127.0.0.1:{behind};
         }
         location /confirm { uwsgi_cache_revalidate on; uwsgi_pass 127.0.0.1:{behind}; }

@@ -114,9 +114,9 @@ fn versions_speak_nginx_to_those_who_ask_nginx() {
     let arguments = arguments.expect("a line that suites parse");
     assert!(arguments.contains(" --with-debug"), "{arguments}");
     assert!(arguments.contains(" --with-http_stub_status_module"), "{arguments}");
-    assert!(arguments.contains(" --without-http_limit_req_module"), "{arguments}");
-    assert!(!arguments.contains("--without-http_autoindex_module"), "{arguments}");
-    assert!(!arguments.contains("--without-http_rewrite_module"), "{arguments}");
+    // What nginx has by itself is there, and what it has to be asked for and is not there is not told.
+    assert!(!arguments.contains("--without-"), "{arguments}");
+    assert!(!arguments.contains("--with-http_perl_module"), "{arguments}");
     let wrong = setup.run("", &["-x"]);
     assert_eq!(wrong.code, Some(1));
     assert!(wrong.stderr.contains("invalid option: \"x\""), "{}", wrong.stderr);

@@ -107,9 +107,9 @@ pub(crate) fn config_of(server: &Server) -> Config {
         stream_window: bound(*own.body_preread_size),
         header_limit: bound(count.saturating_mul(size)),
         longest_field: bound(size),
-        // Longer frames make nothing quicker, but clients of nginx, which takes any length, send heads
-        // and bodies in one frame. They are read as they come, so that their length costs nothing.
-        max_frame_size: MOST_FRAME as u32,
+        // Long frames make nothing quicker, but clients of nginx, which takes any length, send heads and
+        // bodies in one frame. They are read as they come, so that their length costs nothing.
+        max_frame_size: 1 << 20,
         // The host is counted beside those that HTTP/1 would have.
         max_fields: bound(*client.max_headers),
         underscores: *client.underscores_in_headers,
