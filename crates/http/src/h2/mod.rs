@@ -77,6 +77,11 @@ impl Handle {
         received.unwrap_or_else(|| Err(io::ErrorKind::ConnectionReset.into()))
     }
 
+    /// All of the body was received, whether or not its end was.
+    pub fn has_no_more(&self) -> bool {
+        shared::with(self.key, |shared| shared.has_no_more(self.id)).unwrap_or(false)
+    }
+
     /// Sends what may be sent now.
     pub fn try_send(&self, bytes: &[u8], is_last: bool) -> io::Result<usize> {
         let data = shared::Data { bytes, is_last, most: usize::MAX, goes_on: false };
@@ -97,11 +102,6 @@ impl Handle {
     /// Whether [`Handle::try_receive`] has something to tell.
     pub fn has_arrived(&self) -> bool {
         shared::with(self.key, |shared| shared.has_arrived(self.id)).unwrap_or(true)
-    }
-
-    /// All of the body was received, whether or not its end was.
-    pub fn has_no_more(&self) -> bool {
-        shared::with(self.key, |shared| shared.has_no_more(self.id)).unwrap_or(false)
     }
 
     /// Lets the client send all of its body, which goes to a file where it is long.

@@ -14,6 +14,8 @@ mod call;
 mod pass;
 mod unbuffered;
 
+use std::future;
+
 use bytes::Bytes;
 use daemun_conf as conf;
 use daemun_core::load::{Fault, Loader};
@@ -72,7 +74,7 @@ pub static MODULE: HttpModule = HttpModule {
     handlers: &[PhaseHandler {
         phase: Phase::Dedicated,
         applies: |settings| settings.of(&SETTINGS).pass.is_here(),
-        handler: Handler::Later(again),
+        handler: Handler::Later(handle),
     }],
     settle: |settings, files, diagnostics| {
         let settings = settings.of(&SETTINGS);
@@ -96,14 +98,10 @@ pub static COMMON: HttpModule = HttpModule {
     ..HttpModule::EMPTY
 };
 
-fn again(request: &mut Request) -> Pending<'_> {
-    Box::pin(handle(request))
-}
-
-async fn handle(request: &mut Request) -> Step {
+fn handle(request: &mut Request) -> Pending<'_> {
     match call(request) {
-        Ok(call) => upstream::pass(request, call).await,
-        Err(status) => Step::Status(status),
+        Ok(call) => Box::pin(upstream::pass(request, call)),
+        Err(status) => Box::pin(future::ready(Step::Status(status))),
     }
 }
 
@@ -116,7 +114,8 @@ fn call(request: &mut Request) -> Result<Call, Status> {
     let dialect = call::Grpc { settings, host: way.host, is_tls: way.is_tls };
     let protocol = Box::new(Http2::new(dialect));
     let settings = &settings.common;
-    Ok(Call { settings, scheme, is_tls: way.is_tls, target: way.target, protocol, handler: again })
+    let (is_tls, target) = (way.is_tls, way.target);
+    Ok(Call { settings, scheme, is_tls, target, protocol, handler: handle })
 }
 
 fn grpc_set_header(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {

@@ -2,16 +2,17 @@
 
 use bytes::Bytes;
 use daemun_core::log;
-use daemun_proto::http1::Method;
+use daemun_proto::http1::header::Line;
+use daemun_proto::http1::{Method, Parsed, parse_status_line};
 use daemun_proto::http2::{self, By, Code, Event, Malformed, Message, Part};
 
-use super::{Block, Dialect, Link, stored};
+use super::{Block, Dialect, Link};
 use crate::request::Request;
 use crate::response::Header;
 use crate::status::Status;
 use crate::upstream::field::Field;
 use crate::upstream::has_no_body;
-use crate::upstream::head::{Head, InvalidHead};
+use crate::upstream::head::{Head, InvalidHead, read_line};
 use crate::upstream::payload::Payload;
 use crate::upstream::protocol::{HeadStep, InvalidBody, Piece, Protocol};
 
@@ -27,8 +28,6 @@ pub struct Http2<D> {
 struct Stream {
     link: Option<Box<Link>>,
     id: u32,
-    /// The head was not received, but stored by a cache.
-    is_stored: bool,
     /// Nothing follows the request's head.
     ends_with_head: bool,
     has_sent_all: bool,
@@ -154,6 +153,29 @@ impl Stream {
         Ok(())
     }
 
+    /// Reads what [`Protocol::store_head`] has written.
+    fn read_stored(
+        &mut self,
+        request: &Request,
+        stored: &[u8],
+        head: &mut Head,
+    ) -> Result<HeadStep, InvalidHead> {
+        let Ok(Parsed::Done(line, mut at)) = parse_status_line(stored, 0) else {
+            return Err(InvalidHead);
+        };
+        head.status = line.code;
+        loop {
+            match read_line(stored, &mut at) {
+                Ok(Parsed::Done(Line::Header(line), _)) => head.add(request, stored, line)?,
+                Ok(Parsed::Done(Line::End, consumed)) => {
+                    self.has_ended = true;
+                    return Ok(HeadStep::Done { consumed });
+                }
+                _ => return Err(InvalidHead),
+            }
+        }
+    }
+
     fn take_trailers(&mut self) {
         let trailers = self.fields.iter().map(|(name, value)| Header {
             name: Bytes::copy_from_slice(name),
@@ -174,8 +196,15 @@ impl<D: Dialect> Protocol for Http2<D> {
         self.dialect.cache_key(request, out);
     }
 
+    /// As HTTP/1 spells it, which does not depend on a connection.
     fn store_head(&self, head: &Head, out: &mut Vec<u8>) {
-        stored::write(head, out);
+        out.extend_from_slice(format!("HTTP/1.1 {}\r\n", head.status).as_bytes());
+        for (name, value) in head.values() {
+            for part in [name, b": ", value, b"\r\n"] {
+                out.extend_from_slice(part);
+            }
+        }
+        out.extend_from_slice(b"\r\n");
     }
 
     /// The head waits for its connection: here it is encoded.
@@ -269,9 +298,8 @@ impl<D: Dialect> Protocol for Http2<D> {
         received: &[u8],
         head: &mut Head,
     ) -> Result<HeadStep, InvalidHead> {
-        self.stream.is_stored = stored::is_stored(received);
-        if self.stream.is_stored {
-            return stored::read(request, received, head);
+        if self.stream.link.is_none() {
+            return self.stream.read_stored(request, received, head);
         }
         let mut at = 0;
         loop {
@@ -305,14 +333,13 @@ impl<D: Dialect> Protocol for Http2<D> {
 
     /// Other frames do not count.
     fn head_length(&self) -> Option<usize> {
-        Some(self.stream.fields.bytes.len())
+        let stream = &self.stream;
+        stream.link.as_ref().map(|_| stream.fields.bytes.len())
     }
 
     fn take_head_bytes(&mut self) -> Option<Bytes> {
-        if self.stream.is_stored {
-            return None;
-        }
-        Some(std::mem::take(&mut self.stream.fields.bytes).into())
+        let stream = &mut self.stream;
+        stream.link.as_ref().map(|_| std::mem::take(&mut stream.fields.bytes).into())
     }
 
     fn begin_body(&mut self, _request: &Request, head: &Head) {

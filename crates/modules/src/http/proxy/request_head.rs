@@ -72,7 +72,7 @@ impl Writer<'_> {
             let whole = request.fetches_for_cache();
             pass_fields(&request.head, settings, whole, out);
             if whole {
-                write_conditions(request, settings, out);
+                conditions(request, settings, |name, value| field(out, name, value));
             }
         }
         out.extend_from_slice(b"\r\n");
@@ -218,7 +218,7 @@ fn pass_fields(head: &RequestHead, settings: &Settings, whole: bool, out: &mut V
 }
 
 /// Whether a field says that the client does not want all of a response, or has it already.
-fn wants_part(name: &[u8]) -> bool {
+pub fn wants_part(name: &[u8]) -> bool {
     const FIELDS: [&[u8]; 6] = [
         b"if-modified-since",
         b"if-unmodified-since",
@@ -231,16 +231,16 @@ fn wants_part(name: &[u8]) -> bool {
 }
 
 /// The conditions under which a response that is stored need not come again.
-fn write_conditions(request: &mut Request, settings: &Settings, out: &mut Vec<u8>) {
+pub fn conditions(request: &mut Request, settings: &Settings, mut put: impl FnMut(&[u8], &[u8])) {
     let mut value = Vec::new();
     if !is_set(settings, b"if-modified-since")
         && variables::append_last_modified(request, &mut value)
     {
-        field(out, b"If-Modified-Since", &value);
+        put(b"If-Modified-Since", &value);
     }
     value.clear();
     if !is_set(settings, b"if-none-match") && variables::append_etag(request, &mut value) {
-        field(out, b"If-None-Match", &value);
+        put(b"If-None-Match", &value);
     }
 }
 
