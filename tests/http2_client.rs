@@ -85,6 +85,11 @@ impl Http2Client {
         client
     }
 
+    /// Whether the server offers tunnels (RFC 8441).
+    pub fn has_extended_connect(&self) -> bool {
+        self.machine.has_extended_connect()
+    }
+
     /// Sends bytes as they are.
     pub fn raw(&mut self, bytes: &[u8]) -> &mut Http2Client {
         self.out.extend_from_slice(bytes);

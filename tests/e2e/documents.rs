@@ -50,7 +50,8 @@ fn configuration(snippet: &str) -> String {
         let name = statement.split([' ', '{', ';']).next().unwrap();
         let level = match name {
             "events" | "http" | "mpm" | "thread_pool" | "user" | "worker_processes" => &mut main,
-            "upstream" | "match" | "map" | "geo" | "resolver" | "server" => &mut http,
+            "upstream" | "match" | "map" | "geo" | "resolver" | "server" | "proxy_cache_path"
+            | "limit_req_zone" | "limit_conn_zone" => &mut http,
             _ => &mut server,
         };
         level.push_str(&statement);

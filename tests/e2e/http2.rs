@@ -333,7 +333,8 @@ fn old_directives_are_said_to_be_obsolete() {
         "events {} http { http2_recv_buffer_size 256k;
              server { listen 127.0.0.1:{port} http2; http2_max_requests 5;
              http2_idle_timeout 5; http2_max_field_size 1k; http2_max_header_size 1k;
-             http2_recv_timeout 5; http2_body_preread_size 64k;
+             http2_recv_timeout 5; http2_max_concurrent_pushes 5; http2_push off;
+             http2_push_preload off; http2_body_preread_size 64k;
              http2_pool_size 4k; http2_streams_index_size 32; } }",
         &["-t"],
     );
@@ -344,8 +345,159 @@ fn old_directives_are_said_to_be_obsolete() {
         "the \"http2_idle_timeout\" directive is obsolete, use the \"keepalive_timeout\" directive instead",
         "the \"http2_max_field_size\" directive is obsolete, use the \"large_client_header_buffers\" directive instead",
         "the \"http2_max_header_size\" directive is obsolete, use the \"large_client_header_buffers\" directive instead",
+        "the \"http2_max_concurrent_pushes\" directive is obsolete, ignored",
+        "the \"http2_push\" directive is obsolete, ignored",
+        "the \"http2_push_preload\" directive is obsolete, ignored",
         "the \"http2_recv_timeout\" directive is obsolete, use the \"client_header_timeout\" directive instead",
     ] {
         assert!(output.stderr.contains(text), "{text}: {}", output.stderr);
     }
+}
+
+/// The order in which large responses end whose client says these priorities.
+fn order(server: &Server, priorities: [Option<&str>; 4]) -> Vec<usize> {
+    let config = Config { stream_window: 1 << 20, connection_window: 65_535, ..Config::default() };
+    let mut client = Http2Client::with_config(server.port(), config);
+    let streams = priorities.map(|priority| {
+        let fields: Vec<_> = priority.iter().map(|value| ("priority", *value)).collect();
+        client.begin("GET", "/large", &fields, true)
+    });
+    for stream in streams {
+        client.answer(stream);
+    }
+    let place = |ended: &u32| streams.iter().position(|stream| stream == ended).unwrap();
+    client.ended.iter().map(place).collect()
+}
+
+#[test]
+fn urgent_responses_go_first() {
+    let server = Setup::new()
+        .file("root/large", noise(400_000))
+        .http("server { listen 127.0.0.1:{port}; http2 on; root {dir}/root; }");
+    // The first ones are under way before the last ones are read.
+    assert_eq!(order(&server, [Some("u=7"), Some("u=5"), Some("u=1"), Some("u=0")]), [3, 2, 1, 0]);
+    // Whole ones go one after the other.
+    assert_eq!(order(&server, [Some("u=3"), Some(""), Some("u=3"), None]), [0, 1, 2, 3]);
+    assert_eq!(order(&server, [Some("u=6, i"), Some("u=6"), Some("u=2, i"), None])[..2], [2, 3]);
+}
+
+#[test]
+fn a_client_that_says_nothing_is_served_in_turns() {
+    let server = Setup::new()
+        .file("root/large", noise(400_000))
+        .file("root/small", noise(70_000))
+        .http("server { listen 127.0.0.1:{port}; http2 on; root {dir}/root; }");
+    let config = Config { stream_window: 1 << 20, connection_window: 65_535, ..Config::default() };
+    let mut client = Http2Client::with_config(server.port(), config);
+    let large = client.ask("/large");
+    let small = client.ask("/small");
+    client.answer(large);
+    assert_eq!(client.ended, [small, large]);
+}
+
+#[test]
+fn a_response_may_say_how_urgent_it_is_and_a_client_change_its_mind() {
+    let server = Setup::new().file("root/large", noise(400_000)).http(
+        "server { listen 127.0.0.1:{port}; http2 on; root {dir}/root;
+             location = /last { alias {dir}/root/large; add_header Priority u=7; } }",
+    );
+    let config = Config { stream_window: 1 << 20, connection_window: 65_535, ..Config::default() };
+    let mut client = Http2Client::with_config(server.port(), config.clone());
+    let last = client.begin("GET", "/last", &[("priority", "u=1")], true);
+    let first = client.begin("GET", "/large", &[], true);
+    client.answer(last);
+    assert_eq!(client.ended, [first, last]);
+
+    let mut client = Http2Client::with_config(server.port(), config);
+    let first = client.begin("GET", "/large", &[("priority", "u=1")], true);
+    let second = client.begin("GET", "/large", &[("priority", "u=2")], true);
+    let update = [&first.to_be_bytes()[..], b"u=5"].concat();
+    client.frame(Kind::PriorityUpdate, 0, 0, &update);
+    client.answer(first);
+    assert_eq!(client.ended, [second, first]);
+}
+
+/// A server behind that takes an upgrade and sends back what it gets; what it was asked.
+fn echo() -> (u16, std::sync::mpsc::Receiver<String>) {
+    let listener = daemun_tests::listener();
+    let port = listener.local_addr().unwrap().port();
+    let (asked, heads) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut client = daemun_tests::Client::over(stream.unwrap());
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.extend(client.exactly(1));
+            }
+            asked.send(String::from_utf8(head).unwrap()).unwrap();
+            client.send(
+                "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                 Sec-WebSocket-Accept: x\r\nSec-WebSocket-Protocol: chat\r\n\r\n",
+            );
+            std::thread::spawn(move || {
+                let stream = client.stream().try_clone().unwrap();
+                let _ = std::io::copy(&mut &stream, &mut &stream);
+                let _ = stream.shutdown(std::net::Shutdown::Write);
+            });
+        }
+    });
+    (port, heads)
+}
+
+#[test]
+fn a_websocket_goes_over_a_stream_without_a_line_for_it() {
+    let (port, heads) = echo();
+    let server = Server::http(&format!(
+        "server {{ listen 127.0.0.1:{{port}}; http2 on; http2_extended_connect on;
+             access_log {{dir}}/access.log;
+             location / {{ proxy_pass http://127.0.0.1:{port}; }}
+             location /file {{ return 200 no; }} }}"
+    ));
+    let mut client = Http2Client::connect(server.port());
+    client.ping();
+    assert!(client.has_extended_connect());
+    let ask = |client: &mut Http2Client, path, protocol| {
+        let fields = [(":protocol", protocol), ("sec-websocket-version", "13")];
+        client.begin("CONNECT", path, &fields, false)
+    };
+    let stream = ask(&mut client, "/chat", "websocket");
+    client.until(|client| client.so_far(stream).answer.status > 0);
+    let answer = client.so_far(stream).answer.clone();
+    assert_eq!((answer.status, answer.header("sec-websocket-protocol")), (200, Some("chat")));
+    assert_eq!(answer.header("sec-websocket-accept"), None);
+    let head = heads.recv().unwrap().to_ascii_lowercase();
+    assert!(head.starts_with("get /chat http/1.1\r\n"), "{head}");
+    for field in ["connection: upgrade", "upgrade: websocket", "sec-websocket-version: 13"] {
+        assert_eq!(head.matches(&format!("\r\n{field}\r\n")).count(), 1, "{head}");
+    }
+    assert!(head.contains("\r\nsec-websocket-key: "), "{head}");
+    // Talk, and more than windows hold.
+    client.send_body(stream, b"hello", false);
+    client.until(|client| client.so_far(stream).answer.body == b"hello");
+    let long = noise(1_000_000);
+    client.send_body(stream, &long, false);
+    client.until(|client| client.so_far(stream).answer.body.len() == 1_000_005);
+    assert!(client.so_far(stream).answer.body[5..] == long);
+    // Others are served beside it.
+    assert_eq!(client.get("/file").text(), "no");
+    client.send_body(stream, b"", true);
+    client.until(|client| client.so_far(stream).is_whole);
+    server.file_has("access.log", "\"GET /chat HTTP/2.0\" 200 1000005 ");
+
+    // What is no tunnel does not look like one.
+    let stream = ask(&mut client, "/file", "websocket");
+    assert_eq!(client.reply(stream).answer.status, 501);
+    let stream = ask(&mut client, "/chat", "carrier-pigeon");
+    assert_eq!(client.reply(stream).answer.status, 501);
+}
+
+#[test]
+fn a_tunnel_is_refused_where_none_was_offered() {
+    let server = Server::http("server { listen 127.0.0.1:{port}; http2 on; return 200 ok; }");
+    let mut client = Http2Client::connect(server.port());
+    client.ping();
+    assert!(!client.has_extended_connect());
+    let stream = client.begin("CONNECT", "/", &[(":protocol", "websocket")], false);
+    assert_eq!(client.reply(stream).answer.status, 400);
+    assert_eq!(client.get("/").text(), "ok");
 }

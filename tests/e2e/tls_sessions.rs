@@ -5,7 +5,8 @@ use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 
 use daemun_tests::{
-    Authority, Identity, Offer, PATIENCE, Server, Setup, TlsClient, VERSIONS, Version, eventually,
+    Authority, Identity, Offer, PATIENCE, Server, Setup, TlsClient, VERSIONS, Version, children,
+    eventually, signals,
 };
 use rustls::client::{
     ClientSessionMemoryCache, ClientSessionStore, Resumption, Tls12ClientSessionValue,
@@ -78,7 +79,7 @@ fn the_server_may_keep_sessions() {
         for version in VERSIONS {
             let config = config(version);
             assert!(!resumes(&server, &config).0);
-            // Each worker keeps its own, and a client may meet another first.
+            // With builtin each worker keeps its own, and a client may meet another first.
             let resumed = (0..100).any(|_| resumes(&server, &config).0);
             assert!(resumed, "{kept} {version:?}");
         }
@@ -90,6 +91,37 @@ fn the_server_may_keep_sessions() {
             assert!((0..5).all(|_| !resumes(&server, &config).0), "{none} {version:?}");
         }
     }
+}
+
+#[test]
+fn all_workers_know_the_sessions_of_a_shared_cache() {
+    let authority = Authority::new("authority");
+    let identity = authority.issue("one.example");
+    let text = "ssl_session_tickets off; ssl_session_cache shared:sessions:1m;";
+    let server = site_of(&identity, Setup::new(), text);
+    let configs = VERSIONS.map(config);
+    for config in &configs {
+        assert!(!resumes(&server, config).0);
+    }
+    let mut workers = std::collections::HashSet::new();
+    let mut go_on = || {
+        for _ in 0..20 {
+            for config in &configs {
+                let (is_resumed, worker) = resumes(&server, config);
+                assert!(is_resumed, "{worker}");
+                workers.insert(worker);
+            }
+        }
+    };
+    go_on();
+    // A reload keeps them.
+    let before = children(server.pid());
+    server.signal(signals::SIGHUP);
+    eventually("the old workers have ended", || {
+        children(server.pid()).iter().all(|child| !before.contains(child))
+    });
+    go_on();
+    assert!(workers.len() > 1, "{workers:?}");
 }
 
 #[test]

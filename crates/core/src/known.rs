@@ -69,7 +69,7 @@ const APACHES: [(&str, &str); 14] = [
 ];
 
 /// Beginnings of names, or with a star their ends, and whose they are.
-const THIRD_PARTY: [(&str, &str); 27] = [
+const THIRD_PARTY: [(&str, &str); 26] = [
     ("*_by_lua", "OpenResty's ngx_http_lua_module"),
     ("*_by_lua_block", "OpenResty's ngx_http_lua_module"),
     ("*_by_lua_file", "OpenResty's ngx_http_lua_module"),
@@ -96,7 +96,6 @@ const THIRD_PARTY: [(&str, &str); 27] = [
     ("testcookie", "testcookie-nginx-module"),
     ("ajp_", "nginx_ajp_module"),
     ("vod", "nginx-vod-module"),
-    ("proxy_cache_purge", "ngx_cache_purge"),
 ];
 
 /// Every directive with its module.

@@ -159,8 +159,11 @@ impl Log {
     }
 
     /// Sends the process's standard error to the first file, unless a target is the standard error
-    /// itself.
+    /// itself, or some other log of the configuration has it.
     pub fn redirect_stderr(&self) -> std::io::Result<()> {
+        if STDERR_NAMED.load(Ordering::Relaxed) {
+            return Ok(());
+        }
         let mut file = None;
         for (target, _) in self.targets.iter() {
             match target {
@@ -194,6 +197,7 @@ impl Target {
     /// The first argument of `error_log`; `file` registers a path. The error is nginx's sentence.
     pub fn parse(name: &str, file: impl FnOnce(&str) -> Arc<OpenFile>) -> Result<Target, String> {
         if name == "stderr" {
+            STDERR_NAMED.store(true, Ordering::Relaxed);
             return Ok(Target::Stderr);
         }
         if let Some(parameters) = name.strip_prefix("syslog:") {
@@ -218,6 +222,8 @@ impl Target {
 
 static CURRENT: RwLock<Option<Log>> = RwLock::new(None);
 static STDERR_TOO: AtomicBool = AtomicBool::new(false);
+/// Some log of this process goes to the standard error, or did once: that stays what it was.
+static STDERR_NAMED: AtomicBool = AtomicBool::new(false);
 /// Some log of this process takes debug lines, or did once.
 static DEBUGS: AtomicBool = AtomicBool::new(false);
 static PROGRAM: OnceLock<&'static str> = OnceLock::new();

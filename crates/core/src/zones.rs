@@ -3,6 +3,8 @@
 //! A module declares a zone while its directive is read, and keeps the [`ZoneRef`]; the zone behind it is there once
 //! the configuration is in force, the same one as before where name, size and purpose are the same.
 
+use std::any::Any;
+use std::fmt;
 use std::io;
 use std::sync::{Arc, OnceLock};
 
@@ -25,17 +27,24 @@ pub struct Purpose {
     pub fresh: bool,
 }
 
+/// What a zone's user knows of it.
+pub trait Content: Any + Send + Sync {
+    /// Whether the memory of `former`, a content of the same purpose in the configuration before,
+    /// can be kept under this one. The error is nginx's sentence, and refuses the configuration.
+    fn may_follow(&self, former: &dyn Content, zone: &str) -> Result<(), String>;
+}
+
 /// A zone that some directive named.
 #[derive(Clone, Debug)]
 pub struct ZoneRef(Arc<Declared>);
 
-#[derive(Debug)]
 struct Declared {
     name: String,
     purpose: Purpose,
     /// Bytes; set by the first directive that gives one.
     size: OnceLock<usize>,
     zone: OnceLock<Arc<Zone>>,
+    content: OnceLock<Arc<dyn Content>>,
 }
 
 /// The zones of a configuration.
@@ -69,6 +78,7 @@ pub fn declare(
             purpose,
             size: size.map_or_else(OnceLock::new, OnceLock::from),
             zone: OnceLock::new(),
+            content: OnceLock::new(),
         }));
         zones.push((zone.clone(), span));
         return Ok(zone);
@@ -111,7 +121,10 @@ impl Zones {
         for (declared, _) in &self.0 {
             let kept = former.and_then(|former| former.same(declared));
             let zone = match kept {
-                Some(zone) => zone,
+                Some(former) => {
+                    declared.0.check(former)?;
+                    former.zone.get().expect("a zone that is kept is there").clone()
+                }
                 None => declared.0.make().map_err(|error| {
                     format!("mmap() of zone \"{}\" failed{}", declared.0.name, Errno(&error))
                 })?,
@@ -121,11 +134,11 @@ impl Zones {
         Ok(())
     }
 
-    fn same(&self, declared: &ZoneRef) -> Option<Arc<Zone>> {
+    fn same(&self, declared: &ZoneRef) -> Option<&Declared> {
         let mut zones = self.0.iter().map(|(zone, _)| &zone.0);
         let same = zones.find(|zone| zone.name == declared.0.name)?;
         let is_same = same.purpose == declared.0.purpose && same.size == declared.0.size;
-        same.zone.get().filter(|_| is_same && !same.purpose.fresh).cloned()
+        (is_same && !same.purpose.fresh && same.zone.get().is_some()).then_some(&**same)
     }
 }
 
@@ -134,11 +147,45 @@ impl Declared {
         let size = self.size.get().copied().unwrap_or(Zone::LEAST);
         Zone::new(&self.name, size).map(Arc::new)
     }
+
+    /// Whether this zone's user can go on with the former one's memory.
+    fn check(&self, former: &Declared) -> Result<(), String> {
+        match (self.content.get(), former.content.get()) {
+            (Some(content), Some(former)) => content.may_follow(&**former, &self.name),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Declared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Declared { name, purpose, size, .. } = self;
+        f.debug_struct("Declared")
+            .field("name", name)
+            .field("purpose", purpose)
+            .field("size", size)
+            .finish_non_exhaustive()
+    }
 }
 
 impl ZoneRef {
     pub fn name(&self) -> &str {
         &self.0.name
+    }
+
+    /// Bytes; `None` where no directive says so.
+    pub fn size(&self) -> Option<usize> {
+        self.0.size.get().copied()
+    }
+
+    /// What the zone's user knows of it, made by whichever directive names the zone first.
+    ///
+    /// # Panics
+    /// Where users with one purpose have contents of several types.
+    pub fn content<T: Content + Default>(&self) -> Arc<T> {
+        let content = self.0.content.get_or_init(|| Arc::new(T::default()));
+        let content: Arc<dyn Any + Send + Sync> = Arc::clone(content) as _;
+        content.downcast().expect("a purpose has one type of content")
     }
 
     /// The zone, once the configuration is in force; `None` while it is only tested.
@@ -157,6 +204,7 @@ mod tests {
             purpose: Purpose { user: "test", fresh },
             size: OnceLock::from(size),
             zone: OnceLock::new(),
+            content: OnceLock::new(),
         }));
         (zone.clone(), Zones(vec![(zone, some_span())]))
     }
@@ -182,6 +230,35 @@ mod tests {
             let (second, next) = declared(name, size, fresh);
             next.make(Some(&zones)).unwrap();
             assert_eq!(second.zone().unwrap().root().get() == 7, is_kept, "{name} {size} {fresh}");
+        }
+    }
+
+    #[derive(Default)]
+    struct Key(OnceLock<u32>);
+
+    impl Content for Key {
+        fn may_follow(&self, former: &dyn Content, zone: &str) -> Result<(), String> {
+            let former: &dyn Any = former;
+            match former.downcast_ref::<Key>().unwrap().0 == self.0 {
+                true => Ok(()),
+                false => Err(format!("\"{zone}\" has another key")),
+            }
+        }
+    }
+
+    #[test]
+    fn a_zone_is_kept_only_by_a_content_that_may_follow() {
+        let (first, zones) = declared("a", Zone::LEAST, false);
+        first.content::<Key>().0.set(1).unwrap();
+        zones.make(None).unwrap();
+        for (key, size, result) in [
+            (1, Zone::LEAST, Ok(())),
+            (2, Zone::LEAST, Err("\"a\" has another key".to_owned())),
+            (2, Zone::LEAST * 2, Ok(())),
+        ] {
+            let (second, next) = declared("a", size, false);
+            second.content::<Key>().0.set(key).unwrap();
+            assert_eq!(next.make(Some(&zones)), result, "{key} {size}");
         }
     }
 

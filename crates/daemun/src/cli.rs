@@ -256,6 +256,8 @@ Commands, before any option:
   mpm           : show the running process model and its numbers
   mpm set MODEL : choose native, event, worker or prefork in the configuration file;
                   with --apply the server is reloaded
+  cache         : list, show, verify and purge the files of a cache;
+                  see \"daemun cache --help\"
 
 ";
 

@@ -121,7 +121,7 @@ fn run(
         started: daemun_event::now(),
         rare: None,
     };
-    let mut request = Request::new(http, Scoreboard::new().map_err(failed)?);
+    let mut request = Request::new(http, Scoreboard::new().map_err(failed)?, None);
     if let Some(facts) = handshake(http, &connection, asked, &mut request)? {
         connection.set_facts(Some(facts));
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use daemun::cli::{Options, Places};
-use daemun::commands::mpm;
+use daemun::commands::{cache, mpm};
 use daemun::explain;
 use daemun::identity::Identity;
 use daemun::lint;
@@ -31,6 +31,12 @@ fn main() -> ExitCode {
     let identity = Identity::of(name);
     log::name_program(identity.name);
     let words = arguments.get(1..).unwrap_or_default();
+    if let Some((first, rest)) = words.split_first()
+        && first == "cache"
+        && identity.has_commands
+    {
+        return show_cache(rest);
+    }
     let (command, options) = match parse(words, identity) {
         Ok(parsed) => parsed,
         Err(sentence) => {
@@ -53,6 +59,21 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     exit_code(act(identity, command, options, arguments))
+}
+
+/// `daemun cache`, which needs no configuration.
+fn show_cache(words: &[OsString]) -> ExitCode {
+    match cache::Command::parse(words) {
+        Ok(command) if command.is_help() => {
+            print(command.help());
+            ExitCode::SUCCESS
+        }
+        Ok(command) => exit_code(command.run()),
+        Err(sentence) => {
+            log::write_stderr(format_args!("{sentence}"));
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// A command, where the first word is one, and the options of every call.

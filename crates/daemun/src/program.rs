@@ -22,13 +22,18 @@ use daemun_http::config::{self as http_config, HttpConfig, ServerHeader, Surroun
 use daemun_http::core::client::TempPath;
 use daemun_http::core::connection;
 use daemun_http::module::HttpModule;
+use daemun_http::upstream::cache::manager;
 use daemun_modules::http::{MODULES as HTTP_MODULES, health_check, log as access_log};
-use daemun_process::{Cycle, Program, WorkerContext};
+use daemun_process::{Cycle, Errand, Helper, Program, WorkerContext};
 use daemun_sys::allocator;
 
 use crate::cli::{Options, Places};
 use crate::identity::Identity;
 use crate::{apart, embedded, folders, notices, worker};
+
+/// The processes of caches.
+const CACHE_MANAGER: Helper = Helper { name: "cache manager", is_kept: true };
+const CACHE_LOADER: Helper = Helper { name: "cache loader", is_kept: false };
 
 /// The program with what its command line said.
 pub struct Server {
@@ -62,6 +67,9 @@ impl Configuration {
     /// Makes the shared memory, with what is kept of the configuration before.
     fn take_over(&self, former: Option<&Configuration>) -> Result<(), String> {
         health_check::announce(&self.http);
+        if let Some(former) = former {
+            self.http.caches().check_against(former.http.caches())?;
+        }
         self.zones.make(former.map(|former| &former.zones))?;
         self.http.upstreams.take_over(former.map(|former| &former.http.upstreams))
     }
@@ -112,6 +120,23 @@ impl Program for Server {
 
     fn inherit(&self, secrets: Vec<u8>) {
         daemun_tls::tickets::inherit(secrets);
+    }
+
+    fn helpers(&self, cycle: &Cycle<Configuration>) -> Vec<Helper> {
+        match cycle.configuration.http.caches().places().next() {
+            Some(_) => vec![CACHE_MANAGER, CACHE_LOADER],
+            None => Vec::new(),
+        }
+    }
+
+    fn help(&self, cycle: &Cycle<Configuration>, helper: Helper, mut errand: Errand) -> i32 {
+        let (caches, log) = (cycle.configuration.http.caches(), &cycle.log);
+        let mut pause = |time| errand.pause(time);
+        match helper {
+            CACHE_MANAGER => manager::manage(caches, log, &mut pause),
+            _ => manager::load(caches, log, &mut pause),
+        }
+        0
     }
 
     fn work(&self, cycle: &Cycle<Configuration>, context: WorkerContext) -> i32 {
@@ -404,7 +429,7 @@ fn modules() -> impl Iterator<Item = &'static Module> {
 pub fn working_modules() -> Vec<&'static str> {
     let names = HTTP_MODULES.iter().filter(|module| acts(module)).map(|module| module.base.name);
     let names = names.map(|name| name.strip_suffix("_module").unwrap_or(name));
-    ["http", "pcre"].into_iter().chain(names).collect()
+    ["http", "http-cache", "pcre"].into_iter().chain(names).collect()
 }
 
 fn acts(module: &HttpModule) -> bool {

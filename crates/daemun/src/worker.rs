@@ -16,7 +16,7 @@ use daemun_http::file_cache;
 use daemun_http::h1::Http;
 use daemun_http::h2;
 use daemun_http::tls;
-use daemun_http::upstream;
+use daemun_http::upstream::{self, cache};
 use daemun_modules::http::{health_check, log as access_log};
 use daemun_process::engines::{Crew, Engine, Limits, Local, Parts, Report, Runner, Threads};
 use daemun_process::serve::{Life, serve};
@@ -42,6 +42,7 @@ pub fn run(cycle: &Cycle<Configuration>, context: WorkerContext) -> i32 {
     context.counters.set_method(method.unwrap_or_default() as u8);
     // A worker serves one generation for its whole life, so that requests may borrow from it freely.
     let config: &'static HttpConfig = Box::leak(Box::new(Arc::clone(&cycle.configuration.http)));
+    cache::index::serve_as(context.counters.owner());
     let closing = Arc::<AtomicBool>::default();
     let me = Caretaker::new(Arc::clone(&closing));
     config.upstreams.maintain(&me);

@@ -64,6 +64,10 @@ impl Clock {
         self.now.get()
     }
 
+    pub(crate) fn shared_now(&self) -> Millis {
+        self.now.get().wrapping_add(start())
+    }
+
     pub(crate) fn wall(&self) -> SystemTime {
         let wall = self.wall.get().unwrap_or_else(SystemTime::now);
         self.wall.set(Some(wall));

@@ -34,7 +34,8 @@ pub use datagram::Datagram;
 pub use listener::Listener;
 pub use peer::Peer;
 pub use reactor::{
-    Handler, Reactor, at_turn_end, method, moment, next_moment, now, remote, spawn, wall_clock,
+    Handler, Reactor, at_turn_end, method, moment, next_moment, now, remote, shared_now, spawn,
+    wall_clock,
 };
 pub use remote::Remote;
 pub use session::{Panicked, Sessions};

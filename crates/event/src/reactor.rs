@@ -226,9 +226,15 @@ pub fn now() -> Millis {
     with(|inner| inner.clock.now())
 }
 
-/// The time of day, as of this turn.
+/// The same moment on the clock that all processes share: milliseconds of CLOCK_MONOTONIC.
+pub fn shared_now() -> Millis {
+    with(|inner| inner.clock.shared_now())
+}
+
+/// The time of day, as of this turn. What is dropped together with the reactor has no turn any
+/// more, but may still have to tell when it ended.
 pub fn wall_clock() -> SystemTime {
-    with(|inner| inner.clock.wall())
+    try_with(|inner| inner.clock.wall()).unwrap_or_else(SystemTime::now)
 }
 
 /// The present moment's number. All that this thread works on had come before the moment began, so whatever was learned

@@ -110,6 +110,11 @@ pub trait BodyStream {
         None
     }
 
+    /// Nothing before this offset is wanted: where the body begins now.
+    fn skip_to(&mut self, _offset: u64) -> u64 {
+        0
+    }
+
     /// The client takes nothing at present: whoever can store what comes goes on, and is polled again for it.
     fn poll_ahead(&mut self, _request: &mut Request, _cx: &mut Context<'_>) {}
 }
@@ -163,6 +168,14 @@ impl Body {
     pub fn poll_ahead(&mut self, request: &mut Request, cx: &mut Context<'_>) {
         if let Body::Stream(stream) = self {
             stream.poll_ahead(request, cx);
+        }
+    }
+
+    /// As [`BodyStream::skip_to`].
+    pub fn skip_to(&mut self, offset: u64) -> u64 {
+        match self {
+            Body::Stream(stream) => stream.skip_to(offset),
+            _ => 0,
         }
     }
 

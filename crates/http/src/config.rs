@@ -33,6 +33,7 @@ use crate::module::{Apply, Filter, Handler, HttpModule, Phase, PhaseHandler};
 use crate::request::Text;
 use crate::server_names::{ServerIndex, ServerNames};
 use crate::tls::{self, ServerTls, Terms};
+use crate::upstream::cache::{Registry, place};
 use crate::variables::Definitions;
 
 /// What a generation knows about HTTP.
@@ -518,9 +519,15 @@ impl HttpConfig {
         }
     }
 
-    /// The folders that `client_body_temp_path`, `proxy_temp_path` and their like name, in any block.
+    /// What `proxy_cache_path` and its like declare.
+    pub fn caches(&self) -> &Registry {
+        &self.settings.of(&place::SETTINGS).registry
+    }
+
+    /// The folders that `client_body_temp_path`, `proxy_temp_path` and their like name, in any block, and those of caches.
     pub fn temporary_folders(&self) -> Vec<&Path> {
-        let mut folders = Vec::new();
+        let mut folders: Vec<&Path> =
+            self.caches().places().map(|place| place.folder.as_path()).collect();
         for location in self.locations() {
             let modules = self.variables.modules().iter();
             for folder in modules.filter_map(|module| (module.temporary)(&location.settings)) {

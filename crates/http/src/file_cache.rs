@@ -145,6 +145,11 @@ pub fn share_out(shares: usize) {
     SHARES.store(shares, Ordering::Relaxed);
 }
 
+/// Bytes of stored responses that a thread may keep in memory, by the request's settings: as many as of files.
+pub fn memory_of(request: &Request) -> usize {
+    share_of(*request.settings(&SETTINGS).content_cache)
+}
+
 fn share_of(bytes: usize) -> usize {
     match SHARES.load(Ordering::Relaxed) {
         0 | 1 => bytes,

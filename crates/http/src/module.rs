@@ -123,6 +123,8 @@ pub enum Step {
     Named(Vec<u8>),
     /// Close the connection without an answer (`return 444`).
     Hangup,
+    /// It takes time after all: what this begins decides in the handler's place.
+    Wait(Later),
 }
 
 /// A filter sees each response on its way out, may change its head and wrap its body; an error is the status to answer

@@ -67,6 +67,7 @@ pub async fn answer(request: &mut Request, start: Start) -> Answer {
                 };
                 match filtered {
                     Ok(body) => return Answer::Body(body),
+                    Err(Status::CLOSE) => return Answer::Hangup,
                     Err(status) => Walked::Ended(filtered_status(request, status)),
                 }
             }
@@ -77,6 +78,7 @@ pub async fn answer(request: &mut Request, start: Start) -> Answer {
                 return Answer::Hangup;
             }
             Step::Hangup => return Answer::Hangup,
+            Step::Wait(later) => Walked::Ended(later(request).await),
             Step::Status(status) => Walked::Ended(answer_status(request, status)),
             Step::Redirected => walk::from(request, Phase::ServerRewrite),
             Step::Rewritten => in_new_location(request),
@@ -172,6 +174,7 @@ async fn refusal(request: &mut Request) -> Option<Status> {
             Step::Redirected => walk::from(request, Phase::ServerRewrite),
             Step::Rewritten => in_new_location(request),
             Step::Named(name) => in_named_location(request, &name),
+            Step::Wait(later) => Walked::Ended(later(request).await),
             Step::Status(status) if status.0 >= 400 => return Some(status),
             Step::Status(_) | Step::Respond(_) | Step::Hangup | Step::Declined => {
                 return Some(Status::FORBIDDEN);

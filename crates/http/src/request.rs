@@ -21,7 +21,7 @@ use daemun_event::{Millis, Peer};
 use daemun_pattern::StepLimit;
 use daemun_proto::http1::{Method, Parsed};
 use daemun_proto::proxy_protocol;
-use daemun_shm::Scoreboard;
+use daemun_shm::{Owner, Scoreboard};
 
 use crate::client::Wire;
 use crate::config::{HttpConfig, Location, Server};
@@ -36,7 +36,7 @@ use crate::upstream::record::Record;
 use crate::variables;
 
 /// The last match, for `$1` and the like.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Captures {
     subject: Vec<u8>,
     groups: Vec<Option<(usize, usize)>>,
@@ -58,6 +58,8 @@ pub struct Request {
     /// `debug_connection` names the client.
     is_debugged: bool,
     scoreboard: Arc<Scoreboard>,
+    /// In whose name this process holds what it counts in shared memory; nobody's where it does not serve.
+    owner: Option<Owner>,
     /// The client behind the peer, where a trusted peer told.
     pub real_peer: Option<Peer>,
     /// The address that the client connected to, once somebody asked.
@@ -159,7 +161,11 @@ thread_local! {
 const MAX_URI_CHANGES: u8 = 11;
 
 impl Request {
-    pub fn new(config: &'static HttpConfig, scoreboard: Arc<Scoreboard>) -> Request {
+    pub fn new(
+        config: &'static HttpConfig,
+        scoreboard: Arc<Scoreboard>,
+        owner: Option<Owner>,
+    ) -> Request {
         let server = config.any_server();
         Request {
             config,
@@ -169,6 +175,7 @@ impl Request {
             wire: Wire::None,
             is_debugged: false,
             scoreboard,
+            owner,
             real_peer: None,
             local: None,
             head: RequestHead::default(),
@@ -294,7 +301,7 @@ impl Request {
         self.variables.clear();
         self.variable_depth = 0;
         self.contexts.clear();
-        self.shared = None;
+        self.clear_shared();
         if let Some(record) = self.upstream.take() {
             record.put_back();
         }
@@ -398,6 +405,14 @@ impl Request {
         work(context_of(&mut contexts, key.position()))
     }
 
+    /// Subrequests that are still there go on with what they share; else its storage is kept.
+    fn clear_shared(&mut self) {
+        match self.shared.as_mut().and_then(Arc::get_mut) {
+            Some(shared) => shared.get_mut().unwrap_or_else(PoisonError::into_inner).clear(),
+            None => self.shared = None,
+        }
+    }
+
     /// Forgets what modules keep, as an internal redirect does.
     pub fn clear_contexts(&mut self) {
         self.contexts.clear();
@@ -414,7 +429,8 @@ impl Request {
 
     /// A request for `uri` within this one.
     pub(crate) fn subrequest(&mut self, uri: &[u8], args: &[u8]) -> Box<Request> {
-        let mut request = Box::new(Request::new(self.config, Arc::clone(&self.scoreboard)));
+        let scoreboard = Arc::clone(&self.scoreboard);
+        let mut request = Box::new(Request::new(self.config, scoreboard, self.owner));
         request.wire = self.wire_for_subrequest();
         request.begin_again(self.server);
         request.is_debugged = self.is_debugged;
@@ -446,6 +462,22 @@ impl Request {
         request
     }
 
+    /// A request within this one that is the same as this one: at the same place, with the same URI.
+    pub(crate) fn stand_in(&mut self) -> Box<Request> {
+        let (uri, args) = (self.uri.clone(), self.args.clone());
+        let mut request = self.subrequest(&uri, &args);
+        request.location = self.location;
+        request.answering = self.answering;
+        request.head.line.method = self.head.line.method;
+        request.has_args = self.has_args;
+        request.internal = self.internal;
+        request.has_clients_uri = self.has_clients_uri;
+        request.has_left_location = self.has_left_location;
+        request.captures = self.captures.clone();
+        request.error_status = 0;
+        request
+    }
+
     pub(crate) fn variables(&self) -> &[Option<Option<Bytes>>] {
         &self.variables
     }
@@ -466,6 +498,11 @@ impl Request {
     /// The counters of all workers.
     pub fn scoreboard(&self) -> &Scoreboard {
         &self.scoreboard
+    }
+
+    /// In whose name this process holds what it counts in shared memory.
+    pub fn owner(&self) -> Option<Owner> {
+        self.owner
     }
 
     /// `unix:PATH` of the socket that the client connected to; empty elsewhere.

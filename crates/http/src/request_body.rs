@@ -5,7 +5,8 @@ use std::future::poll_fn;
 use std::io::{self, Write};
 use std::mem;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -614,6 +615,27 @@ pub fn create_temporary(folder: &TempPath, keep: bool) -> io::Result<BodyFile> {
         match file {
             Ok(file) => return Ok(BodyFile { path, file: Arc::new(file), keep }),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Makes a temporary file beside the one that it will become, and the folders on the way.
+pub fn create_at(path: &Path) -> io::Result<BodyFile> {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    loop {
+        let number =
+            u64::from(std::process::id()) * 100_000 + NUMBER.fetch_add(1, Ordering::Relaxed);
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".{:010}", number % 10_000_000_000));
+        let name = PathBuf::from(name);
+        match File::options().read(true).write(true).create_new(true).open(&name) {
+            Ok(file) => return Ok(BodyFile { path: name, file: Arc::new(file), keep: false }),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let folder = name.parent().ok_or(error)?;
+                std::fs::DirBuilder::new().mode(0o700).recursive(true).create(folder)?;
+            }
             Err(error) => return Err(error),
         }
     }

@@ -16,9 +16,11 @@ use daemun_core::{debug, log};
 
 use crate::body::{self, Body, NextChunk};
 use crate::core::subrequests;
+use crate::module::{Later, Step};
 use crate::phases::{self, Answer, Start};
 use crate::request::{Request, Text};
 use crate::source::Source;
+use crate::upstream::cache::caching::Held;
 use crate::upstream::connect;
 
 /// How deep subrequests may be nested.
@@ -69,19 +71,70 @@ impl Subrequest {
     }
 
     fn of(request: Box<Request>) -> Subrequest {
+        Subrequest::begun(request, |request| Box::pin(answer(request)))
+    }
+
+    fn begun(request: Box<Request>, answer: impl FnOnce(Box<Request>) -> Work<Body>) -> Subrequest {
         let variables = request.variables().to_vec();
         let persists = Arc::clone(&request.persists);
-        Subrequest { state: State::Answering(Box::pin(answer(request))), variables, persists }
+        Subrequest { state: State::Answering(answer(request)), variables, persists }
+    }
+
+    /// Has the same request passed on once more, by whoever has done so, after it was prepared. What comes is as the
+    /// upstream sent it.
+    pub fn again(
+        parent: &mut Request,
+        handler: Later,
+        prepare: impl FnOnce(&mut Request),
+    ) -> Result<Subrequest, Refused> {
+        let mut request = stand_in(parent)?;
+        prepare(&mut request);
+        Ok(Subrequest::begun(request, |mut request| {
+            Box::pin(async move {
+                let body = match handler(&mut request).await {
+                    Step::Respond(body) => body,
+                    Step::Status(status) => {
+                        request.response.status = status;
+                        Body::Empty
+                    }
+                    _ => Body::Empty,
+                };
+                (request, body)
+            })
+        }))
     }
 
     /// Runs a subrequest with the client's method, whose answer nobody waits for; it may outlive its parent.
     pub fn in_background(parent: &mut Request, uri: &[u8], args: &[u8]) -> Result<(), Refused> {
         let mut request = prepare(parent, uri, args)?;
         request.head.line.method = parent.head.method();
+        let held = parent.hold_open();
         daemun_event::spawn(async move {
+            let _held = held;
             let (mut request, body) = answer(request).await;
             let mut source = Source::new(body);
             while let Some(Ok(_)) = source.next(&mut request).await {}
+            conclude(&mut request);
+        });
+        Ok(())
+    }
+
+    /// Has the same request passed on once more, to bring the cache up to date; nobody waits for that. `claim` is the entry
+    /// that is to be filled.
+    pub fn update(
+        parent: &mut Request,
+        handler: Later,
+        claim: Option<Held>,
+    ) -> Result<(), Refused> {
+        let mut request = stand_in(parent)?;
+        request.upstream_record().claim = claim;
+        let held = parent.hold_open();
+        daemun_event::spawn(async move {
+            let _held = held;
+            if let Step::Respond(body) = handler(&mut request).await {
+                let mut source = Source::new(body);
+                while let Some(Ok(_)) = source.next(&mut request).await {}
+            }
             conclude(&mut request);
         });
         Ok(())
@@ -219,6 +272,16 @@ fn prepare(parent: &mut Request, uri: &[u8], args: &[u8]) -> Result<Box<Request>
     }
     debug!(parent.log(), Http, *parent, "http subrequest \"{}?{}\"", Text(uri), Text(args));
     Ok(parent.subrequest(uri, args))
+}
+
+/// A subrequest that is the same as its parent.
+fn stand_in(parent: &mut Request) -> Result<Box<Request>, Refused> {
+    if parent.depth() == MAX_DEPTH {
+        let uri = Text(&parent.uri);
+        log!(parent.log(), Error, *parent, "subrequests cycle while processing \"{}\"", uri);
+        return Err(Refused);
+    }
+    Ok(parent.stand_in())
 }
 
 async fn answer(mut request: Box<Request>) -> (Box<Request>, Body) {

@@ -62,7 +62,8 @@ pub struct Trace {
 impl Verdict {
     pub fn of(step: &Step) -> Verdict {
         match step {
-            Step::Declined => Verdict::Declined,
+            // it is asked again once it has waited
+            Step::Declined | Step::Wait(_) => Verdict::Declined,
             Step::Allowed => Verdict::Allowed,
             Step::Respond(_) => Verdict::Responds,
             Step::Status(status) => Verdict::Status(*status),

@@ -26,6 +26,7 @@ pub mod signaller;
 mod affinity;
 mod environment;
 mod generation;
+mod helpers;
 mod master;
 mod model;
 mod orders;
@@ -38,6 +39,7 @@ mod upgrade;
 mod upkeep;
 mod worker;
 
+pub use helpers::{Errand, Helper};
 pub use listening::Listening;
 pub use orders::{Order, Orders};
 pub use program::{Cycle, Program};

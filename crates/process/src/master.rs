@@ -16,12 +16,15 @@ use daemun_sys::{poll, process};
 use crate::control::{Control, Outcome};
 use crate::generation::{Generation, shares};
 use crate::handover::Channel;
+use crate::helpers::{Helpers, tell_unstarted};
 use crate::orders::log_received;
 use crate::start::{Origin, Started};
 use crate::table::{Ended, State, Table, Worker, log_exit};
 use crate::upkeep::{self, Advice, Census, Upkeep};
 use crate::worker::{become_worker, set_title};
-use crate::{FATAL, Order, Orders, Program, Ready, WorkerContext, model, pid_file, upgrade};
+use crate::{
+    Errand, FATAL, Helper, Order, Orders, Program, Ready, WorkerContext, model, pid_file, upgrade,
+};
 
 /// Runs the workers until told to stop, and returns the exit code.
 pub(crate) fn run<P: Program>(started: Started<'_, P>) -> i32 {
@@ -35,6 +38,7 @@ pub(crate) fn run<P: Program>(started: Started<'_, P>) -> i32 {
         channel,
         scoreboard,
         table: Table::default(),
+        helpers: Helpers::default(),
         signals: Some(signals),
         control,
         new_binary: None,
@@ -56,6 +60,7 @@ struct Master<'p, P: Program> {
     channel: Option<Arc<Channel>>,
     scoreboard: Arc<Scoreboard>,
     table: Table,
+    helpers: Helpers,
     /// `None` in a worker only, between the fork and its own signals.
     signals: Option<SignalQueue>,
     control: Option<Control>,
@@ -98,7 +103,7 @@ impl<P: Program> Master<'_, P> {
         self.relieve_retiring();
         self.keep_up();
         self.kill_the_slow();
-        self.stopping.is_none() || self.table.is_live()
+        self.stopping.is_none() || self.table.is_live() || self.helpers.is_live()
     }
 
     fn wait(&mut self) -> io::Result<()> {
@@ -113,7 +118,8 @@ impl<P: Program> Master<'_, P> {
         }
         let kill_at = self.stopping.as_ref().and_then(|stopping| stopping.kill_at);
         let upkeep = self.has_upkeep().then_some(self.upkeep.due);
-        let moment = self.table.next_moment().into_iter().chain(kill_at).chain(upkeep).min();
+        let due = self.table.next_moment().into_iter().chain(self.helpers.next_moment());
+        let moment = due.chain(kill_at).chain(upkeep).min();
         let limit = moment.map(|moment| moment.saturating_duration_since(Instant::now()));
         let readable = poll::readable(&descriptors, limit)?;
         if readable.get(watched).is_some_and(|called| *called) {
@@ -172,6 +178,7 @@ impl<P: Program> Master<'_, P> {
         while self.table.serving(number).count() < count {
             self.table.enlist(self.table.vacant_index(number), number);
         }
+        self.helpers.enlist(&self.program.helpers(&self.generation.cycle), number);
         self.upkeep = Upkeep::new();
     }
 
@@ -267,6 +274,52 @@ impl<P: Program> Master<'_, P> {
                     State::Due(Instant::now() + Duration::from_secs(1));
             }
         }
+        if self.stopping.is_none() {
+            for place in self.helpers.due(self.generation.number, Instant::now()) {
+                self.start_helper(place);
+            }
+        }
+    }
+
+    fn start_helper(&mut self, place: usize) {
+        let helper = self.helpers.helper(place);
+        let pid = match process::spawn(|| self.help(helper)) {
+            Ok(pid) => {
+                log!(self.log(), Notice, (), "start {} process {}", helper.name, pid);
+                Some(pid)
+            }
+            Err(error) => {
+                tell_unstarted(self.log(), helper, error);
+                None
+            }
+        };
+        self.helpers.started(place, pid);
+    }
+
+    /// A helper's life, in the forked process.
+    fn help(&mut self, helper: Helper) -> i32 {
+        let generation = self.generation.number;
+        let cycle = Arc::clone(&self.generation.cycle);
+        self.let_go();
+        self.channel = None;
+        let log = &cycle.log;
+        if become_worker(&cycle.settings, None, log).is_err() {
+            return FATAL;
+        }
+        let daemonised = self.origin.daemonised;
+        let orders = match Orders::from_signals(daemonised, generation, false, log.clone()) {
+            Ok(orders) => orders,
+            Err(error) => {
+                log!(log, Alert, (), "signalfd() failed"; error);
+                return FATAL;
+            }
+        };
+        set_title(&format!("{} process", helper.name), generation);
+        let files = Arc::clone(&cycle.files);
+        let reopen = Box::new(move || files.reopen(None, &Log::current()));
+        let code = self.program.help(&cycle, helper, Errand::new(orders, reopen));
+        log!(log, Notice, (), "exiting");
+        code
     }
 
     fn start(&mut self, place: usize) -> io::Result<()> {
@@ -305,16 +358,17 @@ impl<P: Program> Master<'_, P> {
         let listening = self.generation.sockets.share(index % shares, shares, shared);
         self.let_go();
         let log = &cycle.log;
-        if become_worker(&cycle.settings, index, log).is_err() {
+        if become_worker(&cycle.settings, Some(index), log).is_err() {
             return FATAL;
         }
-        let orders = match Orders::from_signals(self.origin.daemonised, generation, log.clone()) {
-            Ok(orders) => orders,
-            Err(error) => {
-                log!(log, Alert, (), "signalfd() failed"; error);
-                return FATAL;
-            }
-        };
+        let orders =
+            match Orders::from_signals(self.origin.daemonised, generation, true, log.clone()) {
+                Ok(orders) => orders,
+                Err(error) => {
+                    log!(log, Alert, (), "signalfd() failed"; error);
+                    return FATAL;
+                }
+            };
         set_title("worker process", generation);
         counters.set_pid(std::process::id());
         counters.set_state(WorkerState::Running);
@@ -332,6 +386,7 @@ impl<P: Program> Master<'_, P> {
         self.signals = None;
         self.control = None;
         self.table = Table::default();
+        self.helpers = Helpers::default();
         self.generation.sockets = Default::default();
     }
 
@@ -354,6 +409,9 @@ impl<P: Program> Master<'_, P> {
                 self.scoreboard.retire(slot);
             }
             let log = &self.generation.cycle.log;
+            if self.helpers.ended(pid, exit, self.generation.number, log) {
+                continue;
+            }
             match self.table.ended(pid, exit, self.generation.number, log) {
                 Ended::ToBeReplaced if self.stopping.is_some() => {
                     self.table.workers.retain(|worker| worker.pid().is_some());
@@ -397,8 +455,9 @@ impl<P: Program> Master<'_, P> {
         if self.table.serves(number) {
             if self.table.has_older(number) {
                 let order = Order::Quit { hand_over: true };
-                self.table
-                    .order(order, &self.generation.cycle.log, |worker| worker.generation < number);
+                let log = &self.generation.cycle.log;
+                self.table.order(order, log, |worker| worker.generation < number);
+                self.helpers.order(order, log, |generation| generation < number);
             }
             self.tell(Ok(()));
         } else if !self.table.workers.iter().any(|worker| worker.generation == number) {
@@ -414,7 +473,9 @@ impl<P: Program> Master<'_, P> {
 
     fn reopen(&mut self) {
         self.generation.reopen_logs();
-        self.table.order(Order::Reopen, &self.generation.cycle.log, |_| true);
+        let log = &self.generation.cycle.log;
+        self.table.order(Order::Reopen, log, |_| true);
+        self.helpers.order(Order::Reopen, log, |_| true);
     }
 }
 
@@ -448,7 +509,9 @@ impl<P: Program> Master<'_, P> {
     fn stop_accepting(&mut self) {
         self.no_accepting = true;
         let order = Order::Quit { hand_over: self.new_binary.is_some() };
-        self.table.order(order, &self.generation.cycle.log, |_| true);
+        let log = &self.generation.cycle.log;
+        self.table.order(order, log, |_| true);
+        self.helpers.order(order, log, |_| true);
     }
 
     /// The new binary's master ended: this one is the only one again.
@@ -477,14 +540,19 @@ impl<P: Program> Master<'_, P> {
         let kill_at = timeout.map(|timeout| Instant::now() + timeout);
         self.stopping.get_or_insert(Stopping { kill_at });
         let sibling = self.has_sibling();
-        self.table.order(Order::Quit { hand_over: sibling }, &self.generation.cycle.log, |_| true);
+        let order = Order::Quit { hand_over: sibling };
+        let log = &self.generation.cycle.log;
+        self.table.order(order, log, |_| true);
+        self.helpers.order(order, log, |_| true);
         self.generation.sockets.close(!sibling, &self.generation.cycle.log);
     }
 
     fn terminate(&mut self) {
         let kill_at = Some(Instant::now() + Self::KILL_AFTER);
         self.stopping = Some(Stopping { kill_at });
-        self.table.order(Order::Terminate, &self.generation.cycle.log, |_| true);
+        let log = &self.generation.cycle.log;
+        self.table.order(Order::Terminate, log, |_| true);
+        self.helpers.order(Order::Terminate, log, |_| true);
     }
 
     fn kill_the_slow(&mut self) {
@@ -494,6 +562,7 @@ impl<P: Program> Master<'_, P> {
         if stopping.kill_at.is_some_and(|moment| moment <= Instant::now()) {
             stopping.kill_at = None;
             self.table.kill_all(&self.generation.cycle.log);
+            self.helpers.kill_all(&self.generation.cycle.log);
         }
     }
 

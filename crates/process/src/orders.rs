@@ -31,7 +31,13 @@ pub struct Orders {
 
 enum Source {
     /// A process: signals. Its title tells what it does.
-    Signals { queue: SignalQueue, daemonised: bool, generation: u64 },
+    Signals {
+        queue: SignalQueue,
+        daemonised: bool,
+        generation: u64,
+        /// It says that it shuts down, which takes it a while.
+        lingers: bool,
+    },
     /// A thread: the supervisor's end of this.
     Channel(PacketSocket),
 }
@@ -50,7 +56,12 @@ impl Orders {
     }
 
     /// Reads the signals that a worker process understands from here on.
-    pub(crate) fn from_signals(daemonised: bool, generation: u64, log: Log) -> io::Result<Orders> {
+    pub(crate) fn from_signals(
+        daemonised: bool,
+        generation: u64,
+        lingers: bool,
+        log: Log,
+    ) -> io::Result<Orders> {
         let queue = SignalQueue::of(&[
             signals::SIGTERM,
             signals::SIGINT,
@@ -60,7 +71,7 @@ impl Orders {
             signals::SIGHUP,
             signals::SIGUSR2,
         ])?;
-        Ok(Orders { source: Source::Signals { queue, daemonised, generation }, log })
+        Ok(Orders { source: Source::Signals { queue, daemonised, generation, lingers }, log })
     }
 
     pub(crate) fn from_channel(channel: PacketSocket, log: Log) -> Orders {
@@ -84,6 +95,9 @@ impl Orders {
     fn announce(&self, order: Order) {
         match order {
             Order::Quit { .. } => {
+                if matches!(self.source, Source::Signals { lingers: false, .. }) {
+                    return;
+                }
                 log!(self.log, Notice, (), "gracefully shutting down");
                 if let Source::Signals { generation, .. } = self.source {
                     set_title("worker process is shutting down", generation);

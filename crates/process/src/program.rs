@@ -6,7 +6,7 @@ use daemun_core::listen::ListenSpec;
 use daemun_core::log::{Log, OpenFiles};
 use daemun_core::settings::ProcessSettings;
 
-use crate::WorkerContext;
+use crate::{Errand, Helper, WorkerContext};
 
 /// A configuration, and what the processes need to know of it.
 pub struct Cycle<C> {
@@ -49,6 +49,17 @@ pub trait Program: Sync {
 
     /// Takes over what the binary before has bequeathed, before anything is [loaded](Self::load).
     fn inherit(&self, _secrets: Vec<u8>) {}
+
+    /// The processes that this configuration needs besides its workers. There are none with a single process.
+    fn helpers(&self, _cycle: &Cycle<Self::Configuration>) -> Vec<Helper> {
+        Vec::new()
+    }
+
+    /// Does a helper's work until that is done, or it is told to end, and returns the exit code. In a process of its own,
+    /// with the workers' user.
+    fn help(&self, _cycle: &Cycle<Self::Configuration>, _helper: Helper, _errand: Errand) -> i32 {
+        0
+    }
 
     /// Serves until ordered to stop, and returns the exit code. In a worker process, with its user
     /// and limits; in a thread of its own where there is a single process.

@@ -71,11 +71,11 @@ pub(crate) const RETIRES: &[u8; 1] = b"-";
 /// Why a worker cannot start, logged already; starting it again would not help.
 pub(crate) struct Unfit;
 
-/// Makes this process a worker: in nginx's order, since each step may need the rights that the next
-/// one drops.
+/// Makes this process a worker, or a helper, which has no index: in nginx's order, since each step
+/// may need the rights that the next one drops.
 pub(crate) fn become_worker(
     settings: &ProcessSettings,
-    index: usize,
+    index: Option<usize>,
     log: &Log,
 ) -> Result<(), Unfit> {
     if let Err(error) = daemun_sys::environment::replace(&environment::variables(settings)) {
@@ -88,8 +88,9 @@ pub(crate) fn become_worker(
     {
         become_user(user, log)?;
     }
-    if let Some(cpus) =
-        affinity::for_worker(&settings.worker_cpu_affinity, index, limits::processors())
+    if let Some(index) = index
+        && let Some(cpus) =
+            affinity::for_worker(&settings.worker_cpu_affinity, index, limits::processors())
     {
         report(limits::set_affinity(&cpus), "sched_setaffinity()", log);
     }

@@ -63,6 +63,14 @@ pub fn open(kind: Kind, length: usize, out: &mut Vec<u8>) {
     out.extend([VERSION, kind as u8, 0, REQUEST, high, low, padding(length), 0]);
 }
 
+/// Appends a record of at most 65,535 bytes that has no padding.
+pub fn record(kind: Kind, content: &[u8], out: &mut Vec<u8>) {
+    debug_assert!(content.len() <= usize::from(u16::MAX));
+    let [high, low] = (content.len() as u16).to_be_bytes();
+    out.extend([VERSION, kind as u8, 0, REQUEST, high, low, 0, 0]);
+    out.extend_from_slice(content);
+}
+
 /// Appends what goes behind it.
 pub fn close(length: usize, out: &mut Vec<u8>) {
     out.resize(out.len() + usize::from(padding(length)), 0);

@@ -78,6 +78,19 @@ impl<'m> Allocator<'m> {
         NonZeroU32::new(u32::try_from(unit).ok()?)
     }
 
+    /// The free pages at the end of the memory but `spare` of them, in one run, as they are: its place in units and
+    /// its length in bytes.
+    pub fn allocate_rest(&self, spare: usize) -> Option<(NonZeroU32, usize)> {
+        let taken = self.kinds.iter().rposition(|kind| kind.get() != FREE)?;
+        let length =
+            self.kinds.len().checked_sub(taken + 1 + spare).filter(|length| *length > 0)?;
+        let first = taken + 1;
+        self.kinds[first + 1..first + length].iter().for_each(|kind| kind.set(CONTINUED));
+        self.kinds[first].set(length as i64);
+        let unit = NonZeroU32::new(u32::try_from(first * UNITS_A_PAGE).ok()?)?;
+        Some((unit, length * PAGE))
+    }
+
     pub fn free(&self, unit: NonZeroU32) {
         let unit = unit.get() as usize;
         let page = unit / UNITS_A_PAGE;

@@ -5,7 +5,7 @@ use std::io;
 use std::marker::PhantomData;
 use std::ops::Deref;
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU16, AtomicU32, AtomicU64};
 
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 
@@ -19,6 +19,8 @@ pub unsafe trait Shareable: Sync {}
 
 // SAFETY: zero is a number, and the type is an atomic.
 unsafe impl Shareable for AtomicU8 {}
+// SAFETY: as above.
+unsafe impl Shareable for AtomicU16 {}
 // SAFETY: as above.
 unsafe impl Shareable for AtomicU32 {}
 // SAFETY: as above.
@@ -34,6 +36,8 @@ pub unsafe trait Plain: Shareable {}
 
 // SAFETY: any bytes are a number, and the type is an atomic.
 unsafe impl Plain for AtomicU8 {}
+// SAFETY: as above.
+unsafe impl Plain for AtomicU16 {}
 // SAFETY: as above.
 unsafe impl Plain for AtomicU32 {}
 // SAFETY: as above.

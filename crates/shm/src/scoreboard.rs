@@ -10,6 +10,7 @@
 //! take slots on their own: [`WorkerSlot::for_thread`].
 
 mod current;
+mod owner;
 mod rare;
 mod slot;
 mod view;
@@ -22,6 +23,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::SystemTime;
 
 pub use current::CurrentRequest;
+pub use owner::Owner;
 pub use rare::{Rare, RareTotals};
 pub use slot::{Mpm, Stage, WorkerState};
 pub use view::{ProcessView, WorkerView};
@@ -103,6 +105,7 @@ impl Scoreboard {
         })?;
         let slot = &self.slots[index];
         slot.begin(generation, 0);
+        slot.incarnation.store(slot.incarnation.load(Relaxed).wrapping_add(1), Relaxed);
         slot.state.store(WorkerState::Starting as u8, Release);
         self.shared[HIGHEST].fetch_max(index as u64, Relaxed);
         Some(WorkerSlot::of_process(self.clone(), index))

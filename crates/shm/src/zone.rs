@@ -42,12 +42,15 @@ pub struct Locked<'z> {
 pub struct Text;
 
 impl Zone {
-    /// The smallest size: eight pages.
+    /// The smallest size that most directives accept: eight pages.
     pub const LEAST: usize = 8 * PAGE;
 
-    /// Errors are mmap(2)'s and pthread_mutex_init(3)'s; a size below [`LEAST`](Self::LEAST) is invalid.
+    /// The smallest size that has room for anything: two pages.
+    pub const MINIMUM: usize = 2 * PAGE;
+
+    /// Errors are mmap(2)'s and pthread_mutex_init(3)'s; a size below [`MINIMUM`](Self::MINIMUM) is invalid.
     pub fn new(name: &str, size: usize) -> io::Result<Zone> {
-        if size < Zone::LEAST {
+        if size < Zone::MINIMUM {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         let pages = size / PAGE;
@@ -168,6 +171,14 @@ impl Locked<'_> {
         self.zone.allocator().free(handle.unit);
     }
 
+    /// As [`allocate_slice`](Self::allocate_slice), of all pages that are free in a row at the end but `spare` of
+    /// them, and as they are: with zeroes where nobody has written yet. So a large zone takes no memory at once.
+    /// Returns how many things fit.
+    pub(crate) fn allocate_rest<T: Plain>(&self, spare: usize) -> Option<(Handle<T>, usize)> {
+        let (unit, bytes) = self.zone.allocator().allocate_rest(spare)?;
+        Some((Handle::at_unit(unit), bytes / size_of::<T>()))
+    }
+
     /// Gives everything back, and forgets the root.
     pub fn clear(&self) {
         self.zone.root().set(0);
@@ -184,7 +195,7 @@ impl<T> Handle<T> {
         self.unit.get() as usize * UNIT
     }
 
-    fn cast<U>(self) -> Handle<U> {
+    pub(crate) fn cast<U>(self) -> Handle<U> {
         Handle::at_unit(self.unit)
     }
 
@@ -278,7 +289,7 @@ mod tests {
 
     #[test]
     fn a_zone_that_is_too_small_is_refused() {
-        assert!(Zone::new("test", Zone::LEAST - 1).is_err());
+        assert!(Zone::new("test", Zone::MINIMUM - 1).is_err());
     }
 
     #[test]

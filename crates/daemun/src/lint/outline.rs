@@ -85,6 +85,11 @@ impl<'o> Scope<'o> {
         Some(Scope { index: self.entry().outer?, ..self })
     }
 
+    /// Whether it is the same place.
+    pub fn is(self, other: Scope<'_>) -> bool {
+        self.index == other.index
+    }
+
     /// This block and those around it, innermost first.
     pub fn outwards(self) -> impl Iterator<Item = Scope<'o>> {
         std::iter::successors(Some(self), |scope| scope.outer())

@@ -6,6 +6,8 @@ mod alias_slash;
 mod allow_without_deny;
 mod body_announced;
 mod buffering_off;
+mod cache_key_shared;
+mod cache_of_cookies;
 mod certificate_ends;
 mod chain_incomplete;
 mod client_ca_elsewhere;
@@ -15,6 +17,8 @@ mod descriptor_limit;
 mod error_log_off;
 mod header_not_always;
 mod hsts_without_tls;
+mod http2_many_streams;
+mod http2_without_tls;
 mod http_host_passed;
 mod if_in_location;
 mod key_readable;
@@ -26,6 +30,7 @@ mod php_file_unchecked;
 mod proxy_decoded_path;
 mod proxy_header_dropped;
 mod proxy_slash;
+mod purge_exposed;
 mod real_ip_from_everyone;
 mod referers_none;
 mod resolver_missing;
@@ -50,6 +55,9 @@ pub(super) static ALL: &[&Rule] = &[
     &unanchored_pattern::RULE,
     &referers_none::RULE,
     &status_exposed::RULE,
+    &purge_exposed::RULE,
+    &cache_of_cookies::RULE,
+    &cache_key_shared::RULE,
     &address_from_request::RULE,
     &php_file_unchecked::RULE,
     &proxy_decoded_path::RULE,
@@ -76,6 +84,8 @@ pub(super) static ALL: &[&Rule] = &[
     &name_resolved_once::RULE,
     &resolver_missing::RULE,
     &stapling_without_responder::RULE,
+    &http2_without_tls::RULE,
+    &http2_many_streams::RULE,
     // What fails under load, or fills a disk.
     &runaway_pattern::RULE,
     &descriptor_limit::RULE,
@@ -94,7 +104,9 @@ mod tests {
         for (place, rule) in ALL.iter().enumerate() {
             assert!(rule.code.len() <= 24, "{}", rule.code);
             assert!(
-                rule.code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'),
+                rule.code
+                    .bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'),
                 "{}",
                 rule.code
             );

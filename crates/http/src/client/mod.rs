@@ -11,6 +11,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -240,6 +241,17 @@ impl Request {
             }
             Wire::H2(handle) => handle.poll_gone(cx),
             Wire::Within(_) | Wire::None => Poll::Pending,
+        }
+    }
+
+    /// What keeps a connection open that ends with this request: as in nginx, its end tells the client
+    /// that what goes on behind is done, too.
+    pub(crate) fn hold_open(&self) -> Option<OwnedFd> {
+        match &self.wire {
+            Wire::H1(connection) if !self.keepalive => {
+                connection.stream.as_fd().try_clone_to_owned().ok()
+            }
+            _ => None,
         }
     }
 

@@ -14,6 +14,7 @@ settings! {
     pub struct Settings {
         is_on: bool = false,
         max_concurrent_streams: u32 = 128,
+        extended_connect: bool = false,
         /// How much of a body a client may send before anybody reads it: bytes.
         body_preread_size: usize = 64 * 1024,
         /// The most that a frame carries of a response's body: bytes.
@@ -37,6 +38,9 @@ pub static MODULE: HttpModule = HttpModule {
         directives: directives! {
             "http2" in HTTP_SERVER, Flag, "off", set!(SETTINGS.is_on, values::flag),
                 "Speaks HTTP/2 with clients that ask for it.";
+            "http2_extended_connect" in HTTP_SERVER, Flag, "off",
+                set!(SETTINGS.extended_connect, values::flag),
+                "Lets clients speak WebSocket over a stream of HTTP/2 (RFC 8441).";
             "http2_max_concurrent_streams" in HTTP_SERVER, Exactly(1), "128",
                 set!(SETTINGS.max_concurrent_streams, values::integer),
                 "How many requests of a connection are answered at a time.";
@@ -99,6 +103,7 @@ pub(crate) fn config_of(server: &Server) -> Config {
     let bound = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
     Config {
         max_concurrent_streams: *own.max_concurrent_streams,
+        extended_connect: *own.extended_connect,
         stream_window: bound(*own.body_preread_size),
         header_limit: bound(count.saturating_mul(size)),
         longest_field: bound(size),

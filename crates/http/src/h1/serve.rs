@@ -237,7 +237,8 @@ impl Http {
     pub(crate) fn take_request(&self) -> Box<Request> {
         let spare = self.spare.borrow_mut().pop();
         spare.unwrap_or_else(|| {
-            Box::new(Request::new(self.config, Arc::clone(self.counters.scoreboard())))
+            let owner = Some(self.counters.owner());
+            Box::new(Request::new(self.config, Arc::clone(self.counters.scoreboard()), owner))
         })
     }
 
@@ -360,7 +361,10 @@ async fn serve(http: Rc<Http>, mut connection: Connection) -> Outcome {
             return Outcome::Drain(Drained { request, left });
         }
         if has_to_linger(&next, &request, &http) {
-            return Outcome::Drain(Drained { request, left: Left::Linger });
+            if http.drains {
+                return Outcome::Drain(Drained { request, left: Left::Linger });
+            }
+            Box::pin(close::linger(&mut request)).await;
         }
         http.count(&request);
         match next {
@@ -627,6 +631,8 @@ async fn exchange(request: &mut Request, head: Head, http: &Http) -> Next {
     if !request.body.is_complete() && !Box::pin(begin_discarding(request)).await {
         request.keepalive = false;
     }
+    // The client is told, in time to open another connection.
+    request.keepalive &= !http.is_closing();
     let sent = match send::response(request, body, http.drains).await {
         Ok(Sent::Later(settled)) => return Next::Drain(Left::Response(settled)),
         Ok(Sent::Elsewhere(relay)) => return Next::Relay(relay),

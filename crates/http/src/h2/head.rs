@@ -1,8 +1,12 @@
 //! The head of a request that came by HTTP/2, made into what one of HTTP/1 would be.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use daemun_core::log;
 use daemun_proto::http1::{HeaderLine, Method, Parsed, Range, Version, parse_request_line};
 use daemun_proto::http2::{Message, Sink};
+
+use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::core::http2;
 use crate::h1::validate;
@@ -49,6 +53,9 @@ pub(super) fn settle(request: &mut Request, message: &Message) -> Result<(), Sta
     }
     validate::target(request)?;
     add_fields(request, message)?;
+    if request.is_tunnel() {
+        return ask_to_upgrade(request, message);
+    }
     request.body = match (message.is_end, message.content_length) {
         (true, None) => RequestBody::default(),
         (true, Some(length)) => RequestBody::of_length(length),
@@ -81,7 +88,14 @@ fn write_line(request: &mut Request, message: &Message) -> bool {
         }
         Range::new(begin, head.bytes.len())
     };
-    let name = append(head, pseudo.method);
+    let name = match pseudo.protocol {
+        None => append(head, pseudo.method),
+        // What HTTP/1 has for it begins with GET.
+        Some(_) => {
+            head.bytes.extend_from_slice(b"GET");
+            Range::new(start, head.bytes.len())
+        }
+    };
     let line = &mut request.head.line;
     line.method_name = name;
     line.method = Method::from_name(name.of(&request.head.bytes));
@@ -156,5 +170,33 @@ fn add_fields(request: &mut Request, message: &Message) -> Result<(), Status> {
         );
         return Err(Status::BAD_REQUEST);
     }
+    Ok(())
+}
+
+/// Makes a request to upgrade of one for a tunnel (RFC 8441): the same to modules and servers behind.
+fn ask_to_upgrade(request: &mut Request, message: &Message) -> Result<(), Status> {
+    let head = &mut request.head;
+    let protocol = message.pseudo.protocol.map_or(Vec::new(), |name| name.of(&head.bytes).to_vec());
+    if protocol != b"websocket" {
+        let what = "client asked for a tunnel of an unknown protocol";
+        log!(request.log(), Info, *request, "{}: \"{}\"", what, Text(&protocol));
+        return Err(Status::NOT_IMPLEMENTED);
+    }
+    let mut key = [0; 16];
+    let _ = getrandom(&mut key, GetRandomFlags::empty());
+    let key = STANDARD.encode(key);
+    for (name, value) in
+        [("connection", "Upgrade"), ("upgrade", "websocket"), ("sec-websocket-key", &key)]
+    {
+        let start = head.bytes.len();
+        head.bytes.extend_from_slice(name.as_bytes());
+        let middle = head.bytes.len();
+        head.bytes.extend_from_slice(value.as_bytes());
+        let (name, value) = (Range::new(start, middle), Range::new(middle, head.bytes.len()));
+        let _ = head.add(HeaderLine { name, value, is_odd: false });
+    }
+    request.head_end = head.bytes.len();
+    request.consumed = head.bytes.len();
+    request.keepalive = true;
     Ok(())
 }

@@ -15,17 +15,18 @@ mod respond;
 mod session;
 mod shared;
 mod start;
+mod turns;
 
 use std::io;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use daemun_sys::socket::{self, TcpInfo};
 
 use crate::client::Client;
 use crate::request::Request;
-use shared::Key;
+use shared::{Attempt, Key};
 
 pub use session::{Ended, is_kept, serve};
 pub use shared::take_leave;
@@ -41,6 +42,8 @@ pub struct Handle {
     pub requests: u32,
     /// Bytes of the request's header block.
     pub length: u32,
+    /// The stream is to be a tunnel (RFC 8441): its head is answered, and bytes go both ways.
+    pub is_tunnel: bool,
 }
 
 impl Handle {
@@ -79,6 +82,28 @@ impl Handle {
         shared::with(self.key, |shared| shared.has_no_more(self.id)).unwrap_or(false)
     }
 
+    /// Sends what may be sent now.
+    pub fn try_send(&self, bytes: &[u8], is_last: bool) -> io::Result<usize> {
+        let data = shared::Data { bytes, is_last, most: usize::MAX, goes_on: false };
+        let cx = &mut Context::from_waker(Waker::noop());
+        match shared::with(self.key, |shared| shared.send_data(self.id, data, cx)) {
+            Some(Attempt::Sent(sent)) => Ok(sent),
+            Some(Attempt::Closed | Attempt::Waits) => Err(io::ErrorKind::WouldBlock.into()),
+            Some(Attempt::Gone) | None => Err(io::ErrorKind::ConnectionReset.into()),
+        }
+    }
+
+    /// Ready once something may be sent.
+    pub fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let polled = shared::with(self.key, |shared| shared.poll_room(self.id, cx));
+        polled.unwrap_or(Poll::Ready(()))
+    }
+
+    /// Whether [`Handle::try_receive`] has something to tell.
+    pub fn has_arrived(&self) -> bool {
+        shared::with(self.key, |shared| shared.has_arrived(self.id)).unwrap_or(true)
+    }
+
     /// Lets the client send all of its body, which goes to a file where it is long.
     pub fn open_window(&self) {
         let _ = shared::with(self.key, |shared| shared.open_window(self.id));
@@ -106,6 +131,11 @@ impl Request {
     /// Whether it came by HTTP/2.
     pub fn is_http2(&self) -> bool {
         self.head.version() == daemun_proto::http1::Version::HTTP_2
+    }
+
+    /// Whether its client wants a tunnel, and says so as HTTP/2 has it.
+    pub fn is_tunnel(&self) -> bool {
+        self.stream().is_some_and(|handle| handle.is_tunnel)
     }
 }
 

@@ -13,7 +13,7 @@ use daemun_proto::http2::hpack::encode;
 use daemun_proto::http2::{Code, Part};
 use daemun_shm::Rare;
 
-use super::shared::{self, Attempt};
+use super::shared::{self, Attempt, Data};
 use super::{Handle, Payload};
 use crate::body::{self, Body, Chunk, FileRange};
 use crate::core::http2;
@@ -21,7 +21,9 @@ use crate::file_reader::Reader;
 use crate::h1::write_head::{self, Framing};
 use crate::request::Request;
 use crate::response::Header;
+use crate::special_response;
 use crate::status::Status;
+use crate::upstream::Relay;
 
 /// A header block.
 pub(super) fn block<'f>(
@@ -40,6 +42,14 @@ pub(super) async fn response(
     handle: &Handle,
     mut body: Body,
 ) -> io::Result<()> {
+    if let Body::Relay(relay) = body {
+        return Box::pin(tunnel(request, handle, *relay)).await;
+    }
+    if handle.is_tunnel && request.response.status.0 < 300 {
+        // There is no tunnel, and a success would say that there is.
+        request.response.reset();
+        body = special_response::build(request, Status::NOT_IMPLEMENTED);
+    }
     let status = request.response.status;
     let has_no_body = matches!(status, Status::NO_CONTENT | Status::NOT_MODIFIED) || status.0 < 200;
     if has_no_body && !request.response.is_foreign {
@@ -61,7 +71,13 @@ pub(super) async fn response(
     let is_end = body.is_empty() && first.is_none() && !has_trailers;
     let block = head_block(request);
     let part = if is_end { Part::End } else { Part::Head };
-    let sent = shared::with(handle.key, |shared| shared.send_block(handle.id, &block, part));
+    let own = request.response.headers.iter().find(|field| is_priority(field));
+    let sent = shared::with(handle.key, |shared| {
+        if let Some(own) = own {
+            shared.update_priority(handle.id, &own.value);
+        }
+        shared.send_block(handle.id, &block, part)
+    });
     let sent = sent.ok_or_else(body::client_left)?;
     request.sent_head = sent as u64;
     request.sent += sent as u64;
@@ -97,6 +113,27 @@ pub(super) async fn response(
     Ok(())
 }
 
+/// Sends the head, and passes bytes both ways until one side has had enough.
+async fn tunnel(request: &mut Request, handle: &Handle, relay: Relay) -> io::Result<()> {
+    request.response.status = Status::OK;
+    request.response.content_length = None;
+    request.response.content_type = None;
+    request.response.headers.retain(|field| !is_of_handshake(field));
+    let block = head_block(request);
+    let sent = shared::with(handle.key, |shared| shared.send_block(handle.id, &block, Part::Head));
+    request.sent_head = sent.ok_or_else(body::client_left)? as u64;
+    request.sent += request.sent_head;
+    // There is no successor that could take a stream over.
+    let _ = relay.that_stays().run(request).await;
+    let _ = handle.try_send(&[], true);
+    Ok(())
+}
+
+/// What says in HTTP/1 that a WebSocket begins.
+fn is_of_handshake(field: &Header) -> bool {
+    field.name.eq_ignore_ascii_case(b"sec-websocket-accept") || concerns_connection(&field.name)
+}
+
 /// The fields that HTTP/1 would have, less those that concern a connection.
 fn head_block(request: &mut Request) -> Vec<u8> {
     let mut text = Vec::with_capacity(512);
@@ -114,6 +151,10 @@ fn head_block(request: &mut Request) -> Vec<u8> {
         }
     }
     block
+}
+
+fn is_priority(field: &Header) -> bool {
+    field.name.eq_ignore_ascii_case(b"priority")
 }
 
 /// RFC 9113, section 8.2.2.
@@ -283,9 +324,10 @@ impl<'h> Sender<'h> {
         most: usize,
     ) -> io::Result<usize> {
         let handle = self.handle;
+        let goes_on = self.rate == 0;
         poll_fn(|cx| {
             let attempt = shared::with(handle.key, |shared| {
-                shared.send_data(handle.id, bytes, is_last, most, cx)
+                shared.send_data(handle.id, Data { bytes, is_last, most, goes_on }, cx)
             });
             match attempt.unwrap_or(Attempt::Gone) {
                 Attempt::Sent(sent) => {

@@ -289,15 +289,12 @@ impl Session {
                 }
                 shared.wake(stream);
             }
-            Event::Window { stream: 0 } => shared.wake_all(),
+            Event::Window { stream: 0 } => shared.next_turn(),
             Event::Window { stream } => shared.wake(stream),
             // A smaller or larger window may come with them.
             Event::Settings => shared.wake_all(),
-            Event::Priority { .. }
-            | Event::Pong { .. }
-            | Event::GoAway { .. }
-            | Event::Message(_)
-            | Event::Incomplete => {}
+            Event::Priority { stream, priority } => shared.set_priority(stream, priority),
+            Event::Pong { .. } | Event::GoAway { .. } | Event::Message(_) | Event::Incomplete => {}
         }
     }
 
@@ -311,11 +308,15 @@ impl Session {
             client: Arc::clone(&self.client),
             requests: self.requests,
             length: message.length,
+            is_tunnel: message.pseudo.protocol.is_some(),
         };
         request.begin_stream(handle.clone(), self.server);
         let stream = Stream { has_ended: message.is_end, ..Stream::default() };
         let mut shared = self.shared.borrow_mut();
         shared.streams.insert(id, stream);
+        if let Some(priority) = message.priority {
+            shared.set_priority(id, priority);
+        }
         if self.has_lived() {
             let Shared { machine, out, .. } = &mut *shared;
             machine.go_away(Code::NO_ERROR, out);

@@ -1,13 +1,15 @@
 //! What a session and the tasks of its requests have in common.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use daemun_core::connection::Connection;
-use daemun_proto::http2::{self, Code, Part};
+use daemun_proto::http2::{self, Code, Part, Priority};
+
+use super::turns::{Rank, Turns};
 
 /// The number of a session on its thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,8 +115,10 @@ pub(super) struct Shared {
     opened: u32,
     /// The session's task.
     pub waker: Option<Waker>,
-    /// Streams that wait for their turn to add to `out`, in their order.
-    turns: VecDeque<u32>,
+    /// Streams that wait for their turn to add to `out`.
+    turns: Turns,
+    /// The client has said something of priorities, so that others have their default.
+    has_priorities: bool,
 }
 
 /// A stream whose request is being answered.
@@ -135,14 +139,35 @@ pub(super) struct Stream {
     /// The task that answers it.
     pub waker: Option<Waker>,
     pub waits_for_turn: bool,
+    /// What was said of it.
+    pub priority: Option<Priority>,
 }
 
 impl Stream {
+    fn rank(&self, has_priorities: bool) -> Rank {
+        match self.priority {
+            Some(priority) => Rank::of(priority),
+            None if has_priorities => Rank::of(Priority::default()),
+            None => Rank::UNSAID,
+        }
+    }
+
     fn wake(&mut self) {
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
     }
+}
+
+/// A piece of a body that is to be sent.
+pub(super) struct Data<'b> {
+    pub bytes: &'b [u8],
+    /// The body ends with it.
+    pub is_last: bool,
+    /// The most that may be sent now.
+    pub most: usize,
+    /// What does not fit a frame is brought at once.
+    pub goes_on: bool,
 }
 
 /// What came of an attempt to send.
@@ -166,7 +191,8 @@ impl Shared {
             streams: HashMap::new(),
             opened: 0,
             waker: None,
-            turns: VecDeque::new(),
+            turns: Turns::default(),
+            has_priorities: false,
         }
     }
 
@@ -179,8 +205,13 @@ impl Shared {
         self.unsent() > 0 || self.connection.transport().has_unsent()
     }
 
-    pub fn has_room(&self) -> bool {
+    fn has_room(&self) -> bool {
         self.unsent() < MOST_UNSENT
+    }
+
+    /// Whether some stream may send of its body.
+    fn may_send(&self) -> bool {
+        self.has_room() && self.machine.has_window()
     }
 
     /// Whether the session may read on: what comes of it has room.
@@ -216,8 +247,8 @@ impl Shared {
 
     /// Lets the next stream send.
     pub fn next_turn(&mut self) {
-        if self.has_room()
-            && let Some(id) = self.turns.pop_front()
+        if self.may_send()
+            && let Some(id) = self.turns.grant()
             && let Some(stream) = self.streams.get_mut(&id)
         {
             stream.waits_for_turn = false;
@@ -299,18 +330,11 @@ impl Shared {
         self.out.len() - before
     }
 
-    /// Sends as much as one frame of at most `most` bytes carries. Where it has to wait, the task is woken when that may
-    /// be over.
-    pub fn send_data(
-        &mut self,
-        id: u32,
-        bytes: &[u8],
-        is_last: bool,
-        most: usize,
-        cx: &mut Context<'_>,
-    ) -> Attempt {
-        let has_room = self.has_room();
-        let others_wait = !self.turns.is_empty();
+    /// Sends as much as one frame of at most `most` bytes carries. Where it has to wait, the task is
+    /// woken when that may be over. A stream that `goes_on` comes at once with what is left.
+    pub fn send_data(&mut self, id: u32, data: Data<'_>, cx: &mut Context<'_>) -> Attempt {
+        let Data { bytes, is_last, most, goes_on } = data;
+        let may_send = self.may_send() || bytes.is_empty();
         let Some(stream) = self.streams.get_mut(&id) else { return Attempt::Gone };
         if stream.is_gone {
             return Attempt::Gone;
@@ -319,30 +343,70 @@ impl Shared {
         if is_nothing && !is_last {
             return Attempt::Sent(0);
         }
-        if !has_room || (others_wait && stream.waits_for_turn) {
+        let rank = stream.rank(self.has_priorities);
+        if !may_send || self.turns.others_go_before(id, rank) {
             stream.waker = Some(cx.waker().clone());
+            self.turns.use_up(id);
             if !std::mem::replace(&mut stream.waits_for_turn, true) {
-                self.turns.push_back(id);
+                self.turns.wait(id, rank);
             }
+            self.next_turn();
             return Attempt::Waits;
+        }
+        self.turns.use_up(id);
+        if std::mem::take(&mut stream.waits_for_turn) {
+            self.turns.forget(id);
         }
         let room = self.machine.room(id).min(most);
         if room == 0 && !is_nothing {
             stream.waker = Some(cx.waker().clone());
             self.machine.set_waiting(id, true);
+            self.next_turn();
             return Attempt::Closed;
         }
         let length = bytes.len().min(room);
         self.machine.set_waiting(id, false);
         let is_end = is_last && length == bytes.len();
         self.machine.send_data(id, &bytes[..length], is_end, &mut self.out);
-        if !is_end && others_wait {
+        if goes_on && length < bytes.len() && !self.turns.is_empty() {
             stream.waits_for_turn = true;
-            self.turns.push_back(id);
-            self.next_turn();
+            stream.waker = Some(cx.waker().clone());
+            self.turns.wait(id, rank);
         }
+        self.next_turn();
         self.wake_session();
         Attempt::Sent(length)
+    }
+
+    /// Ready where something of a body may be sent, or the stream is lost.
+    pub fn poll_room(&mut self, id: u32, cx: &mut Context<'_>) -> Poll<()> {
+        let has_room = self.may_send() && self.machine.room(id) > 0;
+        self.poll_stream(id, cx, |stream| has_room && !stream.waits_for_turn)
+    }
+
+    pub fn has_arrived(&self, id: u32) -> bool {
+        self.streams.get(&id).is_none_or(|stream| {
+            !stream.inbox.is_empty() || stream.has_ended || stream.is_malformed || stream.is_gone
+        })
+    }
+
+    /// What the response says of its priority.
+    pub fn update_priority(&mut self, id: u32, text: &[u8]) {
+        if let Some(stream) = self.streams.get(&id) {
+            let priority = stream.priority.unwrap_or_default().updated(text);
+            self.set_priority(id, priority);
+        }
+    }
+
+    /// What the client says of a stream's priority.
+    pub fn set_priority(&mut self, id: u32, priority: Priority) {
+        self.has_priorities = true;
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        stream.priority = Some(priority);
+        if stream.waits_for_turn && !self.turns.is_granted(id) {
+            self.turns.forget(id);
+            self.turns.wait(id, Rank::of(priority));
+        }
     }
 
     /// Ends a stream that cannot be answered to its end.
@@ -376,7 +440,7 @@ impl Shared {
                 self.machine.reset(id, Code::NO_ERROR, &mut self.out);
             }
         }
-        self.turns.retain(|waiting| *waiting != id);
+        self.turns.forget(id);
         self.next_turn();
         self.wake_session();
     }

@@ -77,7 +77,10 @@ impl Place {
                 }
             };
             let step = match handler {
-                Handler::Now(handler) => handler(request),
+                Handler::Now(handler) => match handler(request) {
+                    Step::Wait(later) => return Walked::Waits(self, later),
+                    step => step,
+                },
                 Handler::Later(handler) => return Walked::Waits(self, *handler),
             };
             if let Some(end) = self.take(request, step) {

@@ -9,6 +9,7 @@ mod groups;
 mod objection;
 pub mod ocsp;
 pub mod settings;
+mod shared_sessions;
 pub mod stapling;
 mod terms;
 mod variables;

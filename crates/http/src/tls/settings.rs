@@ -15,6 +15,7 @@ use std::time::Duration;
 use daemun_conf as conf;
 use daemun_core::load::{Fault, Loader};
 use daemun_core::module::{Module, SettingsKey};
+use daemun_core::zones::{self, ZoneRef};
 use daemun_core::{directives, set, settings, values};
 use daemun_tls::suite::Version;
 
@@ -22,6 +23,7 @@ use super::client_variables;
 use super::computed::{Cache, CacheLimits, Source};
 use super::groups;
 use super::ocsp::{self, Depth};
+use super::shared_sessions::PURPOSE;
 use super::variables::VARIABLES;
 use crate::module::HttpModule;
 
@@ -365,9 +367,21 @@ pub enum SessionCache {
     None,
     /// In each process, so many.
     Builtin(usize),
-    /// In all processes together: a name, and bytes.
-    Shared(String, usize),
+    /// In all processes together.
+    Shared(SharedZone),
 }
+
+/// The zone of `shared:`; equal ones have one name.
+#[derive(Clone, Debug)]
+pub struct SharedZone(pub ZoneRef);
+
+impl PartialEq for SharedZone {
+    fn eq(&self, other: &SharedZone) -> bool {
+        self.0.name() == other.0.name()
+    }
+}
+
+impl Eq for SharedZone {}
 
 /// Sessions that OpenSSL keeps where nothing is said.
 pub const BUILTIN_SESSIONS: usize = 20_480;
@@ -398,7 +412,9 @@ fn session_cache(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result
                     let message = format!("session cache \"{word}\" is too small");
                     return Err(Fault::from(message).at(word.span));
                 }
-                SessionCache::Shared(name.to_owned(), size)
+                let zone = zones::declare(loader, name, word.span, Some(size), PURPOSE)
+                    .map_err(|fault| fault.at(word.span))?;
+                SessionCache::Shared(SharedZone(zone))
             }
         };
     }

@@ -19,8 +19,9 @@ use super::computed::{Computed, Source};
 use super::files::Files;
 use super::ocsp::{Check, Responder, Subject};
 use super::settings::{
-    BUILTIN_SESSIONS, SESSION_BYTES, SETTINGS, SessionCache, Settings, VerifyClient,
+    BUILTIN_SESSIONS, SETTINGS, SessionCache, Settings, SharedZone, VerifyClient,
 };
+use super::shared_sessions::SharedSessions;
 use super::stapling::{Certificate, Stapling};
 use crate::config::{Server, Socket};
 use crate::core::http2;
@@ -317,9 +318,12 @@ impl Terms {
         match &*settings.session_cache {
             SessionCache::Off | SessionCache::None => None,
             SessionCache::Builtin(most) => Some(Arc::new(Sessions::new(*most, timeout))),
-            SessionCache::Shared(name, size) => {
-                let sessions = self.shared_sessions.entry(name.clone());
-                let made = || Arc::new(Sessions::new(size / SESSION_BYTES, timeout));
+            SessionCache::Shared(SharedZone(zone)) => {
+                let sessions = self.shared_sessions.entry(zone.name().to_owned());
+                let made = || {
+                    let store = Box::new(SharedSessions::new(zone.clone()));
+                    Arc::new(Sessions::kept_by(store, timeout))
+                };
                 Some(Arc::clone(sessions.or_insert_with(made)))
             }
         }

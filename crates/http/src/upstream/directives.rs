@@ -9,7 +9,8 @@ use daemun_core::address;
 use daemun_core::load::{Fault, Loader};
 use daemun_core::values;
 
-use super::settings::{Bind, BindAddress, Failures, Ignored};
+use super::cache::settings::Zone;
+use super::settings::{Bind, BindAddress, Failures, Ignored, Settings};
 use super::store::Place;
 use crate::core::sending::{self, Amount};
 
@@ -117,9 +118,7 @@ macro_rules! upstream_directives {
     };
     (@rows [$($at:tt)+] [$($row:expr,)*] stores $($rest:ident)*) => {
         $crate::upstream_directives!(@rows [$($at)+] [$($row,)*
-            $crate::upstream_row!($($at)+ "store" Exactly(1), "off",
-                store = directives::place,
-                "Keeps responses as files: where root has them, or at a path."),
+            $crate::upstream_store_row!($($at)+),
             $crate::upstream_row!($($at)+ "store_access" Between(1, 3), "user:rw",
                 store_access = directives::access,
                 "Who may read and write the files of responses, and their folders."),
@@ -177,15 +176,18 @@ macro_rules! upstream_directives {
                 intercept_errors = directives::flag,
                 "Answers errors of upstreams by error_page."),
             $crate::upstream_row!($($at)+ "ignore_headers" AtLeast(1), "",
-                ignore_headers = directives::ignored,
+                ignore_headers |= directives::ignored,
                 "Fields of responses that have no effect."),
         ] $($rest)*)
     };
     (@rows [$($at:tt)+] [$($row:expr,)*] next_http $($rest:ident)*) => {
         $crate::upstream_directives!(@rows [$($at)+] [$($row,)*
             $crate::upstream_row!($($at)+ "next_upstream" AtLeast(1), "error timeout",
-                next_upstream = directives::failures_of_http,
+                next_upstream |= directives::failures_of_http,
                 "What makes a request go to the next server."),
+            $crate::upstream_row!($($at)+ "cache_use_stale" AtLeast(1), "off",
+                cache.use_stale |= directives::stale_of_http,
+                "Failures after which a stale response is served."),
         ] $($rest)*)
     };
     (@rows [$($at:tt)+] [$($row:expr,)*] next_grpc $($rest:ident)*) => {
@@ -198,21 +200,24 @@ macro_rules! upstream_directives {
     (@rows [$($at:tt)+] [$($row:expr,)*] next_gateway $($rest:ident)*) => {
         $crate::upstream_directives!(@rows [$($at)+] [$($row,)*
             $crate::upstream_row!($($at)+ "next_upstream" AtLeast(1), "error timeout",
-                next_upstream = directives::failures_of_gateway,
+                next_upstream |= directives::failures_of_gateway,
                 "What makes a request go to the next server."),
+            $crate::upstream_row!($($at)+ "cache_use_stale" AtLeast(1), "off",
+                cache.use_stale |= directives::stale_of_gateway,
+                "Failures after which a stale response is served."),
         ] $($rest)*)
     };
     (@rows [$($at:tt)+] [$($row:expr,)*] next_memcached $($rest:ident)*) => {
         $crate::upstream_directives!(@rows [$($at)+] [$($row,)*
             $crate::upstream_row!($($at)+ "next_upstream" AtLeast(1), "error timeout",
-                next_upstream = directives::failures_of_memcached,
+                next_upstream |= directives::failures_of_memcached,
                 "What makes a request go to the next server."),
         ] $($rest)*)
     };
     (@rows [$($at:tt)+] [$($row:expr,)*] next_tunnel $($rest:ident)*) => {
         $crate::upstream_directives!(@rows [$($at)+] [$($row,)*
             $crate::upstream_row!($($at)+ "next_upstream" AtLeast(1), "error timeout",
-                next_upstream = directives::failures_of_tunnel,
+                next_upstream |= directives::failures_of_tunnel,
                 "What makes a request go to the next server."),
         ] $($rest)*)
     };
@@ -230,18 +235,135 @@ macro_rules! upstream_directives {
             },
         ] $($rest)*)
     };
+    (@rows [$($at:tt)+] [$($row:expr,)*] caches $($rest:ident)*) => {
+        $crate::upstream_directives!(@rows [$($at)+] [$($row,)*
+            $crate::upstream_cache_rows!($($at)+ zone),
+            $crate::upstream_cache_rows!($($at)+ path),
+            $crate::upstream_cache_rows!($($at)+ purge),
+            $crate::upstream_row!($($at)+ "cache_key" Exactly(1), "",
+                cache.key = directives::some_script,
+                "The text under which a response is found again."),
+            $crate::upstream_row!($($at)+ "cache_bypass" AtLeast(1), "",
+                cache.bypass ++= cache::settings::predicates,
+                "Values for which the cache is not asked: any but nothing and 0."),
+            $crate::upstream_row!($($at)+ "no_cache" AtLeast(1), "",
+                cache.no_cache ++= cache::settings::predicates,
+                "Values for which a response is not stored: any but nothing and 0."),
+            $crate::upstream_row!($($at)+ "cache_valid" AtLeast(1), "",
+                cache.valid ++= cache::settings::valid,
+                "How long responses are fresh that do not say so themselves, by their status."),
+            $crate::upstream_row!($($at)+ "cache_min_uses" Exactly(1), "1",
+                cache.min_uses = directives::integer,
+                "How often a response is asked for until it is stored."),
+            $crate::upstream_row!($($at)+ "cache_max_range_offset" Exactly(1), "",
+                cache.max_range_offset = directives::some_offset,
+                "From which offset on ranges are passed on, and nothing is stored."),
+            $crate::upstream_row!($($at)+ "cache_methods" AtLeast(1), "GET HEAD",
+                cache.methods |= cache::settings::methods,
+                "The methods whose responses are stored."),
+            $crate::upstream_row!($($at)+ "cache_lock" Flag, "off",
+                cache.lock = directives::flag,
+                "Has one request at a time fetch a response."),
+            $crate::upstream_row!($($at)+ "cache_lock_follow" Flag, "off",
+                cache.follow = directives::flag,
+                "Sends a response to those who wait for it while it is still being stored."),
+            $crate::upstream_row!($($at)+ "cache_lock_timeout" Exactly(1), "5s",
+                cache.lock_timeout = directives::milliseconds,
+                "How long a request waits for another's response."),
+            $crate::upstream_row!($($at)+ "cache_lock_age" Exactly(1), "5s",
+                cache.lock_age = directives::milliseconds,
+                "How long others wait until one more of them asks the upstream."),
+            $crate::upstream_row!($($at)+ "cache_revalidate" Flag, "off",
+                cache.revalidate = directives::flag,
+                "Asks upstreams whether a stale response is still true."),
+            $crate::upstream_row!($($at)+ "cache_background_update" Flag, "off",
+                cache.background_update = directives::flag,
+                "Fetches a response while the stale one is served."),
+            $crate::upstream_row!($($at)+ "cache_error_ttl" Exactly(1), "0",
+                cache.error_ttl = directives::milliseconds,
+                "How long a stale response is served without another try, once one has failed."),
+        ] $($rest)*)
+    };
     (@prefix $prefix:literal $key:ident $field:ident) => { $prefix };
 }
 
-/// A row whose value is set once (`=`), or added to a list (`+=`).
+/// A response is kept as a file, or in a cache.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! upstream_store_row {
+    ($prefix:literal $key:ident $common:ident) => {
+        $crate::upstream_row!(@row $prefix "store" Exactly(1), "off",
+            "Keeps responses as files: where root has them, or at a path.", |loader, directive| {
+                let place = $crate::upstream::directives::place(loader, directive)?;
+                let common = &mut loader.settings(&$key).$common;
+                $crate::upstream::directives::set_store(common, place, $prefix)
+            })
+    };
+}
+
+/// The rows that name a cache, and declare one.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! upstream_cache_rows {
+    ($prefix:literal $key:ident $common:ident zone) => {
+        $crate::upstream_row!(@row $prefix "cache" Exactly(1), "off",
+            "The cache that responses are stored in.", |loader, directive| {
+                let user = concat!("http_", $prefix, "module");
+                let zone = $crate::upstream::cache::settings::zone(loader, directive, user)?;
+                let common = &mut loader.settings(&$key).$common;
+                $crate::upstream::cache::settings::set_zone(common, zone, $prefix)
+            })
+    };
+    ($prefix:literal $key:ident $common:ident purge) => {
+        $crate::upstream_row!(@row $prefix "cache_purge" AtLeast(1), "off",
+            "Requests that remove responses, by a value or their method; or a zone and a key.",
+            |loader, directive| {
+                let user = concat!("http_", $prefix, "module");
+                let rule = $crate::upstream::cache::purge::read(loader, directive, user)?;
+                loader.settings(&$key).$common.cache.purge.set(rule)?;
+                Ok(())
+            })
+    };
+    ($prefix:literal $key:ident $common:ident path) => {
+        ::daemun_core::module::Directive {
+            contexts: ::daemun_core::module::Contexts::HTTP,
+            ..$crate::upstream_row!(@row $prefix "cache_path" AtLeast(2), "",
+                "Where a cache has its files, and its zone.", |loader, directive| {
+                    let user = concat!("http_", $prefix, "module");
+                    $crate::upstream::cache::place::declare(loader, directive, user)
+                })
+        }
+    };
+}
+
+/// A row whose value is set once (`=`), added to what stands in the same block (`|=`), or added to a list (`+=`, of
+/// several values `++=`).
 #[doc(hidden)]
 #[macro_export]
 macro_rules! upstream_row {
     ($prefix:literal $key:ident $common:ident $name:literal $arguments:expr, $default:literal,
-        $field:ident = directives::$read:ident, $help:literal) => {
+        $($field:ident).+ = $($read:ident)::+, $help:literal) => {
         $crate::upstream_row!(@row $prefix $name $arguments, $default, $help, |loader, directive| {
-            let value = $crate::upstream::directives::$read(loader, directive)?;
-            loader.settings(&$key).$common.$field.set(value)?;
+            let value = $crate::upstream::$($read)::+(loader, directive)?;
+            loader.settings(&$key).$common.$($field).+.set(value)?;
+            Ok(())
+        })
+    };
+    ($prefix:literal $key:ident $common:ident $name:literal $arguments:expr, $default:literal,
+        $($field:ident).+ |= $($read:ident)::+, $help:literal) => {
+        $crate::upstream_row!(@row $prefix $name $arguments, $default, $help, |loader, directive| {
+            let value = $crate::upstream::$($read)::+(loader, directive)?;
+            let field = &mut loader.settings(&$key).$common.$($field).+;
+            let value = if field.is_set() { **field | value } else { value };
+            field.replace(value);
+            Ok(())
+        })
+    };
+    ($prefix:literal $key:ident $common:ident $name:literal $arguments:expr, $default:literal,
+        $($field:ident).+ ++= $($read:ident)::+, $help:literal) => {
+        $crate::upstream_row!(@row $prefix $name $arguments, $default, $help, |loader, directive| {
+            let values = $crate::upstream::$($read)::+(loader, directive)?;
+            loader.settings(&$key).$common.$($field).+.modify().extend(values);
             Ok(())
         })
     };
@@ -345,6 +467,18 @@ pub fn temp_path(
     directive: &conf::Directive,
 ) -> Result<Option<crate::core::client::TempPath>, Fault> {
     crate::core::client::temp_path(loader, directive).map(Some)
+}
+
+pub fn set_store(common: &mut Settings, place: Option<Place>, prefix: &str) -> Result<(), Fault> {
+    let is_on = place.is_some();
+    if is_on && common.cache.zone.is_set() && common.cache.is_on() {
+        return Err(format!("is incompatible with \"{prefix}cache\"").into());
+    }
+    common.store.set(place)?;
+    if is_on {
+        common.cache.zone.replace(Zone::Off);
+    }
+    Ok(())
 }
 
 pub fn access(_: &mut Loader<'_>, directive: &conf::Directive) -> Result<u32, Fault> {
@@ -488,6 +622,28 @@ pub fn failures_of_gateway(
     failures(loader, directive, OF_GATEWAY)
 }
 
+pub fn stale_of_http(
+    loader: &mut Loader<'_>,
+    directive: &conf::Directive,
+) -> Result<Failures, Fault> {
+    failures(loader, directive, OF_HTTP).map(stale)
+}
+
+pub fn stale_of_gateway(
+    loader: &mut Loader<'_>,
+    directive: &conf::Directive,
+) -> Result<Failures, Fault> {
+    failures(loader, directive, OF_GATEWAY).map(stale)
+}
+
+/// That nobody is left to ask is an error like others.
+fn stale(failures: Failures) -> Failures {
+    match failures.contains(Failures::ERROR) {
+        true => failures | Failures::NO_LIVE,
+        false => failures,
+    }
+}
+
 pub fn failures_of_memcached(
     loader: &mut Loader<'_>,
     directive: &conf::Directive,
@@ -527,6 +683,7 @@ pub fn ignored(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<I
         ("Cache-Control", Ignored::CACHE_CONTROL),
         ("Set-Cookie", Ignored::SET_COOKIE),
         ("Vary", Ignored::VARY),
+        ("Age", Ignored::AGE),
     ];
     flags(loader, directive, WORDS, Ignored::empty(), |all, one| {
         let is_new = !all.contains(one);

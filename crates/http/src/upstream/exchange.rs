@@ -54,6 +54,8 @@ pub struct Exchange {
     is_mute: bool,
     /// What came behind the response's head.
     pub input: Bytes,
+    /// Why there is no response.
+    pub failure: Option<Failure>,
 }
 
 /// Why there is no response to pass on.
@@ -91,7 +93,7 @@ impl Exchange {
         group: &Arc<Group>,
         streams: bool,
     ) -> Box<Exchange> {
-        if request.is_subrequest() && goes_on_alone(settings) {
+        if request.is_subrequest() && goes_on_alone(request, settings) {
             request.persists.store(true, Ordering::Relaxed);
         }
         let selection = group.select();
@@ -115,6 +117,7 @@ impl Exchange {
             outgoing: Outgoing::default(),
             is_mute: false,
             input: Bytes::new(),
+            failure: None,
         })
     }
 
@@ -168,6 +171,7 @@ impl Exchange {
         }
         if failure == Failure::NoLive || self.tries == 0 || !self.may_go_on(request, failure.kind())
         {
+            self.failure = Some(failure);
             return Err(Ended::Status(status));
         }
         self.upstream = None;
@@ -625,6 +629,11 @@ impl Exchange {
     pub fn watches_client(&self) -> bool {
         self.watches_client
     }
+
+    /// The response is for the client alone: one that has left ends the exchange, unless that is to go on.
+    pub fn is_for_client(&mut self, request: &Request) {
+        self.watches_client = watches_client(request, self.settings);
+    }
 }
 
 impl Drop for Exchange {
@@ -717,12 +726,12 @@ fn owner(settings: &'static Settings) -> usize {
 /// A client is watched where its leaving ends the exchange. For what is asked for the sake of another request, whoever has
 /// the connection does that.
 fn watches_client(request: &Request, settings: &Settings) -> bool {
-    !goes_on_alone(settings) && !request.is_subrequest() && !request.is_post_action
+    !goes_on_alone(request, settings) && !request.is_subrequest() && !request.is_post_action
 }
 
 /// Whether a response is read to its end without a client: what is kept as a file is wanted all the same.
-fn goes_on_alone(settings: &Settings) -> bool {
-    *settings.ignore_client_abort || settings.store.is_some()
+fn goes_on_alone(request: &Request, settings: &Settings) -> bool {
+    *settings.ignore_client_abort || settings.store.is_some() || request.fetches_for_cache()
 }
 
 fn client_left(request: &Request) -> Fault {

@@ -28,6 +28,28 @@ pub struct Head {
     single: [Option<NonZeroU16>; SINGLE],
 }
 
+impl Clone for Head {
+    fn clone(&self) -> Head {
+        let mut head = Head::default();
+        head.clone_from(self);
+        head
+    }
+
+    /// The storage stays.
+    fn clone_from(&mut self, other: &Head) {
+        let Head { status, status_text, bytes, fields, content_length, is_chunked, closes, single } =
+            other;
+        self.status = *status;
+        self.status_text = *status_text;
+        self.bytes.clone_from(bytes);
+        self.fields.clone_from(fields);
+        self.content_length = *content_length;
+        self.is_chunked = *is_chunked;
+        self.closes = *closes;
+        self.single = *single;
+    }
+}
+
 /// The response can't be understood, or contradicts itself. It has been logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidHead;

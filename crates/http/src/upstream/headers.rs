@@ -15,14 +15,27 @@ use crate::response::{Header, LastModified, split_charset};
 use crate::status::Status;
 use crate::uri;
 
+/// Where a response comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// An upstream, which has seen the request's conditions.
+    Upstream,
+    /// An upstream, which was asked for all of it, so that it can be stored.
+    Fetched,
+    /// A cache.
+    Stored,
+}
+
 /// Takes an upstream's head over into the response, or leads elsewhere (`X-Accel-Redirect`).
 pub fn apply(
     request: &mut Request,
     settings: &'static Settings,
     protocol: &dyn Protocol,
+    origin: Origin,
 ) -> Result<(), Step> {
     let head = std::mem::take(&mut request.upstream_record().head);
     obey(request, settings, &head);
+    request.response.is_foreign = origin == Origin::Upstream;
     let target = head
         .single(Field::AccelRedirect)
         .filter(|_| !settings.ignore_headers.contains(Ignored::ACCEL_REDIRECT));
@@ -119,11 +132,10 @@ fn pass(request: &mut Request, settings: &Settings, protocol: &dyn Protocol, hea
     response.status = Status(head.status);
     response.status_text = head.status_text.map(|text| head.slice(text));
     response.content_length = head.content_length.filter(|_| !head.is_chunked);
-    response.is_foreign = true;
     let leaves = |field, name: &[u8]| protocol.hides(field) && !is_hidden(settings, true, name);
     response.leaves_server |= leaves(Field::Server, b"Server");
     response.leaves_date |= leaves(Field::Date, b"Date");
-    response.allows_ranges = *settings.force_ranges;
+    response.allows_ranges |= *settings.force_ranges;
     let charset = head.fields.iter().rfind(|(field, _)| *field == Field::AccelCharset);
     if let Some((_, line)) = charset
         && !settings.ignore_headers.contains(Ignored::ACCEL_CHARSET)
@@ -144,6 +156,12 @@ fn copy(
     let mut value = head.slice(line.value);
     match field {
         Field::AcceptRanges if *settings.force_ranges => return,
+        // What is there whole is cut here.
+        Field::AcceptRanges if !request.response.is_foreign => {
+            request.response.allows_ranges = true;
+            request.response.is_cut_once |= request.fetches_for_cache();
+            return;
+        }
         Field::ContentType => return set_type(request, value),
         Field::LastModified => {
             request.response.last_modified = Some(LastModified::spelt(value));

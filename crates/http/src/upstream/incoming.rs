@@ -1,5 +1,6 @@
 //! An upstream's response on its way to the client.
 
+use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -69,6 +70,7 @@ pub fn whole(request: &mut Request, exchange: &mut Exchange) -> Option<Body> {
         && exchange.protocol.is_plain()
         && !exchange.protocol.upgrades()
         && exchange.settings.store.is_none()
+        && !request.fetches_for_cache()
         && !*exchange.settings.force_ranges;
     if !is_whole {
         return None;
@@ -84,16 +86,30 @@ pub fn whole(request: &mut Request, exchange: &mut Exchange) -> Option<Body> {
 }
 
 /// The body behind a head that was read. One that has come with its head is there whole.
-pub fn begin(request: &mut Request, exchange: Box<Exchange>) -> Body {
+pub fn begin(request: &mut Request, mut exchange: Box<Exchange>) -> Body {
     if exchange.protocol.upgrades() {
+        if let Some(caching) = request.caching() {
+            caching.give_up();
+        }
         return upgrade(request, exchange);
     }
     let is_buffered = headers::is_buffered(request, exchange.settings);
     if !is_buffered {
         request.limit_rate = Some(0);
     }
-    let copy = if is_buffered { Copy::begin(request, exchange.settings) } else { None };
-    request.upstream_record().is_stored = copy.is_some();
+    let copy = match is_buffered {
+        true => Copy::begin(request, exchange.settings, &*exchange.protocol),
+        false => None,
+    };
+    let is_for_cache = copy.as_ref().is_some_and(|copy| copy.is_for_cache());
+    if let Some(caching) = request.caching()
+        && !is_for_cache
+    {
+        caching.give_up();
+        caching.is_cacheable = false;
+        exchange.is_for_client(request);
+    }
+    request.upstream_record().is_stored = copy.is_some() && !is_for_cache;
     let mut incoming = Incoming {
         copy,
         exchange,
@@ -141,7 +157,63 @@ pub fn begin(request: &mut Request, exchange: Box<Exchange>) -> Body {
     if let Some(pace) = &mut incoming.pace {
         pace.count(first);
     }
+    if is_for_cache && incoming.state == State::Open {
+        return Kept::body(request, incoming);
+    }
     Body::stream(incoming)
+}
+
+/// A response that is stored, and goes on without its client where that wants no more of it: whoever drops this before
+/// its end has it read on.
+struct Kept {
+    incoming: Option<Box<Incoming>>,
+    /// What it goes on for then.
+    stand_in: Option<Box<Request>>,
+}
+
+impl Kept {
+    fn body(request: &mut Request, incoming: Incoming) -> Body {
+        let mut stand_in = request.stand_in();
+        stand_in.upstream_record().head = request.upstream_record().head.clone();
+        Body::stream(Kept { incoming: Some(Box::new(incoming)), stand_in: Some(stand_in) })
+    }
+
+    fn inner(&mut self) -> &mut Incoming {
+        self.incoming.as_mut().expect("it is there until it is dropped")
+    }
+}
+
+impl BodyStream for Kept {
+    fn poll_next(&mut self, request: &mut Request, cx: &mut Context<'_>) -> NextChunk {
+        self.inner().poll_next(request, cx)
+    }
+
+    fn holds_head(&self) -> bool {
+        self.incoming.as_ref().is_some_and(|incoming| incoming.holds_head())
+    }
+
+    fn patience(&self) -> Option<Duration> {
+        self.incoming.as_ref().and_then(|incoming| incoming.patience())
+    }
+
+    fn poll_ahead(&mut self, request: &mut Request, cx: &mut Context<'_>) {
+        self.inner().poll_ahead(request, cx);
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let (Some(mut incoming), Some(mut request)) = (self.incoming.take(), self.stand_in.take())
+        else {
+            return;
+        };
+        if incoming.state == State::Open && incoming.copy.is_some() {
+            daemun_event::spawn(async move {
+                incoming.pace = None;
+                poll_fn(|cx| incoming.poll_to_end(&mut request, cx)).await;
+            });
+        }
+    }
 }
 
 /// From here on the client and the upstream speak to each other.
@@ -229,6 +301,19 @@ impl Incoming {
         if let Err(error) = ready!(self.storage.poll_written(request, cx)) {
             tell_unwritten(request, error);
             self.break_off(request);
+        }
+        Poll::Ready(())
+    }
+
+    /// Receives what is still to come, for the copy alone.
+    fn poll_to_end(&mut self, request: &mut Request, cx: &mut Context<'_>) -> Poll<()> {
+        while self.state == State::Open && self.copy.is_some() {
+            ready!(self.poll_receive(request, cx));
+            self.storage = Storage::default();
+            if self.turn.spends(Buffer::SIZE) {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
         }
         Poll::Ready(())
     }
@@ -352,6 +437,7 @@ impl Incoming {
         }
         match ended {
             Ok(Piece::End) => self.end(request, &input.slice(at..)),
+            Ok(Piece::Cut) => self.break_off(request),
             Ok(_) => {}
             Err(_) => {
                 self.break_off(request);
@@ -388,16 +474,16 @@ impl Incoming {
     }
 
     /// The copy is whole.
-    fn settle_copy(&mut self, request: &mut Request) {
+    fn settle_copy(&mut self, request: &mut Request, by_framing: bool) {
         if let Some(copy) = self.copy.take() {
-            copy.settle(request);
+            copy.settle(request, by_framing);
         }
     }
 
     /// The response is whole.
     fn end(&mut self, request: &mut Request, excess: &Bytes) {
         self.state = State::Ended;
-        self.settle_copy(request);
+        self.settle_copy(request, true);
         // Whoever asked for a head alone does not care what comes behind it.
         if !excess.is_empty() && request.head.method() != Method::Head {
             self.exchange.protocol.tell_excess(request);
@@ -419,7 +505,7 @@ impl Incoming {
     fn close(&mut self, request: &mut Request) {
         if self.exchange.protocol.ends_with_connection() {
             self.state = State::Ended;
-            self.settle_copy(request);
+            self.settle_copy(request, false);
             self.exchange.finish(request, false);
             return;
         }

@@ -1,5 +1,6 @@
 //! Passing requests to upstream servers: one engine, in which protocols only write requests and read responses.
 
+pub mod cache;
 pub mod connect;
 pub mod directives;
 mod early_hints;
@@ -26,13 +27,15 @@ pub mod variables;
 
 use crate::body::Body;
 use crate::head::Known;
-use crate::module::Step;
+use crate::module::{Later, Step};
 use crate::request::{Request, Text};
 use crate::response::Header;
 use crate::status::Status;
 use crate::trace::Event;
+use cache::Looked;
 use exchange::{Ended, Exchange};
 use field::Field;
+use headers::Origin;
 use payload::Payload;
 use protocol::Protocol;
 use record::Record;
@@ -51,10 +54,12 @@ pub struct Call {
     pub is_tls: bool,
     pub target: Target,
     pub protocol: Box<dyn Protocol>,
+    /// Who has made this, to pass the same request on once more.
+    pub handler: Later,
 }
 
 /// Passes a request on, and answers with what comes back.
-pub async fn pass(request: &mut Request, call: Call) -> Step {
+pub async fn pass(request: &mut Request, mut call: Call) -> Step {
     if request.trace.is_some() {
         return tell_only(request, call);
     }
@@ -67,6 +72,12 @@ pub async fn pass(request: &mut Request, call: Call) -> Step {
         return Step::Status(status);
     }
     begin_record(request, call.scheme);
+    request.upstream_record().handler = Some(call.handler);
+    if call.settings.cache.is_on()
+        && let Looked::Answer(step) = Box::pin(cache::look(request, &mut call)).await
+    {
+        return step;
+    }
     let mut exchange = match target::find(request, call.target).await {
         Ok(group) => {
             let mut exchange =
@@ -74,7 +85,12 @@ pub async fn pass(request: &mut Request, call: Call) -> Step {
             exchange.is_tls = call.is_tls;
             exchange
         }
-        Err(status) => return Step::Status(status),
+        Err(status) => {
+            if let Some(caching) = request.caching() {
+                caching.fail(status.0);
+            }
+            return Step::Status(status);
+        }
     };
     let answered = exchange.run(request).await;
     // Where a named location makes the error's page, too.
@@ -82,20 +98,38 @@ pub async fn pass(request: &mut Request, call: Call) -> Step {
     if let Err(ended) = answered {
         request.upstream_record().settle_time();
         return match ended {
-            Ended::Status(status) => Step::Status(status),
+            Ended::Status(status) => {
+                let instead = cache::answer_failed(request, &mut exchange, status);
+                instead.unwrap_or(Step::Status(status))
+            }
             Ended::ClientLeft => Step::Status(Status::CLIENT_CLOSED),
         };
+    }
+    if request.caching().is_some()
+        && let Some(step) = cache::answer_instead(request, &mut exchange)
+    {
+        return step;
     }
     if let Some(status) = intercepted(request, &exchange) {
         // A response may be over with its head, as memcached's is that has no value.
         let keeps = exchange.protocol.keeps_connection() && exchange.input.is_empty();
         exchange.finish(request, keeps);
+        if let Some(caching) = request.caching() {
+            caching.keep_error(status.0);
+        }
         return Step::Status(status);
     }
     request.doing = "";
-    if let Err(step) = headers::apply(request, exchange.settings, &*exchange.protocol) {
+    let origin = if request.fetches_for_cache() { Origin::Fetched } else { Origin::Upstream };
+    if let Err(step) = headers::apply(request, exchange.settings, &*exchange.protocol, origin) {
         exchange.finish(request, false);
+        if let Some(caching) = request.caching() {
+            caching.give_up();
+        }
         return step;
+    }
+    if exchange.settings.cache.is_on() {
+        cache::status::add(request);
     }
     // Until there is something else to do, which is told of the filters, too.
     request.doing = "reading response header from upstream";

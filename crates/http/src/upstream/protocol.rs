@@ -16,6 +16,9 @@ use crate::status::Status;
 /// A request may be written more than once, after a peer that failed: [`write_request`](Self::write_request) begins it
 /// anew, and with it what is read.
 pub trait Protocol {
+    /// As its directives begin.
+    fn name(&self) -> &'static str;
+
     /// Appends what goes before the request's body, which is framed as `payload` says. The error is the client's answer.
     fn write_request(
         &mut self,
@@ -159,6 +162,14 @@ pub trait Protocol {
         false
     }
 
+    /// Appends the key under which a response is stored where the configuration says nothing of keys.
+    fn cache_key(&self, _request: &mut Request, _out: &mut Vec<u8>) {}
+
+    /// Appends a head as it is stored: so that it can be read as if it came from an upstream.
+    fn store_head(&self, head: &Head, out: &mut Vec<u8>) {
+        out.extend_from_slice(&head.bytes);
+    }
+
     /// Another value for `Location`, or for the URL in `Refresh`, whose part before it is `prefix` long.
     fn rewrite_location(
         &self,
@@ -202,6 +213,8 @@ pub enum Piece {
     /// All of the input is used up.
     Incomplete,
     End,
+    /// It ends before it is whole, which has been logged. What came of it is passed on.
+    Cut,
 }
 
 /// The body's framing is broken. It has been logged.

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use daemun_event::Millis;
 
+use super::cache::caching::{Caching, Held};
 use super::head::Head;
+use crate::module::Later;
 use crate::request::Text;
 use crate::response::Header;
 
@@ -34,6 +36,12 @@ pub struct Record {
     pub body_length: Option<u64>,
     /// The response is kept as a file: it is read to its end also when the client has gone.
     pub is_stored: bool,
+    /// Who has passed the request on.
+    pub handler: Option<Later>,
+    /// What the request has to do with a cache.
+    pub caching: Option<Box<Caching>>,
+    /// Of a request that is made for the cache's sake: the entry that it is to fill.
+    pub claim: Option<Held>,
     /// The request's body goes out in chunks.
     pub is_chunked: bool,
     /// The head of the request, kept for its storage, and what is being sent behind it.
@@ -78,6 +86,7 @@ impl Record {
         self.tries.clear();
         self.begins_group = false;
         self.forget_request();
+        self.forget_cache();
         UNUSED.with_borrow_mut(|unused| {
             if unused.len() < SPARE {
                 unused.push(self);
@@ -88,6 +97,7 @@ impl Record {
     /// Makes ready for another upstream, after one that led elsewhere. The tries stay.
     pub fn begin_again(&mut self) {
         self.begins_group = !self.tries.is_empty();
+        self.caching = None;
         self.forget_response();
         self.forget_request();
     }
@@ -98,6 +108,12 @@ impl Record {
         self.charset = None;
         self.trailers.clear();
         self.is_stored = false;
+    }
+
+    /// Whatever is held of a cache is let go of.
+    fn forget_cache(&mut self) {
+        self.caching = None;
+        self.claim = None;
     }
 
     /// Not all protocols say where a request goes, and as what.

@@ -12,12 +12,13 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use daemun_core::{connection, log};
-use daemun_event::{Buffer, Deadline, Stream, next_turn};
+use daemun_event::{Buffer, Deadline, Sleep, Stream, next_turn, sleep_until};
 use daemun_tls::Transport;
 use daemun_upstream::{Peer, Selection};
 
 use super::connect::{self, Upstream};
 use super::exchange::{Exchange, share};
+use crate::h2::Handle;
 use crate::request::Request;
 use facts::Course;
 use release::Ticket;
@@ -132,6 +133,12 @@ impl Relay {
         })
     }
 
+    /// The same, which nobody else can go on with.
+    pub fn that_stays(mut self) -> Relay {
+        self.stays = true;
+        self
+    }
+
     /// Passes bytes until one side ends, fails or falls silent; `Some` where it is to go on elsewhere before that.
     pub async fn run(mut self, request: &mut Request) -> Option<Box<connection::Relay>> {
         request.doing = "proxying upgraded connection";
@@ -210,7 +217,7 @@ impl Relay {
             waiting.from_upstream = bytes;
             moved = true;
         }
-        let sent = send(&mut request.connection_mut().transport(), &mut waiting.from_upstream)?;
+        let sent = send_to_client(request, &mut waiting.from_upstream)?;
         request.sent += sent as u64;
         Ok(moved || sent > 0)
     }
@@ -220,8 +227,7 @@ impl Relay {
         let mut moved = false;
         if waiting.from_client.is_empty()
             && !waiting.client_ended
-            && let Some(bytes) =
-                receive(&mut request.connection_mut().transport(), self.limits.buffer_size)?
+            && let Some(bytes) = receive_from_client(request, self.limits.buffer_size)?
         {
             waiting.client_ended = bytes.is_empty();
             waiting.from_client = bytes;
@@ -240,15 +246,15 @@ impl Relay {
         waiting: &Waiting,
         ticket: Option<&Ticket>,
     ) -> Result<(), Fault> {
-        let down =
-            !waiting.from_upstream.is_empty() || request.connection_mut().transport().has_unsent();
+        let down = !waiting.from_upstream.is_empty() || has_unsent(request);
         let up = !waiting.from_client.is_empty() || self.upstream.transport().has_unsent();
-        let (upstream, client) = (&self.upstream.stream, &request.connection().stream);
+        let (upstream, client) = (&self.upstream.stream, Client::of(request));
         let to_client = *request.core().sending.send_timeout;
         let until = self.until;
         let sends_down = Deadline::after(to_client).min(until);
         let sends_up = Deadline::after(self.limits.send_timeout).min(until);
         let reads = self.silence.min(until);
+        let mut client = client;
         poll_fn(|cx| {
             if let Some(ticket) = ticket {
                 if ticket.is_released() && waiting.is_empty() {
@@ -256,7 +262,7 @@ impl Relay {
                 }
                 ticket.wake(cx);
             }
-            if down && let Poll::Ready(result) = writable(client, sends_down, cx) {
+            if down && let Poll::Ready(result) = client.poll_writable(sends_down, cx) {
                 return Poll::Ready(result.map_err(|_| Fault::ClientTimedOut));
             }
             if up && let Poll::Ready(result) = writable(upstream, sends_up, cx) {
@@ -264,7 +270,7 @@ impl Relay {
             }
             if !up
                 && !waiting.client_ended
-                && let Poll::Ready(result) = readable(client, until, cx)
+                && let Poll::Ready(result) = client.poll_readable(until, cx)
             {
                 return Poll::Ready(result.map_err(Fault::Failed));
             }
@@ -323,6 +329,80 @@ fn tell(request: &Request, fault: Fault) {
             log!(request.log(), Info, *request, "client timed out"; timed_out);
         }
         Fault::Failed(error) => connect::tell(request, "relaying failed", error),
+    }
+}
+
+/// The client's side, by what carries it.
+enum Client<'r> {
+    Socket(&'r Stream),
+    /// A stream of HTTP/2, and the time to send that its session does not know.
+    Stream(&'r Handle, Option<Sleep>),
+}
+
+impl Client<'_> {
+    fn of(request: &Request) -> Client<'_> {
+        match request.stream() {
+            None => Client::Socket(&request.connection().stream),
+            Some(handle) => Client::Stream(handle, None),
+        }
+    }
+
+    fn poll_readable(&mut self, until: Deadline, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Client::Socket(stream) => readable(stream, until, cx),
+            Client::Stream(handle, _) => handle.poll_arrival(cx).map(Ok),
+        }
+    }
+
+    fn poll_writable(&mut self, until: Deadline, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Client::Socket(stream) => writable(stream, until, cx),
+            Client::Stream(handle, sleep) => {
+                if handle.poll_room(cx).is_ready() {
+                    return Poll::Ready(Ok(()));
+                }
+                let sleep = sleep.get_or_insert_with(|| sleep_until(until));
+                Pin::new(sleep).poll(cx).map(|()| Err(ErrorKind::TimedOut.into()))
+            }
+        }
+    }
+}
+
+fn has_unsent(request: &mut Request) -> bool {
+    request.stream().is_none() && request.connection_mut().transport().has_unsent()
+}
+
+/// What there is from the client, as [`receive`] tells it.
+fn receive_from_client(request: &mut Request, most: usize) -> io::Result<Option<Bytes>> {
+    let Some(handle) = request.stream() else {
+        return receive(&mut request.connection_mut().transport(), most);
+    };
+    if !handle.has_arrived() {
+        return Ok(None);
+    }
+    let mut bytes = Vec::new();
+    match handle.try_receive(&mut bytes) {
+        Ok(_) => Ok(Some(bytes.into())),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+        Err(_) => Ok(Some(Bytes::new())),
+    }
+}
+
+/// Sends what the client takes.
+fn send_to_client(request: &mut Request, bytes: &mut Bytes) -> io::Result<usize> {
+    let Some(handle) = request.stream() else {
+        return send(&mut request.connection_mut().transport(), bytes);
+    };
+    if bytes.is_empty() {
+        return Ok(0);
+    }
+    match handle.try_send(bytes, false) {
+        Ok(sent) => {
+            bytes.advance(sent);
+            Ok(sent)
+        }
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
+        Err(error) => Err(error),
     }
 }
 

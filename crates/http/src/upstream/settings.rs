@@ -11,6 +11,7 @@ use daemun_core::script::Script;
 use daemun_core::settings;
 use daemun_tls::suite::Version;
 
+use super::cache;
 use super::store::Place;
 use super::tls::Built;
 use crate::core::client::TempPath;
@@ -53,6 +54,7 @@ bitflags::bitflags! {
         const CACHE_CONTROL = 1 << 6;
         const SET_COOKIE = 1 << 7;
         const VARY = 1 << 8;
+        const AGE = 1 << 9;
     }
 }
 
@@ -107,6 +109,7 @@ settings! {
         temp_path: Option<TempPath> = None,
         /// Bytes a second; 0 is no limit.
         limit_rate: Amount = Amount::Fixed(0),
+        cache: cache::settings::Settings,
         store: Option<Place> = None,
         store_access: u32 = 0o600,
         force_ranges: bool = false,
@@ -137,6 +140,7 @@ settings! {
 impl Settings {
     /// What does not fit together, in nginx's words; `prefix` is `proxy_` and the like.
     pub fn check(&self, prefix: &str) -> Result<(), String> {
+        self.cache.check(prefix)?;
         let (number, size) = *self.buffers;
         if number < 2 {
             return Err(format!("there must be at least 2 \"{prefix}buffers\""));

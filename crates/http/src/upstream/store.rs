@@ -1,4 +1,4 @@
-//! `proxy_store` and its like: a response is kept as a file of its own.
+//! `proxy_store` and its like, and the cache: a response is kept as a file.
 
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -8,7 +8,9 @@ use daemun_core::script::Script;
 use daemun_core::{debug, log};
 use daemun_proto::http1::Method;
 
+use super::cache::Filling;
 use super::field::Field;
+use super::protocol::Protocol;
 use super::settings::Settings;
 use crate::body::FileRange;
 use crate::date;
@@ -28,18 +30,36 @@ pub enum Place {
 
 /// A response's copy as far as it has come, in a temporary file that goes with it.
 pub struct Copy {
-    place: &'static Place,
     file: BodyFile,
+    /// Where in the file the body begins.
+    start: u64,
     written: u64,
     /// `Content-Length`.
     expected: Option<u64>,
-    manner: Manner,
+    purpose: Purpose,
+}
+
+/// What becomes of a copy that is whole.
+enum Purpose {
+    File { place: &'static Place, manner: Manner },
+    Cache(Box<Filling>),
 }
 
 impl Copy {
     /// Begins the copy of a response that is to be kept. Where there can be none, the client gets its response all the
     /// same.
-    pub fn begin(request: &mut Request, settings: &'static Settings) -> Option<Box<Copy>> {
+    pub fn begin(
+        request: &mut Request,
+        settings: &'static Settings,
+        protocol: &dyn Protocol,
+    ) -> Option<Box<Copy>> {
+        if request.caching().is_some() {
+            let (filling, file, start) = Filling::begin(request, protocol)?;
+            let head = &request.upstream_record().head;
+            let expected = head.content_length.filter(|_| !head.is_chunked);
+            let purpose = Purpose::Cache(filling);
+            return Some(Box::new(Copy { file, start, written: 0, expected, purpose }));
+        }
         let place = settings.store.as_ref()?;
         let head = &request.upstream_record().head;
         let expected = head.content_length.filter(|_| !head.is_chunked);
@@ -53,7 +73,10 @@ impl Copy {
         let folder = settings.temporary_folder(request);
         let manner = Manner { access: *settings.store_access, modified, creates_folders: true };
         match create_temporary(folder, false) {
-            Ok(file) => Some(Box::new(Copy { place, file, written: 0, expected, manner })),
+            Ok(file) => {
+                let purpose = Purpose::File { place, manner };
+                Some(Box::new(Copy { file, start: 0, written: 0, expected, purpose }))
+            }
             Err(error) => {
                 let folder = folder.folder.display();
                 log!(request.log(), Crit, *request, "open() in \"{}\" failed", folder; error);
@@ -64,18 +87,34 @@ impl Copy {
 
     /// Adds what came next: where in the file it stands.
     pub fn append(&mut self, bytes: &[u8]) -> io::Result<FileRange> {
-        let (offset, length) = (self.written, bytes.len() as u64);
+        let (offset, length) = (self.start + self.written, bytes.len() as u64);
         self.file.file.write_all_at(bytes, offset)?;
         self.written += length;
+        if let Purpose::Cache(filling) = &self.purpose {
+            filling.advance(self.written);
+        }
         Ok(FileRange { file: Arc::clone(&self.file.file), offset, length })
     }
 
-    /// The response is whole: its copy gets its name.
-    pub fn settle(self, request: &mut Request) {
-        if self.expected.is_some_and(|expected| expected != self.written) {
-            return;
-        }
-        let path = self.place.path(request);
+    /// Whether it is worth having also where nobody wants the response any more.
+    pub fn is_for_cache(&self) -> bool {
+        matches!(self.purpose, Purpose::Cache(_))
+    }
+
+    /// The response is whole, as its framing says, or its connection's end: its copy gets its name.
+    pub fn settle(self, request: &mut Request, by_framing: bool) {
+        let is_whole = self.expected.is_none_or(|expected| expected == self.written);
+        let (place, manner) = match self.purpose {
+            Purpose::Cache(filling) => {
+                if is_whole || by_framing {
+                    filling.settle(request, &self.file);
+                }
+                return;
+            }
+            Purpose::File { .. } if !is_whole => return,
+            Purpose::File { place, manner } => (place, manner),
+        };
+        let path = place.path(request);
         let from = self.file.path.display();
         debug!(
             request.log(),
@@ -88,7 +127,7 @@ impl Copy {
         if path.is_empty() {
             return;
         }
-        if let Err(error) = moving::put(&self.file, files::as_path(&path), &self.manner) {
+        if let Err(error) = moving::put(&self.file, files::as_path(&path), &manner) {
             let to = Text(&path);
             log!(request.log(), Crit, *request, "rename() \"{}\" to \"{}\" failed", from, to; error);
         }

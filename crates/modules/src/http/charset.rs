@@ -21,7 +21,7 @@ use daemun_core::log;
 use daemun_core::module::{Module, SettingsKey, SettingsSet};
 use daemun_core::script::Script;
 use daemun_core::{directives, set, settings, values};
-use daemun_http::body::Body;
+use daemun_http::body::{Body, Chunk};
 use daemun_http::module::{Apply, Filter, HttpModule};
 use daemun_http::request::{Request, Text};
 use daemun_http::set_types;
@@ -147,6 +147,12 @@ fn filter(request: &mut Request, body: Body) -> Result<Body, Status> {
     tell(request, target);
     if !recoder.keeps_length() && !request.is_subrequest() {
         request.response.content_length = None;
+    }
+    // What is there can be cut into ranges afterwards.
+    if let Body::One(Chunk::Bytes(bytes)) = &body {
+        let (mut recoder, mut out) = (recoder, Vec::with_capacity(bytes.len()));
+        recoder.recode(bytes, &mut out);
+        return Ok(Body::bytes(out));
     }
     Ok(source::transformed(body, recoder))
 }

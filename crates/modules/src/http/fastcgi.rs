@@ -18,7 +18,7 @@ use bytes::Bytes;
 use daemun_core::module::{Module, SettingsKey, SettingsSet};
 use daemun_core::named_pattern::NamedPattern;
 use daemun_core::{directives, set, settings, values};
-use daemun_http::module::{Handler, HttpModule, Phase, PhaseHandler, Step, Variable};
+use daemun_http::module::{Handler, HttpModule, Pending, Phase, PhaseHandler, Step, Variable};
 use daemun_http::request::Request;
 use daemun_http::status::Status;
 use daemun_http::upstream::settings::Settings as Common;
@@ -89,9 +89,16 @@ pub static MODULE: HttpModule = HttpModule {
     handlers: &[PhaseHandler {
         phase: Phase::Dedicated,
         applies: |settings| settings.of(&SETTINGS).pass.is_here(),
-        handler: Handler::Later(|request| Box::pin(handle(request))),
+        handler: Handler::Later(again),
     }],
     check,
+    settle: |settings, _, diagnostics| {
+        let common = &settings.of(&SETTINGS).common;
+        if common.cache.is_on() && common.cache.key.is_none() {
+            let sentence = "no \"fastcgi_cache_key\" for \"fastcgi_cache\"";
+            diagnostics.warn(sentence.to_owned(), None);
+        }
+    },
     passes: |settings| settings.of(&SETTINGS).pass.is_here(),
     temporary: |settings| settings.of(&SETTINGS).common.temporary(),
     ..HttpModule::EMPTY
@@ -103,7 +110,7 @@ pub static COMMON: HttpModule = HttpModule {
         name: "http_fastcgi_module",
         settings: None,
         directives: upstream_directives!(
-            "fastcgi_", SETTINGS.common: connecting requests responses stores errors next_gateway send_lowat
+            "fastcgi_", SETTINGS.common: connecting requests responses stores caches errors next_gateway send_lowat
         ),
     },
     ..HttpModule::EMPTY
@@ -113,11 +120,15 @@ fn check(settings: &SettingsSet) -> Result<(), String> {
     settings.of(&SETTINGS).common.check("fastcgi_")
 }
 
+fn again(request: &mut Request) -> Pending<'_> {
+    Box::pin(handle(request))
+}
+
 async fn handle(request: &mut Request) -> Step {
     let settings = request.settings(&SETTINGS);
     let Some(pass) = settings.pass.value() else {
         return Step::Status(Status::INTERNAL_SERVER_ERROR);
     };
     let protocol = Box::new(FastCgi::new(settings, pass));
-    pass::call(request, pass, &settings.common, "fastcgi://", protocol).await
+    pass::call(request, pass, &settings.common, "fastcgi://", protocol, again).await
 }

@@ -14,13 +14,15 @@ mod call;
 mod pass;
 mod unbuffered;
 
+use std::future;
+
 use bytes::Bytes;
 use daemun_conf as conf;
 use daemun_core::load::{Fault, Loader};
 use daemun_core::module::{Module, SettingsKey};
 use daemun_core::script::Script;
 use daemun_core::{directives, settings};
-use daemun_http::module::{Handler, HttpModule, Phase, PhaseHandler, Step, Variable};
+use daemun_http::module::{Handler, HttpModule, Pending, Phase, PhaseHandler, Step, Variable};
 use daemun_http::request::Request;
 use daemun_http::status::Status;
 use daemun_http::upstream::http2::Http2;
@@ -72,7 +74,7 @@ pub static MODULE: HttpModule = HttpModule {
     handlers: &[PhaseHandler {
         phase: Phase::Dedicated,
         applies: |settings| settings.of(&SETTINGS).pass.is_here(),
-        handler: Handler::Later(|request| Box::pin(handle(request))),
+        handler: Handler::Later(handle),
     }],
     settle: |settings, files, diagnostics| {
         let settings = settings.of(&SETTINGS);
@@ -96,10 +98,10 @@ pub static COMMON: HttpModule = HttpModule {
     ..HttpModule::EMPTY
 };
 
-async fn handle(request: &mut Request) -> Step {
+fn handle(request: &mut Request) -> Pending<'_> {
     match call(request) {
-        Ok(call) => upstream::pass(request, call).await,
-        Err(status) => Step::Status(status),
+        Ok(call) => Box::pin(upstream::pass(request, call)),
+        Err(status) => Box::pin(future::ready(Step::Status(status))),
     }
 }
 
@@ -112,7 +114,8 @@ fn call(request: &mut Request) -> Result<Call, Status> {
     let dialect = call::Grpc { settings, host: way.host, is_tls: way.is_tls };
     let protocol = Box::new(Http2::new(dialect));
     let settings = &settings.common;
-    Ok(Call { settings, scheme, is_tls: way.is_tls, target: way.target, protocol })
+    let (is_tls, target) = (way.is_tls, way.target);
+    Ok(Call { settings, scheme, is_tls, target, protocol, handler: handle })
 }
 
 fn grpc_set_header(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {

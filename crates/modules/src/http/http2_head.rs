@@ -59,11 +59,16 @@ pub fn length(set: &Fields, payload: Payload, block: &mut Block) {
     }
 }
 
-/// The client's fields that are passed on as they are.
-pub fn pass_fields(head: &RequestHead, set: &Fields, block: &mut Block) {
+/// The client's fields that are passed on as they are, without those that `leaves` says so of.
+pub fn pass_fields(
+    head: &RequestHead,
+    set: &Fields,
+    leaves: impl Fn(&[u8]) -> bool,
+    block: &mut Block,
+) {
     for (name, value) in head.fields() {
         let is_own = OWN.iter().any(|own| own.eq_ignore_ascii_case(name));
-        if !is_own && !is_set(set, name) {
+        if !is_own && !is_set(set, name) && !leaves(name) {
             block.field(name, value);
         }
     }

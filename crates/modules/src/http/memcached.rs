@@ -18,7 +18,7 @@ use daemun_core::module::{Module, SettingsKey};
 use daemun_core::script::{Session, VariableId};
 use daemun_core::{directives, set, settings, values};
 use daemun_http::core::mime;
-use daemun_http::module::{Handler, HttpModule, Phase, PhaseHandler, Step};
+use daemun_http::module::{Handler, HttpModule, Pending, Phase, PhaseHandler, Step};
 use daemun_http::request::{Request, Text};
 use daemun_http::status::Status;
 use daemun_http::upstream::head::{Head, InvalidHead};
@@ -60,7 +60,7 @@ pub static MODULE: HttpModule = HttpModule {
     handlers: &[PhaseHandler {
         phase: Phase::Dedicated,
         applies: |settings| settings.of(&SETTINGS).pass.is_here(),
-        handler: Handler::Later(|request| Box::pin(handle(request))),
+        handler: Handler::Later(again),
     }],
     passes: |settings| settings.of(&SETTINGS).pass.is_here(),
     ..HttpModule::EMPTY
@@ -91,6 +91,10 @@ fn memcached_pass(loader: &mut Loader<'_>, directive: &conf::Directive) -> Resul
     Ok(())
 }
 
+fn again(request: &mut Request) -> Pending<'_> {
+    Box::pin(handle(request))
+}
+
 async fn handle(request: &mut Request) -> Step {
     let settings = request.settings(&SETTINGS);
     let (Some(pass), true) = (settings.pass.value(), super::reads_only(request)) else {
@@ -107,7 +111,7 @@ async fn handle(request: &mut Request) -> Step {
         is_head: false,
         body: Body::none(),
     });
-    pass::call(request, pass, &settings.common, "memcached://", protocol).await
+    pass::call(request, pass, &settings.common, "memcached://", protocol, again).await
 }
 
 /// A request for a value, and the value.
@@ -155,6 +159,10 @@ impl Memcached {
 }
 
 impl Protocol for Memcached {
+    fn name(&self) -> &'static str {
+        "memcached"
+    }
+
     fn write_request(
         &mut self,
         request: &mut Request,

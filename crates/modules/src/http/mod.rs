@@ -26,6 +26,8 @@ pub mod health_check;
 mod http2_head;
 pub mod image_filter;
 pub mod index;
+pub mod limit_conn;
+pub mod limit_req;
 pub mod log;
 pub mod map;
 pub mod memcached;
@@ -41,6 +43,7 @@ pub mod rewrite;
 pub mod scgi;
 pub mod secure_link;
 pub mod server_status;
+pub mod slice;
 pub mod split_clients;
 pub mod ssi;
 pub mod static_files;
@@ -63,6 +66,7 @@ pub static MODULES: &[&HttpModule] = &[
     &daemun_http::tls::MODULE,
     &daemun_http::core::http2::MODULE,
     &daemun_http::tls::CLIENT,
+    &daemun_http::upstream::cache::place::MODULE,
     // Groups of servers; they are asked by the modules that pass requests on.
     &upstream::MODULE,
     &upstream::HASH,
@@ -85,6 +89,9 @@ pub static MODULES: &[&HttpModule] = &[
     &referer::MODULE,
     &secure_link::MODULE,
     &rewrite::MODULE,
+    // A request that comes too early takes no place among the connections while it waits.
+    &limit_req::MODULE,
+    &limit_conn::MODULE,
     &access::MODULE,
     // Asked once the address is known to be welcome.
     &auth_basic::MODULE,
@@ -123,6 +130,8 @@ pub static MODULES: &[&HttpModule] = &[
     &gzip_static::MODULE,
     // Last of the content handlers: it takes whatever is left.
     &static_files::MODULE,
+    // Pieces make one response before anybody looks at it.
+    &slice::MODULE,
     // Conditions before what is added and cut: a body that is not sent needs neither.
     &not_modified::MODULE,
     // Added fields before ranges: an added entity tag counts for If-Range.

@@ -89,6 +89,9 @@ pub static MODULE: HttpModule = HttpModule {
             "proxy_pass_trailers" in HTTP_SERVER_LOCATION, Flag, "off",
                 Action::Set(proxy_pass_trailers),
                 "Passes the fields behind the bodies of responses on.";
+            "proxy_cache_convert_head" in HTTP_SERVER_LOCATION, Flag, "on",
+                Action::Set(proxy_cache_convert_head),
+                "Asks for all of a response whose head alone is wanted, to store it.";
             "proxy_headers_hash_max_size" in HTTP_SERVER_LOCATION, Exactly(1), "512", GROWS,
                 "Accepted: the tables grow by themselves.";
             "proxy_headers_hash_bucket_size" in HTTP_SERVER_LOCATION, Exactly(1), "64", GROWS,
@@ -139,7 +142,7 @@ pub static COMMON: HttpModule = HttpModule {
         name: "http_proxy_module",
         settings: None,
         directives: upstream_directives!(
-            "proxy_", SETTINGS.common: connecting requests responses stores errors tls next_http send_lowat
+            "proxy_", SETTINGS.common: connecting requests responses stores caches errors tls next_http send_lowat
         ),
     },
     ..HttpModule::EMPTY
@@ -178,7 +181,8 @@ fn call(request: &mut Request) -> Result<Call, Status> {
     };
     let scheme = if way.is_tls { "https://" } else { "http://" };
     let settings = &settings.common;
-    Ok(Call { settings, scheme, is_tls: way.is_tls, target: way.target, protocol })
+    let (is_tls, target) = (way.is_tls, way.target);
+    Ok(Call { settings, scheme, is_tls, target, protocol, handler: handle })
 }
 
 fn proxy_set_header(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {
@@ -203,6 +207,15 @@ fn proxy_method(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<
 fn proxy_pass_trailers(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<(), Fault> {
     let passes = values::flag(directive)?;
     loader.settings(&SETTINGS).common.pass_trailers.set(passes)?;
+    Ok(())
+}
+
+fn proxy_cache_convert_head(
+    loader: &mut Loader<'_>,
+    directive: &conf::Directive,
+) -> Result<(), Fault> {
+    let converts = values::flag(directive)?;
+    loader.settings(&SETTINGS).common.cache.convert_head.set(converts)?;
     Ok(())
 }
 

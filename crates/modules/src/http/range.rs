@@ -62,6 +62,7 @@ fn filter(request: &mut Request, body: Body) -> Result<Body, Status> {
         }
         Parsed::Unsatisfiable => {
             let value = format!("bytes */{length}");
+            request.response.remove(b"Content-Range");
             request.response.add("Content-Range", value);
             Err(Status::RANGE_NOT_SATISFIABLE)
         }
@@ -171,14 +172,17 @@ fn cut(request: &mut Request, body: Body, length: u64, parts: &[Part]) -> Body {
 /// What is produced while it is sent can be cut once; who asks for more ranges gets everything.
 fn cut_stream(request: &mut Request, body: Body, length: u64, parts: &[Part]) -> Body {
     let [part] = *parts else { return body };
+    let mut body = body;
+    let at = body.skip_to(part.start);
     request.response.status = Status::PARTIAL_CONTENT;
     tell_range(request, part, length);
-    Body::stream(Cut { body, part, at: 0 })
+    Body::stream(Cut { body, part, at })
 }
 
 fn tell_range(request: &mut Request, part: Part, length: u64) {
     request.response.content_length = Some(part.end - part.start);
     let value = format!("bytes {}-{}/{length}", part.start, part.end - 1);
+    request.response.remove(b"Content-Range");
     request.response.add("Content-Range", value);
 }
 
@@ -253,6 +257,7 @@ fn multipart(request: &mut Request, whole: &VecDeque<Chunk>, length: u64, parts:
     }
     chunks.push_back(Chunk::Bytes(format!("\r\n--{boundary}--\r\n").into()));
     let response = &mut request.response;
+    response.remove(b"Content-Range");
     response.content_type = Some(format!("multipart/byteranges; boundary={boundary}").into());
     response.charset = None;
     let body = Body::Many(chunks);

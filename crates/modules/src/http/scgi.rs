@@ -12,7 +12,7 @@
 
 use daemun_core::module::{Module, SettingsKey, SettingsSet};
 use daemun_core::{directives, settings};
-use daemun_http::module::{Handler, HttpModule, Phase, PhaseHandler, Step};
+use daemun_http::module::{Handler, HttpModule, Pending, Phase, PhaseHandler, Step};
 use daemun_http::request::Request;
 use daemun_http::status::Status;
 use daemun_http::upstream::settings::Settings as Common;
@@ -56,9 +56,16 @@ pub static MODULE: HttpModule = HttpModule {
     handlers: &[PhaseHandler {
         phase: Phase::Dedicated,
         applies: |settings| settings.of(&SETTINGS).pass.is_here(),
-        handler: Handler::Later(|request| Box::pin(handle(request))),
+        handler: Handler::Later(again),
     }],
     check,
+    settle: |settings, _, diagnostics| {
+        let common = &settings.of(&SETTINGS).common;
+        if common.cache.is_on() && common.cache.key.is_none() {
+            let sentence = "no \"scgi_cache_key\" for \"scgi_cache\"";
+            diagnostics.warn(sentence.to_owned(), None);
+        }
+    },
     passes: |settings| settings.of(&SETTINGS).pass.is_here(),
     temporary: |settings| settings.of(&SETTINGS).common.temporary(),
     ..HttpModule::EMPTY
@@ -70,7 +77,7 @@ pub static COMMON: HttpModule = HttpModule {
         name: "http_scgi_module",
         settings: None,
         directives: upstream_directives!(
-            "scgi_", SETTINGS.common: connecting requests responses stores errors next_gateway
+            "scgi_", SETTINGS.common: connecting requests responses stores caches errors next_gateway
         ),
     },
     ..HttpModule::EMPTY
@@ -80,19 +87,24 @@ fn check(settings: &SettingsSet) -> Result<(), String> {
     settings.of(&SETTINGS).common.check("scgi_")
 }
 
+fn again(request: &mut Request) -> Pending<'_> {
+    Box::pin(handle(request))
+}
+
 async fn handle(request: &mut Request) -> Step {
     let settings = request.settings(&SETTINGS);
     let Some(pass) = settings.pass.value() else {
         return Step::Status(Status::INTERNAL_SERVER_ERROR);
     };
     let protocol = Packet::new(Netstring, &settings.common, &settings.params, &pass.host);
-    pass::call(request, pass, &settings.common, "scgi://", Box::new(protocol)).await
+    pass::call(request, pass, &settings.common, "scgi://", Box::new(protocol), again).await
 }
 
 /// A request as a netstring.
 struct Netstring;
 
 impl Form for Netstring {
+    const NAME: &str = "scgi";
     const HIDES_STATUS: bool = true;
 
     fn param(name: &[u8], value: &[u8], out: &mut Vec<u8>) {

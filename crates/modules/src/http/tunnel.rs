@@ -17,7 +17,7 @@ use daemun_core::script::Script;
 use daemun_core::setting::{Inherit, Own};
 use daemun_core::{directives, settings};
 use daemun_http::core::routing;
-use daemun_http::module::{Handler, HttpModule, Phase, PhaseHandler, Step};
+use daemun_http::module::{Handler, HttpModule, Later, Pending, Phase, PhaseHandler, Step};
 use daemun_http::request::{Request, Text};
 use daemun_http::status::Status;
 use daemun_http::upstream::head::{Head, InvalidHead};
@@ -70,7 +70,7 @@ pub static MODULE: HttpModule = HttpModule {
     handlers: &[PhaseHandler {
         phase: Phase::Dedicated,
         applies: |settings| settings.of(&SETTINGS).pass.own.is_some(),
-        handler: Handler::Later(|request| Box::pin(handle(request))),
+        handler: Handler::Later(again),
     }],
     ..HttpModule::EMPTY
 };
@@ -86,6 +86,10 @@ pub static COMMON: HttpModule = HttpModule {
     },
     ..HttpModule::EMPTY
 };
+
+fn again(request: &mut Request) -> Pending<'_> {
+    Box::pin(handle(request))
+}
 
 async fn handle(request: &mut Request) -> Step {
     if request.head.method() != Method::Connect {
@@ -111,13 +115,18 @@ async fn handle(request: &mut Request) -> Step {
     };
     let protocol = Box::new(Tunnel);
     let settings = &settings.common;
-    upstream::pass(request, Call { settings, scheme: "", is_tls: false, target, protocol }).await
+    let (scheme, is_tls, handler) = ("", false, again as Later);
+    upstream::pass(request, Call { settings, scheme, is_tls, target, protocol, handler }).await
 }
 
 /// Nothing is said to the server: what comes from it is the client's, and the other way round.
 struct Tunnel;
 
 impl Protocol for Tunnel {
+    fn name(&self) -> &'static str {
+        "tunnel"
+    }
+
     fn write_request(
         &mut self,
         _: &mut Request,

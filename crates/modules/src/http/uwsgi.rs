@@ -15,7 +15,7 @@ use daemun_core::load::{Fault, Loader};
 use daemun_core::log;
 use daemun_core::module::{Module, SettingsKey, SettingsSet};
 use daemun_core::{directives, set, settings, values};
-use daemun_http::module::{Handler, HttpModule, Phase, PhaseHandler, Step};
+use daemun_http::module::{Handler, HttpModule, Pending, Phase, PhaseHandler, Step};
 use daemun_http::request::Request;
 use daemun_http::status::Status;
 use daemun_http::upstream::settings::Settings as Common;
@@ -69,13 +69,17 @@ pub static MODULE: HttpModule = HttpModule {
     handlers: &[PhaseHandler {
         phase: Phase::Dedicated,
         applies: |settings| settings.of(&SETTINGS).pass.is_here(),
-        handler: Handler::Later(|request| Box::pin(handle(request))),
+        handler: Handler::Later(again),
     }],
     check,
     settle: |settings, files, diagnostics| {
         let settings = settings.of(&SETTINGS);
         if settings.pass.value().is_some_and(|pass| pass.may_speak_tls()) {
             settings.common.settle_tls("uwsgi_", false, files, diagnostics);
+        }
+        if settings.common.cache.is_on() && settings.common.cache.key.is_none() {
+            let sentence = "no \"uwsgi_cache_key\" for \"uwsgi_cache\"";
+            diagnostics.warn(sentence.to_owned(), None);
         }
     },
     passes: |settings| settings.of(&SETTINGS).pass.is_here(),
@@ -89,7 +93,7 @@ pub static COMMON: HttpModule = HttpModule {
         name: "http_uwsgi_module",
         settings: None,
         directives: upstream_directives!(
-            "uwsgi_", SETTINGS.common: connecting requests responses stores errors tls next_gateway
+            "uwsgi_", SETTINGS.common: connecting requests responses stores caches errors tls next_gateway
         ),
     },
     ..HttpModule::EMPTY
@@ -108,18 +112,23 @@ fn check(settings: &SettingsSet) -> Result<(), String> {
     settings.of(&SETTINGS).common.check("uwsgi_")
 }
 
+fn again(request: &mut Request) -> Pending<'_> {
+    Box::pin(handle(request))
+}
+
 async fn handle(request: &mut Request) -> Step {
     let settings = request.settings(&SETTINGS);
     let Some(pass) = settings.pass.value() else {
         return Step::Status(Status::INTERNAL_SERVER_ERROR);
     };
     let protocol = Packet::new(Uwsgi(settings), &settings.common, &settings.params, &pass.host);
-    pass::call(request, pass, &settings.common, "uwsgi://", Box::new(protocol)).await
+    pass::call(request, pass, &settings.common, "uwsgi://", Box::new(protocol), again).await
 }
 
 struct Uwsgi(&'static Settings);
 
 impl Form for Uwsgi {
+    const NAME: &str = "uwsgi";
     const HIDES_STATUS: bool = false;
 
     fn param(name: &[u8], value: &[u8], out: &mut Vec<u8>) {

@@ -5,6 +5,7 @@ pub mod geo;
 pub mod geoip;
 pub mod geoip2;
 pub mod hostnames;
+pub mod limits;
 pub mod map;
 pub mod split_clients;
 pub mod upstream;

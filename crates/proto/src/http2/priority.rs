@@ -19,7 +19,13 @@ impl Priority {
     /// fields (RFC 9651), of which members that mean nothing here, or have another type, are passed
     /// over.
     pub fn parse(text: &[u8]) -> Priority {
-        let mut priority = Priority::default();
+        Priority::default().updated(text)
+    }
+
+    /// With what the response's own `priority` field says; what it leaves out stays (RFC 9218,
+    /// section 8).
+    pub fn updated(self, text: &[u8]) -> Priority {
+        let mut priority = self;
         for member in text.split(|byte| *byte == b',') {
             let member = member.split(|byte| *byte == b';').next().unwrap_or_default();
             match member.trim_ascii() {
@@ -47,6 +53,9 @@ mod tests {
         assert_eq!(all("u=0"), (0, false));
         assert_eq!(all("u=5, i"), (5, true));
         assert_eq!(all("i=?1,u=7"), (7, true));
+        let asked = Priority { urgency: 5, is_incremental: true };
+        assert_eq!(asked.updated(b"u=1"), Priority { urgency: 1, is_incremental: true });
+        assert_eq!(asked.updated(b"i=?0"), Priority { urgency: 5, is_incremental: false });
         assert_eq!(all("i, u=2;a=b ,i=?0"), (2, false));
         assert_eq!(all("u=1, u=4"), (4, false));
         for other in

@@ -156,6 +156,8 @@ pub(super) struct Slot {
     pub pid: AtomicU32,
     /// The slot of the process that it belongs to, its own for a process's, or [`FREE`].
     pub owner: AtomicU32,
+    /// How many processes have had the slot; see [`Owner`](super::Owner). Never reset.
+    pub incarnation: AtomicU32,
     pub state: AtomicU8,
     pub stage: AtomicU8,
     pub mpm: AtomicU8,

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use daemun_core::log;
-use daemun_proto::http1::Method;
+use daemun_proto::http1::header::Line;
+use daemun_proto::http1::{Method, Parsed, parse_status_line};
 use daemun_proto::http2::{self, By, Code, Event, Malformed, Message, Part};
 
 use super::{Block, Dialect, Link};
@@ -11,7 +12,7 @@ use crate::response::Header;
 use crate::status::Status;
 use crate::upstream::field::Field;
 use crate::upstream::has_no_body;
-use crate::upstream::head::{Head, InvalidHead};
+use crate::upstream::head::{Head, InvalidHead, read_line};
 use crate::upstream::payload::Payload;
 use crate::upstream::protocol::{HeadStep, InvalidBody, Piece, Protocol};
 
@@ -152,6 +153,29 @@ impl Stream {
         Ok(())
     }
 
+    /// Reads what [`Protocol::store_head`] has written.
+    fn read_stored(
+        &mut self,
+        request: &Request,
+        stored: &[u8],
+        head: &mut Head,
+    ) -> Result<HeadStep, InvalidHead> {
+        let Ok(Parsed::Done(line, mut at)) = parse_status_line(stored, 0) else {
+            return Err(InvalidHead);
+        };
+        head.status = line.code;
+        loop {
+            match read_line(stored, &mut at) {
+                Ok(Parsed::Done(Line::Header(line), _)) => head.add(request, stored, line)?,
+                Ok(Parsed::Done(Line::End, consumed)) => {
+                    self.has_ended = true;
+                    return Ok(HeadStep::Done { consumed });
+                }
+                _ => return Err(InvalidHead),
+            }
+        }
+    }
+
     fn take_trailers(&mut self) {
         let trailers = self.fields.iter().map(|(name, value)| Header {
             name: Bytes::copy_from_slice(name),
@@ -164,6 +188,25 @@ impl Stream {
 }
 
 impl<D: Dialect> Protocol for Http2<D> {
+    fn name(&self) -> &'static str {
+        self.dialect.name()
+    }
+
+    fn cache_key(&self, request: &mut Request, out: &mut Vec<u8>) {
+        self.dialect.cache_key(request, out);
+    }
+
+    /// As HTTP/1 spells it, which does not depend on a connection.
+    fn store_head(&self, head: &Head, out: &mut Vec<u8>) {
+        out.extend_from_slice(format!("HTTP/1.1 {}\r\n", head.status).as_bytes());
+        for (name, value) in head.values() {
+            for part in [name, b": ", value, b"\r\n"] {
+                out.extend_from_slice(part);
+            }
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+
     /// The head waits for its connection: here it is encoded.
     fn write_request(
         &mut self,
@@ -255,6 +298,9 @@ impl<D: Dialect> Protocol for Http2<D> {
         received: &[u8],
         head: &mut Head,
     ) -> Result<HeadStep, InvalidHead> {
+        if self.stream.link.is_none() {
+            return self.stream.read_stored(request, received, head);
+        }
         let mut at = 0;
         loop {
             match self.stream.next(request, received, &mut at)? {
@@ -287,11 +333,13 @@ impl<D: Dialect> Protocol for Http2<D> {
 
     /// Other frames do not count.
     fn head_length(&self) -> Option<usize> {
-        Some(self.stream.fields.bytes.len())
+        let stream = &self.stream;
+        stream.link.as_ref().map(|_| stream.fields.bytes.len())
     }
 
     fn take_head_bytes(&mut self) -> Option<Bytes> {
-        Some(std::mem::take(&mut self.stream.fields.bytes).into())
+        let stream = &mut self.stream;
+        stream.link.as_ref().map(|_| std::mem::take(&mut stream.fields.bytes).into())
     }
 
     fn begin_body(&mut self, _request: &Request, head: &Head) {

@@ -21,6 +21,12 @@ pub use link::Link;
 
 /// Who speaks HTTP/2 to a server behind.
 pub trait Dialect {
+    /// As [`super::protocol::Protocol::name`].
+    fn name(&self) -> &'static str;
+
+    /// As [`super::protocol::Protocol::cache_key`].
+    fn cache_key(&self, _: &mut Request, _out: &mut Vec<u8>) {}
+
     /// Writes the head of a request whose body is framed as `payload` says. The error is the
     /// client's answer.
     fn write_head(

@@ -71,14 +71,13 @@ impl FastCgi {
         if allowed > 0 { Piece::Data(allowed) } else { Piece::End }
     }
 
-    /// The application says that nothing more follows: whether that can be.
-    fn check_end(&self, request: &Request, what: &str) -> Result<(), InvalidBody> {
+    /// The application says that nothing more follows: whether that is too soon.
+    fn ends_too_soon(&self, request: &Request, what: &str) -> bool {
         let is_whole = self.left.is_none_or(|left| left == 0);
-        if is_whole || request.head.method() == Method::Head {
-            return Ok(());
+        if !is_whole && request.head.method() != Method::Head {
+            log!(request.log(), Error, *request, "upstream prematurely closed FastCGI {}", what);
         }
-        log!(request.log(), Error, *request, "upstream prematurely closed FastCGI {}", what);
-        Err(InvalidBody)
+        !is_whole
     }
 
     /// Logs a complaint. An error where the configuration takes it for a failure.
@@ -96,6 +95,15 @@ impl FastCgi {
 }
 
 impl Protocol for FastCgi {
+    fn name(&self) -> &'static str {
+        "fastcgi"
+    }
+
+    /// One record, so that whoever reads it need not have seen the application's own.
+    fn store_head(&self, head: &Head, out: &mut Vec<u8>) {
+        fastcgi::record(Kind::Stdout, &head.bytes, out);
+    }
+
     fn write_request(
         &mut self,
         request: &mut Request,
@@ -220,10 +228,13 @@ impl Protocol for FastCgi {
                 }
                 // what is not buffered may go on behind that
                 Step::StdoutClosed if headers::is_buffered(request, &self.settings.common) => {
-                    self.check_end(request, "stdout")?;
+                    if self.ends_too_soon(request, "stdout") {
+                        return Ok(Piece::Cut);
+                    }
                 }
                 Step::StdoutClosed => {}
-                Step::Ending => self.check_end(request, "request")?,
+                Step::Ending if self.ends_too_soon(request, "request") => return Ok(Piece::Cut),
+                Step::Ending => {}
                 // An application that still has to say so would fail if the connection were closed before.
                 Step::Ended => {
                     self.has_ended = true;

@@ -16,6 +16,9 @@ use super::params::{self, Param, Source};
 
 /// How a protocol writes its packet.
 pub trait Form {
+    /// As the protocol's directives begin.
+    const NAME: &str;
+
     /// `Status` is not passed to clients.
     const HIDES_STATUS: bool;
 
@@ -57,6 +60,10 @@ impl<F: Form> Packet<F> {
 }
 
 impl<F: Form> Protocol for Packet<F> {
+    fn name(&self) -> &'static str {
+        F::NAME
+    }
+
     fn write_request(
         &mut self,
         request: &mut Request,

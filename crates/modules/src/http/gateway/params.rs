@@ -5,6 +5,7 @@ use daemun_conf as conf;
 use daemun_core::load::{Fault, Loader};
 use daemun_core::script::Script;
 use daemun_http::request::Request;
+use daemun_http::upstream::cache::variables;
 use daemun_http::upstream::payload::Payload;
 
 /// The parameter that stands for `Host`, where the configuration does not name it.
@@ -46,6 +47,25 @@ pub fn host(loader: &mut Loader<'_>, directive: &conf::Directive) -> Result<Para
     Ok(Param { name: Bytes::from_static(HOST), value, if_not_empty: true })
 }
 
+/// Fields that say that the client does not want all of a response, or has it already: they are left out where it is to
+/// be stored.
+const PARTS: [&[u8]; 6] = [
+    b"HTTP_IF_MODIFIED_SINCE",
+    b"HTTP_IF_UNMODIFIED_SINCE",
+    b"HTTP_IF_NONE_MATCH",
+    b"HTTP_IF_MATCH",
+    b"HTTP_RANGE",
+    b"HTTP_IF_RANGE",
+];
+
+type Append = fn(&Request, &mut Vec<u8>) -> bool;
+
+/// The conditions under which a response that is stored need not come again.
+const CONDITIONS: [(&[u8], Append); 2] = [
+    (b"HTTP_IF_MODIFIED_SINCE", variables::append_last_modified),
+    (b"HTTP_IF_NONE_MATCH", variables::append_etag),
+];
+
 /// Where the parameters of a request come from.
 #[derive(Clone, Copy)]
 pub struct Source {
@@ -62,6 +82,16 @@ pub fn each(request: &mut Request, source: Source, mut put: impl FnMut(&[u8], &[
     let Source { params, host, passes_fields, payload } = source;
     let has_host = params.iter().any(|param| param.name.eq_ignore_ascii_case(HOST));
     let mut value = Vec::new();
+    let whole = request.fetches_for_cache();
+    if whole {
+        for (name, append) in CONDITIONS {
+            value.clear();
+            let is_set = params.iter().any(|param| param.name.eq_ignore_ascii_case(name));
+            if !is_set && append(request, &mut value) {
+                put(name, &value);
+            }
+        }
+    }
     for param in params.iter().chain((!has_host).then_some(host)) {
         if param.is_left_out() {
             continue;
@@ -102,12 +132,14 @@ fn tells_other_length(payload: Payload, name: &[u8], value: &[u8]) -> bool {
 /// Fields of one name are one parameter.
 fn each_field(request: &Request, source: Source, mut put: impl FnMut(&[u8], &[u8])) {
     let Source { params, payload, .. } = source;
+    let whole = request.fetches_for_cache();
     let fields: Vec<(&[u8], &[u8])> = request.head.fields().collect();
     let (mut parameter, mut joined) = (Vec::new(), Vec::new());
     for (index, (name, value)) in fields.iter().enumerate() {
         let same = |other: &&(&[u8], &[u8])| other.0.eq_ignore_ascii_case(name);
-        let is_replaced =
-            is_field(HOST, name) || params.iter().any(|param| is_field(&param.name, name));
+        let is_replaced = is_field(HOST, name)
+            || whole && PARTS.iter().any(|part| is_field(part, name))
+            || params.iter().any(|param| is_field(&param.name, name));
         if is_replaced
             || tells_other_length(payload, name, value)
             || fields[..index].iter().any(|other| same(&other))

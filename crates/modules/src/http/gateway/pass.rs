@@ -7,7 +7,7 @@ use daemun_core::load::{Fault, Loader};
 use daemun_core::log;
 use daemun_core::script::Script;
 use daemun_core::setting::Inherit;
-use daemun_http::module::Step;
+use daemun_http::module::{Later, Step};
 use daemun_http::request::{Request, Text};
 use daemun_http::status::Status;
 use daemun_http::upstream::protocol::Protocol;
@@ -89,11 +89,12 @@ pub async fn call(
     settings: &'static Common,
     scheme: &'static str,
     protocol: Box<dyn Protocol>,
+    handler: Later,
 ) -> Step {
     match pass.target(request) {
         Ok((is_tls, target)) => {
             let scheme = if is_tls { "suwsgi://" } else { scheme };
-            let call = Call { settings, scheme, is_tls, target, protocol };
+            let call = Call { settings, scheme, is_tls, target, protocol, handler };
             upstream::pass(request, call).await
         }
         Err(status) => Step::Status(status),

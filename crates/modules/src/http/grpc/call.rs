@@ -21,6 +21,10 @@ pub struct Grpc {
 }
 
 impl Dialect for Grpc {
+    fn name(&self) -> &'static str {
+        "grpc"
+    }
+
     fn write_head(
         &mut self,
         request: &mut Request,
@@ -40,7 +44,7 @@ impl Dialect for Grpc {
             block.field(b"te", b"trailers");
         }
         http2_head::set_fields(request, set, payload, block);
-        http2_head::pass_fields(&request.head, set, block);
+        http2_head::pass_fields(&request.head, set, |_| false, block);
         Ok(())
     }
 

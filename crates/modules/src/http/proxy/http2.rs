@@ -34,7 +34,10 @@ pub fn protocol(
 impl Proxy {
     fn method(&self, request: &mut Request) -> Vec<u8> {
         let Some(script) = &*self.settings.method else {
-            return request.head.method_name().to_vec();
+            return match request.converts_head() {
+                true => b"GET".to_vec(),
+                false => request.head.method_name().to_vec(),
+            };
         };
         let mut method = Vec::new();
         script.append(request, &mut method);
@@ -55,6 +58,15 @@ impl Proxy {
 }
 
 impl Dialect for Proxy {
+    fn name(&self) -> &'static str {
+        "proxy"
+    }
+
+    fn cache_key(&self, request: &mut Request, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.place.cache_key);
+        request_head::append_uri(request, &self.place.uri, self.location, out);
+    }
+
     fn write_head(
         &mut self,
         request: &mut Request,
@@ -73,7 +85,13 @@ impl Dialect for Proxy {
         http2_head::set_fields(request, &settings.set_headers, payload, block);
         http2_head::length(&settings.set_headers, payload, block);
         if *settings.common.pass_request_headers {
-            http2_head::pass_fields(&request.head, &settings.set_headers, block);
+            let whole = request.fetches_for_cache();
+            let leaves = |name: &[u8]| whole && request_head::wants_part(name);
+            http2_head::pass_fields(&request.head, &settings.set_headers, leaves, block);
+            if whole {
+                let put = |name: &[u8], value: &[u8]| block.field(name, value);
+                request_head::conditions(request, settings, put);
+            }
         }
         Ok(())
     }

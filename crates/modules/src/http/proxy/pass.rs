@@ -41,6 +41,8 @@ pub struct Place {
     pub port: Vec<u8>,
     /// The URI; empty where there is none.
     pub uri: Vec<u8>,
+    /// What names it in the keys of caches.
+    pub cache_key: Vec<u8>,
 }
 
 /// A request's way: whom it goes to, and as what.
@@ -113,7 +115,13 @@ impl Place {
             Some(port) if port == usual => (url.host.clone().into_bytes(), port.to_string().into()),
             Some(port) => (format!("{}:{port}", url.host).into(), port.to_string().into()),
         };
-        Place { host, port, uri: url.uri.clone() }
+        let scheme = if usual == usual_port(true) { "https://" } else { "http://" };
+        let named = match url.port {
+            None => format!("unix:{}:", url.host).into_bytes(),
+            Some(_) => host.clone(),
+        };
+        let cache_key = [scheme.as_bytes(), &named].concat();
+        Place { host, port, uri: url.uri.clone(), cache_key }
     }
 }
 

@@ -4,6 +4,7 @@ use daemun_http::escape;
 use daemun_http::head::{Known, RequestHead};
 use daemun_http::one_line;
 use daemun_http::request::Request;
+use daemun_http::upstream::cache::variables;
 use daemun_http::upstream::payload::Payload;
 use daemun_http::upstream::record::Record;
 use daemun_proto::http1::{HeaderLine, Version};
@@ -51,6 +52,7 @@ impl Writer<'_> {
                 method.append(request, out);
                 one_line::settle(out, start);
             }
+            None if request.converts_head() => out.extend_from_slice(b"GET"),
             None => out.extend_from_slice(request.head.method_name()),
         }
         let is_head = out[start..].eq_ignore_ascii_case(b"HEAD");
@@ -67,7 +69,11 @@ impl Writer<'_> {
         let asks_to_upgrade = write_set(request, settings, payload, out);
         write_framing(settings, payload, out);
         if *settings.common.pass_request_headers {
-            pass_fields(&request.head, settings, out);
+            let whole = request.fetches_for_cache();
+            pass_fields(&request.head, settings, whole, out);
+            if whole {
+                conditions(request, settings, |name, value| field(out, name, value));
+            }
         }
         out.extend_from_slice(b"\r\n");
         out.extend_from_slice(body.as_deref().unwrap_or_default());
@@ -158,9 +164,16 @@ fn write_set(
     payload: Payload,
     out: &mut Vec<u8>,
 ) -> bool {
-    let mut asks_to_upgrade = false;
+    // A tunnel needs no line of configuration.
+    let is_tunnel = request.is_tunnel() && *settings.http_version == Version::HTTP_11;
+    let mut asks_to_upgrade = is_tunnel;
+    if is_tunnel {
+        out.extend_from_slice(b"Connection: Upgrade\r\nUpgrade: websocket\r\n");
+    }
     for (name, script) in settings.set_headers.iter() {
-        if name.eq_ignore_ascii_case(b"host") {
+        let is_told = is_tunnel
+            && (name.eq_ignore_ascii_case(b"connection") || name.eq_ignore_ascii_case(b"upgrade"));
+        if is_told || name.eq_ignore_ascii_case(b"host") {
             continue;
         }
         let start = out.len();
@@ -191,16 +204,47 @@ pub fn says_nothing_follows(name: &[u8], value: &[u8], payload: Payload) -> bool
 }
 
 /// The client's fields that are passed on as they are.
-fn pass_fields(head: &RequestHead, settings: &Settings, out: &mut Vec<u8>) {
+fn pass_fields(head: &RequestHead, settings: &Settings, whole: bool, out: &mut Vec<u8>) {
     for line in &head.fields {
         let name = line.name.of(&head.bytes);
-        if is_replaced(settings, name) {
+        if is_replaced(settings, name) || whole && wants_part(name) {
             continue;
         }
         match as_sent(&head.bytes, line) {
             Some(whole) => out.extend_from_slice(whole),
             None => field(out, name, line.value.of(&head.bytes)),
         }
+    }
+}
+
+/// Whether a field says that the client does not want all of a response, or has it already.
+pub fn wants_part(name: &[u8]) -> bool {
+    const FIELDS: [&[u8]; 6] = [
+        b"if-modified-since",
+        b"if-unmodified-since",
+        b"if-none-match",
+        b"if-match",
+        b"range",
+        b"if-range",
+    ];
+    FIELDS.iter().any(|field| field.eq_ignore_ascii_case(name))
+}
+
+/// The conditions under which a response that is stored need not come again.
+pub fn conditions(
+    request: &mut Request,
+    settings: &Settings,
+    mut put: impl FnMut(&[u8], &[u8]),
+) {
+    let mut value = Vec::new();
+    if !is_set(settings, b"if-modified-since")
+        && variables::append_last_modified(request, &mut value)
+    {
+        put(b"If-Modified-Since", &value);
+    }
+    value.clear();
+    if !is_set(settings, b"if-none-match") && variables::append_etag(request, &mut value) {
+        put(b"If-None-Match", &value);
     }
 }
 
@@ -258,7 +302,7 @@ mod tests {
             at = end;
         }
         let mut out = Vec::new();
-        pass_fields(&head, &Settings::default(), &mut out);
+        pass_fields(&head, &Settings::default(), false, &mut out);
         String::from_utf8(out).unwrap()
     }
 

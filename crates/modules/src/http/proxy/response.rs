@@ -76,6 +76,11 @@ impl Http1 {
         }
     }
 
+    fn writer(&self) -> request_head::Writer<'_> {
+        let Http1 { settings, place, location, .. } = self;
+        request_head::Writer { settings, place, location: *location }
+    }
+
     fn read_status(
         &mut self,
         request: &mut Request,
@@ -165,18 +170,24 @@ const SWITCHING_PROTOCOLS: u16 = Status::SWITCHING_PROTOCOLS.0;
 const EARLY_HINTS: u16 = 103;
 
 impl Protocol for Http1 {
+    fn name(&self) -> &'static str {
+        "proxy"
+    }
+
+    /// The place that requests go to, and their URI there.
+    fn cache_key(&self, request: &mut Request, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.place.cache_key);
+        request_head::append_uri(request, &self.place.uri, self.location, out);
+    }
+
     fn write_request(
         &mut self,
         request: &mut Request,
         payload: Payload,
         out: &mut Vec<u8>,
     ) -> Result<(), Status> {
-        let head = request_head::Writer {
-            settings: self.settings,
-            place: &self.place,
-            location: self.location,
-        };
-        self.written = head.write(request, payload, out);
+        let writer = self.writer();
+        self.written = writer.write(request, payload, out);
         if request.upstream_record().uri.is_empty() {
             log!(request.log(), Error, *request, "zero length URI to proxy");
             return Err(Status::INTERNAL_SERVER_ERROR);

@@ -76,6 +76,19 @@ fn about(snapshot: &Snapshot, out: &mut String) -> fmt::Result {
             writeln!(out, "<dt>{count} {what}</dt>")?;
         }
     }
+    for cache in &snapshot.caches {
+        let answers = cache.answers.iter().filter(|(_, number)| *number > 0);
+        let answers: String = answers.map(|(name, number)| format!(" {name} {number}")).collect();
+        writeln!(
+            out,
+            "<dt>Cache {}: {} entries, {} kB;{answers}; {} stored, {} removed</dt>",
+            escaped(&cache.name),
+            cache.entries,
+            cache.size >> 10,
+            cache.stored,
+            cache.removed
+        )?;
+    }
     writeln!(
         out,
         "<dt>{} busy workers, {} finishing, {} idle</dt>\n</dl>",

@@ -3,6 +3,7 @@
 use std::fmt::{self, Display, Write};
 
 use daemun_http::escape;
+use daemun_http::upstream::cache::place::Told as Cache;
 use daemun_resolver::Counts;
 use daemun_shm::{ProcessView, Rare, Stage};
 
@@ -55,6 +56,9 @@ fn write_page(snapshot: &Snapshot, out: &mut String) -> fmt::Result {
     write!(out, "\"resolvers\":{{")?;
     list(out, &snapshot.resolvers, resolver)?;
     writeln!(out, "}},")?;
+    write!(out, "\"caches\":{{")?;
+    list(out, &snapshot.caches, cache)?;
+    writeln!(out, "}},")?;
     writeln!(
         out,
         "\"workers\":{{\"busy\":{},\"idle\":{},\"finishing\":{}}},",
@@ -89,6 +93,24 @@ fn resolver(out: &mut String, (name, counts): &(String, Counts)) -> fmt::Result 
     write!(out, "}},\"responses\":{{")?;
     numbers(out, counts.responses())?;
     write!(out, "}}}}")
+}
+
+fn cache(out: &mut String, cache: &Cache) -> fmt::Result {
+    let most = cache.max_size.map_or_else(|| "null".to_owned(), |most| most.to_string());
+    write!(
+        out,
+        "{}:{{\"size\":{},\"max_size\":{most},\"entries\":{},\"cold\":{},\"answers\":{{",
+        quoted(&cache.name),
+        cache.size,
+        cache.entries,
+        cache.is_cold
+    )?;
+    numbers(out, cache.answers.iter().map(|(name, number)| (*name, *number)))?;
+    write!(
+        out,
+        "}},\"served_bytes\":{},\"stored\":{},\"stored_bytes\":{},\"removed\":{}}}",
+        cache.served, cache.stored, cache.written, cache.removed
+    )
 }
 
 fn numbers(out: &mut String, numbers: impl Iterator<Item = (&'static str, u64)>) -> fmt::Result {

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use daemun_http::core::resolving;
 use daemun_http::request::{Request, Text};
+use daemun_http::upstream::cache::place;
 use daemun_resolver::Counts;
 use daemun_shm::{CurrentRequest, Mpm, ProcessView, Stage, Totals, WorkerState, WorkerView};
 use daemun_sys::clock::{self, MONTHS};
@@ -24,6 +25,7 @@ pub(super) struct Snapshot {
     pub totals: Totals,
     /// `status_zone` of `resolver`.
     pub resolvers: Vec<(String, Counts)>,
+    pub caches: Vec<place::Told>,
     pub processes: Vec<ProcessView>,
     pub workers: Vec<Worker>,
 }
@@ -57,6 +59,7 @@ impl Snapshot {
                 .map(|request| Told::new(&request, now)),
             view,
         });
+        let caches = &request.config.settings.of(&place::SETTINGS).registry;
         let resolvers = request.config.settings.of(&resolving::SETTINGS).status_zones.0.iter();
         Snapshot {
             host: text(&request.host),
@@ -69,6 +72,7 @@ impl Snapshot {
             cpu: processor_time(&processes),
             totals: board.totals(),
             resolvers: resolvers.map(|zone| (zone.name().to_owned(), zone.counts())).collect(),
+            caches: caches.places().map(place::Place::tell).collect(),
             workers: workers.collect(),
             processes,
         }
@@ -260,6 +264,7 @@ pub(super) mod tests {
             cpu: ProcessorTime { user: Duration::from_millis(640), system: Duration::ZERO },
             totals: Totals { requests: 4, sent: 4096, busy: 10, accepted: 2, ..board.totals() },
             resolvers: Vec::new(),
+            caches: Vec::new(),
             processes: board.processes().collect(),
             workers,
         }

@@ -93,6 +93,11 @@ impl Connection {
         open.min(self.send.open()).min(self.peer.max_frame_size as usize)
     }
 
+    /// Whether the connection's window lets any body pass.
+    pub fn has_window(&self) -> bool {
+        self.send.open() > 0
+    }
+
     /// Writes the head of a DATA frame whose payload the caller appends: no more than there is room
     /// for.
     pub fn begin_data(&mut self, id: u32, length: usize, is_end: bool, out: &mut Vec<u8>) {
