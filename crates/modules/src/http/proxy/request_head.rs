@@ -231,11 +231,7 @@ pub fn wants_part(name: &[u8]) -> bool {
 }
 
 /// The conditions under which a response that is stored need not come again.
-pub fn conditions(
-    request: &mut Request,
-    settings: &Settings,
-    mut put: impl FnMut(&[u8], &[u8]),
-) {
+pub fn conditions(request: &mut Request, settings: &Settings, mut put: impl FnMut(&[u8], &[u8])) {
     let mut value = Vec::new();
     if !is_set(settings, b"if-modified-since")
         && variables::append_last_modified(request, &mut value)
