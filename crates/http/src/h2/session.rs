@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use daemun_core::connection::{Connection, Kept, Wait};
 use daemun_core::{debug, log};
-use daemun_event::{Deadline, Millis, now, sleep, sleep_until};
+use daemun_event::{Deadline, Millis, next_turn, now, sleep, sleep_until};
 use daemun_proto::http1::Method;
 use daemun_proto::http2::{self, By, Code, Cost, Event, Fatal, Message};
 use daemun_shm::Rare;
@@ -86,6 +86,7 @@ pub async fn serve(http: Rc<Http>, mut connection: Connection, first: Vec<u8>) -
         requests,
         refilled,
         request: None,
+        fresh: Vec::new(),
         head_until: None,
     };
     session.run().await
@@ -104,6 +105,8 @@ struct Session {
     refilled: Millis,
     /// The fields of the next request are read into it.
     request: Option<Box<Request>>,
+    /// Streams whose requests have begun and had no turn yet.
+    fresh: Vec<u32>,
     /// When the rest of a head has to have come, or of a frame that belongs to no stream.
     head_until: Option<Deadline>,
 }
@@ -128,6 +131,12 @@ impl Session {
             if let Err(end) = self.step() {
                 break end;
             }
+            if self.awaits_fresh(0) {
+                next_turn().await;
+                self.fresh.clear();
+                continue;
+            }
+            self.fresh.clear();
             if let Err(end) = self.wait().await {
                 break end;
             }
@@ -145,7 +154,7 @@ impl Session {
                 return Err(End::Broken);
             }
             self.flush()?;
-            let may_read = self.shared.borrow().may_read();
+            let may_read = self.shared.borrow().may_read() && !self.awaits_fresh(0);
             if !may_read || taken >= IN_A_TURN {
                 return Ok(());
             }
@@ -205,10 +214,23 @@ impl Session {
         Ok(received)
     }
 
+    /// Whether the next frame brings more than its stream may send, and the stream's request has not
+    /// had the time to ask for it. As in nginx a client may send a body at once with its head.
+    fn awaits_fresh(&self, at: usize) -> bool {
+        if self.fresh.is_empty() {
+            return false;
+        }
+        let overrun = self.shared.borrow().machine.overruns(&self.input[at..]);
+        overrun.is_some_and(|stream| self.fresh.contains(&stream))
+    }
+
     /// Has the machine read what has come.
     fn understand(&mut self) -> Result<(), Fatal> {
         let mut at = 0;
         let outcome = loop {
+            if self.awaits_fresh(at) {
+                break Ok(());
+            }
             let mut request = match self.request.take() {
                 Some(request) => request,
                 None => self.http.take_request(),
@@ -313,6 +335,9 @@ impl Session {
         request.begin_stream(handle.clone(), self.server);
         let stream = Stream { has_ended: message.is_end, ..Stream::default() };
         let mut shared = self.shared.borrow_mut();
+        if !message.is_end {
+            self.fresh.push(id);
+        }
         shared.streams.insert(id, stream);
         if let Some(priority) = message.priority {
             shared.set_priority(id, priority);

@@ -116,6 +116,15 @@ impl Connection {
         }
     }
 
+    /// The stream whose window the frame that begins at `rest` does not respect, if that is a DATA
+    /// frame of an open stream: its owner may widen the window before the frame is read.
+    pub fn overruns(&self, rest: &[u8]) -> Option<u32> {
+        let head = Head::parse(rest.first_chunk()?);
+        let is_data = self.reading.is_between_frames() && head.kind == Kind::Data;
+        let stream = self.stream(head.stream).filter(|_| is_data)?;
+        (stream.receive.open() < head.length as usize).then_some(head.stream)
+    }
+
     fn preface(&mut self, rest: &[u8], at: &mut usize) -> Step {
         let length = rest.len().min(PREFACE.len());
         if rest[..length] != PREFACE[..length] {
