@@ -4,7 +4,7 @@ use daemun_conf as conf;
 use daemun_core::load::{Fault, Loader};
 use daemun_core::module::{Module, SettingsKey, SettingsSet};
 use daemun_core::{directives, set, settings, values};
-use daemun_proto::http2::Config;
+use daemun_proto::http2::{Config, FRAME_SIZE};
 
 use super::listen;
 use crate::config::Server;
@@ -107,9 +107,10 @@ pub(crate) fn config_of(server: &Server) -> Config {
         stream_window: bound(*own.body_preread_size),
         header_limit: bound(count.saturating_mul(size)),
         longest_field: bound(size),
-        // Long frames make nothing quicker, but clients of nginx, which takes any length, send heads and
-        // bodies in one frame. They are read as they come, so that their length costs nothing.
-        max_frame_size: 1 << 20,
+        // Longer frames make nothing quicker, but clients of nginx, which takes any length, send heads
+        // and bodies in one frame. They are read as they come, so that their length costs nothing;
+        // one that is longer than a stream's window can't be sent anyway.
+        max_frame_size: bound(*own.body_preread_size).clamp(4 * FRAME_SIZE, MOST_FRAME as u32),
         // The host is counted beside those that HTTP/1 would have.
         max_fields: bound(*client.max_headers),
         underscores: *client.underscores_in_headers,
