@@ -194,3 +194,16 @@ fn a_connection_of_which_nothing_is_read() {
     assert_eq!(honest.get("/ok").text(), "ok");
     assert!(most_allocated(server.pid()) < 64 << 20);
 }
+
+#[test]
+fn a_head_whose_end_never_comes() {
+    let server = site();
+    let mut attacker = RawHttp2::connect(server.port());
+    attacker.send(&frame(1, 0, 1, b"\x82\x86\x41\x01a")).unwrap();
+    // The stream is reset after client_header_timeout, and the connection ends after another.
+    let mut is_reset = false;
+    while let Some((head, _)) = attacker.frame() {
+        is_reset |= head.kind.byte() == 3;
+    }
+    assert!(is_reset);
+}

@@ -445,7 +445,9 @@ impl Session {
         self.head_until = None;
         let mut shared = self.shared.borrow_mut();
         let Shared { machine, out, .. } = &mut *shared;
-        let Some(stream) = machine.unfinished_head() else { return Err(End::TimedOut) };
+        // The rest of a head whose stream was given up may not stay away for ever, either.
+        let unfinished = machine.unfinished_head().filter(|stream| machine.is_open(*stream));
+        let Some(stream) = unfinished else { return Err(End::TimedOut) };
         machine.reset(stream, Code::PROTOCOL_ERROR, out);
         if let Some(request) = &mut self.request {
             request.head.reset();
