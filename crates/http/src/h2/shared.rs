@@ -360,12 +360,10 @@ impl Shared {
         let room = self.machine.room(id).min(most);
         if room == 0 && !is_nothing {
             stream.waker = Some(cx.waker().clone());
-            self.machine.set_waiting(id, true);
             self.next_turn();
             return Attempt::Closed;
         }
         let length = bytes.len().min(room);
-        self.machine.set_waiting(id, false);
         let is_end = is_last && length == bytes.len();
         self.machine.send_data(id, &bytes[..length], is_end, &mut self.out);
         if goes_on && length < bytes.len() && !self.turns.is_empty() {
